@@ -1,0 +1,101 @@
+"""World: how many processes train together, and how a row sees the rows of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class World:
+    """One process alone: every gather is the identity.
+
+    Args:
+        rank: Index of this process.
+        size: Number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def gather(self, x: Tensor) -> Tensor:
+        """Rows of all processes in rank order, gradient kept.
+
+        The gradient that reaches this process's rows is the sum over all processes of what they ask of them, so that
+        averaging parameter gradients over processes gives the gradient of the whole batch (methods.md 0, `exact`).
+        """
+        return x
+
+    def offset(self, rows: int) -> int:
+        """Index of this process's first row in a gathered table of `rows` rows here."""
+        return 0
+
+    def mean(self, values: Tensor, counted: Tensor | None = None) -> Tensor:
+        """Mean of `values` over the rows of all processes, of which only this process's have a graph.
+
+        Args:
+            values: One number a row of this process.
+            counted: Rows that count (True); all when None.
+
+        Returns:
+            This process's share: averaged over processes it is the mean over all counted rows. 0 when none counts.
+        """
+        if counted is None:
+            counted = torch.ones_like(values, dtype=torch.bool)
+        total = self.sum(counted.sum().to(values.dtype)).clamp(min=1)
+        kept = torch.where(counted, values, torch.zeros_like(values))
+        return kept.sum() * (self.size / total)
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Sum of a constant over processes."""
+        return value
+
+
+class AllRanks(World):
+    """The processes of `torch.distributed`, which must be initialised."""
+
+    def __init__(self) -> None:
+        super().__init__(dist.get_rank(), dist.get_world_size())
+
+    def gather(self, x: Tensor) -> Tensor:  # noqa: D102
+        return _Gather.apply(x, self._sizes(len(x)), self.rank)  # pyright: ignore[reportReturnType]
+
+    def offset(self, rows: int) -> int:  # noqa: D102
+        return sum(self._sizes(rows)[: self.rank])
+
+    def sum(self, value: Tensor) -> Tensor:  # noqa: D102
+        total = value.detach().clone()
+        dist.all_reduce(total)
+        return total
+
+    def _sizes(self, rows: int) -> list[int]:
+        sizes: list[Any] = [None] * self.size
+        dist.all_gather_object(sizes, rows)
+        return [int(size) for size in sizes]
+
+
+class _Gather(torch.autograd.Function):
+    """All-gather whose backward sums over processes; rows may differ in number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, sizes: list[int], rank: int) -> Tensor:
+        ctx.start, ctx.rows = sum(sizes[:rank]), len(x)
+        widest = max(sizes)
+        padded = x.new_zeros((widest, *x.shape[1:]))
+        padded[: len(x)] = x
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        total = grads[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total[ctx.start : ctx.start + ctx.rows], None, None
+
+
+ALONE = World()
