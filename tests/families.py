@@ -1,4 +1,4 @@
-"""Tiny random models of every architecture, with a local tokenizer: no download, always the same."""
+"""Tiny random models of every architecture with a local tokenizer: no download, no surprise."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-WORDS = tuple(
+_WORDS = (
     "a an the and of in on to is are was at with for by it he she they we you i not no man woman "
     "dog cat child people play plays playing run runs running eat eats eating guitar ball field "
     "street city food music water red blue green big small old young happy sad good bad new one "
-    "two three four five".split()  # noqa: SIM905
+    "two three four five"
 )
+WORDS = tuple(_WORDS.split())
 
 LENGTH = 64  # positions a tiny model has; its maximum sentence length in tokens
 
