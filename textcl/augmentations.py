@@ -1,0 +1,155 @@
+"""Changes of a text. Each is a pure function of (text, draws); words are what whitespace separates.
+
+A text that a change would leave empty stays as it was. A script without spaces counts as one word, which the
+changes of words mostly leave alone; mask spans there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from textcl.errors import UserError
+
+Item = TypeVar("Item")
+
+
+def mask_span(
+    text: str,
+    start: int,
+    length: int,
+    mask_token: str = "[MASK]",
+    variant: Literal["corrected", "official"] = "corrected",
+) -> str:
+    """`text` with `length` characters replaced by the mask token between two spaces.
+
+    Args:
+        text: Any text; characters are code points.
+        start: First character of the span.
+        length: Characters of the span; 0 leaves the text alone.
+        mask_token: What stands for the span.
+        variant: "official" masks the first place where the drawn span occurs, "corrected" the drawn place.
+
+    Returns:
+        The masked text. A space beside the span stays, so that two can follow each other.
+
+    Source: Liu et al. 2021, section 2.1, https://arxiv.org/abs/2104.08027
+    """
+    if length == 0:
+        return text
+    if variant == "official":
+        start = text.index(text[start : start + length])
+    return f"{text[:start]} {mask_token} {text[start + length :]}"
+
+
+@dataclass(frozen=True)
+class SpanMask:
+    """Mask one random span of characters (Mirror-BERT).
+
+    Args:
+        length: Characters of the span; 0 masks nothing.
+        mask_token: What stands for the span: the tokenizer's own mask token.
+        variant: "corrected", or "official" for the authors' code: its first occurrence is masked and the last
+            character never is. The authors also write "[MASK]" whatever the model.
+        min_characters: Shorter texts, and texts not longer than the span, stay as they are.
+
+    Source: Liu et al. 2021, section 2.1, https://arxiv.org/abs/2104.08027
+    """
+
+    length: int = 5
+    mask_token: str = "[MASK]"
+    variant: Literal["corrected", "official"] = "corrected"
+    min_characters: int = 30
+
+    def __post_init__(self) -> None:
+        if self.length < 0:
+            raise UserError(f"The length of a masked span must be 0 or more, not {self.length}.")
+        _check_variant(self.variant, ("corrected", "official"))
+
+    def starts(self, text: str) -> int:
+        """How many starts there are to draw from; 0 if the text stays as it is."""
+        if self.length == 0 or len(text) <= self.length or len(text) < self.min_characters:
+            return 0
+        return len(text) - self.length + (self.variant == "corrected")
+
+    def __call__(self, text: str, rng: random.Random) -> str:
+        """`text` with one span masked."""
+        starts = self.starts(text)
+        if not starts:
+            return text
+        return mask_span(text, rng.randrange(starts), self.length, self.mask_token, self.variant)
+
+
+def repeat_items(items: Sequence[Item], positions: Collection[int]) -> list[Item]:
+    """`items` with those at `positions` doubled in place."""
+    chosen = set(positions)
+    return [item for i, item in enumerate(items) for _ in range(2 if i in chosen else 1)]
+
+
+def repeat_tokens(ids: Sequence[int], rate: float, rng: random.Random) -> list[int]:
+    """Double some sub-word tokens of a row, as the official ESimCSE code does.
+
+    Args:
+        ids: Token ids of one row, special tokens included; the first and the last are never doubled.
+        rate: Share of tokens that bounds the number of repetitions.
+        rng: Source of the draws.
+
+    Returns:
+        The row, up to 9 tokens longer than before; truncate first, as the authors do.
+
+    Source: Wu et al. 2022, section 3.1, https://arxiv.org/abs/2109.04380
+    """
+    _check_rate(rate)
+    limit = min(10, int(rate * len(ids)))
+    inner = range(1, len(ids) - 1)
+    if limit == 0 or not inner:
+        return list(ids)
+    return repeat_items(ids, rng.sample(inner, min(rng.randrange(limit), len(inner))))
+
+
+@dataclass(frozen=True)
+class RepeatWords:
+    """Double some words in place (ESimCSE), which changes the length and hardly the meaning.
+
+    Args:
+        rate: Share of words that bounds the number of repetitions, itself drawn uniformly from 0 up.
+        variant: "paper", where the bound is at least 2 and every word can be chosen; "official_word" for the
+            word variant of the authors' code, where the bound is at most 10 and never reached, and the last word
+            is never chosen. Their sub-word variant is `repeat_tokens`.
+
+    Note:
+        The authors draw once for all epochs: `View(column, (RepeatWords(),), once=True)`.
+
+    Source: Wu et al. 2022, section 3.1, https://arxiv.org/abs/2109.04380
+    """
+
+    rate: float = 0.32
+    variant: Literal["paper", "official_word"] = "paper"
+
+    def __post_init__(self) -> None:
+        _check_rate(self.rate)
+        _check_variant(self.variant, ("paper", "official_word"))
+
+    def __call__(self, text: str, rng: random.Random) -> str:
+        """`text` with some words doubled."""
+        words = text.split()
+        limit = min(len(words), max(2, int(self.rate * len(words))))
+        places = range(len(words))
+        if self.variant == "official_word":
+            limit, places = min(10, limit) - 1, places[:-1]
+        repeats = rng.randint(0, max(0, limit))
+        if repeats == 0:
+            return text
+        return " ".join(repeat_items(words, rng.sample(places, repeats)))
+
+
+def _check_rate(rate: float) -> None:
+    if not 0 <= rate < 1:
+        raise UserError(f"The rate of an augmentation must be at least 0 and below 1, not {rate}.")
+
+
+def _check_variant(variant: str, known: tuple[str, ...]) -> None:
+    if variant not in known:
+        raise UserError(f"Unknown variant {variant!r}: choose one of {', '.join(known)}.")

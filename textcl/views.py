@@ -1,0 +1,92 @@
+"""What a row looks like to an encoder: a column of it, changed by augmentations.
+
+Every draw comes from a generator that depends on (seed, epoch, row, slot) alone, so that neither the number of
+workers nor the number of processes can change what a run sees.
+"""
+
+from __future__ import annotations
+
+import random
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from textcl.errors import UserError
+
+Augmentation = Callable[[str, random.Random], str]
+"""A pure function of a text and the draws; it never makes an empty text of one that was not."""
+
+
+def draw_generator(seed: int, epoch: int, row: int, slot: str) -> random.Random:
+    """The generator of one draw.
+
+    Args:
+        seed: Seed of the run.
+        epoch: Passes over the data so far; 0 for what is drawn once and for all.
+        row: Index of the row in the data set.
+        slot: What draws, such as the name of a view.
+
+    Returns:
+        A fresh generator: equal arguments give equal draws, on every machine.
+    """
+    name = f"{seed}\0{epoch}\0{row}\0{slot}".encode()
+    return random.Random(int.from_bytes(blake2b(name, digest_size=16).digest(), "little"))
+
+
+@dataclass(frozen=True)
+class View:
+    """One text of a row.
+
+    Args:
+        column: Column (by role) that holds the text.
+        augmentations: Applied in order, all from the same generator.
+        once: Draw the same change in every epoch, as static pairs that are made before training.
+    """
+
+    column: str
+    augmentations: tuple[Augmentation, ...] = ()
+    once: bool = False
+
+    def __call__(self, row: Mapping[str, Any], rng: random.Random) -> str:
+        """The text of `row`, changed by draws from `rng`."""
+        text = self._raw(row)
+        for augment in self.augmentations:
+            text = augment(text, rng)
+        return text
+
+    def draw(self, row: Mapping[str, Any], seed: int, epoch: int, index: int, slot: str) -> str:
+        """The text of `row` number `index`, changed by the draws of (seed, epoch, index, slot).
+
+        Args:
+            row: Columns of the row.
+            seed: Seed of the run.
+            epoch: Passes over the data so far; without effect if the view draws once.
+            index: Index of the row in the data set.
+            slot: Name of the view.
+
+        Returns:
+            What `self(row, draw_generator(...))` returns; no generator is made where nothing draws.
+        """
+        if not self.augmentations:
+            return self._raw(row)
+        return self(row, draw_generator(seed, 0 if self.once else epoch, index, slot))
+
+    def identity(self, row: Mapping[str, Any]) -> str:
+        """What makes two rows the same text: the column before any change, in NFC, stripped."""
+        return unicodedata.normalize("NFC", self._raw(row)).strip()
+
+    def _raw(self, row: Mapping[str, Any]) -> str:
+        text = row.get(self.column)
+        if isinstance(text, str):
+            return text
+        if self.column in row:
+            raise UserError(
+                f"Column {self.column!r} must hold text for a view, but has {text!r}: "
+                "choose a text column, or drop the rows without text."
+            )
+        raise UserError(
+            f"A view reads column {self.column!r}, but the rows have {', '.join(map(repr, row))}: "
+            "map a column of the data to that role."
+        )
