@@ -34,21 +34,18 @@ class World:
         """Index of this process's first row in a gathered table of `rows` rows here."""
         return 0
 
-    def mean(self, values: Tensor, counted: Tensor | None = None) -> Tensor:
-        """Mean of `values` over the rows of all processes, of which only this process's have a graph.
+    def mean(self, values: Tensor, counts: Tensor) -> Tensor:
+        """Mean over the rows of all processes, of which only this process's have a graph.
 
         Args:
-            values: One number a row of this process.
-            counted: Rows that count (True); all when None.
+            values: Loss of each row of this process; must be 0 where `counts` is 0.
+            counts: How many terms each row counts for.
 
         Returns:
-            This process's share: averaged over processes it is the mean over all counted rows. 0 when none counts.
+            This process's share of Σ values / Σ counts: averaged over processes it is that mean. 0 when nothing counts.
         """
-        if counted is None:
-            counted = torch.ones_like(values, dtype=torch.bool)
-        total = self.sum(counted.sum().to(values.dtype)).clamp(min=1)
-        kept = torch.where(counted, values, torch.zeros_like(values))
-        return kept.sum() * (self.size / total)
+        total = self.sum(counts.sum()).clamp(min=1)
+        return values.sum() * (self.size / total)
 
     def sum(self, value: Tensor) -> Tensor:
         """Sum of a constant over processes."""

@@ -1,0 +1,33 @@
+"""Objectives made of objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from textcl.types import Embeddings, LossOutput
+
+
+class WeightedSum(nn.Module):
+    """Σ weight · objective on the same batch.
+
+    Args:
+        parts: Weights and objectives.
+    """
+
+    def __init__(self, parts: Sequence[tuple[float, nn.Module]]) -> None:
+        super().__init__()
+        self.weights = [weight for weight, _ in parts]
+        self.parts = nn.ModuleList(part for _, part in parts)
+
+    def forward(self, z: Embeddings) -> LossOutput:
+        """The sum, with the loss of each part in its terms."""
+        outputs: list[LossOutput] = [part(z) for part in self.parts]
+        terms: dict[str, Tensor] = {}
+        for part, output in zip(self.parts, outputs, strict=True):
+            terms |= output.terms
+            terms[f"loss/{type(part).__name__}"] = output.loss.detach()
+        losses = [w * output.loss for w, output in zip(self.weights, outputs, strict=True)]
+        return LossOutput(torch.stack(losses).sum(), terms)

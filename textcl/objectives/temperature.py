@@ -1,0 +1,89 @@
+"""Temperatures: a number, one that is learned, one that follows a schedule.
+
+Source: methods.md A.5
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Schedule = Literal["linear", "cosine", "exponential", "cyclic"]
+
+
+class LearnableTemperature(nn.Module):
+    """A temperature that trains with the encoder, as the exponent of a logit scale, never below 0.01.
+
+    Args:
+        initial: Temperature at the start, > 0.
+
+    Source: Radford et al. 2021, https://arxiv.org/abs/2103.00020
+    """
+
+    def __init__(self, initial: float) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / positive(initial))))
+
+    def forward(self) -> Float[Tensor, ""]:
+        """The temperature now."""
+        return torch.exp(-self.log_scale.clamp(max=math.log(100.0)))
+
+
+class ScheduledTemperature(nn.Module):
+    """A temperature that moves from `start` to `end` while training goes on.
+
+    Args:
+        schedule: "linear", "cosine", "exponential", or "cyclic" (start is the highest, end the lowest).
+        start: Temperature at progress 0.
+        end: Temperature at progress 1.
+        cycles: Periods of the cyclic schedule over the whole training.
+    """
+
+    progress: Tensor
+
+    def __init__(self, schedule: Schedule, start: float, end: float, cycles: float = 1.0) -> None:
+        super().__init__()
+        self.schedule: Schedule = schedule
+        self.cycles = cycles
+        self.start, self.end = positive(start), positive(end)
+        self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
+
+    def move(self, progress: float) -> None:
+        """Set how much of the training is done; clamped to [0, 1]."""
+        self.progress.fill_(min(max(progress, 0.0), 1.0))
+
+    def forward(self) -> float:
+        """The temperature now."""
+        x, start, end = float(self.progress), self.start, self.end
+        match self.schedule:
+            case "linear":
+                return start + (end - start) * x
+            case "cosine":
+                return end + (start - end) * (1 + math.cos(math.pi * x)) / 2
+            case "exponential":
+                return start * (end / start) ** x
+            case _:
+                return end + (start - end) * (1 + math.cos(2 * math.pi * self.cycles * x)) / 2
+
+
+Temperature = float | LearnableTemperature | ScheduledTemperature
+
+
+def current(temperature: Temperature) -> float | Float[Tensor, ""]:
+    """The number that divides similarities in this step."""
+    return temperature() if isinstance(temperature, nn.Module) else temperature
+
+
+def positive(temperature: float) -> float:
+    """The number itself.
+
+    Raises:
+        ValueError: If it is not above 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be > 0, not {temperature}")
+    return temperature
