@@ -1,0 +1,24 @@
+import numpy as np
+
+from textcl.evaluation import Correlation, pair_scores, sts_aggregate
+
+
+def run(case):
+    pairs = [(name, pair) for name, rows in case["inputs"]["subsets"].items() for pair in rows]
+    u, v = (np.array([pair[key] for _, pair in pairs], dtype=np.float64) for key in ("u", "v"))
+    gold = [np.nan if pair["gold"] is None else pair["gold"] for _, pair in pairs]
+    result = sts_aggregate(
+        pair_scores(u, v), np.array(gold, np.float64), [name for name, _ in pairs]
+    )
+
+    def coefficients(part: Correlation):
+        return {"pearson": part.pearson, "spearman": part.spearman, "n": part.pairs}
+
+    parts = {"all": result.all, "mean": result.mean, "wmean": result.wmean}
+    return {
+        "per_subset": {name: coefficients(part) for name, part in result.subsets.items()},
+        "aggregate": {
+            "pearson": {name: part.pearson for name, part in parts.items()},
+            "spearman": {name: part.spearman for name, part in parts.items()},
+        },
+    }
