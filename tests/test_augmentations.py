@@ -5,9 +5,14 @@ import pytest
 
 from textcl import augmentations
 from textcl.augmentations import (
+    Crop,
+    DeleteOneWord,
+    DeleteWords,
     RepeatWords,
     SpanMask,
+    delete_items,
     mask_span,
+    random_strings,
     repeat_items,
     repeat_tokens,
 )
@@ -45,6 +50,9 @@ AUGMENTATIONS = [
     SpanMask(variant="official"),
     RepeatWords(),
     RepeatWords(variant="official_word"),
+    Crop(0.9),
+    DeleteWords(0.9),
+    DeleteOneWord(),
 ]
 
 
@@ -168,3 +176,58 @@ def test_repeat_tokens_leaves_short_rows_alone():
 def test_rate_must_be_a_share():
     with pytest.raises(UserError, match="at least 0 and below 1, not 2"):
         RepeatWords(2)
+
+
+# Crop and deletion
+
+
+@pytest.mark.parametrize(
+    ("words", "rate", "cut"), [(10, 0.25, 2), (10, 0.99, 9), (3, 0.5, 1), (2, 0.4, 0)]
+)
+def test_crop_keeps_every_window_equally_often(words, rate, cut):
+    before = [f"w{i}" for i in range(words)]
+    windows = [" ".join(before[start : start + words - cut]) for start in range(cut + 1)]
+    assert_uniform(Counter(draws(Crop(rate), " ".join(before), 2000)), windows, 2000)
+
+
+def test_delete_items_leaves_the_rest_in_order():
+    assert delete_items("abcd", {0, 2}) == ["b", "d"]
+
+
+def test_delete_words_deletes_every_set_of_places_equally_often():
+    pairs = Counter(draws(DeleteWords(0.5), "a b c d", 3000))
+    assert_uniform(pairs, ["a b", "a c", "a d", "b c", "b d", "c d"], 3000)
+
+
+def test_delete_words_rounds_down_and_then_leaves_the_text_as_it_is():
+    assert set(draws(DeleteWords(0.3), "a  b\tc", 20)) == {"a  b\tc"}
+
+
+def test_delete_one_word_deletes_exactly_one():
+    assert_uniform(Counter(draws(DeleteOneWord(), "a b c", 3000)), ["b c", "a c", "a b"], 3000)
+    assert set(draws(DeleteOneWord(), " word ", 10)) == {" word "}
+
+
+# Random strings
+
+
+def test_random_strings_have_the_lengths_of_the_corpus_and_uniform_characters():
+    corpus = ["x" * 3, "x" * 3, "x" * 7, ""]
+    strings = random_strings(6000, corpus, random.Random(0))
+    lengths = Counter(map(len, strings))
+    assert set(lengths) == {3, 7}
+    assert abs(lengths[3] - 4000) < 5 * (6000 * 2 / 9) ** 0.5
+    letters = Counter("".join(strings))
+    assert_uniform(letters, "abcdefghijklmnopqrstuvwxyz0123456789", sum(letters.values()))
+
+
+def test_random_strings_repeat_with_the_seed():
+    corpus = [SENTENCE]
+    first = random_strings(5, corpus, random.Random(1))
+    assert first == random_strings(5, corpus, random.Random(1))
+    assert first != random_strings(5, corpus, random.Random(2))
+
+
+def test_random_strings_need_a_corpus():
+    with pytest.raises(UserError, match="it holds no text"):
+        random_strings(5, ["", ""], random.Random(0))

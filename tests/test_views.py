@@ -95,12 +95,6 @@ def test_view_that_draws_once_repeats_itself_in_every_epoch():
     assert len({once.draw(row, 0, epoch, 4, "a") for epoch in range(10)}) == 1
 
 
-def test_view_identity_is_the_raw_text_in_nfc_without_outer_space():
-    view = View("text", (first_letters,))
-    assert view.identity({"text": " cafe\u0301\n"}) == "café"
-    assert view.identity({"text": "Café"}) != view.identity({"text": "café"})
-
-
 def test_view_without_its_column_says_what_the_rows_have():
     with pytest.raises(
         UserError, match="reads column 'positive', but the rows have 'text', 'label'"

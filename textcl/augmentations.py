@@ -7,6 +7,7 @@ changes of words mostly leave alone; mask spans there.
 from __future__ import annotations
 
 import random
+import string
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -35,7 +36,7 @@ def mask_span(
     Returns:
         The masked text. A space beside the span stays, so that two can follow each other.
 
-    Source: Liu et al. 2021, section 2.1, https://arxiv.org/abs/2104.08027
+    Source: Liu et al. 2021, https://arxiv.org/abs/2104.08027
     """
     if length == 0:
         return text
@@ -55,7 +56,7 @@ class SpanMask:
             character never is. The authors also write "[MASK]" whatever the model.
         min_characters: Shorter texts, and texts not longer than the span, stay as they are.
 
-    Source: Liu et al. 2021, section 2.1, https://arxiv.org/abs/2104.08027
+    Source: Liu et al. 2021, https://arxiv.org/abs/2104.08027
     """
 
     length: int = 5
@@ -99,7 +100,7 @@ def repeat_tokens(ids: Sequence[int], rate: float, rng: random.Random) -> list[i
     Returns:
         The row, up to 9 tokens longer than before; truncate first, as the authors do.
 
-    Source: Wu et al. 2022, section 3.1, https://arxiv.org/abs/2109.04380
+    Source: Wu et al. 2022, https://arxiv.org/abs/2109.04380
     """
     _check_rate(rate)
     limit = min(10, int(rate * len(ids)))
@@ -122,7 +123,7 @@ class RepeatWords:
     Note:
         The authors draw once for all epochs: `View(column, (RepeatWords(),), once=True)`.
 
-    Source: Wu et al. 2022, section 3.1, https://arxiv.org/abs/2109.04380
+    Source: Wu et al. 2022, https://arxiv.org/abs/2109.04380
     """
 
     rate: float = 0.32
@@ -143,6 +144,105 @@ class RepeatWords:
         if repeats == 0:
             return text
         return " ".join(repeat_items(words, rng.sample(places, repeats)))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Keep a window of consecutive words.
+
+    Args:
+        rate: Share of the words that is cut off, rounded down.
+
+    Source: Gao et al. 2021, table 1, https://arxiv.org/abs/2104.08821
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        _check_rate(self.rate)
+
+    def __call__(self, text: str, rng: random.Random) -> str:
+        """The words of the window, one space between them."""
+        words = text.split()
+        cut = int(self.rate * len(words))
+        if cut == 0:
+            return text
+        start = rng.randint(0, cut)
+        return " ".join(words[start : start + len(words) - cut])
+
+
+def delete_items(items: Sequence[Item], positions: Collection[int]) -> list[Item]:
+    """`items` without those at `positions`."""
+    gone = set(positions)
+    return [item for i, item in enumerate(items) if i not in gone]
+
+
+@dataclass(frozen=True)
+class DeleteWords:
+    """Delete words at random places.
+
+    Args:
+        rate: Share of the words that goes, rounded down.
+
+    Source: Gao et al. 2021, table 1, https://arxiv.org/abs/2104.08821
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        _check_rate(self.rate)
+
+    def __call__(self, text: str, rng: random.Random) -> str:
+        """`text` without the drawn words."""
+        words = text.split()
+        return _without(text, words, int(self.rate * len(words)), rng)
+
+
+@dataclass(frozen=True)
+class DeleteOneWord:
+    """Delete one word at a random place; a single word stays.
+
+    Source: Gao et al. 2021, table 1, https://arxiv.org/abs/2104.08821
+    """
+
+    def __call__(self, text: str, rng: random.Random) -> str:
+        """`text` without the drawn word."""
+        words = text.split()
+        return _without(text, words, min(1, len(words) - 1), rng)
+
+
+def random_strings(
+    count: int,
+    like: Sequence[str],
+    rng: random.Random,
+    alphabet: str = string.ascii_lowercase + string.digits,
+) -> list[str]:
+    """Meaningless strings as long as the texts of a corpus, to train on nothing but form.
+
+    Args:
+        count: How many strings.
+        like: The corpus whose lengths are drawn from, in characters; empty texts do not count.
+        rng: Source of the draws.
+        alphabet: Characters, drawn uniformly.
+
+    Returns:
+        The strings.
+
+    Raises:
+        UserError: If the corpus holds no text.
+
+    Source: Liu et al. 2021, https://arxiv.org/abs/2104.08027
+    """
+    lengths = [len(text) for text in like if text]
+    if not lengths:
+        raise UserError("Random strings take their lengths from a corpus, but it holds no text.")
+    return ["".join(rng.choices(alphabet, k=rng.choice(lengths))) for _ in range(count)]
+
+
+def _without(text: str, words: list[str], count: int, rng: random.Random) -> str:
+    if count < 1:
+        return text
+    return " ".join(delete_items(words, rng.sample(range(len(words)), count)))
 
 
 def _check_rate(rate: float) -> None:

@@ -7,7 +7,6 @@ workers nor the number of processes can change what a run sees.
 from __future__ import annotations
 
 import random
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -72,10 +71,6 @@ class View:
         if not self.augmentations:
             return self._raw(row)
         return self(row, draw_generator(seed, 0 if self.once else epoch, index, slot))
-
-    def identity(self, row: Mapping[str, Any]) -> str:
-        """What makes two rows the same text: the column before any change, in NFC, stripped."""
-        return unicodedata.normalize("NFC", self._raw(row)).strip()
 
     def _raw(self, row: Mapping[str, Any]) -> str:
         text = row.get(self.column)

@@ -12,8 +12,8 @@ class Drawn(random.Random):
         super().__init__(0)
         self.value, self.upper = value, None
 
-    def randrange(self, stop, *_):
-        self.upper = stop
+    def randrange(self, start, stop=None, step=1):
+        self.upper = start
         return self.value
 
 
