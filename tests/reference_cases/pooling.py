@@ -1,0 +1,23 @@
+"""`pooling`: the parameter-free poolers of SimCSE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from textcl.pooling import pool_padded
+
+NAMES = {
+    "cls_before_pooler": "cls",
+    "avg": "mean",
+    "avg_first_last": "first_last",
+    "avg_top2": "top2",
+}
+
+
+def run(case: dict[str, Any]) -> dict[str, Any]:
+    """Pool the hidden states in every way the case asks for."""
+    hidden = torch.tensor(case["inputs"]["hidden_states"], dtype=torch.float64)
+    mask = torch.tensor(case["inputs"]["attention_mask"])
+    return {name: pool_padded(hidden, mask, NAMES[name]).tolist() for name in case["expected"]}

@@ -1,0 +1,168 @@
+"""Packed rows must give what padded rows give, for every family."""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+
+import families
+import pytest
+import torch
+
+from textcl import packing
+from textcl.packing import Packing, hidden_states, is_packed, padded_hidden_states
+from textcl.types import Tokens
+
+PACKED = {"bert", "roberta", "xlm-roberta", "electra", "distilbert", "modernbert"}
+LAYERS = (0, 1, -1)
+
+
+def random_tokens(family: str, seed: int = 0) -> Tokens:
+    """Rows of random lengths, among them 0, 1 and the maximum, in no order."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, families.LENGTH, (12,), generator=generator)
+    lengths[[2, 5, 7, 8]] = torch.tensor([1, families.LENGTH, 0, 1])
+    vocabulary = len(families.tiny_tokenizer(family))
+    return Tokens(torch.randint(5, vocabulary, (int(lengths.sum()),), generator=generator), lengths)
+
+
+def padded(model: torch.nn.Module, tokens: Tokens) -> dict[int, torch.Tensor]:
+    filled = Tokens(tokens.ids, tokens.lengths[tokens.lengths > 0])
+    states, mask = padded_hidden_states(model, filled, LAYERS)
+    return {layer: state[mask] for layer, state in states.items()}
+
+
+def gradients(model: torch.nn.Module, output: torch.Tensor) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    upstream = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view_as(output)
+    (output * upstream).sum().backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_same(ours: dict, theirs: dict, **tolerance: float) -> None:
+    assert ours.keys() == theirs.keys()
+    for key in ours:
+        torch.testing.assert_close(ours[key], theirs[key], **tolerance)
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_packed_hidden_states_equal_padded(family):
+    model, tokens = families.tiny_model(family), random_tokens(family)
+    assert is_packed(model) == (family in PACKED)
+    assert_same(hidden_states(model, tokens, LAYERS), padded(model, tokens), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_packed_gradients_equal_padded(family):
+    # In float64 (where ModernBERT still rotates in float32), so that only a real difference shows.
+    model, tokens = families.tiny_model(family).double(), random_tokens(family, seed=1)
+    ours = gradients(model, hidden_states(model, tokens)[-1])
+    theirs = gradients(model, padded(model, tokens)[-1])
+    assert_same(ours, theirs, atol=1e-9, rtol=1e-9)
+
+
+def test_padding_token_inside_a_roberta_text_is_counted_as_padded_does():
+    model, tokens = families.tiny_model("roberta"), random_tokens("roberta")
+    tokens.ids[[3, 40]] = model.config.pad_token_id
+    assert_same(hidden_states(model, tokens, LAYERS), padded(model, tokens), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_attention_with_repadding_equals_attention_by_length(family, monkeypatch):
+    # What runs on CUDA, here on the CPU.
+    model, tokens = families.tiny_model(family).double(), random_tokens(family)
+    by_length = hidden_states(model, tokens)[-1]
+    expected = gradients(model, by_length)
+    monkeypatch.setattr(packing, "_attend_by_length", packing._attend_padded)
+    repadded = hidden_states(model, tokens)[-1]
+    torch.testing.assert_close(repadded, by_length, atol=1e-9, rtol=1e-9)
+    assert_same(gradients(model, repadded), expected, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("length", [7, 40])
+@pytest.mark.parametrize("window", [None, 5])
+def test_plain_attention_equals_the_fused_kernel(length, window):
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 4, 2, length, 16, generator=generator, dtype=torch.float64)
+    mask = packing._window_mask(length, window)
+    fused = packing._attend(q, k, v, mask, 0.25, 0.0)
+    # A dropout too small to hit anything takes the plain path.
+    plain = packing._attend(q, k, v, mask, 0.25, 1e-12)
+    torch.testing.assert_close(plain, fused)
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert", "mpnet"])
+def test_dropout_acts_only_in_training(family):
+    model, tokens = families.tiny_model(family, dropout=0.3), random_tokens(family)
+    assert torch.equal(hidden_states(model, tokens)[-1], hidden_states(model, tokens)[-1])
+    model.train()
+    torch.manual_seed(0)
+    first = hidden_states(model, tokens)[-1]
+    second = hidden_states(model, tokens)[-1]
+    torch.manual_seed(0)
+    assert not torch.equal(first, second)
+    assert torch.equal(first, hidden_states(model, tokens)[-1])
+
+
+def test_attention_dropout_reaches_the_packed_attention():
+    model, tokens = families.tiny_model("bert", dropout=0.0), random_tokens("bert")
+    for name, module in model.named_modules():
+        if name.endswith("attention.self.dropout"):
+            setattr(module, "p", 0.5)  # noqa: B010
+    still = hidden_states(model, tokens)[-1]
+    moved = hidden_states(model.train(), tokens)[-1]
+    assert (moved - still).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
+def test_packed_states_under_autocast_stay_close(family):
+    model, tokens = families.tiny_model(family), random_tokens(family)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = hidden_states(model, tokens)[-1]
+    assert (
+        torch.nn.functional.cosine_similarity(low.float(), hidden_states(model, tokens)[-1]).min()
+        > 0.99
+    )
+    grads = gradients(model, low)
+    assert all(torch.isfinite(gradient).all() for gradient in grads.values())
+
+
+def test_a_batch_longer_than_the_position_table_is_packed():
+    model = families.tiny_model("roberta")
+    ids = torch.randint(5, 90, (40 * 20,), generator=torch.Generator().manual_seed(0))
+    tokens = Tokens(ids, torch.full((40,), 20))
+    assert len(ids) > model.config.max_position_embeddings
+    assert_same(hidden_states(model, tokens, LAYERS), padded(model, tokens), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_rows_without_tokens_give_no_states(family):
+    model = families.tiny_model(family)
+    empty = Tokens(torch.zeros(0, dtype=torch.long), torch.tensor([0, 0]))
+    assert hidden_states(model, empty)[-1].shape == (0, 32)
+
+
+def test_fallback_says_once_that_it_pads(caplog):
+    packing._tell_padded.cache_clear()
+    model, tokens = families.tiny_model("mpnet"), random_tokens("mpnet")
+    with caplog.at_level(logging.WARNING, "textcl"):
+        hidden_states(model, tokens)
+        hidden_states(model, tokens)
+    assert [r.message for r in caplog.records if "mpnet models run with padding" in r.message] == [
+        "mpnet models run with padding: their attention cannot be replaced, so short rows cost more"
+    ]
+
+
+def test_buckets_cover_every_row_once_and_waste_little():
+    lengths = sorted(torch.randint(1, 200, (300,), generator=torch.Generator().manual_seed(0)))
+    lengths = [int(length) for length in lengths]
+    buckets = packing._buckets(lengths)
+    assert buckets[0][0] == 0
+    assert buckets[-1][1] == len(lengths)
+    assert all(a[1] == b[0] for a, b in pairwise(buckets))
+    cost = sum((stop - start) * lengths[stop - 1] for start, stop in buckets)
+    assert cost < 1.25 * sum(lengths)
+
+
+def test_groups_hold_rows_of_one_length():
+    assert Packing(torch.tensor([1, 1, 3, 7, 7])).groups == [(2, 1), (1, 3), (2, 7)]

@@ -1,0 +1,299 @@
+"""How rows without padding travel through an unmodified HuggingFace model.
+
+All tokens of a batch make one row of T tokens: linear layers, norms and activations see real tokens
+only. Rows are sorted by length, so that attention, which must stay inside each row, runs once per
+length over a plain slice. Architectures that do not let their attention be replaced are run with
+padding, in groups of similar length; the callers cannot tell the difference.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from textcl.types import Tokens
+
+_NAME = "textcl_packed"
+
+# Bidirectional encoders whose attention goes through transformers' interface and sees nothing but q, k and v.
+_PACKED = frozenset(
+    {"bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"}
+)
+
+# Padded groups end where a row would be this much longer than the first one, unless they are this small.
+_STRETCH, _SMALL = 1.25, 16
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where the rows of a packed batch lie.
+
+    Args:
+        lengths: Tokens of each row, ascending, none 0; on the CPU.
+    """
+
+    lengths: Int[Tensor, " B"]
+
+    @cached_property
+    def groups(self) -> list[tuple[int, int]]:
+        """(rows, length) of each run of equally long rows."""
+        lengths, rows = torch.unique_consecutive(self.lengths, return_counts=True)
+        return list(zip(rows.tolist(), lengths.tolist(), strict=True))
+
+    @cached_property
+    def mask(self) -> Bool[Tensor, "B L"]:
+        """True on real tokens of the padded batch."""
+        return torch.arange(int(self.lengths[-1])) < self.lengths[:, None]
+
+
+def is_packed(backbone: PreTrainedModel) -> bool:
+    """Whether this model runs without padding."""
+    config = backbone.config
+    return (
+        config.model_type in _PACKED
+        and bool(getattr(backbone, "_supports_attention_backend", False))
+        and not getattr(config, "is_decoder", False)
+    )
+
+
+def hidden_states(
+    backbone: PreTrainedModel, tokens: Tokens, layers: Sequence[int] = (-1,)
+) -> dict[int, Float[Tensor, "T D"]]:
+    """Hidden states of every token, in the order of `tokens`.
+
+    Args:
+        backbone: Any HuggingFace text encoder.
+        tokens: Rows of token ids on the device of the model; rows without tokens are allowed.
+        layers: Which states: 0 is the embedding output, -1 the last layer.
+
+    Returns:
+        Packed hidden states by the given layer numbers.
+    """
+    if not len(tokens.ids):
+        empty = next(backbone.parameters()).new_zeros(0, backbone.config.hidden_size)
+        return dict.fromkeys(layers, empty)
+    order = torch.argsort(tokens.lengths, stable=True)
+    order = order[tokens.lengths[order] > 0]
+    places = _token_places(tokens, order)
+    in_order = torch.equal(places, torch.arange(len(places)))
+    if not in_order:
+        places = places.to(tokens.ids.device, non_blocking=True)
+        tokens = Tokens(tokens.ids[places], tokens.lengths[order])
+    states = (_run_packed if is_packed(backbone) else _run_bucketed)(backbone, tokens, layers)
+    if in_order:
+        return states
+    back = torch.empty_like(places)
+    back[places] = torch.arange(len(places), device=places.device)
+    return {layer: state.index_select(0, back) for layer, state in states.items()}
+
+
+def padded_hidden_states(
+    backbone: PreTrainedModel, tokens: Tokens, layers: Sequence[int], width: int | None = None
+) -> tuple[dict[int, Float[Tensor, "B L D"]], Bool[Tensor, "B L"]]:
+    """Hidden states of rows padded on the right, and a mask that is True on real tokens.
+
+    Args:
+        backbone: Any HuggingFace text encoder.
+        tokens: Rows of token ids on the device of the model, none empty.
+        layers: As in `hidden_states`.
+        width: Padded length; the longest row when None.
+    """
+    pad_id = getattr(backbone.config, "pad_token_id", None) or 0
+    ids, mask = tokens.padded(pad_id, width)
+    output = backbone(
+        input_ids=ids, attention_mask=mask.long(), output_hidden_states=_needs_all(layers)
+    )
+    return _select(output, layers), mask
+
+
+def _token_places(tokens: Tokens, order: Int[Tensor, " R"]) -> Int[Tensor, " T"]:
+    """Index of every token when the rows are put in `order`."""
+    lengths = tokens.lengths[order]
+    shift = tokens.offsets[:-1][order] - (lengths.cumsum(0) - lengths)
+    return torch.arange(int(lengths.sum())) + shift.repeat_interleave(lengths)
+
+
+def _run_packed(
+    backbone: PreTrainedModel, tokens: Tokens, layers: Sequence[int]
+) -> dict[int, Tensor]:
+    if backbone.config._attn_implementation != _NAME:  # pyright: ignore[reportPrivateUsage]
+        backbone.set_attn_implementation(_NAME)
+    inputs: dict[str, Tensor] = {"input_ids": tokens.ids[None]}
+    inputs["position_ids"] = _positions(backbone, tokens)[None]
+    if hasattr(getattr(backbone, "embeddings", None), "token_type_embeddings"):
+        inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+    output = backbone(
+        **inputs,
+        # A mask of four dimensions is handed on as it is, so that no model builds one of T x T.
+        attention_mask=tokens.ids.new_ones(1, 1, 1, 1, dtype=torch.bool),
+        output_hidden_states=_needs_all(layers),
+        packing=Packing(tokens.lengths),
+    )
+    return {layer: state[0] for layer, state in _select(output, layers).items()}
+
+
+def _positions(backbone: PreTrainedModel, tokens: Tokens) -> Int[Tensor, " T"]:
+    lengths = tokens.lengths
+    first = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
+    table = getattr(getattr(backbone, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    if padding is None:
+        return (torch.arange(len(first)) - first).to(tokens.ids.device, non_blocking=True)
+    # RoBERTa counts from its padding id and gives a padding token inside a text no position of its own.
+    real = (tokens.ids != padding).long()
+    count = real.cumsum(0)
+    first = first.to(tokens.ids.device, non_blocking=True)
+    return (count - (count - real)[first]) * real + padding
+
+
+def _run_bucketed(
+    backbone: PreTrainedModel, tokens: Tokens, layers: Sequence[int]
+) -> dict[int, Tensor]:
+    _tell_padded(backbone.config.model_type)
+    parts: list[dict[int, Tensor]] = []
+    for start, stop in _buckets(tokens.lengths.tolist()):
+        states, mask = padded_hidden_states(backbone, tokens.rows(start, stop), layers)
+        parts.append({layer: state[mask] for layer, state in states.items()})
+    return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
+
+
+def _buckets(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Runs of ascending lengths that waste little on padding."""
+    cuts = [0]
+    for row, length in enumerate(lengths):
+        if row - cuts[-1] >= _SMALL and length > _STRETCH * lengths[cuts[-1]]:
+            cuts.append(row)
+    return list(zip(cuts, [*cuts[1:], len(lengths)], strict=True))
+
+
+@lru_cache
+def _tell_padded(model_type: str) -> None:
+    logging.getLogger("textcl").warning(
+        "%s models run with padding: their attention cannot be replaced, so short rows cost more",
+        model_type,
+    )
+
+
+def _needs_all(layers: Sequence[int]) -> bool:
+    return tuple(layers) != (-1,)
+
+
+def _select(output: Any, layers: Sequence[int]) -> dict[int, Tensor]:
+    if not _needs_all(layers):
+        return {-1: output.last_hidden_state}
+    return {layer: output.hidden_states[layer] for layer in layers}
+
+
+def _attention(
+    module: torch.nn.Module,
+    query: Float[Tensor, "B H L d"],
+    key: Float[Tensor, "B H L d"],
+    value: Float[Tensor, "B H L d"],
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    packing: Packing | None = None,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[Float[Tensor, "B L H d"], None]:
+    """Attention inside each row of a packed batch; without a packing, transformers' own."""
+    if packing is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    attend = _attend_by_length if query.device.type == "cpu" else _attend_padded
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+    return attend(q, k, v, packing, scale, dropout, sliding_window)[None], None
+
+
+def _attend_by_length(
+    query: Float[Tensor, "T H d"],
+    key: Float[Tensor, "T H d"],
+    value: Float[Tensor, "T H d"],
+    packing: Packing,
+    scale: float,
+    dropout: float,
+    window: int | None,
+) -> Float[Tensor, "T H d"]:
+    sizes = [rows * length for rows, length in packing.groups]
+    contexts: list[Tensor] = []
+    slices = zip(*(x.split(sizes) for x in (query, key, value)), strict=True)
+    for (rows, length), group in zip(packing.groups, slices, strict=True):
+        q, k, v = (x.view(rows, length, *x.shape[1:]).transpose(1, 2) for x in group)
+        mask = _window_mask(length, window)
+        contexts.append(_attend(q, k, v, mask, scale, dropout).transpose(1, 2).flatten(0, 1))
+    return torch.cat(contexts)
+
+
+def _attend(
+    query: Float[Tensor, "B H L d"],
+    key: Float[Tensor, "B H L d"],
+    value: Float[Tensor, "B H L d"],
+    mask: Bool[Tensor, "L L"] | None,
+    scale: float,
+    dropout: float,
+) -> Float[Tensor, "B H L d"]:
+    # Measured at lengths 4 to 512: the fused kernel's backward in bfloat16 is several times slower than this
+    # plain path on CPUs, and with dropout it is no faster than it.
+    needs_grad = torch.is_grad_enabled() and query.requires_grad
+    if not dropout and not (needs_grad and query.dtype == torch.bfloat16):
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    scores = (query * scale) @ key.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return F.dropout(scores.softmax(-1), dropout) @ value
+
+
+def _window_mask(length: int, window: int | None) -> Bool[Tensor, "L L"] | None:
+    if window is None or length <= window:
+        return None
+    places = torch.arange(length)
+    return (places[:, None] - places).abs() < window
+
+
+def _attend_padded(
+    query: Float[Tensor, "T H d"],
+    key: Float[Tensor, "T H d"],
+    value: Float[Tensor, "T H d"],
+    packing: Packing,
+    scale: float,
+    dropout: float,
+    window: int | None,
+) -> Float[Tensor, "T H d"]:
+    device = query.device
+    rows, width = packing.mask.shape
+    real = packing.mask.flatten().nonzero().squeeze(1).to(device, non_blocking=True)
+    mask = packing.mask.to(device, non_blocking=True)[:, None, None, :]
+    near = _window_mask(width, window)
+    if (
+        near is not None
+    ):  # padding queries keep a key each, or their rows of zeros would turn to nan
+        mask = mask & near.to(device, non_blocking=True)
+        mask = mask | torch.eye(width, dtype=torch.bool, device=device)
+    q, k, v = (
+        x.new_zeros(rows * width, *x.shape[1:])
+        .index_copy(0, real, x)
+        .view(rows, width, *x.shape[1:])
+        .transpose(1, 2)
+        for x in (query, key, value)
+    )
+    context = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale
+    )
+    return context.transpose(1, 2).flatten(0, 1).index_select(0, real)
+
+
+AttentionInterface.register(_NAME, _attention)
+AttentionMaskInterface.register(_NAME, sdpa_mask)
