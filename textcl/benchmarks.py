@@ -1,0 +1,203 @@
+"""From a model to scores: every sentence encoded once, every number with its protocol."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from textcl.errors import RunError, UserError
+from textcl.evaluation import Correlation, Encodes, StsResult, pair_scores, sts_aggregate
+from textcl.tasks import StsTask, load_task, task_names
+
+AGGREGATIONS: Mapping[str, str] = {
+    "all": "over the concatenated subsets",
+    "mean": "plain mean over subsets",
+    "wmean": "mean over subsets weighted by their pairs",
+}
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """Coefficients of one task, with everything a reader needs to compare them."""
+
+    name: str
+    label: str
+    protocol: str
+    pairs: int
+    result: StsResult
+    source: str
+    note: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain mapping with coefficients times 100."""
+        parts = {name: self.result.aggregate(name) for name in AGGREGATIONS}
+        return {
+            "protocol": self.protocol,
+            "pairs": self.pairs,
+            "spearman": {name: _hundred(part.spearman) for name, part in parts.items()},
+            "pearson": {name: _hundred(part.pearson) for name, part in parts.items()},
+            "subsets": {name: _part(part) for name, part in self.result.subsets.items()},
+            "source": self.source,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model scored.
+
+    Args:
+        tasks: Scores by task, in the order asked for.
+        aggregation: Which aggregation over subsets `scores[task]` and `average` report.
+        round_before_average: Whether the average is taken over values rounded to two decimals.
+        sentences: Distinct sentences that were encoded.
+        seconds: Time spent encoding.
+    """
+
+    tasks: Mapping[str, TaskScore]
+    aggregation: str
+    round_before_average: bool
+    sentences: int
+    seconds: float
+
+    def __getitem__(self, task: str) -> float | None:
+        """Spearman times 100 of a task; None where it is undefined."""
+        return _hundred(self.tasks[task].result.aggregate(self.aggregation).spearman)
+
+    @property
+    def average(self) -> float | None:
+        """Mean over the tasks; None where one is undefined or they follow several protocols."""
+        values = [self[task] for task in self.tasks]
+        known = [value for value in values if value is not None]
+        if len({score.protocol for score in self.tasks.values()}) != 1 or len(known) < len(values):
+            return None
+        return float(np.mean(np.round(known, 2) if self.round_before_average else known))
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain mapping, as in `scores.json`."""
+        protocols = dict.fromkeys(score.protocol for score in self.tasks.values())
+        return {
+            "metric": "spearman",
+            "scale": 100,
+            "aggregation": self.aggregation,
+            "protocols": {name: describe(name, self.aggregation) for name in protocols},
+            "average": self.average,
+            "round_before_average": self.round_before_average,
+            "sentences": self.sentences,
+            "tasks": {name: score.to_dict() for name, score in self.tasks.items()},
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON, undefined coefficients as null."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def describe(protocol: str, aggregation: str) -> str:
+    """One line that says how a number came about."""
+    return f"{protocol}: Spearman x100 {AGGREGATIONS[aggregation]}, cosine, no regression"
+
+
+def _hundred(value: float | None) -> float | None:
+    return None if value is None else 100 * value
+
+
+def _part(part: Correlation) -> dict[str, Any]:
+    return {
+        "spearman": _hundred(part.spearman),
+        "pearson": _hundred(part.pearson),
+        "pairs": part.pairs,
+    }
+
+
+def evaluate(
+    model: Encodes,
+    tasks: str | StsTask | Sequence[str | StsTask] = "sts",
+    *,
+    aggregation: str = "all",
+    round_before_average: bool = False,
+) -> Scores:
+    """Score anything that encodes texts.
+
+    Every distinct sentence over all tasks is encoded once, in one call.
+
+    Args:
+        model: Any object with `encode(texts)` giving one row a text; rows need not be normalised.
+        tasks: Names of tasks or suites, or tasks already loaded.
+        aggregation: "all", "mean" or "wmean" over the subsets of a task.
+        round_before_average: Average values rounded to two decimals, as the official script does.
+
+    Raises:
+        UserError: If a task is unknown or its data missing or wrong.
+        RunError: If the model gives other than one finite row for every sentence.
+
+    Source: SentEval as SimCSE uses it, Gao et al. 2021, appendix B, https://arxiv.org/abs/2104.08821
+    """
+    if aggregation not in AGGREGATIONS:
+        raise UserError(f"aggregation is one of {', '.join(AGGREGATIONS)}; got {aggregation!r}")
+    loaded = _load([tasks] if isinstance(tasks, (str, StsTask)) else tasks, aggregation)
+    sentences = [text for task in loaded for text in (*task.sentences1, *task.sentences2)]
+    places = {text: place for place, text in enumerate(dict.fromkeys(sentences))}
+    started = time.perf_counter()
+    embeddings = _encode(model, list(places))
+    seconds = time.perf_counter() - started
+    scores: dict[str, TaskScore] = {}
+    for task in loaded:
+        first, second = (
+            embeddings[[places[text] for text in column]]
+            for column in (task.sentences1, task.sentences2)
+        )
+        scores[task.name] = _score(task, pair_scores(first, second), aggregation)
+    return Scores(scores, aggregation, round_before_average, len(places), seconds)
+
+
+def _load(chosen: Sequence[str | StsTask], aggregation: str) -> list[StsTask]:
+    """Every task once, before the costly encoding starts."""
+    tasks: dict[str, StsTask] = {}
+    for item in chosen:
+        named = [item] if isinstance(item, StsTask) else map(load_task, task_names([item]))
+        tasks.update({task.name: task for task in named})
+    for task in tasks.values():
+        if aggregation != "all" and not task.tells_subsets:
+            raise UserError(
+                f"{aggregation!r} needs the subsets of {task.name}, which {task.source} does not tell: "
+                "set TEXTCL_DATA to a folder with the original files, or use 'all'"
+            )
+    return list(tasks.values())
+
+
+def _encode(model: Encodes, texts: list[str]) -> Shaped[np.ndarray, "N D"]:
+    embeddings = np.asarray(model.encode(texts))
+    if embeddings.ndim != 2 or len(embeddings) != len(texts):
+        raise RunError(
+            f"encode gave an array {embeddings.shape} for {len(texts):,} texts; one row a text was expected"
+        )
+    broken = np.flatnonzero(~np.isfinite(embeddings).all(1))
+    if len(broken):
+        raise RunError(
+            f"{len(broken):,} of {len(texts):,} embeddings are not finite, first that of {texts[broken[0]][:80]!r}; "
+            "the model's weights or its precision are broken"
+        )
+    return embeddings
+
+
+def _score(task: StsTask, similarities: Float[np.ndarray, " N"], aggregation: str) -> TaskScore:
+    result = sts_aggregate(similarities, task.scores, task.subsets)
+    if not task.tells_subsets:
+        unknown = Correlation(None, None, result.all.pairs)
+        result = replace(result, subsets={}, mean=unknown, wmean=unknown)
+    manifest = task.manifest
+    return TaskScore(
+        task.name,
+        manifest.label if manifest else task.name,
+        task.protocol(aggregation),
+        result.all.pairs,
+        result,
+        task.source,
+        manifest.note if manifest else "",
+    )

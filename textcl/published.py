@@ -1,0 +1,97 @@
+"""Scores that others published, to stand beside ours where the protocol is the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from textcl.resources import published_path
+from textcl.tasks import suites
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row of somebody's table.
+
+    Args:
+        id: Key of the row in `published.json`.
+        model: What the source calls it.
+        backbone: The pretrained model it started from.
+        supervision: What labels its training saw.
+        protocol: How it was measured; rows of two protocols are not comparable.
+        scores: Value by task, times 100.
+        average: The printed average, times 100; None where it covers other tasks than those asked for.
+        seeds: Runs that the row averages over, where it says so.
+        source: Paper and table, or file.
+        source_kind: "primary" (the authors), "secondary" (collected by others) or "reproduction".
+        notes: What a reader should know before comparing.
+    """
+
+    id: str
+    model: str
+    backbone: str
+    supervision: str
+    protocol: str
+    scores: Mapping[str, float]
+    average: float | None
+    seeds: int | None
+    source: str
+    source_kind: str
+    notes: str
+
+
+def published_rows(
+    *, protocol: str, match: str = "", tasks: Sequence[str] = ()
+) -> list[PublishedRow]:
+    """Published scores under one protocol, best average first.
+
+    Args:
+        protocol: Such as "senteval-all".
+        match: Words that must all start a word of a row's model, backbone, supervision or id: "bert-base" finds
+            bert-base-uncased but not roberta-base; case does not matter.
+        tasks: Tasks to keep; all when empty. Rows with none of them are left out, and averages too unless the tasks
+            are those of the whole suite.
+    """
+    whole = not tasks or set(tasks) == set(suites()["sts"])
+    words = [re.compile(rf"(?<![a-z0-9]){re.escape(word)}") for word in match.lower().split()]
+    found: list[PublishedRow] = []
+    for entry in json.loads(published_path().read_text(encoding="utf-8")):
+        if entry["protocol"] != protocol or entry["metric"] != "spearman":
+            continue
+        text = " ".join(entry[key] for key in ("id", "model", "backbone", "supervision")).lower()
+        row = _row(entry, tasks, whole)
+        if all(word.search(text) for word in words) and (row.scores or row.average is not None):
+            found.append(row)
+    return sorted(found, key=_rank, reverse=True)
+
+
+def _row(entry: Mapping[str, Any], tasks: Sequence[str], whole: bool) -> PublishedRow:
+    factor = 100 / entry["scale"]
+    scores = {
+        task: round(score * factor, 4)
+        for task, score in entry["scores"].items()
+        if score is not None and (not tasks or task in tasks)
+    }
+    average = round(entry["avg"] * factor, 4) if whole and "avg" in entry else None
+    return PublishedRow(
+        entry["id"],
+        entry["model"],
+        entry["backbone"],
+        entry["supervision"],
+        entry["protocol"],
+        scores,
+        average,
+        entry.get("n_seeds"),
+        entry["source"],
+        entry["source_kind"],
+        entry.get("notes", ""),
+    )
+
+
+def _rank(row: PublishedRow) -> float:
+    if row.average is not None:
+        return row.average
+    return sum(row.scores.values()) / len(row.scores)

@@ -1,0 +1,223 @@
+"""Benchmarks are data: manifests say what a task is, and its data is refused unless it is exactly that.
+
+A task is one toml in `eval/tasks`; `suites.toml` beside them says which tasks belong together. The data of a task is
+found in the package, in the folder that TEXTCL_DATA names, or on the hub at a pinned revision.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float
+
+from textcl.errors import UserError
+from textcl.resources import sample_dir, tasks_dir
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `eval/tasks/*.toml` says about one task.
+
+    Args:
+        name: Name in scores and on the command line.
+        kind: How it is scored; "sts" compares cosines with gold similarity.
+        rows: Pairs that the data must have.
+        protocol: Key of comparable published scores; `{aggregation}` stands for all, mean or wmean.
+        split: Part of the data set.
+        label: Short name for the head of a table.
+        metric: What the papers report.
+        score_range: Lowest and highest gold score.
+        licence: Terms of the data.
+        citation: Whom to cite.
+        note: Printed beside every score of this task.
+        subsets: Pairs of every subset; empty where the split counts as a whole.
+        package: `path` in the sample of the package, `sha256`, `columns` (role to column).
+        local: `path` in the folder TEXTCL_DATA, `sha256`, `columns`.
+        hub: `id`, `revision`, `split`, `columns`.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    protocol: str
+    split: str
+    label: str
+    metric: str
+    score_range: Sequence[float]
+    licence: str
+    citation: str
+    note: str = ""
+    subsets: Mapping[str, int] = field(default_factory=dict[str, int])
+    package: Mapping[str, Any] | None = None
+    local: Mapping[str, Any] | None = None
+    hub: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class StsTask:
+    """Graded sentence pairs.
+
+    Args:
+        name: Name in the scores.
+        sentences1: First sentence of every pair.
+        sentences2: Second sentence of every pair.
+        scores: Gold similarity, NaN where it is blank.
+        subsets: Subset of every pair; None where the source does not tell.
+        manifest: Where the pairs come from; None for pairs of one's own.
+        source: The copy that was read, such as "TEXTCL_DATA/sts/sts12.jsonl".
+    """
+
+    name: str
+    sentences1: Sequence[str]
+    sentences2: Sequence[str]
+    scores: Float[np.ndarray, " N"]
+    subsets: Sequence[str] | None = None
+    manifest: Manifest | None = None
+    source: str = ""
+
+    def protocol(self, aggregation: str) -> str:
+        """Key of the published scores that may stand beside ours."""
+        template = self.manifest.protocol if self.manifest else "own-pairs-{aggregation}"
+        return template.format(aggregation=aggregation)
+
+    @property
+    def tells_subsets(self) -> bool:
+        """Whether means over subsets can be formed; the hub's copies have dropped the subsets of STS12 to STS16."""
+        return self.subsets is not None or not (self.manifest and self.manifest.subsets)
+
+
+def suites() -> dict[str, list[str]]:
+    """Tasks of every suite, in the order of its table."""
+    return tomllib.loads((tasks_dir() / "suites.toml").read_text(encoding="utf-8"))
+
+
+def manifests() -> dict[str, Manifest]:
+    """Every task by name."""
+    paths = sorted(path for path in tasks_dir().glob("*.toml") if path.name != "suites.toml")
+    read = [Manifest(**tomllib.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    return {manifest.name: manifest for manifest in read}
+
+
+def task_names(chosen: Iterable[str]) -> list[str]:
+    """Names of tasks, where a suite stands for all of its own.
+
+    Raises:
+        UserError: If a name is neither a task nor a suite.
+    """
+    by_suite, known = suites(), manifests()
+    names: list[str] = []
+    for name in chosen:
+        if name not in by_suite and name not in known:
+            raise UserError(_unknown(name, [*by_suite, *known]))
+        names.extend(by_suite.get(name, [name]))
+    return list(dict.fromkeys(names))
+
+
+def _unknown(name: str, valid: Sequence[str]) -> str:
+    folded = {candidate.lower(): candidate for candidate in valid}
+    near = [folded[match] for match in difflib.get_close_matches(name.lower(), folded)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(valid)}"
+    return f"no benchmark task or suite is called {name!r}: {hint}"
+
+
+def load_task(name: str) -> StsTask:
+    """The pairs of a task, checked against its manifest.
+
+    Args:
+        name: A task of `eval/tasks`.
+
+    Raises:
+        UserError: If there is no such task, its data cannot be found, or it is not the data of the manifest.
+    """
+    known = manifests()
+    if name not in known:
+        raise UserError(_unknown(name, list(known)))
+    manifest = known[name]
+    columns, source = _columns(manifest)
+    subsets = columns.get("subset")
+    if not manifest.subsets:
+        subsets = [manifest.split] * manifest.rows
+    gold = [np.nan if score in (None, "") else float(score) for score in columns["score"]]
+    return StsTask(
+        name,
+        columns["sentence1"],
+        columns["sentence2"],
+        np.array(gold, np.float64),
+        subsets,
+        manifest,
+        source,
+    )
+
+
+def _columns(manifest: Manifest) -> tuple[dict[str, list[Any]], str]:
+    """Columns by role, and the name of the copy they were read from."""
+    if manifest.package:
+        path = sample_dir() / manifest.package["path"]
+        read = _from_file(path, manifest.rows, manifest.package, "install textcl again")
+        return read, f"textcl sample {path.name}"
+    root, local, hub = os.environ.get("TEXTCL_DATA"), manifest.local, manifest.hub
+    if root and local:
+        path = Path(root) / local["path"]
+        remedy = "put the original there" + (" or unset TEXTCL_DATA to use the hub" if hub else "")
+        return _from_file(path, manifest.rows, local, remedy), f"TEXTCL_DATA/{local['path']}"
+    if hub:
+        source = f"{hub['id']}@{hub['revision'][:8]}, split {hub['split']}"
+        return _from_hub(manifest), source
+    wanted = local["path"] if local else "its file"
+    raise UserError(
+        f"{manifest.name} has no copy on the hub: set TEXTCL_DATA to the folder that holds {wanted} "
+        f"({manifest.rows:,} rows)"
+    )
+
+
+def _from_file(
+    path: Path, rows: int, about: Mapping[str, Any], remedy: str
+) -> dict[str, list[Any]]:
+    """Columns by role of a jsonl file that has these rows and this hash."""
+    expected = f"expected {rows:,} rows with sha256 {about['sha256']}"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"cannot read the benchmark file {path} ({error.strerror}), {expected}: {remedy}"
+        ) from error
+    lines = [line for line in content.split(b"\n") if line.strip()]
+    digest = hashlib.sha256(content).hexdigest()
+    if len(lines) != rows or digest != about["sha256"]:
+        raise UserError(
+            f"{path} is not the benchmark file: {expected}, got {len(lines):,} rows with sha256 {digest}: {remedy}"
+        )
+    records = [json.loads(line) for line in lines]
+    return {role: [row[column] for row in records] for role, column in about["columns"].items()}
+
+
+def _from_hub(manifest: Manifest) -> dict[str, list[Any]]:
+    import datasets
+
+    hub = cast(Mapping[str, Any], manifest.hub)
+    place = f"{hub['id']} at revision {hub['revision'][:8]} of the hub, split {hub['split']},"
+    try:
+        table: Any = datasets.load_dataset(hub["id"], split=hub["split"], revision=hub["revision"])
+    except Exception as error:
+        local = f" to the folder that holds {manifest.local['path']}" if manifest.local else ""
+        raise UserError(
+            f"{manifest.name} could not be fetched ({place} {type(error).__name__}): set TEXTCL_DATA{local}, "
+            "or try again with a network"
+        ) from error
+    missing = [column for column in hub["columns"].values() if column not in table.column_names]
+    if missing:
+        raise UserError(
+            f"{place} has no column {missing[0]!r}, only {', '.join(table.column_names)}"
+        )
+    if len(table) != manifest.rows:
+        raise UserError(f"{place} has {len(table):,} rows, but {manifest.rows:,} were expected")
+    return {role: list(table[column]) for role, column in hub["columns"].items()}
