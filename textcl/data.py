@@ -1,0 +1,218 @@
+"""Rows by role from any source, checked once and memory-mapped.
+
+`load_rows` is for training and evaluation: it reads a source through, checks every value, and keeps the wanted columns
+as an Arrow file in the cache of `datasets`, so that a corpus larger than the memory can be drawn from at random.
+`stream_rows` is for encoding: it passes over a source once, in order, and keeps everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import datasets
+import numpy as np
+
+from textcl.errors import UserError
+from textcl.formats import Values
+from textcl.roles import TEXT, column_for, kind_of, text_group
+from textcl.sources import Source, open_source
+from textcl.table import IDENTITY, LONG_TEXT, DataReport, Wanted, cached_table, checked
+
+__all__ = [
+    "LONG_TEXT",
+    "DataReport",
+    "Rows",
+    "StreamedRow",
+    "TruncationReport",
+    "load_rows",
+    "stream_rows",
+    "text_group",
+    "truncation_report",
+]
+
+
+class Rows:
+    """Rows on disk, with columns named by role.
+
+    Text roles hold `str`, score a `float`, label a `str`, labels a `list[str]`.
+
+    Args:
+        data: The memory-mapped table.
+        roles: Its columns.
+        report: What was read.
+    """
+
+    def __init__(self, data: datasets.Dataset, roles: Sequence[str], report: DataReport) -> None:
+        self.roles = tuple(roles)
+        self.report = report
+        self._data = data.select_columns(list(roles))
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """The rows at `indices`, in that order."""
+        columns: dict[str, list[Any]] = self._data[list(indices)]
+        values = zip(*(columns[role] for role in self.roles), strict=True)
+        return [dict(zip(self.roles, row, strict=True)) for row in values]
+
+    @property
+    def text_roles(self) -> tuple[str, ...]:
+        """The roles that hold a text."""
+        return tuple(role for role in self.roles if kind_of(role) is TEXT)
+
+    def blocks(self, size: int = 1000) -> Iterator[list[dict[str, Any]]]:
+        """All rows in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self[range(start, min(start + size, len(self)))]
+
+
+def load_rows(
+    source: Any,
+    *,
+    roles: Sequence[str],
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    deduplicate: bool = False,
+) -> Rows:
+    """Read, check and memory-map the rows of a source.
+
+    Args:
+        source: A file (txt, csv, tsv, jsonl, parquet; also .gz, .xz), a folder of them, "owner/name" or
+            "owner/name:config" of a hub data set, a list of texts or of dicts, or a `datasets.Dataset`.
+        roles: What is wanted. "score" is a number, "label" a class name, "labels" several; every other role is a text.
+        columns: Role to column name, where they differ.
+        split: Part of a hub data set or of a folder.
+        limit: Read no more than the first `limit` rows that are not blank.
+        deduplicate: Keep only the first of rows that are equal.
+
+    Returns:
+        At least one row.
+
+    Raises:
+        UserError: For whatever is wrong in the source, with file and line.
+        RunError: If the disk of the cache is full.
+    """
+    opened = open_source(source, split=split)
+    if unknown := [f"{role}={name}" for role, name in (columns or {}).items() if role not in roles]:
+        raise UserError(f"--column {unknown[0]}: the roles here are {', '.join(roles)}")
+    if limit is not None and limit < 1:
+        raise UserError(f"limit must be at least 1 row, got {limit}")
+    table, report = cached_table(Wanted(opened, tuple(roles), dict(columns or {}), limit))
+    data = datasets.Dataset.from_file(str(table))
+    if deduplicate and report.duplicates:
+        _, first = np.unique(data.data.column(IDENTITY).to_numpy(), return_index=True)
+        data = data.select(np.sort(first))
+        report = replace(report, rows=len(first), dropped=report.duplicates)
+    return Rows(data, roles, report)
+
+
+class StreamedRow(NamedTuple):
+    """One record of `stream_rows`: its text, and all its columns under their own names."""
+
+    text: str
+    values: Values
+
+
+def stream_rows(
+    source: Any,
+    *,
+    role: str = "text",
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
+    format: str | None = None,
+) -> Iterator[StreamedRow]:
+    """Pass over a source once, in order, in the memory of one record.
+
+    Nothing is left out, so that row i of what is made of it belongs to record i: a blank line of txt or jsonl and a
+    missing text count as the empty text. (Between the rows of csv and tsv a blank line is no record.)
+
+    Args:
+        source: As for `load_rows`, or "-" for standard input, or what `open_source` returned.
+        role: The role whose text is wanted.
+        columns: Role to column name, where they differ.
+        split: Part of a hub data set or of a folder.
+        format: Format of standard input: txt (default), csv, tsv or jsonl.
+
+    Raises:
+        UserError: For whatever is wrong in the source, with file and line; as soon as it is met.
+    """
+    return _stream(open_source(source, split=split, format=format), role, columns or {})
+
+
+def _stream(source: Source, role: str, columns: Mapping[str, str]) -> Iterator[StreamedRow]:
+    for part in source.parts:
+        name = None
+        for number, values in part.read(None):
+            if values is None:
+                if source.format == "jsonl":
+                    yield StreamedRow("", {})
+                continue
+            if name is None or name not in values:
+                name = column_for(role, list(values), columns, part.place(number))
+            text = checked(part, number, name, TEXT.convert, values[name])
+            yield StreamedRow(text or "", values)
+
+
+@dataclass(frozen=True)
+class TruncationReport:
+    """How texts fit into the maximal length.
+
+    Args:
+        max_length: Tokens that a model reads of a text, special tokens included.
+        texts: Texts that were looked at.
+        truncated: How many of them are longer.
+        percentiles: Tokens of a text at 50, 90, 99 and 100 percent.
+        sampled: Whether there are more rows than were looked at.
+    """
+
+    max_length: int
+    texts: int
+    truncated: int
+    percentiles: tuple[int, int, int, int]
+    sampled: bool
+
+    def describe(self) -> str:
+        """One line for the terminal."""
+        half, most, nearly, longest = self.percentiles
+        of = f"{self.texts:,} sampled texts" if self.sampled else f"{self.texts:,} texts"
+        return (
+            f"{self.truncated:,} of {of} ({self.truncated / self.texts:.1%}) are cut at {self.max_length} tokens; "
+            f"lengths: median {half}, 90 % {most}, 99 % {nearly}, longest {longest}"
+        )
+
+
+def truncation_report(
+    token_lengths: Callable[[Sequence[str]], Sequence[int]],
+    rows: Rows | Sequence[str],
+    max_length: int,
+    *,
+    sample: int = 10_000,
+) -> TruncationReport:
+    """Count what a maximal length cuts off.
+
+    Args:
+        token_lengths: Tokens of each text, special tokens included, not truncated.
+        rows: Rows, all of whose texts count, or texts.
+        max_length: Tokens that a model reads of a text.
+        sample: Rows to look at; drawn with a fixed seed where there are more.
+    """
+    indices = np.arange(len(rows))
+    if len(rows) > sample:
+        indices = np.sort(np.random.default_rng(0).choice(len(rows), sample, replace=False))
+    lengths: list[int] = []
+    for block in np.array_split(indices, max(1, len(indices) // 1000)):
+        lengths.extend(int(length) for length in token_lengths(_texts(rows, block.tolist())))
+    half, most, nearly, longest = np.percentile(lengths, [50, 90, 99, 100], method="higher")
+    truncated = sum(length > max_length for length in lengths)
+    percentiles = (int(half), int(most), int(nearly), int(longest))
+    return TruncationReport(max_length, len(lengths), truncated, percentiles, len(rows) > sample)
+
+
+def _texts(rows: Rows | Sequence[str], indices: list[int]) -> list[str]:
+    if isinstance(rows, Rows):
+        return [row[role] for row in rows[indices] for role in rows.text_roles]
+    return [rows[index] for index in indices]

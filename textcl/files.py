@@ -1,0 +1,56 @@
+"""Files that appear whole under their name, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from textcl.errors import RunError, UserError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def atomic_write(path: Path) -> Generator[BinaryIO]:
+    """Open a file beside `path` for writing, and rename it to `path` when the block ends well.
+
+    Whatever goes wrong, nothing half-written stays and an older file at `path` is untouched.
+
+    Args:
+        path: The file to make or replace.
+
+    Yields:
+        The open file, which can seek.
+
+    Raises:
+        UserError: If no file can be made in that folder.
+        RunError: If the disk fills up.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        file = partial.open("xb")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(
+            f"cannot write in the folder {path.parent} ({reason}): name a folder that exists and that you may write to"
+        ) from error
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise RunError(
+                f"the disk is full: {path} could not be finished and nothing of it was left; "
+                "free some space or name a folder on another disk"
+            ) from error
+        raise
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,252 @@
+"""Readers of every format: a stream of records with their line or row numbers.
+
+Text formats are read line by line and checked on the way (UTF-8, no NUL bytes, no endless lines), so a mistake is
+told with its file and line, and a file of any size needs the memory of one line.
+
+| format  | one record is           | notes                                                                    |
+| ------- | ----------------------- | ------------------------------------------------------------------------ |
+| txt     | a line, column `text`   |                                                                          |
+| csv     | a row under a header    | quoted as in RFC 4180; a quoted field may span lines                     |
+| tsv     | a row under a header    | never quoted: a `"` is an ordinary character                             |
+| jsonl   | an object on one line   | also named .json                                                         |
+| parquet | a row                   |                                                                          |
+
+All but parquet may be compressed (.gz, .xz).
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import lzma
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from pyarrow import parquet
+
+from textcl.errors import UserError
+
+FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet")
+COMPRESSED = {".gz": gzip.open, ".xz": lzma.open}
+MAX_LINE = 10_000_000  # bytes; no sentence is that long, but a file that is not lines of text is
+
+_BROKEN_ARCHIVE = (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
+
+Values = dict[str, Any]
+Records = Iterator[tuple[int, Values | None]]
+Reader = Callable[[Sequence[str] | None], Records]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file, list or data set.
+
+    Args:
+        name: What a message calls it.
+        read: Yields (line or row number from 1, record), None for the record of a blank line; takes the columns that
+            are wanted, where leaving out the others saves work.
+        columns: Column names when they are known without reading.
+        by_line: Whether the numbers are lines of a file.
+    """
+
+    name: str
+    read: Reader
+    columns: tuple[str, ...] | None = None
+    by_line: bool = True
+
+    def place(self, number: int) -> str:
+        """The words for record `number` in a message."""
+        return f"{self.name}:{number}" if self.by_line else f"{self.name}, row {number}"
+
+
+def file_part(path: Path, format: str) -> Part:
+    """How to read a file of one of `FORMATS`."""
+    if format == "parquet":
+        return _parquet_part(path)
+    opener = COMPRESSED.get(path.suffix.lower(), open)
+    return Part(str(path), text_reader(str(path), format, lambda: opener(path, "rb")))
+
+
+def text_reader(name: str, format: str, opener: Callable[[], Any]) -> Reader:
+    """How to read lines of text.
+
+    Args:
+        name: What a message calls them.
+        format: txt, csv, tsv or jsonl.
+        opener: Gives the bytes.
+    """
+    decode = {"txt": _read_txt, "csv": _read_csv, "tsv": _read_tsv, "jsonl": _read_json}[format]
+
+    def read(columns: Sequence[str] | None) -> Records:
+        with opener() as file:
+            yield from decode(name, _lines(name, file))
+
+    return read
+
+
+def _bare(line: str) -> str:
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def _lines(name: str, file: Any) -> Iterator[str]:
+    """Checked lines with their ends. Only a newline ends a line: U+2028 and its like belong to the text."""
+    number = 0
+    try:
+        for number, raw in enumerate(iter(partial(file.readline, MAX_LINE + 1), b""), 1):
+            if len(raw) > MAX_LINE:
+                raise UserError(
+                    f"{name}:{number}: the line is longer than {MAX_LINE:,} bytes, so this is not a file of texts; "
+                    "break it into lines"
+                )
+            if b"\0" in raw:
+                raise UserError(
+                    f"{name}:{number}: NUL byte at byte {raw.index(0) + 1} of the line, so this is not plain text; "
+                    "remove it or save the file as UTF-8"
+                )
+            line = raw.decode()
+            yield line.removeprefix("\ufeff") if number == 1 else line
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{name}:{number}: not UTF-8 at byte {error.start + 1} of the line (0x{error.object[error.start]:02x}); "
+            "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
+        ) from error
+    except _BROKEN_ARCHIVE as error:
+        raise UserError(
+            f"{name}: the compressed file is broken after line {number} ({error})"
+        ) from error
+
+
+def _read_txt(name: str, lines: Iterator[str]) -> Records:
+    for number, line in enumerate(lines, 1):
+        yield number, {"text": _bare(line)}
+
+
+def _read_csv(name: str, lines: Iterator[str]) -> Records:
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
+    reader = csv.reader(lines, strict=True)
+    header: list[str] = []
+    start = 1
+    try:
+        for fields in reader:
+            if not fields:
+                yield start, None
+            elif not header:
+                header = _header(fields, name, start)
+            else:
+                yield start, _named(header, fields, name, start)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(
+            f"{name}:{start}: the row that begins here is not valid csv ({error}); is a quotation mark left open?"
+        ) from error
+
+
+def _read_tsv(name: str, lines: Iterator[str]) -> Records:
+    header: list[str] = []
+    for number, line in enumerate(map(_bare, lines), 1):
+        if not line:
+            yield number, None
+        elif not header:
+            header = _header(line.split("\t"), name, number)
+        else:
+            yield number, _named(header, line.split("\t"), name, number)
+
+
+def _header(fields: list[str], name: str, number: int) -> list[str]:
+    if len(set(fields)) < len(fields):
+        raise UserError(
+            f"{name}:{number}: the first row must hold the column names, each once, but it is {', '.join(fields)[:200]}"
+        )
+    return fields
+
+
+def _named(header: list[str], fields: list[str], name: str, number: int) -> Values:
+    if len(fields) != len(header):
+        raise UserError(
+            f"{name}:{number}: {len(fields)} fields, but the first row names {len(header)} columns "
+            f"({', '.join(header)})"
+        )
+    return dict(zip(header, fields, strict=True))
+
+
+def _read_json(name: str, lines: Iterator[str]) -> Records:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            yield number, None
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            array = number == 1 and line.lstrip()[0] == "["
+            told = "a JSON array over several lines" if array else f"no complete JSON ({error})"
+            raise UserError(
+                f"{name}:{number}: expected one JSON object per line, got {told}"
+            ) from error
+        if not isinstance(record, dict):
+            raise UserError(
+                f'{name}:{number}: expected one JSON object per line, such as {{"text": "…"}}, got '
+                f"{type(record).__name__}"
+            )
+        yield number, record
+
+
+def _parquet_part(path: Path) -> Part:
+    try:
+        names = tuple(parquet.read_schema(path).names)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path} is not a parquet file ({error})") from error
+
+    def read(columns: Sequence[str] | None) -> Records:
+        number = 0
+        try:
+            with parquet.ParquetFile(path, memory_map=True) as file:
+                wanted = None if columns is None else list(columns)
+                for batch in file.iter_batches(batch_size=4096, columns=wanted):
+                    yield from enumerate(batch.to_pylist(), number + 1)
+                    number += len(batch)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise UserError(f"{path}: cannot be read after row {number} ({error})") from error
+
+    return Part(str(path), read, names, False)
+
+
+def read_list(rows: Sequence[Any], columns: Sequence[str] | None) -> Records:
+    """Read texts or dicts of columns."""
+    for number, row in enumerate(rows, 1):
+        if isinstance(row, str):
+            yield number, {"text": row}
+        elif isinstance(row, Mapping):
+            yield number, dict(row)
+        else:
+            raise UserError(
+                f"list, row {number}: expected a text or a dict of columns, got {type(row).__name__}"
+            )
+
+
+def read_dataset(found: Any, columns: Sequence[str] | None) -> Records:
+    """Read a `datasets.Dataset`, with class names in place of class ids."""
+    wanted = list(found.column_names if columns is None else columns)
+    found = found.select_columns(wanted)
+    names = [_class_names(found.features[column]) for column in wanted]
+    numbers = count(1)
+    for batch in found.iter(batch_size=1000):
+        for values in zip(*(batch[column] for column in wanted), strict=True):
+            named = (name(value) for name, value in zip(names, values, strict=True))
+            yield next(numbers), dict(zip(wanted, named, strict=True))
+
+
+def _class_names(feature: Any) -> Callable[[Any], Any]:
+    """Class ids of a `datasets` feature as the names they stand for."""
+    inner = getattr(feature, "feature", feature)
+    if not hasattr(inner, "int2str"):
+        return lambda value: value
+    if inner is feature:
+        return lambda value: value if value is None or value < 0 else feature.int2str(value)
+    return lambda values: None if values is None else [inner.int2str(value) for value in values]

@@ -1,0 +1,200 @@
+"""Where rows come from: a file, a folder, standard input, the hub, a list or a `datasets.Dataset`."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from pyarrow import parquet
+
+from textcl.errors import UserError
+from textcl.formats import (
+    COMPRESSED,
+    FORMATS,
+    Part,
+    file_part,
+    read_dataset,
+    read_list,
+    text_reader,
+)
+
+_SUPPORTED = "txt, csv, tsv, jsonl, json (each also .gz or .xz) and parquet"
+_SPLITS = {"train", "training", "dev", "valid", "validation", "val", "test"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What can be said of a source without reading its records.
+
+    Args:
+        name: As the user wrote it.
+        format: One of `FORMATS`, "list" or "dataset".
+        parts: What to read, in order.
+        files: The files among them.
+    """
+
+    name: str
+    format: str
+    parts: tuple[Part, ...]
+    files: tuple[Path, ...] = ()
+
+    def sha256(self) -> str | None:
+        """Hash of the stored bytes: of the file, or of the lines `sha256sum *` would print for a folder.
+
+        None where there are no files.
+        """
+        digests = {path.name: _file_sha256(path) for path in self.files}
+        if len(digests) < 2:
+            return next(iter(digests.values()), None)
+        listing = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+        return hashlib.sha256(listing.encode()).hexdigest()
+
+    def schema(self) -> pyarrow.Schema | None:
+        """Column types, where the format has them (parquet)."""
+        if self.format != "parquet":
+            return None
+        return parquet.read_schema(self.files[0])
+
+
+def open_source(source: Any, *, split: str | None = None, format: str | None = None) -> Source:
+    """Find out what `source` is.
+
+    Args:
+        source: A file, a folder of files (read in the order of their names), "owner/name" or "owner/name:config" of
+            a hub data set, a list of texts or of dicts, a `datasets.Dataset`, or "-" for standard input.
+        split: Part of a hub data set, or of a folder whose file names say so (train.jsonl, nli-dev.csv).
+        format: Format of standard input: txt (default), csv, tsv or jsonl.
+
+    Raises:
+        UserError: If there is no such thing, or its format is not known.
+    """
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, (str, Path)):
+        return _open_stdin(format) if str(source) == "-" else _open_path(str(source), split)
+    if isinstance(source, Sequence) and not isinstance(source, bytes):
+        return Source("list", "list", (Part("list", partial(read_list, source), by_line=False),))
+    if hasattr(source, "select_columns") or hasattr(source, "keys"):
+        return _open_dataset("data set", source, split)
+    raise UserError(
+        "expected a file, a folder, a hub data set, a list or a datasets.Dataset, "
+        f"but got {type(source).__name__}"
+    )
+
+
+def _open_stdin(format: str | None) -> Source:
+    allowed = FORMATS[:-1]
+    chosen = format or "txt"
+    if chosen not in allowed:
+        raise UserError(
+            f"standard input can be read as {', '.join(allowed)}, but the format asked for is {chosen!r}"
+        )
+    read = text_reader("standard input", chosen, lambda: sys.stdin.buffer)
+    return Source("standard input", chosen, (Part("standard input", read),))
+
+
+def _open_path(name: str, split: str | None) -> Source:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _open_folder(name, path, split)
+    if not path.exists():
+        like_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", name)
+        if like_hub and not path.parent.exists() and _format_of(path) is None:
+            return _open_hub(name, split)
+        raise UserError(_missing(name, path))
+    format = _format_of(path)
+    if format is None:
+        raise UserError(f"{name}: a file of this name is not known; supported are {_SUPPORTED}")
+    if split is not None:
+        raise UserError(
+            f"split {split!r} was asked for, but {name} is a single file: name the file of that split instead"
+        )
+    if path.stat().st_size == 0:
+        raise UserError(f"{name} is empty (0 bytes): nothing to read")
+    return Source(name, format, (file_part(path, format),), (path,))
+
+
+def _open_folder(name: str, folder: Path, split: str | None) -> Source:
+    there = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] != "."]
+    files = {path: format for path in there if (format := _format_of(path))}
+    words = {path: set(re.split(r"[-_.]", path.name.lower())) for path in files}
+    splits = sorted(_SPLITS & set[str]().union(*words.values()))
+    if split is not None:
+        files = {path: format for path, format in files.items() if split.lower() in words[path]}
+    elif len(splits) > 1:
+        raise UserError(
+            f"the folder {name} holds several splits ({', '.join(splits)}): say which one, "
+            f"for example --split {splits[-1]}"
+        )
+    if not files:
+        which = f" of the split {split!r}" if split else ""
+        names = ", ".join(path.name for path in there[:10]) or "nothing"
+        raise UserError(
+            f"the folder {name} has no data file{which}, it holds {names}; supported are {_SUPPORTED}"
+        )
+    if len(formats := sorted(set(files.values()))) > 1:
+        raise UserError(
+            f"the folder {name} mixes formats ({', '.join(formats)}): name one file, or keep one format there"
+        )
+    parts = tuple(file_part(path, format) for path, format in files.items())
+    return Source(name, formats[0], parts, tuple(files))
+
+
+def _format_of(path: Path) -> str | None:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    compressed = bool(suffixes) and suffixes[-1] in COMPRESSED
+    last = suffixes[-2:-1] if compressed else suffixes[-1:]
+    format = {".json": "jsonl"}.get(last[0], last[0][1:]) if last else None
+    return format if format in FORMATS and not (compressed and format == "parquet") else None
+
+
+def _missing(name: str, path: Path) -> str:
+    if not path.parent.exists():
+        return f"there is no file {name}: the folder {path.parent} does not exist"
+    there = sorted(entry.name for entry in path.parent.iterdir() if entry.name[0] != ".")
+    near = difflib.get_close_matches(path.name, there, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "hub data sets are written owner/name"
+    return f"there is no file or folder {name}; {hint}"
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open_hub(name: str, split: str | None) -> Source:
+    import datasets
+
+    path, _, config = name.partition(":")
+    try:
+        found = datasets.load_dataset(path, config or None)
+    except (
+        Exception
+    ) as error:  # whatever the hub, the network or the data set's own files come up with
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"{name} is neither a file or folder here nor a hub data set that can be reached ({reason})"
+        ) from error
+    return _open_dataset(name, found, split)
+
+
+def _open_dataset(name: str, found: Any, split: str | None) -> Source:
+    if not hasattr(found, "features"):  # several splits
+        chosen = split or ("train" if "train" in found or len(found) != 1 else next(iter(found)))
+        if chosen not in found:
+            raise UserError(
+                f"{name} has no split {chosen!r}; its splits are {', '.join(found)}: say which one with --split"
+            )
+        found = found[chosen]
+    elif split is not None:
+        raise UserError(f"split {split!r} was asked for, but {name} is one data set without splits")
+    part = Part(name, partial(read_dataset, found), tuple(found.column_names), by_line=False)
+    return Source(name, "dataset", (part,))
