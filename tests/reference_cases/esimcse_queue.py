@@ -1,0 +1,20 @@
+import torch
+
+from textcl.contrast import AnchorPositive
+from textcl.memory import AppendQueue, MemoryQueue
+from textcl.objectives.contrastive import Contrastive
+from textcl.types import Embeddings
+
+
+def run(case):
+    z1, z2 = (
+        torch.tensor(case["inputs"][name], dtype=torch.float64, requires_grad=True)
+        for name in ("z1", "z2")
+    )
+    keys = torch.tensor(case["inputs"]["queue"], dtype=torch.float64)
+    queue = MemoryQueue(len(keys), keys.shape[1]).double()
+    queue.enqueue(keys)
+    objective = Contrastive(AnchorPositive(), case["hyper"]["temperature"], [AppendQueue(queue)])
+    loss = objective(Embeddings.of(anchor=z1, positive=z2)).loss
+    g1, g2 = torch.autograd.grad(loss, (z1, z2))
+    return {"loss": loss.item(), "grad": {"z1": g1.numpy(), "z2": g2.numpy()}}

@@ -1,0 +1,112 @@
+"""The momentum encoder: what it averages, copies and leaves alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from textcl.momentum import CosineMomentum, MomentumEncoder
+from textcl.types import Tokens
+
+TOKENS = Tokens.from_lists([[1, 2], [3], [4, 5, 6]])
+
+
+class TinyEncoder(nn.Module):
+    """A bag of words with dropout inside, and a head that works in training only."""
+
+    dimension = 4
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(8, 4)
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(4, 4)
+        self.register_buffer("seen", torch.zeros(2))
+
+    def forward(self, tokens):
+        parts = self.dropout(self.table(tokens.ids)).split(tokens.lengths.tolist())
+        rows = torch.stack([part.mean(0) for part in parts])
+        return self.head(rows) if self.training else rows
+
+
+def changed(online):
+    """Move every weight, as an optimizer would."""
+    with torch.no_grad():
+        for parameter in online.parameters():
+            parameter.add_(torch.randn(parameter.shape))
+
+
+def test_copy_starts_equal_and_never_has_a_gradient():
+    online = TinyEncoder().eval()
+    momentum = MomentumEncoder(online, 0.9).eval()
+    keys = momentum(TOKENS)
+    assert torch.equal(keys, online(TOKENS))
+    assert not keys.requires_grad
+    assert not any(p.requires_grad for p in momentum.parameters())
+    assert all(p.requires_grad for p in online.parameters())
+    assert momentum.dimension == 4
+
+
+def test_move_averages_weights_and_copies_buffers():
+    online = TinyEncoder()
+    momentum = MomentumEncoder(online, 0.9)
+    want = [p.detach().clone() for p in online.parameters()]
+    for _ in range(3):
+        changed(online)
+        online.get_buffer("seen").add_(1)
+        momentum.move(online)
+        want = [0.9 * w + 0.1 * p.detach() for w, p in zip(want, online.parameters(), strict=True)]
+    for mine, expected in zip(momentum.encoder.parameters(), want, strict=True):
+        torch.testing.assert_close(mine, expected)
+    assert momentum.encoder.get_buffer("seen").tolist() == [3, 3]
+
+
+def test_shared_parts_are_always_the_online_ones():
+    online = TinyEncoder()
+    momentum = MomentumEncoder(online, 0.9, shared=["head"])
+    changed(online)
+    momentum.move(online)
+    copied, current = momentum.encoder.state_dict(), online.state_dict()
+    assert torch.equal(copied["head.weight"], current["head.weight"])
+    assert not torch.equal(copied["table.weight"], current["table.weight"])
+
+
+def test_without_dropout_the_keys_repeat_and_the_training_head_is_on():
+    online = TinyEncoder().train()
+    noisy = MomentumEncoder(online, 0.9).train()
+    still = MomentumEncoder(online, 0.9, dropout=False).train()
+    assert not torch.equal(noisy(TOKENS), noisy(TOKENS))  # else this test would say nothing
+    assert torch.equal(still(TOKENS), still(TOKENS))
+    online.eval()
+    torch.testing.assert_close(still(TOKENS), online.head(online(TOKENS)))
+    assert torch.equal(still.eval()(TOKENS), online(TOKENS))
+
+
+def test_state_holds_weights_and_schedule():
+    online = TinyEncoder().eval()
+    schedule, other_schedule = CosineMomentum(0.9), CosineMomentum(0.9)
+    momentum = MomentumEncoder(online, schedule).eval()
+    schedule.move(0.5)
+    changed(online)
+    momentum.move(online)
+    other = MomentumEncoder(TinyEncoder(), other_schedule).eval()
+    other.load_state_dict(momentum.state_dict())
+    assert torch.equal(other(TOKENS), momentum(TOKENS))
+    assert other_schedule() == schedule() > 0.9
+
+
+@pytest.mark.parametrize(("progress", "want"), [(0, 0.99), (0.5, 0.995), (1, 1.0), (7, 1.0)])
+def test_cosine_momentum_rises_to_1(progress, want):
+    schedule = CosineMomentum(0.99)
+    schedule.move(progress)
+    assert math.isclose(schedule(), want)
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\], not 1.5"):
+        MomentumEncoder(TinyEncoder(), 1.5)
+    with pytest.raises(ValueError, match='no part "projector" to share'):
+        MomentumEncoder(TinyEncoder(), 0.9, shared=["projector"])

@@ -1,0 +1,113 @@
+"""The momentum encoder: a frozen copy that follows the online encoder."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from textcl.types import Tokens
+
+
+class CosineMomentum(nn.Module):
+    """A momentum that rises from `start` to 1: m = 1 - (1 - start)·(cos(π·progress) + 1)/2.
+
+    Args:
+        start: Momentum at progress 0, in [0, 1].
+
+    Source: methods.md G.3; Grill et al. 2020, https://arxiv.org/abs/2006.07733
+    """
+
+    progress: Tensor
+
+    def __init__(self, start: float = 0.996) -> None:
+        super().__init__()
+        self.start = _momentum(start)
+        self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
+
+    def move(self, progress: float) -> None:
+        """Set how much of the training is done; clamped to [0, 1]."""
+        self.progress.fill_(min(max(progress, 0.0), 1.0))
+
+    def forward(self) -> float:
+        """The momentum now."""
+        return 1 - (1 - self.start) * (math.cos(math.pi * float(self.progress)) + 1) / 2
+
+
+class MomentumEncoder(nn.Module):
+    """A copy of an encoder whose weights are a moving average of the online ones; it never has a gradient.
+
+    Args:
+        online: The encoder to copy. Any module from tokens to one row each.
+        momentum: What is kept of the average at each move, in [0, 1], or a schedule of it.
+        shared: Names of parts that are always the online ones (ESimCSE's code sends its keys through the online head).
+            They are copied at every move, which for keys without gradient is the same as sharing them.
+        dropout: Whether the copy trains as the online one does. False rests everything *inside* the encoder while the
+            encoder itself stays in training mode: no dropout, but the training head is on (ESimCSE).
+
+    Source: methods.md G.1; He et al. 2020, https://arxiv.org/abs/1911.05722
+
+    Note:
+        Buffers (statistics of a BatchNorm) are copied, not averaged.
+    """
+
+    def __init__(
+        self,
+        online: nn.Module,
+        momentum: float | CosineMomentum,
+        *,
+        shared: Sequence[str] = (),
+        dropout: bool = True,
+    ) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(online).requires_grad_(False)
+        self.momentum = momentum if isinstance(momentum, nn.Module) else _momentum(momentum)
+        self.shared, self.dropout = tuple(shared), dropout
+        names = [name for name, _ in online.named_modules()] + [
+            n for n, _ in online.named_parameters()
+        ]
+        for part in self.shared:
+            if part not in names:
+                raise ValueError(f'the encoder has no part "{part}" to share')
+        self.train(self.training)
+
+    @property
+    def dimension(self) -> int:
+        """Width of a key."""
+        return self.encoder.dimension  # pyright: ignore[reportReturnType]
+
+    def train(self, mode: bool = True) -> MomentumEncoder:
+        """Training mode, with the parts of the encoder at rest where `dropout` is off."""
+        super().train(mode)
+        if not self.dropout:
+            for part in self.encoder.children():
+                part.eval()
+        return self
+
+    @torch.no_grad()
+    def move(self, online: nn.Module) -> None:
+        """Take a step towards the online weights: mine ← m·mine + (1 - m)·online."""
+        kept = self.momentum() if isinstance(self.momentum, nn.Module) else self.momentum
+        named = zip(self.encoder.named_parameters(), online.parameters(), strict=True)
+        for (name, mine), theirs in named:
+            mine.lerp_(theirs, 1.0 if self._is_shared(name) else 1 - kept)
+        for mine, theirs in zip(self.encoder.buffers(), online.buffers(), strict=True):
+            mine.copy_(theirs)
+
+    @torch.no_grad()
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
+        """Keys of the rows, without a graph."""
+        return self.encoder(tokens)
+
+    def _is_shared(self, name: str) -> bool:
+        return any(name == part or name.startswith(f"{part}.") for part in self.shared)
+
+
+def _momentum(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"momentum must be in [0, 1], not {value}")
+    return value
