@@ -1,0 +1,200 @@
+import random
+from collections import Counter
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from textcl.errors import UserError
+from textcl.token_views import (
+    cut_features,
+    cut_span,
+    cut_tokens,
+    draw_mixing,
+    draw_uniform,
+    mix_embeddings,
+    mix_targets,
+    shuffle_positions,
+)
+from textcl.views import draw_generator
+
+LENGTHS = torch.tensor([7, 1, 0, 12, 2, 20])
+VARIANTS = ["default", "consert", "cutoff_repo"]
+
+
+def uniform(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(*shape, generator=generator, dtype=torch.float64)
+
+
+def by_row(values, lengths=LENGTHS):
+    return [row.tolist() for row in values.split(lengths.tolist())]
+
+
+def naive_cut_tokens(draws, rate, variant):
+    """Places of one row that are cut."""
+    length = len(draws)
+    count = int(rate * length)
+    if variant == "cutoff_repo":
+        return {int(u * length) for u in draws[:count]}
+    places = range(1 if variant == "default" else 0, length)
+    return set(sorted(places, key=lambda i: draws[i])[:count])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.95])
+def test_cut_tokens_equals_the_naive_loop(variant, rate):
+    draws = uniform(int(LENGTHS.sum()))
+    cut = cut_tokens(LENGTHS, draws, rate, variant)
+    for row, keep in zip(by_row(draws), by_row(cut.embed), strict=True):
+        gone = naive_cut_tokens(row, rate, variant)
+        assert keep == [place not in gone for place in range(len(row))]
+    assert torch.equal(
+        cut.attend, torch.ones_like(cut.embed) if variant == "consert" else cut.embed
+    )
+
+
+def test_cut_tokens_cuts_all_but_the_first_equally_often():
+    lengths = torch.full((4000,), 6)
+    keep = cut_tokens(lengths, uniform(24_000), 0.4).embed.view(4000, 6)
+    assert (keep.sum(1) == 4).all()
+    assert keep[:, 0].all()
+    cut = (~keep[:, 1:]).sum(0)
+    assert ((cut - 1600).abs() < 5 * (4000 * 0.4 * 0.6) ** 0.5).all()
+
+
+def test_cut_tokens_with_replacement_may_cut_fewer():
+    lengths = torch.full((2000,), 4)
+    keep = cut_tokens(lengths, uniform(8000), 0.5, "cutoff_repo").embed.view(2000, 4)
+    cut = Counter((~keep).sum(1).tolist())
+    assert set(cut) == {1, 2}
+    assert abs(cut[1] - 500) < 5 * (2000 * 0.25 * 0.75) ** 0.5
+    assert not keep[:, 0].all()
+
+
+def naive_cut_span(draw, length, rate, variant):
+    width = int(rate * length)
+    first = int(draw * (length - width)) + (variant == "default")
+    return set(range(first, first + width))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.95])
+def test_cut_span_equals_the_naive_loop(variant, rate):
+    draws = uniform(len(LENGTHS))
+    cut = cut_span(LENGTHS, draws, rate, variant)
+    rows = zip(draws.tolist(), LENGTHS.tolist(), by_row(cut.embed), strict=True)
+    for draw, length, keep in rows:
+        gone = naive_cut_span(draw, length, rate, variant)
+        assert keep == [place not in gone for place in range(length)]
+        assert length == 0 or any(keep)
+    assert torch.equal(
+        cut.attend, torch.ones_like(cut.embed) if variant == "consert" else cut.embed
+    )
+
+
+def test_cut_span_reaches_every_place_but_the_first():
+    lengths = torch.full((1000,), 6)
+    keep = cut_span(lengths, uniform(1000), 0.4).embed.view(1000, 6)
+    assert {tuple(row) for row in (~keep).nonzero()[:, 1].view(1000, 2).tolist()} == {
+        (1, 2), (2, 3), (3, 4), (4, 5),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cut_features_equals_the_naive_loop(variant):
+    draws = uniform(5, 40)
+    keep = cut_features(draws, 0.2, variant)
+    for row, kept in zip(draws.tolist(), keep.tolist(), strict=True):
+        gone = {int(u * 40) for u in row[:8]}
+        if variant != "cutoff_repo":
+            gone = set(sorted(range(40), key=lambda i: row[i])[:8])
+        assert kept == [column not in gone for column in range(40)]
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_cutoff_rejects_a_rate_that_leaves_nothing(rate):
+    with pytest.raises(UserError, match=f"at least 0 and below 1, not {rate}"):
+        cut_tokens(LENGTHS, uniform(int(LENGTHS.sum())), rate)
+
+
+@pytest.mark.parametrize("keep_first", [True, False])
+def test_shuffle_positions_permutes_inside_rows(keep_first):
+    positions = shuffle_positions(LENGTHS, uniform(int(LENGTHS.sum())), keep_first)
+    for row, length in zip(by_row(positions), LENGTHS.tolist(), strict=True):
+        assert sorted(row) == list(range(length))
+        assert not (keep_first and length) or row[0] == 0
+    assert by_row(positions)[5] != list(range(20))
+
+
+def test_shuffle_positions_takes_every_order_equally_often():
+    lengths = torch.full((6000,), 4)
+    positions = shuffle_positions(lengths, uniform(24_000)).view(6000, 4)
+    counts = Counter(map(tuple, positions.tolist()))
+    assert len(counts) == 6
+    assert all(abs(count - 1000) < 5 * 1000**0.5 for count in counts.values())
+    moved = shuffle_positions(lengths, uniform(24_000), keep_first=False).view(6000, 4)
+    assert len(set(map(tuple, moved.tolist()))) == 24
+
+
+def test_draws_of_a_row_do_not_depend_on_its_batch():
+    def cut(rows):
+        lengths = LENGTHS[torch.tensor(rows)]
+        rngs = [draw_generator(3, 1, row, "positive") for row in rows]
+        keep = cut_tokens(lengths, draw_uniform(rngs, lengths.tolist()), 0.4).embed
+        return dict(zip(rows, by_row(keep, lengths), strict=True))
+
+    together, alone = cut([0, 3, 5, 4]), cut([5])
+    assert together[5] == alone[5]
+    assert not all(alone[5])
+
+
+def test_draw_uniform_takes_from_each_row_what_it_asks_for():
+    draws = draw_uniform([random.Random(1), random.Random(2), random.Random(1)], [2, 0, 3])
+    assert draws[:2].tolist() == draws[2:4].tolist()
+    assert len(draws) == 5
+    assert draw_uniform([], []).shape == (0,)
+
+
+# Mixup
+
+
+def test_mixing_draws_a_permutation_and_one_weight():
+    weights, partners = draw_mixing(50, 0.4, random.Random(0))
+    assert sorted(partners.tolist()) == list(range(50))
+    assert len(set(weights.tolist())) == 1
+    assert 0 <= weights[0] <= 1
+    assert torch.equal(draw_mixing(50, 0.4, random.Random(0))[1], partners)
+
+
+def test_mixing_weight_follows_the_beta_distribution():
+    rng = random.Random(0)
+    drawn = torch.stack([draw_mixing(1, 2.0, rng)[0] for _ in range(5000)])
+    assert abs(drawn.mean() - 0.5) < 0.02
+    assert abs(drawn.var() - 0.05) < 0.005  # 1 / (4 (2a + 1))
+
+
+def test_mixing_needs_a_positive_alpha():
+    with pytest.raises(UserError, match="alpha above 0, not 0"):
+        draw_mixing(2, 0, random.Random(0))
+
+
+def test_mixed_targets_give_the_weighted_sum_of_both_cross_entropies():
+    weights, partners = torch.tensor([0.3, 0.3, 0.3]), torch.tensor([1, 0, 2])
+    logits = uniform(3, 3).float()
+    targets = mix_targets(weights, partners)
+    own = F.cross_entropy(logits, torch.arange(3), reduction="none")
+    others = F.cross_entropy(logits, partners, reduction="none")
+    expected = (weights * own + (1 - weights) * others).mean()
+    torch.testing.assert_close(F.cross_entropy(logits, targets), expected)
+    torch.testing.assert_close(targets[2], torch.tensor([0.0, 0.0, 1.0]))
+
+
+def test_mixed_embeddings_lie_between_the_two():
+    embeddings = uniform(3, 4).requires_grad_()
+    weights, partners = torch.tensor([0.25, 0.25, 0.25]), torch.tensor([1, 2, 0])
+    mixed = mix_embeddings(embeddings, weights, partners)
+    for i, partner in enumerate(partners.tolist()):
+        torch.testing.assert_close(mixed[i], 0.25 * embeddings[i] + 0.75 * embeddings[partner])
+    mixed.sum().backward()
+    torch.testing.assert_close(embeddings.grad, torch.ones_like(embeddings))

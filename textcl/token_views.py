@@ -1,0 +1,209 @@
+"""Changes of a row behind its tokens: cut tokens, spans and features, moved positions, mixed embeddings.
+
+All functions are pure: uniform numbers come in, masks and positions for the ragged layout of `Tokens` go out.
+`draw_uniform` makes the numbers from one generator per row (`textcl.views.draw_generator`), so that a row is cut
+in the same way whatever batch, worker or process it is in.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from textcl.errors import UserError
+
+Variant = Literal["default", "consert", "cutoff_repo"]
+"""What two codes do, and ours: "consert" draws without replacement and leaves the attention mask alone;
+"cutoff_repo" draws with replacement, so that fewer may be cut, and nothing attends to a cut token; the default
+draws without replacement, nothing attends to a cut token, and the first token is never cut."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What a cutoff leaves of the tokens of all rows.
+
+    Args:
+        embed: False where the embedding output (after its normalisation and dropout) becomes 0.
+        attend: False where a token is hidden from the attention of the others.
+    """
+
+    embed: Bool[Tensor, " T"]
+    attend: Bool[Tensor, " T"]
+
+
+def draw_uniform(rngs: Sequence[random.Random], counts: Sequence[int]) -> Float[Tensor, " N"]:
+    """`counts[i]` numbers in [0, 1) from the generator of row i, one row after another."""
+    drawn = b"".join(rng.randbytes(4 * count) for rng, count in zip(rngs, counts, strict=True))
+    return torch.from_numpy(np.frombuffer(drawn, "<u4") / 2**32)
+
+
+def cut_tokens(
+    lengths: Int[Tensor, " B"],
+    uniform: Float[Tensor, " T"],
+    rate: float,
+    variant: Variant = "default",
+) -> Cut:
+    """Cut ⌊rate · length⌋ tokens of each row.
+
+    Args:
+        lengths: Tokens of each row.
+        uniform: One draw for each token.
+        rate: Share of the tokens that is cut, at least 0 and below 1.
+        variant: See `Variant`.
+
+    Returns:
+        What is left.
+
+    Source: Shen et al. 2020, https://arxiv.org/abs/2009.13818; Yan et al. 2021, https://arxiv.org/abs/2105.11741
+    """
+    counts = _counts(lengths, rate)
+    row, place, starts = _layout(lengths)
+    if variant == "cutoff_repo":
+        used = place < counts[row]
+        cut = torch.zeros_like(used)
+        cut[(starts[row] + (uniform * lengths[row]).long())[used]] = True
+        return Cut(~cut, ~cut)
+    if variant == "default":
+        counts = counts.clamp(max=(lengths - 1).clamp(min=0))
+        uniform = torch.where(place == 0, torch.inf, uniform)  # last in line
+    keep = _ranks(row, place, uniform) >= counts[row]
+    return Cut(keep, torch.ones_like(keep) if variant == "consert" else keep)
+
+
+def cut_span(
+    lengths: Int[Tensor, " B"],
+    uniform: Float[Tensor, " B"],
+    rate: float,
+    variant: Variant = "default",
+) -> Cut:
+    """Cut ⌊rate · length⌋ consecutive tokens of each row.
+
+    Args:
+        lengths: Tokens of each row.
+        uniform: One draw for each row.
+        rate: Share of the tokens that is cut, at least 0 and below 1.
+        variant: See `Variant`. As in both codes, all but the default never cut the last token.
+
+    Returns:
+        What is left.
+
+    Source: Shen et al. 2020, https://arxiv.org/abs/2009.13818
+    """
+    counts = _counts(lengths, rate)
+    row, place, _ = _layout(lengths)
+    first = (uniform * (lengths - counts)).long() + (variant == "default")
+    keep = (place < first[row]) | (place >= (first + counts)[row])
+    return Cut(keep, torch.ones_like(keep) if variant == "consert" else keep)
+
+
+def cut_features(
+    uniform: Float[Tensor, "B D"], rate: float, variant: Variant = "default"
+) -> Bool[Tensor, "B D"]:
+    """Cut ⌊rate · D⌋ columns of the embedding output, the same ones for all tokens of a row.
+
+    Args:
+        uniform: One draw for each row and column.
+        rate: Share of the columns that is cut, at least 0 and below 1.
+        variant: "cutoff_repo" draws with replacement; the others do not.
+
+    Returns:
+        False where the embedding output becomes 0.
+
+    Source: Shen et al. 2020, https://arxiv.org/abs/2009.13818; Yan et al. 2021, https://arxiv.org/abs/2105.11741
+    """
+    rows, width = uniform.shape
+    count = int(_counts(torch.tensor([width]), rate))
+    again = variant == "cutoff_repo"
+    drawn = (uniform * width).long() if again else uniform.argsort(1)
+    keep = torch.ones(rows, width, dtype=torch.bool)
+    return keep.scatter_(1, drawn[:, :count], False)
+
+
+def shuffle_positions(
+    lengths: Int[Tensor, " B"], uniform: Float[Tensor, " T"], keep_first: bool = True
+) -> Int[Tensor, " T"]:
+    """Positions of the tokens, permuted inside each row: tokens stay, positions move.
+
+    Args:
+        lengths: Tokens of each row.
+        uniform: One draw for each token.
+        keep_first: Leave the first token (the [CLS] token) its position; the official code moves it too.
+
+    Returns:
+        Positions from 0 to length - 1, in the order of the tokens.
+
+    Source: Yan et al. 2021, https://arxiv.org/abs/2105.11741
+    """
+    row, place, _ = _layout(lengths)
+    if keep_first:
+        uniform = torch.where(place == 0, -torch.inf, uniform)
+    return _ranks(row, place, uniform)
+
+
+def draw_mixing(
+    rows: int, alpha: float, rng: random.Random
+) -> tuple[Float[Tensor, " B"], Int[Tensor, " B"]]:
+    """Draws of a mixup: one weight from Beta(alpha, alpha) for all rows, and whom each is mixed with.
+
+    Args:
+        rows: Rows of the batch.
+        alpha: Above 0; small values hardly mix.
+        rng: Source of the draws.
+
+    Returns:
+        Weights of the rows' own embeddings, and a permutation of the rows.
+
+    Source: Zhang et al. 2018, https://arxiv.org/abs/1710.09412
+    """
+    if not alpha > 0:
+        raise UserError(f"Mixup needs an alpha above 0, not {alpha}.")
+    weights = torch.full((rows,), rng.betavariate(alpha, alpha))
+    return weights, torch.tensor(rng.sample(range(rows), rows), dtype=torch.long)
+
+
+def mix_embeddings(
+    embeddings: Float[Tensor, "B D"], weights: Float[Tensor, " B"], partners: Int[Tensor, " B"]
+) -> Float[Tensor, "B D"]:
+    """The sum weight · own + (1 - weight) · partner's, row by row."""
+    own = weights.to(embeddings)[:, None]
+    return own * embeddings + (1 - own) * embeddings[partners.to(embeddings.device)]
+
+
+def mix_targets(weights: Float[Tensor, " B"], partners: Int[Tensor, " B"]) -> Float[Tensor, "B B"]:
+    """Target weights of mixed rows among the rows: each is its own positive in part, and its partner's.
+
+    Cross-entropy against them is weight · CE(own) + (1 - weight) · CE(partner).
+    """
+    own = torch.diag(weights)
+    return own.scatter_add(1, partners[:, None], (1 - weights)[:, None])
+
+
+def _counts(lengths: Int[Tensor, " B"], rate: float) -> Int[Tensor, " B"]:
+    if not 0 <= rate < 1:
+        raise UserError(f"The rate of a cutoff must be at least 0 and below 1, not {rate}.")
+    return (lengths.double() * rate).long()
+
+
+def _layout(
+    lengths: Int[Tensor, " B"],
+) -> tuple[Int[Tensor, " T"], Int[Tensor, " T"], Int[Tensor, " B"]]:
+    """Row of each token, its place in the row, and where rows start."""
+    row = torch.arange(len(lengths)).repeat_interleave(lengths)
+    starts = lengths.cumsum(0) - lengths
+    return row, torch.arange(len(row)) - starts[row], starts
+
+
+def _ranks(
+    row: Int[Tensor, " T"], place: Int[Tensor, " T"], keys: Float[Tensor, " T"]
+) -> Int[Tensor, " T"]:
+    """Rank of each token's key inside its row, from 0."""
+    order = keys.argsort(stable=True)
+    order = order[row[order].argsort(stable=True)]
+    return torch.empty_like(order).scatter_(0, order, place)
