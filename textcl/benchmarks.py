@@ -70,23 +70,33 @@ class Scores:
         """Spearman times 100 of a task; None where it is undefined."""
         return _hundred(self.tasks[task].result.aggregate(self.aggregation).spearman)
 
-    @property
-    def average(self) -> float | None:
-        """Mean over the tasks; None where one is undefined or they follow several protocols."""
-        values = [self[task] for task in self.tasks]
+    def by_protocol(self) -> dict[str, list[str]]:
+        """Tasks that follow the same protocol: only their scores may be averaged or stand side by side."""
+        found: dict[str, list[str]] = {}
+        for name, score in self.tasks.items():
+            found.setdefault(score.protocol, []).append(name)
+        return found
+
+    def mean(self, tasks: Sequence[str]) -> float | None:
+        """Average over `tasks`; None where one of them is undefined."""
+        values = [self[task] for task in tasks]
         known = [value for value in values if value is not None]
-        if len({score.protocol for score in self.tasks.values()}) != 1 or len(known) < len(values):
+        if not known or len(known) < len(values):
             return None
         return float(np.mean(np.round(known, 2) if self.round_before_average else known))
 
+    @property
+    def average(self) -> float | None:
+        """Mean over all tasks; None where one is undefined or they follow several protocols."""
+        return self.mean(list(self.tasks)) if len(self.by_protocol()) == 1 else None
+
     def to_dict(self) -> dict[str, Any]:
         """A plain mapping, as in `scores.json`."""
-        protocols = dict.fromkeys(score.protocol for score in self.tasks.values())
         return {
             "metric": "spearman",
             "scale": 100,
             "aggregation": self.aggregation,
-            "protocols": {name: describe(name, self.aggregation) for name in protocols},
+            "protocols": {name: describe(name, self.aggregation) for name in self.by_protocol()},
             "average": self.average,
             "round_before_average": self.round_before_average,
             "sentences": self.sentences,
@@ -100,7 +110,9 @@ class Scores:
 
 def describe(protocol: str, aggregation: str) -> str:
     """One line that says how a number came about."""
-    return f"{protocol}: Spearman x100 {AGGREGATIONS[aggregation]}, cosine, no regression"
+    split = not protocol.endswith(f"-{aggregation}")
+    pairs = "over all pairs of the split" if split else AGGREGATIONS[aggregation]
+    return f"{protocol}: Spearman x100 {pairs}, cosine, no regression"
 
 
 def _hundred(value: float | None) -> float | None:

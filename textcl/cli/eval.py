@@ -1,0 +1,187 @@
+"""`textcl eval`: score a model on benchmarks, every number with its protocol."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from textcl.benchmarks import Scores
+    from textcl.published import PublishedRow
+
+
+_SHORT = {"unsupervised": "unsup", "supervised-nli": "sup on NLI", "none": "not trained"}
+
+
+class Precision(StrEnum):
+    """Arithmetic of the encoder."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+class Aggregation(StrEnum):
+    """How the subsets of a task become one number."""
+
+    all = "all"
+    mean = "mean"
+    wmean = "wmean"
+
+
+def eval_command(
+    model: Annotated[str, typer.Argument(help="A run, a model folder or a name on the hub.")],
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(help="Tasks that belong together, such as sts (the default)."),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="A single task, such as STSBenchmark-dev; may be given again."),
+    ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Show published rows of the same protocol whose model matches these words."
+        ),
+    ] = None,
+    aggregation: Annotated[
+        Aggregation, typer.Option(help="Of the subsets of a task; papers mostly report all.")
+    ] = Aggregation.all,
+    precision: Annotated[
+        Precision, typer.Option(help="float32 gives exact scores, bfloat16 fast ones.")
+    ] = Precision.float32,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens in one forward pass; less needs less memory.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print nothing but JSON on standard output.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Also write the JSON here.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output where it exists.")
+    ] = False,
+) -> None:
+    """Score a model on STS12-16, STS-B and SICK-R, or on the tasks you name.
+
+    The data is taken from the folder that TEXTCL_DATA names, or from the hub.
+
+    Examples: textcl eval RUN · textcl eval sentence-transformers/all-MiniLM-L6-v2 --beside "bert-base unsup" ·
+    textcl eval RUN --task STSBenchmark-dev --json
+    """
+    from textcl.benchmarks import evaluate
+    from textcl.errors import UserError
+    from textcl.tasks import load_task, task_names
+
+    names = task_names([*(suite or ([] if task else ["sts"])), *(task or [])])
+    if output and output.exists() and not overwrite:
+        raise UserError(f"{output} exists already: name another file or add --overwrite")
+    # The data first: it is found wrong in a second, a model may take minutes to load.
+    tasks = [load_task(name) for name in names]
+    encoder = _load(model, precision.value, batch_tokens)
+    scores = evaluate(encoder, tasks, aggregation=aggregation.value)
+    log = Console(stderr=True, soft_wrap=True, highlight=False)
+    speed = scores.sentences / max(scores.seconds, 1e-9)
+    log.print(
+        f"{scores.sentences:,} sentences in {scores.seconds:.1f} s ({speed:,.0f} sentences/s)"
+    )
+    rows = {
+        protocol: _published(scores, protocol, beside or []) for protocol in scores.by_protocol()
+    }
+    text = _json(model, precision.value, scores, rows)
+    if output:
+        from textcl.files import atomic_write
+
+        with atomic_write(output) as file:
+            file.write(text.encode())
+    if as_json:
+        sys.stdout.write(text)
+    else:
+        console = Console()
+        if not console.is_terminal:
+            console.width = 120  # a file or a pipe has room for the names of the rows
+        _show(console, model, scores, rows)
+
+
+class _Configured:
+    """An encoder that encodes the way the command line asked for."""
+
+    def __init__(self, encoder: Any, **options: Any) -> None:
+        self.encoder, self.options = encoder, options
+
+    def encode(self, texts: Sequence[str], /) -> Any:
+        return self.encoder.encode(texts, **self.options)
+
+
+def _load(model: str, precision: str, batch_tokens: int | None) -> _Configured:
+    from textcl.encoder import Encoder
+
+    options = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
+    encoder = Encoder.from_pretrained(model)
+    return _Configured(encoder, precision=precision, show_progress=sys.stderr.isatty(), **options)
+
+
+def _published(scores: Scores, protocol: str, beside: list[str]) -> list[PublishedRow]:
+    """Rows that match any of `beside`, each once."""
+    from textcl.published import published_rows
+
+    tasks = scores.by_protocol()[protocol]
+    found = [
+        row
+        for words in beside
+        for row in published_rows(protocol=protocol, match=words, tasks=tasks)
+    ]
+    return list({row.id: row for row in found}.values())
+
+
+def _json(model: str, precision: str, scores: Scores, rows: dict[str, list[PublishedRow]]) -> str:
+    import json
+    from dataclasses import asdict
+
+    content = {"model": model, "precision": precision, **scores.to_dict()}
+    if any(rows.values()):
+        content["published"] = [asdict(row) for found in rows.values() for row in found]
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _show(
+    console: Console, model: str, scores: Scores, rows: dict[str, list[PublishedRow]]
+) -> None:
+    """One table a protocol: what stands in one table may be compared."""
+    from textcl.benchmarks import describe
+
+    for protocol, names in scores.by_protocol().items():
+        tasks, averaged = [scores.tasks[name] for name in names], len(names) > 1
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        table.add_column("model", overflow="fold")
+        for label in [*(task.label for task in tasks), *(["avg"] if averaged else [])]:
+            table.add_column(label, justify="right", no_wrap=True)
+        table.add_row("[dim]pairs", *(f"[dim]{task.pairs:,}" for task in tasks))
+        average = [scores.mean(names)] if averaged else []
+        ours = map(_number, [*(scores[name] for name in names), *average])
+        table.add_row(f"[bold]{escape(model)}", *ours, end_section=True)
+        for row in rows[protocol]:
+            average = [row.average] if averaged else []
+            theirs = map(_number, [*(row.scores.get(name) for name in names), *average])
+            table.add_row(
+                escape(f"{row.model}, {_SHORT.get(row.supervision, row.supervision)}"), *theirs
+            )
+        console.print(table)
+        notes = dict.fromkeys(task.note for task in tasks if task.note)
+        sources = ["the sources of the published rows are in --json"] if rows[protocol] else []
+        for line in (describe(protocol, scores.aggregation), *notes, *sources):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
