@@ -58,10 +58,18 @@ class Source:
         return hashlib.sha256(listing.encode()).hexdigest()
 
     def schema(self) -> pyarrow.Schema | None:
-        """Column types, where the format has them (parquet)."""
+        """Column types, where the format has them (parquet).
+
+        Raises:
+            UserError: If the files of a folder differ in them.
+        """
         if self.format != "parquet":
             return None
-        return parquet.read_schema(self.files[0])
+        schemas = [parquet.read_schema(path) for path in self.files]
+        for path, schema in zip(self.files, schemas, strict=True):
+            if not schema.equals(schemas[0]):
+                raise UserError(f"{path} has other columns or types than {self.files[0]}")
+        return schemas[0]
 
 
 def open_source(source: Any, *, split: str | None = None, format: str | None = None) -> Source:
