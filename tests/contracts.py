@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -42,7 +43,7 @@ class ThreadWorld(World):
         return sum(part.detach() for part in self._exchange(value))
 
 
-def on_ranks(work: Callable[[World], torch.Tensor], size: int) -> list[torch.Tensor]:
+def on_ranks(work: Callable[[World], Any], size: int) -> list[Any]:
     """Run `work` once for every rank, together."""
     board, barrier = [None] * size, threading.Barrier(size)
     results, errors = [None] * size, []

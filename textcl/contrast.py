@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -48,11 +48,20 @@ class Block:
         rows: Indices of the anchors.
         logits: Similarity / temperature + log weight; -inf where a column is no candidate of the row.
         targets: Weight of each candidate as a target; all zero for an anchor without a positive.
+        similarity: Dot products, of excluded columns too.
+        temperature: What divided them.
     """
 
     rows: Int[Tensor, " r"]
     logits: Float[Tensor, "r C"]
     targets: Float[Tensor, "r C"]
+    similarity: Float[Tensor, "r C"]
+    temperature: float | Tensor
+
+    @property
+    def log_weights(self) -> Float[Tensor, "r C"]:
+        """The part of the logits that is not similarity: ln of how often each candidate counts."""
+        return self.logits - self.similarity / self.temperature
 
     @property
     def negatives(self) -> Bool[Tensor, "r C"]:
@@ -61,7 +70,10 @@ class Block:
 
 
 RowLoss = Callable[[Block], tuple[Float[Tensor, " r"], Float[Tensor, " r"]]]
-"""Reduces each anchor's row to (its summed loss, how many terms it counts for in the mean)."""
+"""Reduces each anchor's row to (its summed loss, how many terms it counts for in the mean).
+
+An anchor that counts for 0 terms must have the loss 0.
+"""
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ class Contrast:
         log_weights: Rules added to the logits: 0 counts once, -inf is not a candidate, ln w counts w times.
         anchor_groups: Text identity of the anchors.
         candidate_groups: Text identity of the candidates.
+        candidate_labels: Labels of the candidates, where the pairing reads them; queue columns have none.
         queued: How many trailing columns come from a queue.
         census: Negatives per anchor by where they come from, for the log.
     """
@@ -85,6 +98,7 @@ class Contrast:
     log_weights: tuple[Rule, ...] = ()
     anchor_groups: Int[Tensor, " A"] | None = None
     candidate_groups: Int[Tensor, " C"] | None = None
+    candidate_labels: Shaped[Tensor, "L ..."] | None = None
     queued: int = 0
     census: Mapping[str, int] = field(default_factory=dict[str, int])
 
@@ -102,10 +116,11 @@ class Contrast:
 
     def block(self, rows: Int[Tensor, " r"], temperature: float | Tensor) -> Block:
         """Logits and targets of some anchors."""
-        logits = self.similarity(rows) / temperature
+        similarity = self.similarity(rows)
+        logits = similarity / temperature
         for rule in self.log_weights:
             logits = logits + rule(rows)
-        return Block(rows, logits, self.target_weights(rows))
+        return Block(rows, logits, self.target_weights(rows), similarity, temperature)
 
     def reduce(
         self, row_loss: RowLoss, temperature: float | Tensor = 1.0
@@ -208,6 +223,16 @@ class Transform(Protocol):
         ...
 
 
+def lay_out(
+    z: Embeddings, pairing: Pairing, transforms: Sequence[Transform], world: World
+) -> Contrast:
+    """The table of `z` after all transforms."""
+    contrast = pairing(z, world)
+    for transform in transforms:
+        contrast = transform(contrast, z)
+    return contrast
+
+
 @dataclass(frozen=True)
 class AnchorPositive:
     """Each anchor against all positives of the batch, and all hard negatives where there are any.
@@ -294,21 +319,12 @@ class AllViews:
         slots = torch.cat([v * total + first + here for v in range(views)])
         columns = torch.arange(len(candidates), device=z.rows.device)
         dtype = candidates.dtype
-        if self.same == "rows":
-            own, theirs = slots % total, columns % total
-
-            def affinity(rows: Tensor) -> Tensor:
-                return (own[rows, None] == theirs).to(dtype)
-        else:
-            if z.labels is None:
-                raise ValueError('AllViews(same="labels") needs labels, and the batch has none')
-            labels = world.gather(z.labels).repeat(views, *[1] * (z.labels.ndim - 1))
-
-            def affinity(rows: Tensor) -> Tensor:
-                return _shared_labels(labels[slots[rows]], labels).to(dtype)
+        labels = _labels(z, world, views) if self.same == "labels" else None
+        identities = columns % total if labels is None else labels
 
         def targets(rows: Tensor) -> Tensor:
-            weights = affinity(rows).scatter(1, slots[rows, None], 0.0)
+            shared = _shared_labels(identities[slots[rows]], identities).to(dtype)
+            weights = shared.scatter(1, slots[rows, None], 0.0)
             return weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(dtype).tiny)
 
         return Contrast(
@@ -318,16 +334,24 @@ class AllViews:
             log_weights=(exclude(lambda rows: slots[rows, None] == columns, dtype),),
             anchor_groups=torch.cat([z.group(name) for name in self.names]),
             candidate_groups=torch.cat([world.gather(z.group(name)) for name in self.names]),
+            candidate_labels=labels,
             census={"in-batch": views * (rows - 1), "gathered": views * (total - rows)}
             if total > rows
             else {"in-batch": views * (rows - 1)},
         )
 
 
+def _labels(z: Embeddings, world: World, views: int) -> Tensor:
+    if z.labels is None:
+        raise ValueError('AllViews(same="labels") needs labels, and the batch has none')
+    return world.gather(z.labels).repeat(views, *[1] * (z.labels.ndim - 1))
+
+
 def _shared_labels(mine: Tensor, theirs: Tensor) -> Tensor:
     if mine.ndim == 1:
         return mine[:, None] == theirs
-    shared = mine @ theirs.T
+    with torch.autocast(mine.device.type, enabled=False):
+        shared = mine @ theirs.T
     union = mine.sum(1, keepdim=True) + theirs.sum(1) - shared
     return shared / union.clamp(min=1)
 
@@ -393,7 +417,7 @@ class KeepHardest:
         def easy(rows: Tensor) -> Tensor:
             block = contrast.block(rows, 1.0)
             negatives = block.negatives
-            similarity = contrast.similarity(rows).masked_fill(~negatives, -math.inf)
+            similarity = block.similarity.masked_fill(~negatives, -math.inf)
             kept = torch.ceil(self.fraction * negatives.sum(1) - 1e-9).clamp(min=1).long()
             ranked = similarity.sort(1, descending=True).values
             slack = 1e-12 if similarity.dtype == torch.float64 else 1e-6

@@ -7,22 +7,13 @@ import math
 import pytest
 import torch
 from contracts import check_objective, loss_and_gradients
+from made_up import cosine, rows
 
 from textcl.contrast import AllViews, AnchorPositive, KeepHardest, MaskDuplicates
 from textcl.distributed import ALONE
-from textcl.objectives.contrastive import Contrastive, nt_xent, symmetric
+from textcl.objectives.contrastive import Contrastive, nt_xent, sup_con, symmetric
+from textcl.objectives.temperature import LearnableTemperature
 from textcl.types import Embeddings
-
-
-def rows(n, names=("anchor", "positive"), labels=None, seed=0, dim=5):
-    g = torch.Generator().manual_seed(seed)
-    table = torch.randn((64, len(names), dim), generator=g, dtype=torch.float64)
-    vectors = {name: table[:n, k] for k, name in enumerate(names)}
-    return Embeddings.of(labels=None if labels is None else torch.tensor(labels)[:n], **vectors)
-
-
-def cosine(a, b):
-    return sum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
 
 
 def slow_info_nce(anchors, positives, negatives, temperature, weight=0.0):
@@ -60,7 +51,8 @@ def test_info_nce_equals_loops():
 def test_hard_negatives_equal_loops(weight):
     z = rows(5, ("anchor", "positive", "negative"))
     pairing = AnchorPositive(negatives=("negative",), hard_negative_weight=weight)
-    want = slow_info_nce(*(z[n].tolist() for n in ("anchor", "positive", "negative")), 0.2, weight)
+    a, p, n = (z[name].tolist() for name in ("anchor", "positive", "negative"))
+    want = slow_info_nce(a, p, n, 0.2, weight)
     assert Contrastive(pairing, 0.2)(z).loss.item() == pytest.approx(want, rel=1e-12)
 
 
@@ -69,6 +61,14 @@ def test_symmetric_is_the_mean_of_both_directions():
     a, p = z["anchor"].tolist(), z["positive"].tolist()
     want = (slow_info_nce(a, p, [], 0.1) + slow_info_nce(p, a, [], 0.1)) / 2
     assert symmetric(0.1)(z).loss.item() == pytest.approx(want, rel=1e-12)
+
+
+def test_only_the_first_direction_sees_hard_negatives():
+    z = rows(5, ("anchor", "positive", "negative"))
+    a, p, n = (z[name].tolist() for name in ("anchor", "positive", "negative"))
+    objective = symmetric(0.2, negatives=("negative",), hard_negative_weight=0.7)
+    want = (slow_info_nce(a, p, n, 0.2, 0.7) + slow_info_nce(p, a, [], 0.2)) / 2
+    assert objective(z).loss.item() == pytest.approx(want, rel=1e-12)
 
 
 def test_sup_con_equals_loops_and_skips_the_lonely_class():
@@ -92,6 +92,39 @@ def test_no_positive_zero_counts_the_lonely_anchor():
     skip = Contrastive(pairing, 0.3)(z).loss
     zero = Contrastive(pairing, 0.3, no_positive="zero")(z).loss
     assert zero.item() == pytest.approx(skip.item() * 5 / 6, rel=1e-12)
+
+
+def test_no_positive_nan_spoils_loss_and_gradient():
+    z = rows(6, ("anchor",), [0, 1, 0, 2, 1, 0])
+    loss, grads = loss_and_gradients(sup_con(0.3, names=("anchor",), no_positive="nan"), z)
+    assert loss.isnan()
+    assert grads["anchor"].isnan().all()
+    whole = rows(4, ("anchor",), [0, 1, 0, 1])
+    nan, skip = (
+        sup_con(0.3, names=("anchor",), no_positive=p)(whole).loss for p in ("nan", "skip")
+    )
+    assert torch.equal(nan, skip)
+
+
+def test_base_temperature_scales_the_loss():
+    z = rows(6, labels=[0, 1, 0, 1, 1, 0])
+    plain, scaled = sup_con(0.3)(z).loss, sup_con(0.3, base_temperature=0.07)(z).loss
+    assert scaled.item() == pytest.approx(plain.item() * 0.3 / 0.07, rel=1e-12)
+
+
+def test_base_temperature_reaches_the_gradient_of_a_learned_one():
+    z = rows(6, labels=[0, 1, 0, 1, 1, 0])
+    temperature = LearnableTemperature(0.3).double()
+    objective, scale = sup_con(temperature, base_temperature=0.07), temperature.log_scale
+
+    def at(value) -> torch.Tensor:
+        with torch.no_grad():
+            scale.fill_(value)
+        return objective(z).loss
+
+    at(1.0).backward()
+    slope = (at(1.0 + 1e-6) - at(1.0 - 1e-6)).item() / 2e-6
+    assert scale.grad.item() == pytest.approx(slope, rel=1e-6)
 
 
 def test_masked_duplicates_are_no_negatives():
@@ -148,6 +181,14 @@ CASES = {
     "sup_con": (
         lambda w: Contrastive(AllViews(same="labels"), 0.2, world=w),
         lambda n: rows(n, labels=LABELS),
+    ),
+    "sup_con_scaled": (
+        lambda w: sup_con(0.2, base_temperature=0.07, no_positive="zero", world=w),
+        lambda n: rows(n, labels=LABELS),
+    ),
+    "learned_temperature": (
+        lambda w: Contrastive(AnchorPositive(), LearnableTemperature(0.2).double(), world=w),
+        rows,
     ),
     "sup_con_one_view": (
         lambda w: Contrastive(AllViews(("anchor",), same="labels"), 0.2, world=w),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import count
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,12 @@ class WeightedSum(nn.Module):
         terms: dict[str, Tensor] = {}
         for part, output in zip(self.parts, outputs, strict=True):
             terms |= output.terms
-            terms[f"loss/{type(part).__name__}"] = output.loss.detach()
+            terms[_unused(f"loss/{type(part).__name__}", terms)] = output.loss.detach()
         losses = [w * output.loss for w, output in zip(self.weights, outputs, strict=True)]
         return LossOutput(torch.stack(losses).sum(), terms)
+
+
+def _unused(name: str, terms: Mapping[str, Tensor]) -> str:
+    """The name, numbered from 2 where parts of one kind share it."""
+    numbered = (name if number == 1 else f"{name} {number}" for number in count(1))
+    return next(candidate for candidate in numbered if candidate not in terms)

@@ -1,19 +1,32 @@
-"""The softmax over a table: InfoNCE, NT-Xent, SupCon, MoCo, and every transform of them."""
+"""The loss over a table: InfoNCE, NT-Xent, SupCon, MoCo, and every transform of them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from textcl.contrast import AllViews, AnchorPositive, Contrast, Pairing, Transform, cross_entropy
+from textcl.contrast import (
+    AllViews,
+    AnchorPositive,
+    Contrast,
+    Pairing,
+    RowLoss,
+    Transform,
+    cross_entropy,
+    lay_out,
+)
 from textcl.distributed import ALONE, World
-from textcl.objectives.temperature import Temperature, current, positive
+from textcl.objectives.temperature import Temperature, checked, current
 from textcl.types import Embeddings, LossOutput
 
-NoPositive = Literal["skip", "zero"]
+NoPositive = Literal["skip", "zero", "nan"]
+"""What an anchor without a positive does: it is left out of the mean, counts as 0, or spoils the loss as the authors'
+code of SupCon and LCL lets it."""
 
 
 class Contrastive(nn.Module):
@@ -23,7 +36,9 @@ class Contrastive(nn.Module):
         pairing: Lays the table out.
         temperature: Number > 0, or a module that returns one.
         transforms: Applied to the table, left to right.
-        no_positive: What an anchor without a positive does: "skip" leaves it out of the mean, "zero" counts it as 0.
+        row_loss: What is made of an anchor's row, where it is not the softmax.
+        no_positive: What an anchor without a positive does, see `NoPositive`.
+        base_temperature: The loss is multiplied by temperature / base_temperature where it is given.
         world: The processes that train together.
 
     Source: methods.md A; van den Oord et al. 2018, https://arxiv.org/abs/1807.03748
@@ -35,29 +50,41 @@ class Contrastive(nn.Module):
         temperature: Temperature,
         transforms: Sequence[Transform] = (),
         *,
+        row_loss: RowLoss = cross_entropy,
         no_positive: NoPositive = "skip",
+        base_temperature: float | None = None,
         world: World = ALONE,
     ) -> None:
         super().__init__()
-        if not isinstance(temperature, nn.Module):
-            positive(temperature)
-        self.pairing, self.temperature, self.transforms = pairing, temperature, tuple(transforms)
-        self.no_positive, self.world = no_positive, world
+        self.pairing, self.transforms = pairing, tuple(transforms)
+        self.temperature = checked(temperature)
+        self.no_positive: NoPositive = no_positive
+        self.row_loss, self.world = row_loss, world
+        self.base_temperature = base_temperature
 
     def table(self, z: Embeddings) -> Contrast:
         """The table that the loss reads."""
-        contrast = self.pairing(z, self.world)
-        for transform in self.transforms:
-            contrast = transform(contrast, z)
-        return contrast
+        return lay_out(z, self.pairing, self.transforms, self.world)
 
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
         contrast, temperature = self.table(z), current(self.temperature)
-        values, counts = contrast.reduce(cross_entropy, temperature)
-        if self.no_positive == "zero":
-            counts = torch.ones_like(counts)
-        return LossOutput(self.world.mean(values, counts), log_terms(contrast, temperature))
+        values, counts = contrast.reduce(self.row_loss, temperature)
+        loss = mean_over_anchors(values, counts, self.no_positive, self.world)
+        if self.base_temperature is not None:
+            loss = loss * (temperature / self.base_temperature)
+        return LossOutput(loss, log_terms(contrast, temperature))
+
+
+def mean_over_anchors(
+    values: Float[Tensor, " A"], counts: Float[Tensor, " A"], no_positive: NoPositive, world: World
+) -> Float[Tensor, ""]:
+    """Mean of the losses of all anchors, those without a positive as `no_positive` says (methods.md 0)."""
+    if no_positive == "nan":
+        values = torch.where(counts > 0, values, values * math.nan)
+    if no_positive != "skip":
+        counts = counts.clamp(min=1)
+    return world.mean(values, counts)
 
 
 def log_terms(contrast: Contrast, temperature: float | Tensor) -> dict[str, Tensor]:
@@ -67,18 +94,57 @@ def log_terms(contrast: Contrast, temperature: float | Tensor) -> dict[str, Tens
     return {name: torch.as_tensor(number).detach() for name, number in numbers.items()}
 
 
-def symmetric(temperature: Temperature, *, world: World = ALONE) -> nn.Module:
-    """InfoNCE from anchors to positives and back, averaged (methods.md A.2)."""
+def symmetric(
+    temperature: Temperature,
+    *,
+    negatives: Sequence[str] = (),
+    hard_negative_weight: float = 0.0,
+    world: World = ALONE,
+) -> nn.Module:
+    """InfoNCE from anchors to positives and back, averaged; only the first direction sees hard negatives.
+
+    Source: methods.md A.2
+    """
     from textcl.objectives.combine import WeightedSum
 
+    there = AnchorPositive("anchor", "positive", negatives, hard_negative_weight)
+    back = AnchorPositive("positive", "anchor")
     return WeightedSum(
-        [
-            (0.5, Contrastive(AnchorPositive("anchor", "positive"), temperature, world=world)),
-            (0.5, Contrastive(AnchorPositive("positive", "anchor"), temperature, world=world)),
-        ]
+        [(0.5, Contrastive(pairing, temperature, world=world)) for pairing in (there, back)]
     )
 
 
 def nt_xent(temperature: Temperature, *, world: World = ALONE) -> Contrastive:
     """SimCLR's loss over two views of every row (methods.md A.4)."""
     return Contrastive(AllViews(), temperature, world=world)
+
+
+def sup_con(
+    temperature: Temperature,
+    *,
+    names: Sequence[str] = ("anchor", "positive"),
+    base_temperature: float | None = None,
+    no_positive: NoPositive = "skip",
+    world: World = ALONE,
+) -> Contrastive:
+    """Supervised contrastive loss: -mean_p (s_ip - LSE_{k≠i} s_ik) over the rows p of the anchor's label.
+
+    Args:
+        temperature: Number > 0, or a module that returns one.
+        names: The views, all of them anchors and candidates.
+        base_temperature: The loss is multiplied by temperature / base_temperature, as SupContrast does with 0.07.
+        no_positive: What an anchor without a positive does. LCL's code: "nan"; SupContrast's: "zero".
+        world: The processes that train together.
+
+    Source: methods.md D.1; Khosla et al. 2020, https://arxiv.org/abs/2004.11362; Gunel et al. 2021,
+        https://arxiv.org/abs/2011.01403
+
+    Note: The papers sum over anchors, both codes take the mean.
+    """
+    return Contrastive(
+        AllViews(names, same="labels"),
+        temperature,
+        no_positive=no_positive,
+        base_temperature=base_temperature,
+        world=world,
+    )

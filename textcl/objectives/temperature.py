@@ -6,11 +6,13 @@ Source: methods.md A.5
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from textcl.errors import UserError
 
 Schedule = Literal["linear", "cosine", "exponential", "cyclic"]
 
@@ -73,6 +75,15 @@ class ScheduledTemperature(nn.Module):
 Temperature = float | LearnableTemperature | ScheduledTemperature
 
 
+def checked(temperature: Temperature) -> Temperature:
+    """The temperature itself.
+
+    Raises:
+        ValueError: If it is a number and not above 0.
+    """
+    return temperature if isinstance(temperature, nn.Module) else positive(temperature)
+
+
 def current(temperature: Temperature) -> float | Float[Tensor, ""]:
     """The number that divides similarities in this step."""
     return temperature() if isinstance(temperature, nn.Module) else temperature
@@ -87,3 +98,29 @@ def positive(temperature: float) -> float:
     if not temperature > 0:
         raise ValueError(f"temperature must be > 0, not {temperature}")
     return temperature
+
+
+def as_temperature(setting: float | str) -> Temperature:
+    """A temperature from one setting.
+
+    Args:
+        setting: A number; "learnable:0.05" (the initial value); or "linear:0.1:0.05", "cosine:…", "exponential:…"
+            (from, to), "cyclic:0.1:0.05:4" (highest, lowest, cycles over the training).
+
+    Raises:
+        UserError: If it is none of these.
+    """
+    if not isinstance(setting, str):
+        return positive(setting)
+    kind, *numbers = setting.split(":")
+    try:
+        values = [float(number) for number in numbers]
+        if kind == "learnable" and len(values) == 1:
+            return LearnableTemperature(values[0])
+        if kind in get_args(Schedule) and len(values) == (3 if kind == "cyclic" else 2):
+            return ScheduledTemperature(kind, *values)  # pyright: ignore[reportArgumentType]
+        return positive(float(setting))
+    except ValueError:
+        raise UserError(
+            f"temperature is a number above 0, learnable:0.05, or a schedule such as cosine:0.1:0.05, not {setting!r}"
+        ) from None

@@ -1,0 +1,109 @@
+"""Cross-entropy of a classification head, which belongs to the objective."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from textcl.contrast import widen
+from textcl.distributed import ALONE, World
+from textcl.types import Embeddings, LossOutput
+
+
+class ClassificationHead(nn.Module):
+    """Class logits V · ReLU( dropout( W x + b ) ) + d, in the order of LCL's code.
+
+    Args:
+        dimension: Width of an embedding.
+        classes: Number of classes.
+        dropout: Probability.
+        dropout_logits: Dropout on the class logits too, a quirk of LCL's code.
+
+    Source: methods.md D.2; Suresh & Ong 2021, https://arxiv.org/abs/2109.05427
+    """
+
+    def __init__(
+        self, dimension: int, classes: int, *, dropout: float = 0.1, dropout_logits: bool = False
+    ) -> None:
+        super().__init__()
+        self.dense = nn.Linear(dimension, dimension)
+        self.output = nn.Linear(dimension, classes)
+        self.dropout = nn.Dropout(dropout)
+        self.dropout_logits = nn.Dropout(dropout if dropout_logits else 0.0)
+
+    def forward(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B classes"]:
+        """Class logits of each row."""
+        return self.dropout_logits(self.output(torch.relu(self.dropout(self.dense(x)))))
+
+
+def electra_head(dimension: int, classes: int, *, dropout: float = 0.1) -> nn.Sequential:
+    """The sequence-classification head of ELECTRA, which LCL's weighting network carries.
+
+    Source: Clark et al. 2020, https://arxiv.org/abs/2003.10555
+    """
+    return nn.Sequential(
+        nn.Dropout(dropout),
+        nn.Linear(dimension, dimension),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(dimension, classes),
+    )
+
+
+class CrossEntropy(nn.Module):
+    """-mean_i ln softmax(head(x_i))[y_i]; for multi-hot labels the binary cross-entropy, a mean over classes as well.
+
+    Args:
+        head: From embeddings to class logits; None where the embeddings are logits already.
+        names: Embeddings that are classified, each row of each counting once.
+        class_weights: How much each class counts. For class ids in the mean over rows, as in torch; for multi-hot
+            labels in each row's mean over classes.
+        world: The processes that train together.
+
+    Source: methods.md D.2
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        head: nn.Module | None = None,
+        names: Sequence[str] = ("anchor",),
+        *,
+        class_weights: Sequence[float] | None = None,
+        world: World = ALONE,
+    ) -> None:
+        super().__init__()
+        if class_weights is not None and not (min(class_weights) >= 0 and max(class_weights) > 0):
+            raise ValueError(f"class weights must be ≥ 0 and one of them > 0, not {class_weights}")
+        self.head = nn.Identity() if head is None else head
+        self.names, self.world = tuple(names), world
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights)
+
+    def logits(self, z: Embeddings) -> Float[Tensor, "A classes"]:
+        """Class logits of the rows of all names, in float32 or wider."""
+        with torch.autocast(z.rows.device.type, enabled=False):
+            return torch.cat([self.head(widen(z[name])) for name in self.names])
+
+    def forward(self, z: Embeddings) -> LossOutput:
+        """Loss of the batch."""
+        if z.labels is None:
+            raise ValueError("CrossEntropy needs labels, and the batch has none")
+        logits = self.logits(z)
+        labels = z.labels.repeat(len(self.names), *[1] * (z.labels.ndim - 1))
+        weights = self.class_weights
+        weights = logits.new_ones(logits.shape[1]) if weights is None else weights.to(logits)
+        if labels.ndim == 1:
+            # as multiples of the smallest one: a mean does not change, and its divisor stays above 1
+            counts = (weights / weights[weights > 0].min())[labels]
+            values = F.cross_entropy(logits, labels, reduction="none") * counts
+        else:
+            each = F.binary_cross_entropy_with_logits(logits, labels.to(logits), reduction="none")
+            values = (each * weights).sum(1) / weights.sum()
+            counts = torch.ones_like(values)
+        return LossOutput(self.world.mean(values, counts))
