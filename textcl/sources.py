@@ -86,8 +86,14 @@ def open_source(source: Any, *, split: str | None = None, format: str | None = N
     """
     if isinstance(source, Source):
         return source
+    if isinstance(source, (str, Path)) and str(source) == "-":
+        return _open_stdin(format)
+    if format is not None:
+        raise UserError(
+            f"the format ({format}) can be chosen for standard input only; a file has it in its name"
+        )
     if isinstance(source, (str, Path)):
-        return _open_stdin(format) if str(source) == "-" else _open_path(str(source), split)
+        return _open_path(str(source), split)
     if isinstance(source, Sequence) and not isinstance(source, bytes):
         return Source("list", "list", (Part("list", partial(read_list, source), by_line=False),))
     if hasattr(source, "select_columns") or hasattr(source, "keys"):

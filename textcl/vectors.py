@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow
@@ -119,7 +119,7 @@ def _writing(sink: _Sink) -> Generator[Write]:
 class _Raw:
     """Numbers after a header of fixed length, which is written again when the rows are counted."""
 
-    def __init__(self, file: BinaryIO, dimension: int, header: Callable[[int, int], bytes]) -> None:
+    def __init__(self, file: Any, dimension: int, header: Callable[[int, int], bytes]) -> None:
         self._file, self._dimension, self._header = file, dimension, header
         self._rows = 0
         file.write(header(0, dimension))
@@ -148,7 +148,7 @@ def _safetensors_header(rows: int, dimension: int) -> bytes:
 
 
 class _Parquet:
-    def __init__(self, file: BinaryIO, dimension: int, schema: pyarrow.Schema | None) -> None:
+    def __init__(self, file: Any, dimension: int, schema: pyarrow.Schema | None) -> None:
         self._file, self._schema = file, schema and schema.remove_metadata()
         self._as_given = schema is not None
         self._vector = pyarrow.field(VECTOR_COLUMN, pyarrow.list_(pyarrow.float32(), dimension))
@@ -220,7 +220,7 @@ def _widens(found: pyarrow.DataType, wanted: pyarrow.DataType) -> bool:
 
 
 class _Jsonl:
-    def __init__(self, file: BinaryIO, dimension: int, schema: pyarrow.Schema | None) -> None:
+    def __init__(self, file: Any, dimension: int, schema: pyarrow.Schema | None) -> None:
         self._file = file
         self._numbers = ", ".join(["%.9g"] * dimension)
 
@@ -243,7 +243,7 @@ def _check_names(names: Mapping[str, Any]) -> None:
         )
 
 
-_SINKS: dict[str, Callable[[BinaryIO, int, pyarrow.Schema | None], _Sink]] = {
+_SINKS: dict[str, Callable[[Any, int, pyarrow.Schema | None], _Sink]] = {
     "npy": lambda file, dimension, _: _Raw(file, dimension, _npy_header),
     "parquet": _Parquet,
     "safetensors": lambda file, dimension, _: _Raw(file, dimension, _safetensors_header),

@@ -1,0 +1,134 @@
+"""Rows in, a file of vectors out: block by block, in the given order, in flat memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+
+from textcl.data import StreamedRow
+from textcl.errors import UserError
+from textcl.vectors import open_vectors
+
+_BLOCK_ROWS, _BLOCK_CHARACTERS = 8192, 16_000_000
+
+
+@dataclass
+class EncodeSummary:
+    """What was encoded.
+
+    Args:
+        target: Where the vectors are.
+        dimension: Numbers of a vector.
+        max_length: Tokens that the model reads of a text.
+        rows: Texts.
+        blank: Those of them without a word.
+        truncated: Those that are longer than the model reads.
+        seconds: Time for reading, encoding and writing, without loading the model.
+    """
+
+    target: str
+    dimension: int
+    max_length: int
+    rows: int = 0
+    blank: int = 0
+    truncated: int = 0
+    seconds: float = 0.0
+
+    @property
+    def speed(self) -> float:
+        """Rows per second."""
+        return self.rows / max(self.seconds, 1e-9)
+
+    def describe(self) -> str:
+        """One line for the terminal."""
+        place = "standard output" if self.target == "-" else self.target
+        notes = [
+            f"{place}: {self.rows:,} rows of {self.dimension} dimensions",
+            f"{self.truncated:,} texts cut at {self.max_length} tokens",
+            f"{self.blank:,} blank, taken as the empty text" if self.blank else "",
+            f"{self.seconds:.1f} s, {self.speed:,.0f} sentences/s",
+        ]
+        return "; ".join(filter(None, notes))
+
+
+def encode_rows(
+    encoder: Any,
+    rows: Iterable[StreamedRow],
+    target: str | Path,
+    *,
+    schema: pyarrow.Schema | None = None,
+    overwrite: bool = False,
+    progress: Callable[[EncodeSummary], None] | None = None,
+    prompt: str | None = None,
+    truncate_dim: int | None = None,
+    **options: Any,
+) -> EncodeSummary:
+    """Write the vector of every row; row i of the output belongs to row i of the input.
+
+    Args:
+        encoder: An `Encoder`, or what looks like one.
+        rows: What `stream_rows` gives.
+        target: A file ending in .npy, .parquet, .safetensors or .jsonl, or "-" for JSON lines on standard output.
+        schema: Types of the columns, for parquet.
+        overwrite: Whether the file may be there already.
+        progress: Called after every block.
+        prompt: As for `encoder.encode`.
+        truncate_dim: Keep only the first so many dimensions.
+        options: Further arguments of `encoder.encode`.
+
+    Raises:
+        UserError: If a row is wrong, or the output cannot be made.
+        RunError: If the disk fills up, or a vector is not finite.
+    """
+    if truncate_dim is not None and not 1 <= truncate_dim <= encoder.dimension:
+        raise UserError(
+            f"expected 1 to {encoder.dimension} dimensions, as many as the model has, got {truncate_dim}"
+        )
+    dimension = truncate_dim or encoder.dimension
+    summary = EncodeSummary(str(target), dimension, encoder.max_length)
+    name = encoder.default_prompt or "" if prompt is None else prompt
+    prefix = encoder.prompts.get(name, prompt or "")
+    start = time.perf_counter()
+    with open_vectors(target, dimension, schema=schema, overwrite=overwrite) as write:
+        for block in _blocks(rows):
+            texts = [row.text for row in block]
+            vectors = encoder.encode(texts, prompt=prompt, truncate_dim=truncate_dim, **options)
+            write(vectors, [row.values for row in block])
+            summary.rows += len(texts)
+            summary.blank += sum(not text.strip() for text in texts)
+            summary.truncated += _count_truncated(encoder, [prefix + text for text in texts])
+            summary.seconds = time.perf_counter() - start
+            if progress is not None:
+                progress(summary)
+    summary.seconds = time.perf_counter() - start
+    return summary
+
+
+def _count_truncated(encoder: Any, texts: Sequence[str]) -> int:
+    """How many texts have more tokens than `encoder` reads.
+
+    A token but the special ones covers at least a byte, so most texts need not be looked at.
+    """
+    long = [text for text in texts if len(text.encode()) + 4 > encoder.max_length]
+    if not long:
+        return 0
+    lengths = encoder.tokenize(long, max_length=encoder.max_length + 1).lengths
+    return int((lengths > encoder.max_length).sum())
+
+
+def _blocks(rows: Iterable[StreamedRow]) -> Iterator[list[StreamedRow]]:
+    block: list[StreamedRow] = []
+    characters = 0
+    for row in rows:
+        block.append(row)
+        characters += len(row.text)
+        if len(block) == _BLOCK_ROWS or characters > _BLOCK_CHARACTERS:
+            yield block
+            block, characters = [], 0
+    if block:
+        yield block
