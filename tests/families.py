@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -14,6 +15,8 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+
+from textcl.encoder import Encoder
 
 _WORDS = (
     "a an the and of in on to is are was at with for by it he she they we you i not no man woman "
@@ -171,3 +174,16 @@ def tiny_model_dir(
     tiny_model(family, layers, hidden, dropout, seed).save_pretrained(folder)
     tiny_tokenizer(family).save_pretrained(folder)
     return folder
+
+
+def tiny_encoder(
+    family: str = "bert",
+    layers: int = 2,
+    hidden: int = 32,
+    dropout: float = 0.1,
+    seed: int = 0,
+    **options: Any,
+) -> Encoder:
+    """An `Encoder` around a tiny model, in eval mode; options as of `Encoder`."""
+    model = tiny_model(family, layers, hidden, dropout, seed)
+    return Encoder(model, tiny_tokenizer(family), **options).eval()

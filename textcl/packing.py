@@ -85,17 +85,21 @@ def hidden_states(
         return dict.fromkeys(layers, empty)
     order = torch.argsort(tokens.lengths, stable=True)
     order = order[tokens.lengths[order] > 0]
-    places = _token_places(tokens, order)
-    in_order = torch.equal(places, torch.arange(len(places)))
-    if not in_order:
-        places = places.to(tokens.ids.device, non_blocking=True)
-        tokens = Tokens(tokens.ids[places], tokens.lengths[order])
+    places = _token_places(tokens, order).to(tokens.ids.device, non_blocking=True)
+    in_order = torch.equal(order, order.sort().values)
+    tokens = Tokens(tokens.ids if in_order else tokens.ids[places], tokens.lengths[order])
     states = (_run_packed if is_packed(backbone) else _run_bucketed)(backbone, tokens, layers)
     if in_order:
         return states
     back = torch.empty_like(places)
     back[places] = torch.arange(len(places), device=places.device)
     return {layer: state.index_select(0, back) for layer, state in states.items()}
+
+
+def take_rows(tokens: Tokens, order: Int[Tensor, " R"]) -> Tokens:
+    """Rows of `tokens` in another order, or some of them."""
+    places = _token_places(tokens, order)
+    return Tokens(tokens.ids[places.to(tokens.ids.device)], tokens.lengths[order])
 
 
 def padded_hidden_states(

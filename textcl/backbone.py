@@ -1,0 +1,211 @@
+"""Loading the HuggingFace model and tokenizer of a local folder: safe formats only, float32, changed by its config."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.utils import logging as hf_logging
+
+from textcl.errors import UserError
+from textcl.hub import is_offline
+
+# Embedding, attention probabilities, attention output and feed-forward output, by the names of the families.
+# Dropout of classifiers and poolers has other names and stays as it is.
+_DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "dropout",
+    "attention_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+)
+
+_UNLIMITED = 10**9
+
+
+def load_backbone(
+    folder: Path,
+    *,
+    num_layers: int | None = None,
+    dropout: float | None = None,
+    pooler: bool = False,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """The encoder of a folder in eval mode, with float32 weights whatever the checkpoint holds.
+
+    Args:
+        folder: Local folder with config.json and model.safetensors (or its shards).
+        num_layers: Keep only so many layers, the first ones.
+        dropout: Probability in [0, 1) of all dropout between and inside the layers.
+        pooler: Whether the pretrained pooler is wanted.
+        trust_remote_code: Whether Python code of the folder may run.
+
+    Raises:
+        UserError: If the folder holds no such model, or a setting does not fit it.
+    """
+    config = _load_config(folder, trust_remote_code)
+    _check_weights(folder)
+    if num_layers is not None:
+        _cut_layers(config, num_layers, folder)
+    if dropout is not None:
+        _set_dropout(config, dropout)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if _takes_pooler(config):
+        options["add_pooling_layer"] = pooler
+    with quiet():
+        try:
+            model, loading = AutoModel.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=not trust_remote_code or is_offline(),
+                output_loading_info=True,
+                **options,
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise UserError(f"{folder} cannot be loaded: {_first_line(error)}") from error
+    missing = [key for key in loading["missing_keys"] if pooler or not key.startswith("pooler.")]
+    if missing:
+        raise UserError(
+            f"the weights in {folder} lack {len(missing)} tensors that its config.json asks for, among them "
+            f"{min(missing)}: the folder is damaged or its config.json belongs to another model"
+        )
+    if pooler and getattr(model, "pooler", None) is None:
+        raise UserError(
+            f"pooling 'cls_pooler' needs a pretrained pooler, which {config.model_type} models lack: use 'cls'"
+        )
+    return model.eval()
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder.
+
+    Raises:
+        UserError: If the folder holds none that can be loaded.
+    """
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(
+                folder,
+                trust_remote_code=trust_remote_code,
+                local_files_only=not trust_remote_code or is_offline(),
+            )
+    except Exception as error:  # every tokenizer class fails in its own way
+        raise UserError(
+            f"{folder} has no tokenizer that can be loaded: {_first_line(error)}"
+        ) from error
+
+
+def longest_row(backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Most tokens of a row that model and tokenizer take."""
+    positions = getattr(backbone.config, "max_position_embeddings", None) or _UNLIMITED
+    table = getattr(getattr(backbone, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    if padding is not None:  # RoBERTa counts its positions from there
+        positions -= padding + 1
+    longest = min(positions, tokenizer.model_max_length)
+    return longest if longest < _UNLIMITED else 512
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """Keep transformers' progress bars and load reports off the screen."""
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+def _load_config(folder: Path, trust_remote_code: bool) -> PretrainedConfig:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is not a model folder: it has no config.json")
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(
+                folder,
+                trust_remote_code=trust_remote_code,
+                local_files_only=not trust_remote_code or is_offline(),
+            )
+    except (OSError, ValueError, KeyError) as error:
+        custom = "custom code" in str(error)
+        hint = "; pass trust_remote_code=True if you trust it" if custom else ""
+        raise UserError(
+            f"the model in {folder} cannot be loaded: {_first_line(error)}{hint}"
+        ) from error
+    if config.is_encoder_decoder:
+        raise UserError(
+            f"{folder} holds a {config.model_type} model with a decoder, not a text encoder"
+        )
+    config.output_hidden_states = False
+    config._attn_implementation = None  # pyright: ignore[reportPrivateUsage] # a folder may not name a hub kernel
+    return config
+
+
+def _check_weights(folder: Path) -> None:
+    if any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(
+        path.name for pattern in ("*.bin", "*.pt", "*.ckpt") for path in folder.glob(pattern)
+    )
+    if not pickles:
+        raise UserError(f"{folder} holds no weights: expected model.safetensors beside config.json")
+    raise UserError(
+        f"{folder} holds its weights only as a pickle ({pickles[0]}), which textcl never opens: where you trust it, "
+        "convert it once with `python -c 'from transformers import AutoModel as M; "
+        f'd = "{folder}"; M.from_pretrained(d).save_pretrained(d)\'`'
+    )
+
+
+def _cut_layers(config: PretrainedConfig, num_layers: int, folder: Path) -> None:
+    there = config.num_hidden_layers
+    if not 1 <= num_layers <= there:
+        raise UserError(
+            f"num_layers={num_layers} does not fit {folder}, which has {there} layers: choose 1 to {there}"
+        )
+    config.num_hidden_layers = num_layers
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:num_layers]
+
+
+def _set_dropout(config: PretrainedConfig, dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise UserError(f"dropout must be at least 0 and below 1, not {dropout}")
+    fields = [field for field in _DROPOUTS if hasattr(config, field)]
+    if not fields:
+        raise UserError(f"dropout cannot be set: {config.model_type} models have no such field")
+    for field in fields:
+        setattr(config, field, dropout)
+
+
+def _takes_pooler(config: PretrainedConfig) -> bool:
+    model_class = MODEL_MAPPING.get(type(config), None)
+    if isinstance(model_class, tuple):
+        model_class = model_class[0]
+    return (
+        model_class is not None and "add_pooling_layer" in inspect.signature(model_class).parameters
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(".") if lines else type(error).__name__

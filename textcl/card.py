@@ -1,0 +1,126 @@
+"""The model card: what was trained on what, how it scored, and how to use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import PretrainedConfig
+
+from textcl.folder import Description, known_elsewhere, versions
+
+_TITLES = {"recipe": "Recipe", "data": "Data", "seed": "Seed", "command": "Command"}
+
+
+def render_card(
+    said: Description, config: PretrainedConfig, dimension: int, card: Mapping[str, Any]
+) -> str:
+    """The README.md of a model folder.
+
+    Args:
+        said: Pooling, normalisation and prompts.
+        config: Of the backbone.
+        dimension: Length of a vector.
+        card: What is known of the training. "language", "license", "base_model" and "datasets" go into the front
+            matter; "scores" is a mapping, or a list of mappings with the same keys (task, score, protocol, …);
+            "settings" is a mapping; "command" a line; everything else is told as it is.
+    """
+    parts = [
+        _front_matter(card),
+        f"# {card.get('name') or said.transformer.name}",
+        f"A sentence encoder ({config.model_type}, {config.num_hidden_layers} layers) that maps a text to a vector of "
+        f"{dimension} numbers, trained with textcl.",
+        _facts(said, dimension),
+        *_usage(said),
+    ]
+    if card.get("scores"):
+        parts += ["## Scores", _table(card["scores"])]
+    told = {
+        key: value for key, value in card.items() if key not in _ELSEWHERE and value is not None
+    }
+    if told:
+        parts += [
+            "## Training",
+            "\n".join(f"- {_title(key)}: {_flat(v)}" for key, v in told.items()),
+        ]
+    if card.get("command"):
+        parts.append(f"```sh\n{card['command']}\n```")
+    if card.get("settings"):
+        rows = [{"setting": key, "value": value} for key, value in card["settings"].items()]
+        parts += ["## Settings", _table(rows)]
+    used = [f"- {name.replace('_', '-')} {version}" for name, version in versions().items()]
+    parts += ["## Versions", "\n".join(used)]
+    return "\n\n".join(parts) + "\n"
+
+
+_FRONT = ("language", "license", "base_model", "datasets")
+_ELSEWHERE = {*_FRONT, "name", "scores", "settings", "command"}
+
+
+def _front_matter(card: Mapping[str, Any]) -> str:
+    head: dict[str, Any] = {key: card[key] for key in _FRONT if card.get(key)}
+    head |= {
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "sentence-similarity",
+        "tags": ["sentence-transformers", "sentence-similarity", "feature-extraction", "textcl"],
+    }
+    # JSON values are YAML values, and quoting keeps odd names whole.
+    return "\n".join(
+        ["---", *(f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in head.items()), "---"]
+    )
+
+
+def _facts(said: Description, dimension: int) -> str:
+    facts = {
+        "Pooling": f"`{said.pooling}`",
+        "Dimensions": dimension,
+        "Normalised": "yes" if said.normalize else "no",
+        "Maximum length": f"{said.max_length} tokens",
+        **{f"Prompt `{name}`": f"`{text}`" for name, text in said.prompts.items()},
+    }
+    return "\n".join(f"- {key}: {value}" for key, value in facts.items())
+
+
+def _usage(said: Description) -> list[str]:
+    parts = [
+        "## Use",
+        '```python\nfrom textcl import Encoder\n\nencoder = Encoder.from_pretrained("path/to/this/folder")\n'
+        'vectors = encoder.encode(["A first sentence.", "A second one."])\n```',
+    ]
+    if known_elsewhere(said.pooling):
+        parts.append(
+            "The folder is also one of sentence-transformers, with the same vectors:\n\n"
+            "```python\nfrom sentence_transformers import SentenceTransformer\n\n"
+            'vectors = SentenceTransformer("path/to/this/folder").encode(["A first sentence."])\n```'
+        )
+    else:
+        parts.append(
+            f"**Only textcl gives these vectors.** sentence-transformers does not know the pooling `{said.pooling}` "
+            "and stops with an error when it loads this folder."
+        )
+    return parts
+
+
+def _table(rows: Any) -> str:
+    if isinstance(rows, Mapping):
+        rows = [{"task": task, "score": score} for task, score in rows.items()]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(_flat(row.get(key, "")) for key in columns) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _title(key: str) -> str:
+    return _TITLES.get(key, key.replace("_", " ").capitalize())
+
+
+def _flat(value: Any) -> str:
+    """One line of Markdown."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_flat(inner)}" for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_flat(inner) for inner in value)  # pyright: ignore[reportUnknownArgumentType]
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,379 @@
+"""The sentence encoder: backbone, pooling and head; texts in, vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from textcl import backbone as backbones
+from textcl import folder as folders
+from textcl.card import render_card
+from textcl.errors import UserError
+from textcl.hub import find_model
+from textcl.inference import BATCH_TOKENS, batches, blocks, fast_bfloat16, progress
+from textcl.packing import hidden_states, padded_hidden_states, take_rows
+from textcl.pooling import POOLINGS as POOLINGS
+from textcl.pooling import check_pooling, layers_of, pool, pool_all_positions
+from textcl.types import Tokens
+
+_PARITY_TEXTS = (
+    "A man is playing a guitar.",
+    "",
+    "Zwölf Boxkämpfer jagen Viktor über den Deich: 42 %?",
+)
+
+
+class Encoder(nn.Module):
+    """Rows of tokens to one vector each.
+
+    `from_pretrained` makes one from a HuggingFace or sentence-transformers folder or hub name.
+
+    Args:
+        backbone: HuggingFace text encoder.
+        tokenizer: Its tokenizer.
+        pooling: One of `POOLINGS`, or several joined by "+".
+        max_length: Longer texts are cut to so many tokens, special ones included; what the model takes when None.
+        normalize: Whether `encode` scales vectors to length 1.
+        dense: Layers behind the pooling that belong to the model.
+        prompts: Texts that `encode` can put in front, by name.
+        default_prompt: Name of the prompt that is used when none is asked for.
+    """
+
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        pooling: str = "mean",
+        max_length: int | None = None,
+        normalize: bool = False,
+        dense: Sequence[nn.Sequential] = (),
+        prompts: Mapping[str, str] | None = None,
+        default_prompt: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dense = nn.Sequential(*dense)
+        self.head: nn.Sequential | None = None
+        self.keep_head = False
+        self.tokenizer = tokenizer
+        self.pooling = check_pooling(pooling)
+        self.normalize = normalize
+        self.prompts = dict(prompts or {})
+        self.default_prompt = default_prompt
+        longest = backbones.longest_row(backbone, tokenizer)
+        if max_length is not None and not 1 <= max_length <= longest:
+            raise UserError(
+                f"max_length={max_length} does not fit the model: choose 1 to {longest}"
+            )
+        self.max_length: int = max_length or longest
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        pooling: str | None = None,
+        max_length: int | None = None,
+        num_layers: int | None = None,
+        normalize: bool | None = None,
+        dropout: float | None = None,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        trust_remote_code: bool = False,
+    ) -> Encoder:
+        """Load an encoder, in eval mode and with float32 weights.
+
+        Args:
+            name_or_path: A HuggingFace or sentence-transformers folder, or the name of such a model on the hub.
+            pooling: One of `POOLINGS`; what a sentence-transformers folder says, else "mean", when None.
+            max_length: Most tokens of a text; what the folder says, else what the model takes, when None.
+            num_layers: Keep only the first so many layers.
+            normalize: Whether `encode` gives unit vectors; what the folder says, else False, when None.
+            dropout: Probability of all dropout of the backbone; what the folder says when None.
+            revision: Branch, tag or commit on the hub.
+            device: Where the model goes; a GPU if there is one when None.
+            trust_remote_code: Whether Python code that comes with the model may run.
+
+        Raises:
+            UserError: If there is no such model, its folder holds something that textcl does not know or never
+                opens, or a setting does not fit it.
+            RunError: If the vectors differ from those saved with the model.
+        """
+        folder = find_model(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
+        said = folders.describe(folder)
+        backbone = backbones.load_backbone(
+            said.transformer,
+            num_layers=num_layers,
+            dropout=dropout,
+            pooler=(pooling or said.pooling) == "cls_pooler",
+            trust_remote_code=trust_remote_code,
+        )
+        tokenizer = backbones.load_tokenizer(said.transformer, trust_remote_code=trust_remote_code)
+        if said.lowercase:
+            folders.lowercase(tokenizer)
+        longest = backbones.longest_row(backbone, tokenizer)
+        encoder = cls(
+            backbone,
+            tokenizer,
+            pooling=pooling or said.pooling,
+            max_length=max_length or min(said.max_length or longest, longest),
+            normalize=said.normalize if normalize is None else normalize,
+            dense=[folders.load_dense(path) for path in said.dense],
+            prompts=said.prompts,
+            default_prompt=said.default_prompt,
+        ).eval()
+        encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if all(change is None for change in (pooling, max_length, num_layers, normalize)):
+            parity = folders.read_parity(folder)
+            if parity is not None:
+                parity.check(encoder.encode(parity.texts, precision="float32"), folder)
+        return encoder
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        for layer in reversed(list(self._projections())):
+            return int(layer[0].out_features)  # pyright: ignore[reportArgumentType]
+        return int(self.backbone.config.hidden_size) * len(self.pooling.split("+"))
+
+    def add_head(self, *, keep: bool) -> None:
+        """Put a fresh layer with tanh behind the pooling, as SimCSE does.
+
+        Args:
+            keep: Whether the head also acts outside training and is saved with the model.
+
+        Raises:
+            UserError: If there is a head already.
+
+        Source: Gao et al. 2021, https://arxiv.org/abs/2104.08821
+        """
+        if self.head is not None:
+            raise UserError("the encoder has a head already")
+        width = self.dimension
+        linear = nn.Linear(width, width, device=self.device)
+        nn.init.normal_(linear.weight, std=getattr(self.backbone.config, "initializer_range", 0.02))
+        nn.init.zeros_(linear.bias)
+        self.head, self.keep_head = nn.Sequential(linear, nn.Tanh()), keep
+
+    def tokenize(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
+        """Token ids with special tokens, cut to `max_length` (the encoder's own when None).
+
+        Raises:
+            UserError: If one of the texts is not valid Unicode.
+        """
+        if not texts:
+            return Tokens.from_lists([])
+        try:
+            rows = self.tokenizer(
+                list(texts),
+                truncation=True,
+                max_length=max_length or self.max_length,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )["input_ids"]
+        except (TypeError, UnicodeError) as error:  # what lone surrogates raise
+            bad = next(place for place, text in enumerate(texts) if not _encodable(text))
+            raise UserError(
+                f"text number {bad} is not valid Unicode: {texts[bad]!r:.80}"
+            ) from error
+        return Tokens.from_lists(rows)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B _"]:
+        """One vector per row, in float32 or wider and never normalised; a row without tokens gives what a zero does.
+
+        Rows do not see each other, so any chunk of a batch gives the same vectors.
+        """
+        tokens = tokens.to(self.device)
+        pooled = self._pooled(tokens)
+        with torch.autocast(self.device.type, enabled=False):
+            if self.pooling == "cls_pooler":
+                pooled = self.backbone.pooler(pooled[:, None])  # pyright: ignore[reportCallIssue]
+            for layer in self._projections():
+                pooled = layer(pooled)
+        return pooled
+
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        batch_tokens: int | None = None,
+        prompt: str | None = None,
+        normalize: bool | None = None,
+        truncate_dim: int | None = None,
+        show_progress: bool = False,
+        precision: str | None = None,
+    ) -> Float32[np.ndarray, "N _"]:
+        """Vectors of texts, in the order given.
+
+        Texts are taken in blocks, sorted by length and run in batches of about equal work, in eval mode.
+
+        Args:
+            texts: Any number of texts; an iterator is read block by block.
+            batch_tokens: Most tokens of a batch; a value that suits the device when None.
+            prompt: Name of one of `prompts`, or a text, to put in front; the model's default when None, "" for none.
+            normalize: Whether vectors get length 1; as `self.normalize` when None.
+            truncate_dim: Keep so many leading dimensions.
+            show_progress: Whether to show a bar on the terminal.
+            precision: "float32", "bfloat16", or None for bfloat16 where the machine is fast at it.
+
+        Raises:
+            UserError: If an argument is out of range or a text is not a string.
+        """
+        if isinstance(texts, str):
+            raise UserError("encode takes a list of texts: for a single one pass [text]")
+        dimension = truncate_dim or self.dimension
+        if not 1 <= dimension <= self.dimension:
+            raise UserError(f"truncate_dim={truncate_dim} must be between 1 and {self.dimension}")
+        normalize = self.normalize if normalize is None else normalize
+        prefix = self._prefix(prompt)
+        budget = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cpu"])
+        total = len(texts) if isinstance(texts, Sequence) else None
+        done: list[np.ndarray] = []
+        with self._inference(precision), progress(show_progress, total) as advance:
+            for block in blocks(texts):
+                _check_strings(block)
+                tokens = self.tokenize([prefix + text for text in block] if prefix else block)
+                vectors = self._encode_block(tokens, budget, advance)[:, :dimension]
+                if normalize:
+                    vectors = F.normalize(vectors, dim=-1)
+                done.append(vectors.cpu().numpy())
+        return np.concatenate(done) if done else np.zeros((0, dimension), np.float32)
+
+    def similarity(
+        self,
+        a: Sequence[str] | Float[np.ndarray, "N D"],
+        b: Sequence[str] | Float[np.ndarray, "M D"],
+    ) -> Float32[np.ndarray, "N M"]:
+        """Cosine similarity, -1 to 1, of every text or vector of `a` with every one of `b`."""
+        unit = [
+            F.normalize(torch.as_tensor(x if isinstance(x, np.ndarray) else self.encode(x)).float())
+            for x in (a, b)
+        ]
+        return (unit[0] @ unit[1].T).numpy()
+
+    def save_pretrained(
+        self, directory: str | Path, *, card: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write a sentence-transformers folder, whole or not at all; an older one is replaced.
+
+        Besides the model it holds a model card, and texts with their vectors that loading checks.
+
+        Args:
+            directory: Folder to make or replace.
+            card: What the card tells: any of "recipe", "settings", "data", "seed", "scores", "command", and more.
+
+        Raises:
+            UserError: If the place is not a folder.
+        """
+        said = folders.Description(
+            Path(directory),
+            pooling=self.pooling,
+            normalize=self.normalize,
+            max_length=self.max_length,
+            prompts=self.prompts,
+            default_prompt=self.default_prompt,
+        )
+        dense: list[nn.Sequential] = [*self.dense]  # pyright: ignore[reportAssignmentType]
+        if self.head is not None and self.keep_head:
+            dense.append(self.head)
+        vectors = self.encode(_PARITY_TEXTS, precision="float32")
+        parity = folders.Parity(_PARITY_TEXTS, vectors)
+        self.tokenizer.model_max_length = self.max_length
+        with folders.replacing(Path(directory)) as folder:
+            folders.write_folder(folder, self.backbone, self.tokenizer, said, dense, parity)
+            text = render_card(said, self.backbone.config, self.dimension, card or {})
+            (folder / "README.md").write_text(text, encoding="utf-8")
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recompute the backbone's activations in the backward pass instead of keeping them."""
+        backbone: Any = self.backbone
+        newer = getattr(backbone, "activation_checkpointing_enable", None)
+        (newer or backbone.gradient_checkpointing_enable)({"use_reentrant": False})
+
+    def _pooled(self, tokens: Tokens) -> Float[Tensor, "B _"]:
+        if self.pooling != "mean_all":
+            hidden = hidden_states(self.backbone, tokens, layers_of(self.pooling))
+            with torch.autocast(self.device.type, enabled=False):
+                return pool(hidden, tokens.lengths, self.pooling)
+        filled = (tokens.lengths > 0).nonzero().squeeze(1)
+        vectors = torch.zeros(len(tokens), self.backbone.config.hidden_size, device=self.device)
+        if not len(filled):
+            return vectors
+        kept = Tokens(tokens.ids, tokens.lengths[filled])
+        hidden, mask = padded_hidden_states(self.backbone, kept, (-1,), self.max_length)
+        pooled = pool_all_positions(hidden[-1], mask)
+        return vectors.to(pooled).index_copy(0, filled.to(self.device), pooled)
+
+    def _projections(self) -> Iterator[nn.Sequential]:
+        yield from self.dense  # pyright: ignore[reportReturnType]
+        if self.head is not None and (self.training or self.keep_head):
+            yield self.head
+
+    def _prefix(self, prompt: str | None) -> str:
+        if prompt is None:
+            return self.prompts.get(self.default_prompt or "", "")
+        return self.prompts.get(prompt, prompt)
+
+    def _encode_block(
+        self, tokens: Tokens, budget: int, advance: Callable[[int], None]
+    ) -> Float32[Tensor, "N _"]:
+        order = torch.argsort(tokens.lengths, stable=True)
+        tokens = take_rows(tokens, order)
+        cost = self._cost(tokens)
+        parts: list[Tensor] = []
+        for start, stop in batches(cost, budget):
+            parts.append(self(tokens.rows(start, stop)).float())
+            advance(stop - start)
+        vectors = torch.cat(parts)
+        return torch.empty_like(vectors).index_copy_(0, order.to(vectors.device), vectors)
+
+    def _cost(self, tokens: Tokens) -> list[int]:
+        """Positions that each row makes the model compute."""
+        if self.pooling == "mean_all":
+            return [self.max_length] * len(tokens)
+        return tokens.lengths.tolist()
+
+    @contextmanager
+    def _inference(self, precision: str | None) -> Generator[None]:
+        """Eval mode (undone at the end), no gradients, and autocast where it pays."""
+        if precision not in (None, "float32", "bfloat16"):
+            raise UserError(f"precision must be 'float32' or 'bfloat16', not {precision!r}")
+        device = self.device.type
+        low = fast_bfloat16(device) if precision is None else precision == "bfloat16"
+        training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=low):
+                yield
+        finally:
+            self.train(training)
+
+
+def _check_strings(texts: Sequence[object]) -> None:
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"texts must be strings, but number {place} is {text!r:.80}")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
