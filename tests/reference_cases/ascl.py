@@ -1,0 +1,60 @@
+import torch
+from torch import nn
+
+from textcl.contrast import AnchorPositive, only_own_positive, unit
+from textcl.distributed import ALONE
+from textcl.hooks import Enqueue
+from textcl.memory import AppendQueue, MemoryQueue
+from textcl.objectives.byol import agreement
+from textcl.objectives.contrastive import Contrastive
+from textcl.objectives.soft_targets import SoftByol, SoftQueueTargets
+from textcl.types import Embeddings
+
+
+def run(case):
+    rows = {
+        name: torch.tensor(value, dtype=torch.float64, requires_grad=name in ("xq", "h"))
+        for name, value in case["inputs"].items()
+    }
+    return {"moco": with_queue, "byol": in_batch}[case["hyper"]["framework"]](rows, case)
+
+
+def with_queue(rows, case):
+    hyper, keys = case["hyper"], rows["queue_raw"]
+    queue = MemoryQueue(len(keys), keys.shape[1]).double()
+    queue.enqueue(keys)
+    soften = SoftQueueTargets(hyper["type"], hyper["tau_prime"], hyper["k_neighbours"])
+    transforms = [only_own_positive, AppendQueue(queue), soften]
+    objective = Contrastive(AnchorPositive(positive="key"), hyper["tau"], transforms)
+    z = Embeddings.of(anchor=rows["xq"], key=rows["xk"])
+    loss = objective(z).loss
+    (grad,) = torch.autograd.grad(loss, rows["xq"])
+    Enqueue(queue).after_batch(z, ALONE)
+    return {
+        "loss": loss.item(),
+        "grad": {"xq": grad.numpy()},
+        "queue_after": unit(queue.keys).numpy(),
+        "queue_ptr_after": queue.pointer,
+    }
+
+
+def in_batch(rows, case):
+    hyper = case["hyper"]
+    objective = SoftByol(
+        nn.Identity(),
+        pairs=[("anchor", "target")],
+        softening=hyper["type"],
+        temperature=hyper["tau_prime"],
+        neighbours=hyper["k_neighbours"],
+    )
+    z = Embeddings.of(anchor=rows["h"], target=rows["xk"])
+    loss = objective(z).loss
+    (grad,) = torch.autograd.grad(loss, rows["h"])
+    if "policy_loss" in case["expected"]:
+        return {"policy_loss": {"value": loss.item()}}
+    per_sample, _ = objective.table(z, "anchor", "target").reduce(agreement)
+    return {
+        "loss": loss.item(),
+        "loss_per_sample": per_sample.detach().numpy(),
+        "grad": {"h": grad.numpy()},
+    }

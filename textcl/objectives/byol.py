@@ -1,0 +1,137 @@
+"""BYOL and SimSiam: agreement without negatives, kept from collapsing by a predictor and a stopped gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from textcl.contrast import Block, unit
+from textcl.distributed import ALONE, World
+from textcl.types import Embeddings, LossOutput
+
+
+class Predictor(nn.Module):
+    """Linear(D, hidden) → norm → ReLU → Linear(hidden, D).
+
+    Args:
+        dimension: Width D of the embeddings.
+        hidden: Width inside; 4096 in BYOL, 512 in ASCL.
+        norm: "batch" as published: rows depend on one another, and a batch needs at least 2. "layer" keeps them apart,
+            so that the rows of several processes or of one row alone give the same loss.
+
+    Source: methods.md G.3
+
+    Note:
+        The BatchNorm keeps no running statistics: nothing ever evaluates a predictor.
+    """
+
+    def __init__(
+        self, dimension: int, hidden: int = 4096, *, norm: Literal["batch", "layer"] = "batch"
+    ) -> None:
+        super().__init__()
+        self.inwards, self.outwards = nn.Linear(dimension, hidden), nn.Linear(hidden, dimension)
+        self.norm = (
+            nn.BatchNorm1d(hidden, track_running_stats=False)
+            if norm == "batch"
+            else nn.LayerNorm(hidden)
+        )
+
+    def forward(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """Predictions of the target embeddings."""
+        if len(x) < 2 and isinstance(self.norm, nn.BatchNorm1d):
+            raise ValueError(
+                'a predictor with BatchNorm needs at least 2 rows in a batch; use norm="layer"'
+            )
+        return self.outwards(torch.relu(self.norm(self.inwards(x))))
+
+
+class Byol(nn.Module):
+    """Σ over pairs of mean_i (2 - 2·cos(p(z_i), sg(t_i))).
+
+    Args:
+        predictor: The head p on the online embeddings.
+        pairs: Online and target names; the default is the symmetrised loss, a sum of both directions.
+        world: The processes that train together.
+
+    Source: methods.md G.3; Grill et al. 2020, https://arxiv.org/abs/2006.07733
+    """
+
+    def __init__(
+        self,
+        predictor: nn.Module,
+        *,
+        pairs: Sequence[tuple[str, str]] = (
+            ("anchor", "positive_target"),
+            ("positive", "anchor_target"),
+        ),
+        world: World = ALONE,
+    ) -> None:
+        super().__init__()
+        self.predictor, self.pairs, self.world = predictor, tuple(pairs), world
+
+    def forward(self, z: Embeddings) -> LossOutput:
+        """Loss of the batch."""
+        losses = [
+            2 - 2 * mean_cosine(predicted(self.predictor, z[online]), z[target], self.world)
+            for online, target in self.pairs
+        ]
+        return LossOutput(torch.stack(losses).sum(), collapse_terms(z[self.pairs[0][0]]))
+
+
+class SimSiam(nn.Module):
+    """-½ mean_i (cos(p(z1_i), sg(z2_i)) + cos(p(z2_i), sg(z1_i))): BYOL without a momentum encoder.
+
+    Args:
+        predictor: The head p.
+        names: The two views, both from the online encoder.
+        world: The processes that train together.
+
+    Source: methods.md G.3; Chen & He 2021, https://arxiv.org/abs/2011.10566
+    """
+
+    def __init__(
+        self,
+        predictor: nn.Module,
+        *,
+        names: tuple[str, str] = ("anchor", "positive"),
+        world: World = ALONE,
+    ) -> None:
+        super().__init__()
+        self.predictor, self.names, self.world = predictor, names, world
+
+    def forward(self, z: Embeddings) -> LossOutput:
+        """Loss of the batch."""
+        first, second = (z[name] for name in self.names)
+        there = mean_cosine(predicted(self.predictor, first), second, self.world)
+        back = mean_cosine(predicted(self.predictor, second), first, self.world)
+        return LossOutput(-(there + back) / 2, collapse_terms(first))
+
+
+def predicted(predictor: nn.Module, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+    """What a predictor makes of embeddings, in full precision whatever autocast says."""
+    with torch.autocast(x.device.type, enabled=False):
+        return predictor(x)
+
+
+def mean_cosine(
+    prediction: Float[Tensor, "B D"], target: Float[Tensor, "B D"], world: World
+) -> Float[Tensor, ""]:
+    """Mean cosine of rows with rows over all ranks; the targets carry no gradient."""
+    cosines = (unit(prediction) * unit(target.detach())).sum(1)
+    return world.mean(cosines, torch.ones_like(cosines))
+
+
+def agreement(block: Block) -> tuple[Tensor, Tensor]:
+    """2 - 2·Σ targets · similarity, for tables whose temperature is 1."""
+    value = 2 - 2 * (block.targets * block.logits).sum(1)
+    return value, torch.ones_like(value)
+
+
+@torch.no_grad()
+def collapse_terms(x: Float[Tensor, "B D"]) -> dict[str, Tensor]:
+    """Spread of the unit embeddings per dimension: about 1/√D when healthy, 0 when all rows are the same."""
+    return {"spread": unit(x).std(0, correction=0).mean()}

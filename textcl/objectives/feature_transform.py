@@ -1,0 +1,184 @@
+"""Feature transformation: harder positives and more varied negatives by mixing features.
+
+The mixed rows leave the unit sphere; the table takes their plain dot products.
+
+Source: methods.md I; Zhu et al. 2021, https://arxiv.org/abs/2108.02982
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from textcl.contrast import Contrast, Rule, exclude, unit
+from textcl.objectives.draws import Mix
+from textcl.types import Embeddings
+
+Draw = Callable[[Float[Tensor, "N D"]], Mix]
+"""How to mix the given rows, such as `BetaMix`."""
+
+
+@dataclass(frozen=True)
+class ExtrapolatePositives:
+    """Moves anchors and positives apart: q̂ = λq + (1-λ)k and k̂ = λk + (1-λ)q with λ in [1, 2].
+
+    With one λ a row, q̂·k̂ = S + 2λ(1-λ)(1-S) ≤ S = q·k. All negatives are compared with q̂. Each anchor sees its own k̂
+    only; to the others its positive stays what it was. λ in [0, 1] makes positives easier by the same formula.
+
+    Args:
+        draw: λ for the anchors; `BetaMix(2.0, shift=1)` as published.
+        normalize: Bring mixed rows back to length 1.
+
+    Source: methods.md I
+
+    Note:
+        The keys of a momentum encoder have no gradient, so that it reaches the anchors alone, through q̂ and k̂. Must
+        come before `AppendQueue` and after `InterpolateBatch`.
+    """
+
+    draw: Draw
+    normalize: bool = False
+
+    def __call__(self, contrast: Contrast, z: Embeddings) -> Contrast:
+        """The table with mixed anchors and a new column for each anchor's positive."""
+        own = _positives(contrast, "ExtrapolatePositives")
+        mix, positives = self.draw(contrast.anchors), contrast.candidates[own]
+        anchors = mixed(contrast.anchors, positives, mix.coefficient)
+        positives = mixed(positives, contrast.anchors, mix.coefficient)
+        if self.normalize:
+            anchors, positives = unit(anchors), unit(positives)
+        groups = contrast.candidate_groups
+        wide = contrast.with_queue(positives, None if groups is None else groups[own])
+        first = len(contrast.candidates)
+        columns = torch.arange(len(wide.candidates), device=own.device)
+
+        def not_mine(rows: Tensor) -> Tensor:
+            new = (columns >= first) & (columns != first + rows[:, None])
+            return new | (columns == own[rows, None])
+
+        return replace(
+            wide,
+            anchors=anchors,
+            targets=first + torch.arange(len(anchors), device=own.device),
+            queued=0,
+            census=contrast.census,
+        ).weighted(exclude(not_mine, contrast.dtype))
+
+
+@dataclass(frozen=True)
+class InterpolateQueue:
+    """Mixes the queue's keys among themselves: Q̂_j = λQ_j + (1-λ)Q_π(j). The stored keys stay as they are.
+
+    Args:
+        draw: λ in [0, 1] and the order π for the queue's columns; `BetaMix(1.6)` as published.
+
+    Source: methods.md I
+
+    Note:
+        The official code stores the mixed keys when it runs in one process; here the queue never sees them.
+    """
+
+    draw: Draw
+
+    def __call__(self, contrast: Contrast, z: Embeddings) -> Contrast:
+        """The table with a mixed queue; the same table while the queue is empty."""
+        if not contrast.queued:
+            return contrast
+        first = len(contrast.candidates) - contrast.queued
+        queue = contrast.candidates[first:]
+        mix = self.draw(queue)
+        queue = mixed(queue, queue[mix.partners], mix.coefficient)
+        return replace(contrast, candidates=torch.cat([contrast.candidates[:first], queue]))
+
+
+@dataclass(frozen=True)
+class InterpolateBatch:
+    """Mixes the batch's candidates among themselves: anchor i sees λk_j + (1-λ)k_π(j) in place of k_j.
+
+    Its own positive stays unmixed, and so does k_j where π(j) is its positive, which therefore never leaks into its
+    negatives.
+
+    Args:
+        draw: λ in [0, 1] and the order π for the candidates; the same on all ranks.
+
+    Source: methods.md I, in-batch use
+    """
+
+    draw: Draw
+
+    def __call__(self, contrast: Contrast, z: Embeddings) -> Contrast:
+        """The table with every candidate twice, unmixed and mixed; each anchor sees one of the two."""
+        own = _positives(contrast, "InterpolateBatch")
+        candidates, groups = contrast.candidates, contrast.candidate_groups
+        mix = self.draw(candidates)
+        columns = torch.arange(len(candidates), device=own.device)
+
+        def not_this_one(rows: Tensor) -> Tensor:
+            mine = own[rows, None]
+            plain = (columns == mine) | (mix.partners == mine)
+            return torch.cat([~plain, plain], 1)
+
+        return replace(
+            contrast,
+            candidates=torch.cat(
+                [candidates, mixed(candidates, candidates[mix.partners], mix.coefficient)]
+            ),
+            log_weights=tuple(_twice(rule) for rule in contrast.log_weights),
+            candidate_groups=None if groups is None else groups.repeat(2),
+        ).weighted(exclude(not_this_one, contrast.dtype))
+
+
+@torch.no_grad()
+def score_statistics(
+    contrast: Contrast, temperature: float | Tensor
+) -> dict[str, Float[Tensor, " A"]]:
+    """What each anchor's scores look like after mixing, for the log.
+
+    Returns:
+        By anchor: mean and unbiased variance of its negatives' scores (NaN for one negative), score of its positive,
+        mean of e^(score/temperature) over negatives, the same of its positive, and the weight of its negatives in the
+        gradient, Σ P over negatives.
+
+    Source: methods.md I
+    """
+    rows = torch.arange(len(contrast.anchors), device=contrast.anchors.device)
+    scores, block = contrast.similarity(rows), contrast.block(rows, temperature)
+    negatives, count = block.negatives, block.negatives.sum(1)
+    zero = torch.zeros_like(scores)
+    mean = torch.where(negatives, scores, zero).sum(1) / count
+    squares = torch.where(negatives, scores - mean[:, None], zero).square().sum(1)
+    positive = (scores * block.targets).sum(1)
+    exponentials = torch.where(negatives, (scores / temperature).exp(), zero).sum(1)
+    return {
+        "negative_mean": mean,
+        "negative_variance": squares / (count - 1),
+        "positive": positive,
+        "negative_exp_mean": exponentials / count,
+        "positive_exp": (positive / temperature).exp(),
+        "negative_gradient_weight": torch.where(negatives, block.logits.softmax(1), zero).sum(1),
+    }
+
+
+def mixed(
+    rows: Float[Tensor, "N D"],
+    others: Float[Tensor, "N D"],
+    coefficient: Float[Tensor, ""] | Float[Tensor, "N 1"] | Float[Tensor, "N D"],
+) -> Float[Tensor, "N D"]:
+    """coefficient·rows + (1 - coefficient)·others."""
+    return coefficient * rows + (1 - coefficient) * others
+
+
+def _positives(contrast: Contrast, who: str) -> Int[Tensor, " A"]:
+    if not isinstance(contrast.targets, Tensor):
+        raise ValueError(f"{who} needs one positive an anchor, as AnchorPositive gives")
+    if contrast.queued:
+        raise ValueError(f"{who} must come before AppendQueue")
+    return contrast.targets
+
+
+def _twice(rule: Rule) -> Rule:
+    return lambda rows: rule(rows).repeat(1, 2)
