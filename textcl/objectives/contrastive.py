@@ -81,7 +81,7 @@ def mean_over_anchors(
 ) -> Float[Tensor, ""]:
     """Mean of the losses of all anchors, those without a positive as `no_positive` says (methods.md 0)."""
     if no_positive == "nan":
-        values = torch.where(counts > 0, values, values * math.nan)
+        values = values * torch.where((counts > 0).all(), 1.0, math.nan)
     if no_positive != "skip":
         counts = counts.clamp(min=1)
     return world.mean(values, counts)

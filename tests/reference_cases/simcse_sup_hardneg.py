@@ -1,0 +1,1 @@
+from reference_cases.simcse_unsup import run as run
