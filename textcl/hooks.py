@@ -111,6 +111,11 @@ class MoveSchedules(Hook):
     def __init__(self, schedules: Sequence[Moves]) -> None:
         self.schedules, self.total_steps = tuple(schedules), 1
 
+    @classmethod
+    def of(cls, *modules: nn.Module) -> MoveSchedules:
+        """The hook for every schedule inside these modules; it does nothing where there is none."""
+        return cls([part for module in modules for part in module.modules() if isinstance(part, Moves)])
+
     def before_training(self, total_steps: int) -> None:  # noqa: D102
         self.total_steps = max(1, total_steps)
 

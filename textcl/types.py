@@ -43,7 +43,7 @@ class Tokens:
         return len(self.lengths)
 
     @property
-    def offsets(self) -> Int[Tensor, " B+1"]:
+    def offsets(self) -> Int[Tensor, " _"]:
         """Where each row starts in `ids`, and the end of the last one; on the CPU."""
         return torch.nn.functional.pad(self.lengths.cumsum(0), (1, 0))
 
@@ -153,6 +153,9 @@ class Embeddings:
         return cls(by_name, rows, groups or {}, labels, scores)
 
     def __getitem__(self, name: str) -> Float[Tensor, "B _"]:
+        if name not in self.by_name:
+            given = ", ".join(f"'{known}'" for known in self.by_name)
+            raise KeyError(f"the objective needs '{name}', but the routes give {given}")
         return self.by_name[name]
 
     def __len__(self) -> int:

@@ -1,0 +1,55 @@
+"""What the benchmarks share: pairs of measurements in one process, and the facts beside every ratio."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable
+from importlib import metadata
+
+import torch
+
+
+def facts() -> dict[str, object]:
+    """Versions, threads and processor."""
+    names = ("textcl", "sentence-transformers", "torch", "transformers", "accelerate")
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in names},
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "bf16_tiles": torch.cpu._is_amx_tile_supported(),
+    }
+
+
+def in_pairs(
+    ours: Callable[[], float], theirs: Callable[[], float], pairs: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of both, taken in turns so that a slow minute of the machine hits both alike."""
+    left, right = [], []
+    for pair in range(pairs):
+        first, second = (ours, theirs) if pair % 2 == 0 else (theirs, ours)
+        times = {first: first(), second: second()}
+        left.append(times[ours])
+        right.append(times[theirs])
+    return left, right
+
+
+def report(
+    name: str, ours: list[float], theirs: list[float], work: float, unit: str, **more
+) -> None:
+    """Print one line of JSON: medians, and the median of the ratios of the pairs."""
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    result = {
+        "benchmark": name,
+        "ratio": round(statistics.median(ratios), 2),
+        "ratios": [round(r, 2) for r in ratios],
+        f"textcl_{unit}_per_s": round(work / statistics.median(ours), 1),
+        f"sentence_transformers_{unit}_per_s": round(work / statistics.median(theirs), 1),
+        **more,
+        **facts(),
+    }
+    print(json.dumps(result, indent=1))

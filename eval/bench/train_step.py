@@ -1,0 +1,144 @@
+"""A training step: textcl against sentence-transformers' trainer with MultipleNegativesRankingLoss.
+
+The same model (all-MiniLM-L6-v2, 6 layers), sentences, batch, length, dropout, optimizer and objective. Both train
+with the precision that is faster for them. Time is counted from the end of the third update to the end of the last.
+
+python eval/bench/train_step.py --data sentences.txt [--pairs 5] [--steps 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+from common import in_pairs, report
+from rich.console import Console
+
+import textcl.session
+from textcl.hooks import Hook
+from textcl.hub import find_model
+from textcl.session import train
+
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+SKIP = 3
+
+
+class Clock(Hook):
+    """Notes when each update ended."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def after_update(self, step: int) -> None:
+        self.times.append(time.perf_counter())
+
+    def seconds(self) -> float:
+        return self.times[-1] - self.times[SKIP - 1]
+
+
+def ours(data: Path, batch: int, length: int, steps: int) -> float:
+    clock, loop = Clock(), textcl.session.run_loop
+
+    def with_clock(method, *args, **kwargs):
+        object.__setattr__(method, "hooks", [*method.hooks, clock])
+        return loop(method, *args, **kwargs)
+
+    textcl.session.run_loop = with_clock
+    settings = {
+        "batch_size": batch,
+        "max_length": length,
+        "steps": steps,
+        "learning_rate": 2e-5,
+        "pooling": "mean",
+        "head": "none",
+        "save_every": 0,
+        "num_layers": "none",
+    }
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            train(
+                "unsup-simcse",
+                model=MODEL,
+                data=str(data),
+                dev="",
+                output=f"{folder}/run",
+                settings=settings,
+                console=Console(file=io.StringIO()),
+            )
+    finally:
+        textcl.session.run_loop = loop
+    return clock.seconds()
+
+
+def theirs(data: Path, batch: int, length: int, steps: int, bf16: bool) -> float:
+    from datasets import Dataset
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from sentence_transformers.losses import MultipleNegativesRankingLoss
+    from transformers import TrainerCallback
+
+    clock = Clock()
+
+    class Ticks(TrainerCallback):
+        def on_step_end(self, *_args, **_kwargs) -> None:
+            clock.after_update(0)
+
+    lines = data.read_text(encoding="utf-8").splitlines()
+    model = SentenceTransformer(str(find_model(MODEL)), device="cpu")
+    model.max_seq_length = length
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=batch,
+            max_steps=steps,
+            learning_rate=2e-5,
+            bf16=bf16,
+            use_cpu=True,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            dataloader_drop_last=True,
+        )
+        trainer = SentenceTransformerTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=Dataset.from_dict({"anchor": lines, "positive": lines}),
+            loss=MultipleNegativesRankingLoss(model),
+            callbacks=[Ticks()],
+        )
+        trainer.train()
+    return clock.seconds()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=13)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--length", type=int, default=32)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    work = (options.data, options.batch, options.length, options.steps)
+    single, half = theirs(*work, bf16=False), theirs(*work, bf16=True)
+    times = in_pairs(lambda: ours(*work), lambda: theirs(*work, bf16=half < single), options.pairs)
+    report(
+        f"training step, all-MiniLM-L6-v2, batch {options.batch}, length {options.length}",
+        *times,
+        options.batch * (options.steps - SKIP),
+        "rows",
+        their_precision="bf16" if half < single else "float32",
+        their_bf16_over_float32=round(half / single, 2),
+    )
+
+
+if __name__ == "__main__":
+    main()

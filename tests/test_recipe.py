@@ -1,0 +1,55 @@
+"""Recipes: found by name or file, described, configured, copied."""
+
+from __future__ import annotations
+
+import pytest
+
+from textcl import recipe
+from textcl.errors import UserError
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_every_recipe_describes_itself(name):
+    found = recipe.find(name)
+    assert found.name == name
+    assert "Source" in found.doc
+    assert len(found.summary) <= 100
+    assert found.roles
+    settings = found.settings()
+    for field in found.presets.values():
+        assert all(hasattr(settings, key) for key in field), f"a preset of {name} names no setting"
+
+
+def test_a_preset_follows_the_model_and_an_override_wins():
+    found = recipe.find("unsup-simcse")
+    assert found.settings().batch_size == 64
+    large = found.settings("some-folder/roberta-large")
+    assert (large.batch_size, large.learning_rate, large.model) == (
+        512,
+        3e-5,
+        "some-folder/roberta-large",
+    )
+    assert found.settings("roberta-large", ["batch_size=8"]).batch_size == 8
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(
+        UserError, match=r"unknown recipe 'unsup-simsce'; did you mean .*unsup-simcse"
+    ):
+        recipe.find("unsup-simsce")
+    with pytest.raises(UserError, match=r"recipe file mine\.py does not exist"):
+        recipe.find("mine.py")
+
+
+def test_a_copied_recipe_is_found_by_its_file(tmp_path):
+    path = recipe.copy("unsup-simcse", tmp_path / "my_method.py")
+    assert recipe.find(str(path)).name == "my-method"
+    with pytest.raises(UserError, match="exists already"):
+        recipe.copy("unsup-simcse", path)
+
+
+def test_a_file_that_is_no_recipe_says_what_it_lacks(tmp_path):
+    path = tmp_path / "empty.py"
+    path.write_text('"""Nothing."""\n')
+    with pytest.raises(UserError, match="lacks ROLES, Settings, build"):
+        recipe.find(str(path))

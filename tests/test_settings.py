@@ -1,0 +1,94 @@
+"""Settings: parsed by type, checked, and told with the nearest valid name."""
+
+from __future__ import annotations
+
+import pytest
+
+from textcl.errors import UserError
+from textcl.objectives.temperature import LearnableTemperature, ScheduledTemperature, as_temperature
+from textcl.settings import TrainSettings, as_mapping, from_mapping, with_overrides
+
+
+def test_overrides_are_parsed_by_the_type_of_the_field():
+    changed = with_overrides(
+        TrainSettings(),
+        ["batch_size=8", "learning-rate=1e-3", "steps=none", "dropout=0.2", "trackers=wandb,mlflow",
+         "gradient_checkpointing=true", "schedule=cosine", "data=a=b.txt"],
+    )  # fmt: skip
+    assert (changed.batch_size, changed.learning_rate, changed.steps, changed.dropout) == (
+        8,
+        1e-3,
+        None,
+        0.2,
+    )
+    assert changed.trackers == ("wandb", "mlflow")
+    assert changed.gradient_checkpointing is True
+    assert changed.schedule == "cosine"
+    assert changed.data == "a=b.txt"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("batchsize=3", "unknown setting 'batchsize'; did you mean batch_size"),
+        ("batch_size", "expected --set key=value, got 'batch_size'"),
+        ("batch_size=many", "setting batch_size is a whole number, not 'many'"),
+        ("batch_size=0", "setting batch_size must be at least 1, not 0"),
+        ("schedule=step", "setting schedule is one of linear, cosine, constant, not 'step'"),
+        (
+            "gradient_checkpointing=yes",
+            "setting gradient_checkpointing is true or false, not 'yes'",
+        ),
+        ("learning_rate=nan", "setting learning_rate must be at least 0, not nan"),
+    ],
+)
+def test_a_wrong_setting_says_what_is_right(override, message):
+    with pytest.raises(UserError, match=message):
+        with_overrides(TrainSettings(), [override])
+
+
+def test_settings_survive_json():
+    settings = TrainSettings(trackers=("wandb",), steps=3)
+    assert from_mapping(TrainSettings, as_mapping(settings)) == settings
+    with pytest.raises(UserError, match="does not know depth"):
+        from_mapping(TrainSettings, {"depth": 3})
+
+
+def test_learning_rate_rises_then_falls_to_zero():
+    settings = TrainSettings(learning_rate=1.0, warmup=0.2)
+    rates = [settings.learning_rate_at(step, 10) for step in range(11)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[10] == 0
+    assert rates[6] == pytest.approx(0.5)
+    constant = TrainSettings(learning_rate=1.0, schedule="constant")
+    assert constant.learning_rate_at(9, 10) == 1.0
+    cosine = TrainSettings(learning_rate=1.0, schedule="cosine")
+    assert cosine.learning_rate_at(5, 10) == pytest.approx(0.5)
+    assert cosine.learning_rate_at(0, 10) == pytest.approx(1.0)
+
+
+def test_total_steps_counts_updates():
+    assert TrainSettings(epochs=2).total_steps(10) == 20
+    assert TrainSettings(epochs=0.5, accumulation=2).total_steps(10) == 2
+    assert TrainSettings(steps=7).total_steps(10) == 7
+
+
+def test_temperature_settings():
+    assert as_temperature(0.05) == 0.05
+    assert as_temperature("0.05") == 0.05
+    learnable = as_temperature("learnable:0.07")
+    assert isinstance(learnable, LearnableTemperature)
+    assert learnable().item() == pytest.approx(0.07)
+    scheduled = as_temperature("cosine:0.1:0.05")
+    assert isinstance(scheduled, ScheduledTemperature)
+    values = []
+    for progress in (0, 0.5, 1, 2):
+        scheduled.move(progress)
+        values.append(scheduled())
+    assert values == pytest.approx([0.1, 0.075, 0.05, 0.05])
+    cyclic = as_temperature("cyclic:0.1:0.05:2")
+    cyclic.move(0.25)
+    assert cyclic() == pytest.approx(0.05)
+    for wrong in ("warm", "cosine:0.1", "learnable:-1", "0"):
+        with pytest.raises(UserError, match="temperature is a number above 0"):
+            as_temperature(wrong)

@@ -1,0 +1,342 @@
+"""The loop: what a run leaves, how it stops, and that it goes on as if it had not stopped."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from families import tiny_model_dir
+from rich.console import Console
+from safetensors.torch import load_file
+
+import textcl.session
+from textcl.errors import RunError, UserError
+from textcl.hooks import Hook
+from textcl.run import RunFolder
+from textcl.session import resume, train
+
+WORDS = "man woman dog cat child people play run eat guitar ball field street city food".split()  # noqa: SIM905
+
+
+@pytest.fixture
+def model(tmp_path):
+    return str(tiny_model_dir(tmp_path / "model"))
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    draw = random.Random(0)
+    lines = [" ".join(draw.sample(WORDS, draw.randint(2, 8))) for _ in range(64)]
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def dev(tmp_path):
+    draw = random.Random(1)
+    path = tmp_path / "dev.jsonl"
+    pairs = []
+    for _ in range(12):
+        first = draw.sample(WORDS, 5)
+        kept = draw.randint(0, 5)
+        second = first[:kept] + draw.sample(WORDS, 5 - kept)
+        pairs.append({"sentence1": " ".join(first), "sentence2": " ".join(second), "score": kept})
+    path.write_text("\n".join(map(json.dumps, pairs)) + "\n")
+    return str(path)
+
+
+SETTINGS = [
+    "batch_size=8", "steps=12", "learning_rate=1e-3", "evaluate_every=3", "save_every=2",
+    "log_every=1", "head=train", "pooling=mean", "dropout=0.2",
+]  # fmt: skip
+
+
+def quiet():
+    return Console(file=io.StringIO(), width=200)
+
+
+def run(model, corpus, output, *, dev="", settings=(), console=None, **more):
+    return train(
+        "unsup-simcse", model=model, data=corpus, dev=dev, output=output,
+        settings=[*SETTINGS, *settings], console=console or quiet(), **more,
+    )  # fmt: skip
+
+
+def weights(folder):
+    return load_file(Path(folder) / "last" / "model.safetensors")
+
+
+def assert_same_run(one, other):
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    scores = [json.loads((Path(f) / "scores.json").read_text()) for f in (one, other)]
+    for score in scores:
+        score.pop("train_seconds")
+    assert scores[0] == scores[1]
+    assert losses(one) == losses(other)
+
+
+def losses(folder):
+    lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
+    return [(line["step"], line.get("loss"), line.get("dev")) for line in map(json.loads, lines)]
+
+
+def crash_at(monkeypatch, step):
+    """The next run stops with an exception right after this update."""
+    build = textcl.session.run_loop
+
+    class Crash(Hook):
+        def after_update(self, done):
+            if done == step:
+                raise ConnectionError("the machine went away")
+
+    def loop(method, *args, **kwargs):
+        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
+        return build(method, *args, **kwargs)
+
+    monkeypatch.setattr(textcl.session, "run_loop", loop)
+
+
+def test_a_run_leaves_what_it_promises(model, corpus, dev, tmp_path):
+    out = tmp_path / "run"
+    done = run(model, corpus, out, dev=dev)
+    assert {p.name for p in out.iterdir()} == {
+        "settings.json", "metrics.jsonl", "scores.json", "best", "last", "checkpoints",
+    }  # fmt: skip
+    facts = json.loads((out / "settings.json").read_text())
+    assert facts["recipe"] == "unsup-simcse"
+    assert facts["settings"]["batch_size"] == 8
+    assert len(facts["data"]["sha256"]) == 64
+    assert facts["versions"]["torch"] == torch.__version__
+    scores = json.loads((out / "scores.json").read_text())
+    assert scores["best"] == max(dev for _, _, dev in losses(out) if dev is not None)
+    assert scores["seed"] == 0
+    assert "float32" in scores["protocol"]
+    assert [step for step, loss, _ in losses(out) if loss is not None] == list(range(1, 13))
+    best = torch.from_numpy(
+        textcl.Encoder.from_pretrained(str(out / "best")).encode(["a man runs"])
+    )
+    torch.testing.assert_close(torch.from_numpy(done.encoder.encode(["a man runs"])), best)
+
+
+def test_training_lowers_the_loss(model, corpus, tmp_path):
+    run(model, corpus, tmp_path / "run", settings=["steps=40", "dropout=0.1"])
+    values = [loss for _, loss, _ in losses(tmp_path / "run")]
+    assert sum(values[-5:]) < 0.8 * sum(values[:5])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(model, corpus, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(model, corpus, tmp_path / name, settings=[f"seed={seed}"])
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    first, other = weights(tmp_path / "a"), weights(tmp_path / "c")
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+# 1: before the first checkpoint; 7: within an epoch of 8 batches; 9: in the second epoch
+@pytest.mark.parametrize("step", [1, 7, 9])
+@pytest.mark.parametrize(
+    "extra", [[], ["accumulation=2", "chunk_size=3", "temperature=learnable:0.1"]]
+)
+def test_a_crashed_run_goes_on_as_if_it_had_not(
+    model, corpus, dev, tmp_path, monkeypatch, step, extra
+):
+    run(model, corpus, tmp_path / "whole", dev=dev, settings=extra)
+    with monkeypatch.context() as patch:
+        crash_at(patch, step)
+        with pytest.raises(ConnectionError):
+            run(model, corpus, tmp_path / "crashed", dev=dev, settings=extra)
+    resume(tmp_path / "crashed", console=quiet())
+    assert_same_run(tmp_path / "whole", tmp_path / "crashed")
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(model, corpus, tmp_path, monkeypatch):
+    run(model, corpus, tmp_path / "whole")
+    build = textcl.session.run_loop
+
+    class Interrupt(Hook):
+        def after_update(self, done):
+            if done == 5:
+                signal.raise_signal(signal.SIGINT)
+
+    def loop(method, *args, **kwargs):
+        object.__setattr__(method, "hooks", [*method.hooks, Interrupt()])
+        return build(method, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(textcl.session, "run_loop", loop)
+        with pytest.raises(RunError, match=r"stopped after update 5 of 12 and saved; .*--resume"):
+            run(model, corpus, tmp_path / "stopped")
+    resume(tmp_path / "stopped", console=quiet())
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+def kill_once(model, corpus, dev, output, draw):
+    """Start the command in a process of its own and kill it at a random moment after its first update."""
+    sets = [part for setting in SETTINGS for part in ("--set", setting)]
+    command = [
+        sys.executable,
+        "-m",
+        "textcl",
+        "train",
+        "--recipe",
+        "unsup-simcse",
+        "--model",
+        model,
+    ]
+    victim = subprocess.Popen(
+        [*command, "--data", corpus, "--dev", dev, "--output", str(output), *sets],
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    target = draw.randint(1, 12)
+    for line in victim.stderr:
+        if line.startswith(f"update {target}/"):
+            break
+    time.sleep(draw.random() * 0.05)
+    victim.kill()
+    victim.communicate()
+    assert victim.returncode in (-signal.SIGKILL, 0)
+    return victim.returncode
+
+
+def check_kills(count, model, corpus, dev, tmp_path, seed):
+    draw = random.Random(seed)
+    torch_threads = torch.get_num_threads()
+    run(model, corpus, tmp_path / "whole", dev=dev)
+    for attempt in range(count):
+        output = tmp_path / f"killed-{attempt}"
+        if kill_once(model, corpus, dev, output, draw) != 0:
+            if json.loads((output / "settings.json").read_text())["threads"] != torch_threads:
+                pytest.fail("the killed run used another number of threads")
+            if not RunFolder(output).finished:
+                resume(output, console=quiet())
+        assert_same_run(tmp_path / "whole", output)
+
+
+def test_a_killed_run_ends_bit_identical(model, corpus, dev, tmp_path):
+    check_kills(2, model, corpus, dev, tmp_path, seed=0)
+
+
+@pytest.mark.slow
+def test_twenty_killed_runs_end_bit_identical(model, corpus, dev, tmp_path):
+    check_kills(20, model, corpus, dev, tmp_path, seed=1)
+
+
+def test_a_finished_run_is_not_resumed(model, corpus, tmp_path):
+    run(model, corpus, tmp_path / "run")
+    with pytest.raises(UserError, match="is finished: its encoder is"):
+        resume(tmp_path / "run")
+
+
+def test_resume_refuses_changed_data(model, corpus, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        crash_at(patch, 3)
+        with pytest.raises(ConnectionError):
+            run(model, corpus, tmp_path / "run")
+    with Path(corpus).open("a") as file:
+        file.write("one more sentence\n")
+    with pytest.raises(UserError, match="the data of this run changed"):
+        resume(tmp_path / "run", console=quiet())
+
+
+def test_resume_wants_a_run(tmp_path):
+    with pytest.raises(UserError, match=r"is no run: it has no settings\.json"):
+        resume(tmp_path)
+
+
+def test_an_output_that_exists_is_kept(model, corpus, tmp_path):
+    out = tmp_path / "run"
+    run(model, corpus, out)
+    with pytest.raises(
+        UserError, match=r"exists already: --overwrite replaces it, --resume goes on"
+    ):
+        run(model, corpus, out)
+    run(model, corpus, out, overwrite=True, settings=["steps=2"])
+    assert json.loads((out / "scores.json").read_text())["steps"] == 2
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter.tex").write_text("years of work")
+    with pytest.raises(UserError, match="exists already: choose another"):
+        run(model, corpus, other, overwrite=True)
+    assert (other / "chapter.tex").read_text() == "years of work"
+
+
+def test_a_batch_larger_than_the_data_is_refused(model, corpus, tmp_path):
+    with pytest.raises(
+        UserError, match=r"has 64 usable rows, fewer than a batch of 65: .*batch_size=64"
+    ):
+        run(model, corpus, tmp_path / "run", settings=["batch_size=65"])
+
+
+def test_one_row_is_refused(model, tmp_path):
+    with pytest.raises(UserError, match=r"has 1 usable rows.*needs at least 2"):
+        run(model, ["alone"], tmp_path / "run")
+
+
+def test_no_data_is_said(model, tmp_path):
+    with pytest.raises(UserError, match="no training data: name a file"):
+        train("unsup-simcse", model=model, output=tmp_path / "run", console=quiet())
+
+
+def test_a_dry_run_shows_the_batch_and_writes_nothing(model, corpus, dev, tmp_path):
+    console = quiet()
+    assert run(model, corpus, tmp_path / "run", dev=dev, console=console, dry_run=True) is None
+    shown = console.file.getvalue()
+    assert "each anchor sees 7 negatives: in-batch 7" in shown
+    assert "12 updates of 8 rows, 1.50 epochs" in shown
+    assert shown.count("anchor (") == 3
+    assert "64 rows" in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(model, corpus, tmp_path, monkeypatch):
+    def explode(self, z):
+        output = plain(self, z)
+        steps.append(1)
+        return type(output)(output.loss * (math.nan if len(steps) > 6 else 1.0), output.terms)
+
+    from textcl.objectives.contrastive import Contrastive
+
+    steps = []
+    run(model, corpus, tmp_path / "short", settings=["steps=1"])
+    plain = Contrastive.forward
+    monkeypatch.setattr(textcl.session, "_negatives", lambda *_: "")
+    monkeypatch.setattr(Contrastive, "forward", explode)
+    with pytest.raises(
+        RunError, match=r"not finite at update 7 .*go on from step-00000006 with --resume"
+    ):
+        run(model, corpus, tmp_path / "run")
+    checkpoints = [p.name for p in (tmp_path / "run" / "checkpoints").iterdir() if p.is_dir()]
+    assert checkpoints == ["step-00000006"]
+
+
+def test_patience_stops_early_and_keeps_the_best(model, corpus, dev, tmp_path, monkeypatch):
+    scores = iter([50.0, 60.0, 55.0, 54.0, 53.0])
+    monkeypatch.setattr(textcl.session.DevPairs, "__call__", lambda self, encoder: next(scores))
+    done = run(
+        model, corpus, tmp_path / "run", dev=dev, settings=["patience=2", "evaluate_every=2"]
+    )
+    assert done.position.step == 6
+    assert (done.position.best, done.position.best_step) == (60.0, 2)
+
+
+def test_plain_lines_are_shown_where_there_is_no_terminal(model, corpus, dev, tmp_path):
+    console = quiet()
+    run(model, corpus, tmp_path / "run", dev=dev, console=console)
+    shown = console.file.getvalue()
+    assert "update 12/12  loss" in shown
+    assert "update 12: dev" in shown
+    assert "dev before" in shown
+    assert "\x1b" not in shown

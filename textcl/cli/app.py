@@ -1,0 +1,43 @@
+"""The commands."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from textcl.cli.encode import encode_command
+from textcl.cli.eval import eval_command
+from textcl.cli.recipes import recipes_app
+from textcl.cli.train import EXAMPLES as TRAIN_EXAMPLES
+from textcl.cli.train import train_command
+
+app = typer.Typer(
+    name="textcl",
+    help="Train sentence encoders and text classifiers by contrastive learning, and measure them.",
+    epilog="Examples: textcl train --recipe quickstart · textcl eval RUN --suite sts · "
+    "textcl encode RUN sentences.txt -o vectors.npy · --offline and --debug go with every command.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("train", epilog=TRAIN_EXAMPLES)(train_command)
+app.command("encode")(encode_command)
+app.command("eval")(eval_command)
+app.add_typer(recipes_app, name="recipes")
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"textcl {metadata.version('textcl')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train sentence encoders and text classifiers by contrastive learning, and measure them."""

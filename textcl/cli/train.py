@@ -1,0 +1,85 @@
+"""`textcl train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = """Examples:
+
+textcl train --recipe quickstart
+
+textcl train --recipe unsup-simcse --model bert-base-uncased --data sentences.txt --output runs/mine
+
+textcl train --recipe unsup-simcse --data corpus.csv --column text=body --set batch_size=128 --set temperature=0.1
+
+textcl train --resume runs/mine
+"""
+
+
+def train_command(
+    recipe: Annotated[
+        str, typer.Option(help="Name of a recipe (see `textcl recipes`), or a file with one.")
+    ] = "",
+    model: Annotated[str | None, typer.Option(help="Model to start from.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="File, folder or hub data set; `sample` is textcl's own.")
+    ] = None,
+    dev: Annotated[
+        str | None,
+        typer.Option(help="Task or file of graded pairs that select the weights; empty: none."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting that differs: key=value.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="Where a role is in the data: anchor=premise.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a hub data set or folder.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Read only so many rows.")] = None,
+    deduplicate: Annotated[bool, typer.Option(help="Leave exact duplicates out.")] = False,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the run in --output.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show what would be done, and stop.")] = False,
+) -> None:
+    """Train a sentence encoder and leave it, measured, in a run folder."""
+    from textcl import session
+    from textcl.errors import UserError
+
+    if resume is not None:
+        if any(
+            (recipe, model, data, dev, output, set_, column, split, limit, deduplicate, overwrite)
+        ):
+            raise UserError(
+                "--resume goes on with the settings of the run: leave the other options out"
+            )
+        session.resume(resume)
+        return
+    if not recipe:
+        raise UserError(
+            "which recipe? --recipe NAME; `textcl recipes` lists them, `quickstart` needs nothing"
+        )
+    pairs = [text.partition("=") for text in column or []]
+    if bad := [
+        text
+        for text, (role, equals, name) in zip(column or [], pairs, strict=True)
+        if not (equals and name)
+    ]:
+        raise UserError(f"expected --column role=name, got {bad[0]!r}")
+    session.train(
+        recipe,
+        model=model,
+        data=data,
+        dev=dev,
+        output=output,
+        settings=set_ or [],
+        columns={role.strip(): name.strip() for role, _, name in pairs},
+        split=split,
+        limit=limit,
+        deduplicate=deduplicate,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )

@@ -1,0 +1,160 @@
+"""From rows to batches: which rows come when, and how they become tokens.
+
+Nothing here has a state of its own: the rows of a batch follow from (seed, epoch, index), and every random draw of a
+view from (seed, epoch, row, view). A run resumes from two numbers, and workers or processes change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from textcl.data import Rows, text_group
+from textcl.distributed import World
+from textcl.types import Batch, Tokens
+from textcl.views import View
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Which rows make which batch."""
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        ...
+
+    def batch(self, epoch: int, index: int) -> np.ndarray:
+        """Row numbers of a batch, of all processes together."""
+        ...
+
+
+@dataclass(frozen=True)
+class ShuffledBatches:
+    """Every row once an epoch, in an order that follows from (seed, epoch).
+
+    Args:
+        rows: Rows of the data set.
+        batch_size: Rows of a batch, over all processes.
+        seed: Seed of the run.
+        drop_last: Leave the last, incomplete batch out: a small batch has fewer negatives than the rest.
+    """
+
+    rows: int
+    batch_size: int
+    seed: int
+    drop_last: bool = True
+
+    def __len__(self) -> int:
+        full, rest = divmod(self.rows, self.batch_size)
+        return full if self.drop_last or not rest else full + 1
+
+    def batch(self, epoch: int, index: int) -> np.ndarray:
+        """Row numbers of a batch."""
+        order = _permutation(self.rows, self.seed, epoch)
+        return order[index * self.batch_size : (index + 1) * self.batch_size]
+
+
+@lru_cache(maxsize=2)
+def _permutation(rows: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(rows)
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Turns rows into a batch.
+
+    Args:
+        views: The views of the method, by name.
+        tokenize: From texts to token rows, cut to the maximum length.
+        seed: Seed of the run.
+        classes: Label names in the order of their ids, where rows have labels.
+    """
+
+    views: Mapping[str, View]
+    tokenize: Callable[[Sequence[str]], Tokens]
+    seed: int
+    classes: Sequence[str] = ()
+    _ids: dict[str, int] = field(init=False, default_factory=dict[str, int])
+
+    def __post_init__(self) -> None:
+        self._ids.update({name: index for index, name in enumerate(self.classes)})
+
+    def texts(
+        self, rows: Sequence[Mapping[str, Any]], index: np.ndarray, epoch: int
+    ) -> dict[str, list[str]]:
+        """What every view shows of the rows."""
+        numbered = list(zip(rows, index.tolist(), strict=True))
+        return {
+            name: [view.draw(row, self.seed, epoch, i, name) for row, i in numbered]
+            for name, view in self.views.items()
+        }
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]], index: np.ndarray, epoch: int) -> Batch:
+        """The batch of the rows with these numbers."""
+        texts = self.texts(rows, index, epoch)
+        groups = {
+            name: torch.tensor([text_group(row[view.column]) for row in rows])
+            for name, view in self.views.items()
+        }
+        scores = [float(row["score"]) for row in rows] if "score" in rows[0] else None
+        return Batch(
+            tokens={name: self.tokenize(view) for name, view in texts.items()},
+            rows=torch.from_numpy(np.asarray(index, dtype=np.int64)),
+            groups=groups,
+            labels=self._labels(rows),
+            scores=None if scores is None else torch.tensor(scores),
+        )
+
+    def _labels(self, rows: Sequence[Mapping[str, Any]]) -> torch.Tensor | None:
+        if "labels" in rows[0]:
+            hot = torch.zeros((len(rows), len(self.classes)))
+            for i, row in enumerate(rows):
+                hot[i, [self._ids[name] for name in row["labels"]]] = 1.0
+            return hot
+        if "label" in rows[0]:
+            return torch.tensor([self._ids[row["label"]] for row in rows])
+        return None
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Batches of one process, tokenised ahead in a thread.
+
+    Args:
+        rows: The data set.
+        sampler: Which rows make which batch.
+        collate: Turns rows into a batch.
+        world: The processes that share each batch; rank r takes the r-th consecutive part.
+        ahead: Batches prepared in advance.
+    """
+
+    rows: Rows
+    sampler: Sampler
+    collate: Collate
+    world: World
+    ahead: int = 2
+
+    def batch(self, epoch: int, index: int) -> Batch:
+        """This process's share of a batch."""
+        numbers = self.sampler.batch(epoch, index)
+        mine = np.array_split(numbers, self.world.size)[self.world.rank]
+        return self.collate(self.rows[mine.tolist()], mine, epoch)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from number `start` on."""
+        count = len(self.sampler)
+        with ThreadPoolExecutor(1, thread_name_prefix="textcl-loader") as pool:
+            waiting = [
+                pool.submit(self.batch, epoch, i)
+                for i in range(start, min(count, start + self.ahead))
+            ]
+            for index in range(start, count):
+                if index + self.ahead < count:
+                    waiting.append(pool.submit(self.batch, epoch, index + self.ahead))
+                yield waiting.pop(0).result()

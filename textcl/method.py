@@ -1,0 +1,91 @@
+"""Method: the composition that a recipe builds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from textcl.backprop import Backprop, FullBatch
+from textcl.embedder import Embedder, Route
+from textcl.errors import RunError
+from textcl.hooks import Hook
+from textcl.types import Embeddings
+from textcl.views import View
+
+
+@dataclass(frozen=True)
+class Method:
+    """Views × encoders × objective × hooks × backprop, checked once when it is built.
+
+    Args:
+        views: What a row looks like, by name.
+        encoders: Who embeds; `encoders["online"]` is the one that is evaluated and saved.
+        routes: Which encoder and view make the embeddings of each name that the objective reads.
+        objective: From embeddings to a loss.
+        hooks: State changes outside the optimizer, in this order.
+        state: Modules that belong to the run and to no encoder or objective: queues, prototypes.
+        backprop: How gradients are obtained.
+
+    Raises:
+        RunError: If a route names an encoder or view that is not there, or the objective reads what no route gives.
+    """
+
+    views: Mapping[str, View]
+    encoders: Mapping[str, nn.Module]
+    routes: Mapping[str, Route]
+    objective: nn.Module
+    hooks: Sequence[Hook] = ()
+    state: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
+    backprop: Backprop = field(default_factory=FullBatch)
+
+    def __post_init__(self) -> None:
+        if "online" not in self.encoders:
+            raise RunError(f"a method needs an encoder 'online', it has {_list(self.encoders)}")
+        for name, route in self.routes.items():
+            for kind, wanted, known in (
+                ("encoder", route.encoder, self.encoders),
+                ("view", route.view, self.views),
+            ):
+                if wanted not in known:
+                    raise RunError(
+                        f"route '{name}' names {kind} '{wanted}', not among {_list(known)}"
+                    )
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The text columns that the views read."""
+        return tuple(dict.fromkeys(view.column for view in self.views.values()))
+
+    def embedder(self) -> Embedder:
+        """All encoders in one module."""
+        return Embedder(self.encoders, self.routes)
+
+    def rehearse(
+        self, rows: int, labels: Tensor | None = None, scores: Tensor | None = None
+    ) -> dict[str, float]:
+        """What the objective will log, found by calling it on made-up embeddings of `rows` rows.
+
+        Raises:
+            RunError: If the objective reads a name that no route gives.
+        """
+        generator = torch.Generator().manual_seed(0)
+        vectors = {
+            name: torch.randn((rows, self._width(route)), generator=generator)
+            for name, route in self.routes.items()
+        }
+        try:
+            with torch.no_grad():
+                output = self.objective(Embeddings.of(labels, scores, **vectors))
+        except KeyError as error:
+            raise RunError(f"{error.args[0]}: add a route, or name another embedding") from None
+        return {name: float(term) for name, term in output.terms.items()}
+
+    def _width(self, route: Route) -> int:
+        return int(getattr(self.encoders[route.encoder], "dimension", 8))
+
+
+def _list(names: Mapping[str, object]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

@@ -1,0 +1,73 @@
+"""Shows a run while it goes on: a live line in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class ConsoleReporter:
+    """Reports to a rich console.
+
+    Args:
+        console: Where to; standard error keeps standard output for results.
+        quiet: Show nothing, for all processes but the first.
+    """
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        self.console, self.quiet = console, quiet
+        self.bar: Progress | None = None
+        self.fields: dict[str, Any] = {"loss": "–", "temperature": "–", "dev": "–", "speed": "–"}
+
+    def start(self, done: int, total: int) -> None:
+        """Training begins or goes on at update `done`."""
+        self.total = total
+        if self.quiet or not self.console.is_terminal:
+            return
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]} · temperature {task.fields[temperature]}"),
+            TextColumn("· dev {task.fields[dev]} · {task.fields[speed]} rows/s · left"),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+        self.task = self.bar.add_task("training", total=total, completed=done, **self.fields)
+        self.bar.start()
+
+    def logged(self, line: Mapping[str, Any]) -> None:
+        """A line of the log."""
+        self.fields["loss"] = f"{line['loss']:.4f}"
+        if "temperature" in line:
+            self.fields["temperature"] = f"{line['temperature']:.3g}"
+        if line["rows_per_second"]:
+            self.fields["speed"] = f"{line['rows_per_second']:.0f}"
+        if self.bar is not None:
+            self.bar.update(self.task, completed=line["step"], **self.fields)
+        else:
+            self.message(
+                f"update {line['step']}/{self.total}  loss {self.fields['loss']}  "
+                f"temperature {self.fields['temperature']}  {self.fields['speed']} rows/s"
+            )
+
+    def scored(self, step: int, score: float, best: bool) -> None:
+        """An evaluation on dev."""
+        self.fields["dev"] = f"{score:.2f}"
+        if self.bar is not None:
+            self.bar.update(self.task, **self.fields)
+        self.message(f"update {step}: dev {score:.2f}" + (" (best so far)" if best else ""))
+
+    def message(self, text: str) -> None:
+        """Something to know."""
+        if not self.quiet:
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        """Training ended."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None

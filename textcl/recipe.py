@@ -1,0 +1,129 @@
+"""Recipes: find, load and configure them.
+
+A recipe is a Python file with a method section as its docstring, `ROLES` (the columns it trains on), `Settings` (a
+frozen dataclass of every number), `build(settings, world) -> Method`, and, where a paper has several backbones,
+`PRESETS` (model name to the settings that differ).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from textcl.distributed import World
+from textcl.errors import UserError
+from textcl.method import Method
+from textcl.resources import recipes_dir
+from textcl.settings import TrainSettings, with_overrides
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A loaded recipe.
+
+    Args:
+        name: As on the command line, e.g. "unsup-simcse".
+        path: Its file.
+        doc: Its method section.
+        roles: Columns it trains on.
+        settings_type: Its settings.
+        presets: Settings that differ for some models.
+        build: From settings to a method.
+    """
+
+    name: str
+    path: Path
+    doc: str
+    roles: tuple[str, ...]
+    settings_type: type[TrainSettings]
+    presets: Mapping[str, Mapping[str, Any]]
+    build: Callable[[TrainSettings, World], Method]
+
+    @property
+    def summary(self) -> str:
+        """First line of the method section."""
+        return self.doc.strip().splitlines()[0]
+
+    def settings(self, model: str | None = None, overrides: Sequence[str] = ()) -> TrainSettings:
+        """The recipe's settings for a model, with `key=value` overrides.
+
+        Raises:
+            UserError: For unknown keys and values of the wrong type.
+        """
+        settings = self.settings_type()
+        preset = self.presets.get(_bare(model or settings.model), {})
+        if model is not None:
+            preset = {**preset, "model": model}
+        return with_overrides(replace(settings, **preset), overrides)
+
+
+def _bare(model: str) -> str:
+    return model.rstrip("/").rsplit("/", 1)[-1]
+
+
+def names() -> list[str]:
+    """The recipes that come with textcl."""
+    files = recipes_dir().glob("[!_]*.py")
+    return sorted(path.stem.replace("_", "-") for path in files)
+
+
+def find(name: str) -> Recipe:
+    """A recipe by name, or from a file that ends in .py.
+
+    Raises:
+        UserError: If there is none of that name, or the file lacks a part of a recipe.
+    """
+    if name.endswith(".py"):
+        path = Path(name)
+        if not path.is_file():
+            raise UserError(f"recipe file {name} does not exist")
+    else:
+        path = recipes_dir() / f"{name.replace('-', '_')}.py"
+        if not path.is_file():
+            near = get_close_matches(name, names(), n=3, cutoff=0.3) or names()
+            raise UserError(f"unknown recipe {name!r}; did you mean {', '.join(near)}?")
+    module = _load(path)
+    missing = [part for part in ("ROLES", "Settings", "build") if not hasattr(module, part)]
+    if missing or not module.__doc__:
+        raise UserError(f"recipe {path} lacks {', '.join(missing or ['a docstring'])}")
+    return Recipe(
+        name=path.stem.replace("_", "-"),
+        path=path,
+        doc=module.__doc__,
+        roles=tuple(module.ROLES),
+        settings_type=module.Settings,
+        presets=getattr(module, "PRESETS", {}),
+        build=module.build,
+    )
+
+
+def copy(name: str, target: Path) -> Path:
+    """Copy a recipe's file to change it.
+
+    Raises:
+        UserError: If the target exists.
+    """
+    source = find(name).path
+    target = target / source.name if target.is_dir() else target
+    if target.exists():
+        raise UserError(f"{target} exists already: choose another name")
+    shutil.copyfile(source, target)
+    return target
+
+
+def _load(path: Path) -> ModuleType:
+    name = f"textcl_recipe_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up by name
+    spec.loader.exec_module(module)
+    return module
