@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -77,7 +78,7 @@ def load_backbone(
                 output_loading_info=True,
                 **options,
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise UserError(f"{folder} cannot be loaded: {_first_line(error)}") from error
     missing = [key for key in loading["missing_keys"] if pooler or not key.startswith("pooler.")]
     if missing:
