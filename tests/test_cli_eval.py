@@ -5,13 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import typer
+from families import tiny_model_dir
 from typer.testing import CliRunner
 
 from textcl import tasks
+from textcl.benchmarks import evaluate
 from textcl.cli import eval as command
+from textcl.encoder import Encoder
 from textcl.errors import UserError
 from textcl.tasks import StsTask, manifests, suites
 
+LOAD, LOAD_TASK = command._load, tasks.load_task
 APP = typer.Typer()
 APP.command()(command.eval_command)
 
@@ -123,6 +127,26 @@ def test_output_holds_the_json_and_is_not_overwritten_unasked(tmp_path, offline)
 def test_suite_and_tasks_together_are_scored_once_each():
     found = json.loads(run("m", "--json", "--suite", "sts", "--task", "STS12").stdout)
     assert list(found["tasks"]) == suites()["sts"]
+
+
+def test_model_folder_scores_as_its_encoder_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "_load", LOAD)
+    monkeypatch.setattr(tasks, "load_task", LOAD_TASK)
+    folder = tiny_model_dir(tmp_path)
+    arguments = [str(folder), "--json", "--task", "sample-pairs-dev", "--batch-tokens", "2000"]
+    exact = json.loads(run(*arguments).stdout)["tasks"]["sample-pairs-dev"]
+    encoder = Encoder.from_pretrained(folder)
+
+    class Float32:
+        def encode(self, texts, /):
+            return encoder.encode(texts, precision="float32")
+
+    expected = evaluate(Float32(), "sample-pairs-dev")["sample-pairs-dev"]
+    assert exact["spearman"]["all"] == pytest.approx(expected, abs=1e-4)
+    assert "smoke set" in exact["note"]
+    fast = json.loads(run(*arguments, "--precision", "bfloat16").stdout)
+    assert fast["precision"] == "bfloat16"
+    assert fast["tasks"]["sample-pairs-dev"]["pearson"] != exact["pearson"]
 
 
 def test_options_reach_the_model(offline):

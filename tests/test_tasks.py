@@ -139,6 +139,23 @@ def test_every_suite_names_tasks_that_exist():
         assert set(members) <= set(manifests())
 
 
+@pytest.mark.parametrize("part", ["dev", "test"])
+def test_sample_needs_no_data_folder_and_says_that_it_is_a_smoke_set(part, monkeypatch):
+    monkeypatch.delenv("TEXTCL_DATA", raising=False)
+    task = load_task(f"sample-pairs-{part}")
+    assert task.manifest is not None
+    assert "smoke set" in task.manifest.note
+    assert task.subsets is not None
+    assert {name: task.subsets.count(name) for name in set(task.subsets)} == task.manifest.subsets
+    assert (task.scores.min(), task.scores.max()) == (0, 5)
+    assert task.protocol("all") == "textcl-sample-all"
+
+
+def test_sample_parts_share_no_sentence():
+    dev, test = (load_task(f"sample-pairs-{part}") for part in ("dev", "test"))
+    assert not {*dev.sentences1, *dev.sentences2} & {*test.sentences1, *test.sentences2}
+
+
 @pytest.mark.skipif(not (SHARED / "sts").is_dir(), reason="the original data is not here")
 def test_original_data_is_what_the_manifests_describe(monkeypatch):
     monkeypatch.setenv("TEXTCL_DATA", str(SHARED))
@@ -173,7 +190,7 @@ def test_task_names_spell_out_suites_once(toy):
         ("STSbenchmark", "did you mean STSBenchmark"),
         ("sts-12", "did you mean .*STS12"),
         ("st", "did you mean sts"),
-        ("zebra", "there are sts, .*STS16"),
+        ("zebra", "there are sts, sample, .*STS16"),
     ],
 )
 def test_unknown_name_is_answered_with_the_nearest(asked, hint):

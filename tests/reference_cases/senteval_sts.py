@@ -11,14 +11,18 @@ def run(case):
         pair_scores(u, v), np.array(gold, np.float64), [name for name, _ in pairs]
     )
 
+    def number(coefficient):
+        return np.nan if coefficient is None else coefficient  # the files write NaN for our null
+
     def coefficients(part: Correlation):
-        return {"pearson": part.pearson, "spearman": part.spearman, "n": part.pairs}
+        pearson, spearman = number(part.pearson), number(part.spearman)
+        return {"pearson": pearson, "spearman": spearman, "n": part.pairs}
 
     parts = {"all": result.all, "mean": result.mean, "wmean": result.wmean}
     return {
         "per_subset": {name: coefficients(part) for name, part in result.subsets.items()},
         "aggregate": {
-            "pearson": {name: part.pearson for name, part in parts.items()},
-            "spearman": {name: part.spearman for name, part in parts.items()},
+            "pearson": {name: number(part.pearson) for name, part in parts.items()},
+            "spearman": {name: number(part.spearman) for name, part in parts.items()},
         },
     }
