@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from textcl.contrast import Contrast, unit
@@ -138,9 +138,9 @@ class Clusters:
     assignment: Int[Tensor, " N"]
 
     @property
-    def used(self) -> int:
-        """Highest assigned cluster + 1; later ones are empty."""
-        return int(self.assignment.max()) + 1
+    def occupied(self) -> Bool[Tensor, " C"]:
+        """Which clusters hold a row."""
+        return torch.bincount(self.assignment, minlength=len(self.centroids)) > 0
 
 
 class Prototypes(nn.Module):

@@ -1,0 +1,115 @@
+"""Distillation: a student learns the embeddings, or the similarities, of a teacher. The teacher has no gradient.
+
+Source: methods.md L.4
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from textcl.contrast import Block, Contrast, cross_entropy, unit
+from textcl.distributed import ALONE, World
+from textcl.objectives.temperature import positive
+from textcl.types import Embeddings, LossOutput
+
+
+class DistillEmbeddings(nn.Module):
+    """Mean over all elements of (student - teacher)².
+
+    Args:
+        student: Name of the student's embeddings.
+        teacher: Name of the teacher's.
+        project: Brings the student to the teacher's width where they differ; trains with it.
+        world: The processes that train together.
+
+    Source: methods.md L.4; Reimers & Gurevych 2020, https://arxiv.org/abs/2004.09813
+    """
+
+    def __init__(
+        self,
+        student: str = "anchor",
+        teacher: str = "teacher",
+        *,
+        project: nn.Module | None = None,
+        world: World = ALONE,
+    ) -> None:
+        super().__init__()
+        self.student, self.teacher, self.project, self.world = student, teacher, project, world
+
+    def forward(self, z: Embeddings) -> LossOutput:
+        """Loss of the batch."""
+        student, teacher = z[self.student], z[self.teacher].detach()
+        with torch.autocast(student.device.type, enabled=False):
+            if self.project is not None:
+                student = self.project(student)
+        if student.shape != teacher.shape:
+            raise ValueError(
+                f"the student has {student.shape[1]} dimensions, the teacher {teacher.shape[1]}: give project=…"
+            )
+        errors = (student - teacher).square().mean(1)
+        return LossOutput(self.world.mean(errors, torch.ones_like(errors)))
+
+
+class DistillSimilarity(nn.Module):
+    """The similarities within the batch, the student's made like the teacher's; their widths may differ.
+
+    - "mse": mean over all pairs (i, j) of (cos_ij of the student - cos_ij of the teacher)²
+    - "kl": τ² · mean over rows i of KL(softmax_j(cos_ij of the teacher / τ) ‖ softmax_j(the student's / τ))
+
+    Args:
+        measure: One of them.
+        student: Names of the student's rows i and j.
+        teacher: Names of the teacher's.
+        temperature: τ > 0, of "kl" only.
+        world: The processes that train together; j runs over the rows of all.
+
+    Source: methods.md L.4; Hinton et al. 2015, https://arxiv.org/abs/1503.02531
+    """
+
+    def __init__(
+        self,
+        measure: Literal["mse", "kl"] = "mse",
+        *,
+        student: tuple[str, str] = ("anchor", "anchor"),
+        teacher: tuple[str, str] = ("teacher", "teacher"),
+        temperature: float = 0.05,
+        world: World = ALONE,
+    ) -> None:
+        super().__init__()
+        self.measure = measure
+        self.temperature = positive(temperature) if measure == "kl" else 1.0
+        self.student, self.teacher, self.world = student, teacher, world
+
+    def forward(self, z: Embeddings) -> LossOutput:
+        """Loss of the batch."""
+        taught, others = (x.detach() for x in self._rows(z, self.teacher))
+
+        def targets(rows: Tensor) -> Tensor:
+            with torch.autocast(taught.device.type, enabled=False):
+                similarity = taught[rows] @ others.T
+            return (
+                (similarity / self.temperature).softmax(1) if self.measure == "kl" else similarity
+            )
+
+        table = Contrast(*self._rows(z, self.student), targets)
+        values, counts = table.reduce(
+            _divergence if self.measure == "kl" else _squares, self.temperature
+        )
+        return LossOutput(self.temperature**2 * self.world.mean(values, counts))
+
+    def _rows(self, z: Embeddings, names: tuple[str, str]) -> tuple[Tensor, Tensor]:
+        rows, others = (unit(z[name]) for name in names)
+        return rows, self.world.gather(others)
+
+
+def _squares(block: Block) -> tuple[Tensor, Tensor]:
+    value = (block.logits - block.targets).square().sum(1)
+    return value, torch.full_like(value, block.logits.shape[1])
+
+
+def _divergence(block: Block) -> tuple[Tensor, Tensor]:
+    value, _ = cross_entropy(block)
+    return value - torch.special.entr(block.targets).sum(1), torch.ones_like(value)
