@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from contracts import on_ranks
@@ -14,7 +16,7 @@ from textcl.memory import AppendQueue, Clusters, MemoryQueue, Prototypes
 from textcl.momentum import CosineMomentum, MomentumEncoder
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.temperature import ScheduledTemperature
-from textcl.types import Embeddings
+from textcl.types import Embeddings, Tokens
 
 
 def test_hook_does_nothing():
@@ -67,6 +69,74 @@ def test_momentum_moves_after_the_update():
         online.weight += 2
     MoveMomentum(momentum, online).after_update(1)
     torch.testing.assert_close(momentum.encoder.state_dict()["weight"], before + 1)
+
+
+class Bag(nn.Module):
+    """Means of word vectors, and a layer on top."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.top = nn.Embedding(20, 6).double(), nn.Linear(6, 6).double()
+
+    def forward(self, tokens):
+        parts = self.words(tokens.ids).split(tokens.lengths.tolist())
+        return self.top(torch.stack([part.mean(0) for part in parts]))
+
+
+def batches(steps):
+    g = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        first, second = torch.randint(20, (2, 4, 3), generator=g).tolist()
+        yield Tokens.from_lists(first), Tokens.from_lists(second)
+
+
+def slow_esimcse(steps, shared_head):
+    """In the order of the authors' code: momentum in the forward, keys after the loss, then the optimizer."""
+    online, size = Bag(), 10
+    momentum = copy.deepcopy(online)
+    optimizer, keys, losses = torch.optim.SGD(online.parameters(), 0.5), [], []
+    for first, second in batches(steps):
+        with torch.no_grad():
+            for mine, theirs in zip(momentum.parameters(), online.parameters(), strict=True):
+                mine.copy_(0.7 * mine + 0.3 * theirs)
+        anchors = torch.nn.functional.normalize(online(first))
+        candidates = [torch.nn.functional.normalize(online(second)), *keys]
+        loss = torch.nn.functional.cross_entropy(
+            anchors @ torch.cat(candidates).T / 0.1, torch.arange(4)
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            if shared_head:
+                momentum.top.load_state_dict(online.top.state_dict())
+            new = torch.nn.functional.normalize(momentum(first))
+        keys = [torch.cat([*keys, new])[-size:]]
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("shared_head", [False, True])
+def test_steps_in_our_order_equal_those_of_the_authors(shared_head):
+    online = Bag()
+    momentum = MomentumEncoder(online, 0.7, shared=["top"] if shared_head else [])
+    queue = MemoryQueue(10, 6).double()
+    objective = Contrastive(AnchorPositive(), 0.1, [AppendQueue(queue)])
+    hooks = [Enqueue(queue), MoveMomentum(momentum, online)]
+    optimizer, losses = torch.optim.SGD(online.parameters(), 0.5), []
+    for step, (first, second) in enumerate(batches(6)):
+        z = Embeddings.of(anchor=online(first), positive=online(second), key=momentum(first))
+        loss = objective(z).loss
+        loss.backward()
+        for hook in hooks:
+            hook.after_batch(z, ALONE)
+        optimizer.step()
+        optimizer.zero_grad()
+        for hook in hooks:
+            hook.after_update(step + 1)
+        losses.append(loss.item())
+    assert losses == pytest.approx(slow_esimcse(6, shared_head), rel=1e-10)
 
 
 def test_schedules_follow_the_updates():

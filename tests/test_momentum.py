@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from families import tiny_encoder
 from torch import nn
 
 from textcl.momentum import CosineMomentum, MomentumEncoder
@@ -83,6 +84,19 @@ def test_without_dropout_the_keys_repeat_and_the_training_head_is_on():
     online.eval()
     torch.testing.assert_close(still(TOKENS), online.head(online(TOKENS)))
     assert torch.equal(still.eval()(TOKENS), online(TOKENS))
+
+
+def test_keys_of_a_real_encoder_pass_its_training_head_without_dropout():
+    online = tiny_encoder(dropout=0.3)
+    online.add_head(keep=False)
+    momentum = MomentumEncoder(online, 0.9, shared=["head"], dropout=False).train()
+    tokens = online.tokenize(["a small dog", "two red cats play"])
+    keys = momentum(tokens)
+    assert torch.equal(keys, momentum(tokens))
+    assert not torch.allclose(keys, momentum.eval()(tokens), atol=1e-3)
+    assert online.head is not None
+    torch.testing.assert_close(keys, online.head(online.eval()(tokens)))
+    assert momentum.dimension == online.dimension
 
 
 def test_state_holds_weights_and_schedule():

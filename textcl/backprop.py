@@ -82,7 +82,7 @@ class GradCache:
         output: LossOutput = objective(z)
         backward(output.loss)
 
-        gradients = {name: leaves[name].grad for name in trainable if leaves[name].grad is not None}
+        gradients = {n: g for n in trainable if (g := leaves[n].grad) is not None}
         start = 0
         for index, (chunk, state) in enumerate(zip(chunks, states, strict=True)):
             # gradients of several processes are averaged once, with the last chunk

@@ -114,7 +114,9 @@ class MoveSchedules(Hook):
     @classmethod
     def of(cls, *modules: nn.Module) -> MoveSchedules:
         """The hook for every schedule inside these modules; it does nothing where there is none."""
-        return cls([part for module in modules for part in module.modules() if isinstance(part, Moves)])
+        return cls(
+            [part for module in modules for part in module.modules() if isinstance(part, Moves)]
+        )
 
     def before_training(self, total_steps: int) -> None:  # noqa: D102
         self.total_steps = max(1, total_steps)

@@ -76,9 +76,10 @@ class Method:
             name: torch.randn((rows, self._width(route)), generator=generator)
             for name, route in self.routes.items()
         }
+        z = Embeddings(vectors, torch.arange(rows), labels=labels, scores=scores)
         try:
             with torch.no_grad():
-                output = self.objective(Embeddings.of(labels, scores, **vectors))
+                output = self.objective(z)
         except KeyError as error:
             raise RunError(f"{error.args[0]}: add a route, or name another embedding") from None
         return {name: float(term) for name, term in output.terms.items()}

@@ -62,13 +62,12 @@ def train_command(
         raise UserError(
             "which recipe? --recipe NAME; `textcl recipes` lists them, `quickstart` needs nothing"
         )
-    pairs = [text.partition("=") for text in column or []]
-    if bad := [
-        text
-        for text, (role, equals, name) in zip(column or [], pairs, strict=True)
-        if not (equals and name)
-    ]:
-        raise UserError(f"expected --column role=name, got {bad[0]!r}")
+    columns: dict[str, str] = {}
+    for text in column or []:
+        role, _, name = text.partition("=")
+        if not role.strip() or not name.strip():
+            raise UserError(f"expected --column role=name, got {text!r}")
+        columns[role.strip()] = name.strip()
     session.train(
         recipe,
         model=model,
@@ -76,7 +75,7 @@ def train_command(
         dev=dev,
         output=output,
         settings=set_ or [],
-        columns={role.strip(): name.strip() for role, _, name in pairs},
+        columns=columns,
         split=split,
         limit=limit,
         deduplicate=deduplicate,
