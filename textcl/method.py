@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -77,11 +78,16 @@ class Method:
             for name, route in self.routes.items()
         }
         z = Embeddings(vectors, torch.arange(rows), labels=labels, scores=scores)
+        stateful = [self.objective, *self.state.values()]
+        before = [copy.deepcopy(module.state_dict()) for module in stateful]
         try:
             with torch.no_grad():
                 output = self.objective(z)
         except KeyError as error:
             raise RunError(f"{error.args[0]}: add a route, or name another embedding") from None
+        finally:  # seeded draws have advanced
+            for module, state in zip(stateful, before, strict=True):
+                module.load_state_dict(state)
         return {name: float(term) for name, term in output.terms.items()}
 
     def _width(self, route: Route) -> int:

@@ -20,6 +20,7 @@ from textcl.encoder import Encoder
 from textcl.errors import RunError
 from textcl.loader import Loader
 from textcl.method import Method
+from textcl.momentum import MomentumEncoder
 from textcl.run import RunFolder
 from textcl.settings import TrainSettings
 from textcl.types import LossOutput
@@ -387,18 +388,26 @@ class _Training:
         return {**self.card, "step": self.at.step, "scores": scores}
 
     def _embed_all(self) -> Tensor:
-        """Embeddings of all training rows in row order, by the momentum encoder where there is one."""
+        """Embeddings of all training rows in row order, by the momentum encoder where there is one.
+
+        Dropout rests, and a head that acts in training acts here too: these are the vectors that the loss compares.
+        """
         encoder = self.method.encoders.get("momentum", self.online)
-        first = next(iter(self.method.views.values()))
-        training, rows = encoder.training, self.loader.rows
-        encoder.eval()
+        first, rows = next(iter(self.method.views.values())), self.loader.rows
+        modes = {module: module.training for module in encoder.modules()}
+        for module in encoder.modules():
+            module.train(False)
+        for module in encoder.modules():
+            if isinstance(module, Encoder | MomentumEncoder):
+                module.training = True
         parts: list[Tensor] = []
         with torch.no_grad():
             for start in range(0, len(rows), 256):
                 block = rows[range(start, min(start + 256, len(rows)))]
                 tokens = self.online.tokenize([str(row[first.column]) for row in block])
                 parts.append(encoder(tokens.to(self.accelerator.device)))
-        encoder.train(training)
+        for module, mode in modes.items():
+            module.training = mode
         return torch.cat(parts)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
