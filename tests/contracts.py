@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 import textcl.contrast
+from textcl.backprop import Backprop, FullBatch, GradCache
 from textcl.distributed import ALONE, World
-from textcl.types import Embeddings
+from textcl.embedder import Embedder, Route
+from textcl.types import Batch, Embeddings, Tokens
 
 Make = Callable[[World], nn.Module]
 MakeRows = Callable[[int], Embeddings]
@@ -91,6 +93,47 @@ def loss_and_gradients(objective, z):
     grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
     named = zip(leaves.items(), grads, strict=True)
     return loss.detach(), {n: torch.zeros_like(x) if g is None else g for (n, x), g in named}
+
+
+class LookUp(nn.Module):
+    """Row by row from a token to its vector, through a weight that all rows share."""
+
+    def __init__(self, vectors):
+        super().__init__()
+        g = torch.Generator().manual_seed(vectors.shape[1])
+        width = vectors.shape[1]
+        noise = torch.randn((width, width), generator=g, dtype=vectors.dtype)
+        self.vectors = nn.Parameter(vectors.detach().clone())
+        self.mix = nn.Parameter(torch.eye(width, dtype=vectors.dtype) + 0.1 * noise)
+
+    def forward(self, tokens):
+        return self.vectors[tokens.ids] @ self.mix
+
+
+def batch_of(z: Embeddings) -> tuple[Embedder, Batch]:
+    """An embedder with an encoder for every name of `z`, and the batch it embeds."""
+    encoders = {name: LookUp(x) for name, x in z.by_name.items()}
+    tokens = Tokens(torch.arange(len(z)), torch.ones(len(z), dtype=torch.long))
+    batch = Batch(
+        dict.fromkeys(z.by_name, tokens),
+        z.rows,
+        {name: z.group(name) for name in z.by_name},
+        z.labels,
+        z.scores,
+    )
+    return Embedder(encoders, {name: Route(name, name) for name in z.by_name}), batch
+
+
+def trained_gradients(
+    embedder: nn.Module, objective: nn.Module, batch: Batch, backprop: Backprop
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Loss, and its gradient for every parameter of both (zeros where it has none), which are left without."""
+    output, _ = backprop(embedder, objective, batch, lambda loss: loss.backward())
+    named = [*embedder.named_parameters(), *objective.named_parameters()]
+    grads = {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in named}
+    for _, parameter in named:
+        parameter.grad = None
+    return output.loss.detach(), grads
 
 
 def assert_close(left, right, tolerance=1e-10):
@@ -185,18 +228,33 @@ def check_objective(
         torch.testing.assert_close(tiled, loss, rtol=1e-10, atol=1e-10)
         assert_close(tiled_grads, grads)
 
+    # gradients cached at the embeddings are those of the whole batch, for weights on both sides of the cut; a BatchNorm
+    # in a predictor is no exception, because the objective sees all rows at once
+    embedder, batch = batch_of(z)
+    whole, want = trained_gradients(embedder, copy.deepcopy(objective), batch, FullBatch())
+    chunk = GradCache(rows // 2 + 1)
+    cached, got = trained_gradients(embedder, copy.deepcopy(objective), batch, chunk)
+    torch.testing.assert_close(cached, whole, rtol=1e-10, atol=1e-10)
+    assert_close(got, want)
+    assert all(want[f"encoders.{name}.mix"].abs().max() > 0 for name in uses)
+
     # two ranks, with unequal shares, give the gradient of one process
     if ranks:
         z_all, leaves = with_leaves(z)
         shares = [slice(0, rows // 2 + 1), slice(rows // 2 + 1, rows)]
 
         def work(world):
-            return make(world)(rows_of(z_all, shares[world.rank])).loss
+            mine = make(world)
+            return mine, mine(rows_of(z_all, shares[world.rank])).loss
 
-        losses = on_ranks(work, 2)
+        objectives, losses = zip(*on_ranks(work, 2), strict=True)
         together = (losses[0] + losses[1]) / 2
         torch.testing.assert_close(together.detach(), loss, rtol=1e-10, atol=1e-10)
-        shared = torch.autograd.grad(together, list(leaves.values()), allow_unused=True)
-        for (name, leaf), gradient in zip(leaves.items(), shared, strict=True):
-            gradient = torch.zeros_like(leaf) if gradient is None else gradient
+        together.backward()
+        for name, leaf in leaves.items():
+            gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
             torch.testing.assert_close(gradient, grads[name], rtol=1e-10, atol=1e-10)
+        for name, parameter in objective.named_parameters():
+            parts = [dict(mine.named_parameters())[name].grad for mine in objectives]
+            gradient = sum(torch.zeros_like(parameter) if g is None else g for g in parts)
+            torch.testing.assert_close(gradient, want[name], rtol=1e-10, atol=1e-10)
