@@ -215,6 +215,13 @@ def unreachable(*_: object, **__: object) -> None:
     raise OSError("name or service not known")
 
 
+@pytest.fixture
+def connections_allowed(monkeypatch):
+    """As for a user without HF_HUB_OFFLINE; the hub itself is played by the test."""
+    monkeypatch.setattr("textcl.hub.is_offline", lambda: False)
+
+
+@pytest.mark.usefixtures("connections_allowed")
 def test_unreachable_hub_falls_back_to_the_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(HfApi, "model_info", unreachable)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
@@ -230,6 +237,7 @@ def test_unreachable_hub_falls_back_to_the_cache(tmp_path, monkeypatch):
     assert load(find_model("some/model", revision=commit)).dimension == 32
 
 
+@pytest.mark.usefixtures("connections_allowed")
 def test_unknown_model_on_a_hub_that_answers_is_told(monkeypatch):
     def not_found(*_: object, **__: object) -> None:
         raise RepositoryNotFoundError.__new__(RepositoryNotFoundError)
