@@ -58,7 +58,7 @@ def test_move_averages_weights_and_copies_buffers():
     for _ in range(3):
         changed(online)
         online.get_buffer("seen").add_(1)
-        momentum.move(online)
+        momentum.follow(online)
         want = [0.9 * w + 0.1 * p.detach() for w, p in zip(want, online.parameters(), strict=True)]
     for mine, expected in zip(momentum.encoder.parameters(), want, strict=True):
         torch.testing.assert_close(mine, expected)
@@ -69,7 +69,7 @@ def test_shared_parts_are_always_the_online_ones():
     online = TinyEncoder()
     momentum = MomentumEncoder(online, 0.9, shared=["head"])
     changed(online)
-    momentum.move(online)
+    momentum.follow(online)
     copied, current = momentum.encoder.state_dict(), online.state_dict()
     assert torch.equal(copied["head.weight"], current["head.weight"])
     assert not torch.equal(copied["table.weight"], current["table.weight"])
@@ -105,7 +105,7 @@ def test_state_holds_weights_and_schedule():
     momentum = MomentumEncoder(online, schedule).eval()
     schedule.move(0.5)
     changed(online)
-    momentum.move(online)
+    momentum.follow(online)
     other = MomentumEncoder(TinyEncoder(), other_schedule).eval()
     other.load_state_dict(momentum.state_dict())
     assert torch.equal(other(TOKENS), momentum(TOKENS))

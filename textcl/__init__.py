@@ -9,6 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from textcl.augmentations import Crop as Crop
+    from textcl.augmentations import DeleteOneWord as DeleteOneWord
+    from textcl.augmentations import DeleteWords as DeleteWords
+    from textcl.augmentations import RepeatWords as RepeatWords
+    from textcl.augmentations import SpanMask as SpanMask
     from textcl.backprop import FullBatch as FullBatch
     from textcl.backprop import GradCache as GradCache
     from textcl.backprop import backprop_for as backprop_for
@@ -18,19 +23,55 @@ if TYPE_CHECKING:
     from textcl.contrast import Contrast as Contrast
     from textcl.contrast import KeepHardest as KeepHardest
     from textcl.contrast import MaskDuplicates as MaskDuplicates
+    from textcl.contrast import only_own_positive as only_own_positive
     from textcl.data import load_rows as load_rows
     from textcl.distributed import ALONE as ALONE
     from textcl.distributed import World as World
+    from textcl.drophead import install_drophead as install_drophead
     from textcl.embedder import Embedder as Embedder
     from textcl.embedder import Route as Route
     from textcl.encoder import Encoder as Encoder
     from textcl.errors import RunError as RunError
     from textcl.errors import UserError as UserError
+    from textcl.hooks import Enqueue as Enqueue
+    from textcl.hooks import FromEpoch as FromEpoch
     from textcl.hooks import Hook as Hook
+    from textcl.hooks import MoveMomentum as MoveMomentum
     from textcl.hooks import MoveSchedules as MoveSchedules
+    from textcl.hooks import Recluster as Recluster
+    from textcl.memory import AppendQueue as AppendQueue
+    from textcl.memory import MemoryQueue as MemoryQueue
+    from textcl.memory import Prototypes as Prototypes
     from textcl.method import Method as Method
+    from textcl.momentum import CosineMomentum as CosineMomentum
+    from textcl.momentum import MomentumEncoder as MomentumEncoder
+    from textcl.objectives.byol import Byol as Byol
+    from textcl.objectives.byol import Predictor as Predictor
+    from textcl.objectives.byol import SimSiam as SimSiam
     from textcl.objectives.combine import WeightedSum as WeightedSum
     from textcl.objectives.contrastive import Contrastive as Contrastive
+    from textcl.objectives.contrastive import nt_xent as nt_xent
+    from textcl.objectives.distillation import DistillEmbeddings as DistillEmbeddings
+    from textcl.objectives.distillation import DistillSimilarity as DistillSimilarity
+    from textcl.objectives.draws import BetaMix as BetaMix
+    from textcl.objectives.draws import Subset as Subset
+    from textcl.objectives.feature_transform import ExtrapolatePositives as ExtrapolatePositives
+    from textcl.objectives.feature_transform import InterpolateBatch as InterpolateBatch
+    from textcl.objectives.feature_transform import InterpolateQueue as InterpolateQueue
+    from textcl.objectives.hard_negative import Annealed as Annealed
+    from textcl.objectives.hard_negative import HardNegative as HardNegative
+    from textcl.objectives.matryoshka import Matryoshka as Matryoshka
+    from textcl.objectives.nt_xent_pairs import EachPair as EachPair
+    from textcl.objectives.nt_xent_pairs import nt_xent_pairs as nt_xent_pairs
+    from textcl.objectives.proto_nce import KMeansClusters as KMeansClusters
+    from textcl.objectives.proto_nce import ProtoNce as ProtoNce
+    from textcl.objectives.ranking import angle as angle
+    from textcl.objectives.ranking import cosent as cosent
+    from textcl.objectives.simple import negatives_only as negatives_only
+    from textcl.objectives.simple import positives_only as positives_only
+    from textcl.objectives.simple import simple as simple
+    from textcl.objectives.soft_targets import SoftByol as SoftByol
+    from textcl.objectives.soft_targets import SoftQueueTargets as SoftQueueTargets
     from textcl.objectives.temperature import as_temperature as as_temperature
     from textcl.session import train as train
     from textcl.settings import TrainSettings as TrainSettings
@@ -41,22 +82,118 @@ if TYPE_CHECKING:
     from textcl.views import View as View
 
 _PLACES = {
-    "textcl.backprop": ("FullBatch", "GradCache", "backprop_for"),
+    "textcl.augmentations": (
+        "Crop",
+        "DeleteOneWord",
+        "DeleteWords",
+        "RepeatWords",
+        "SpanMask",
+    ),
+    "textcl.backprop": (
+        "FullBatch",
+        "GradCache",
+        "backprop_for",
+    ),
     "textcl.benchmarks": ("evaluate",),
-    "textcl.contrast": ("AllViews", "AnchorPositive", "Contrast", "KeepHardest", "MaskDuplicates"),
+    "textcl.contrast": (
+        "AllViews",
+        "AnchorPositive",
+        "Contrast",
+        "KeepHardest",
+        "MaskDuplicates",
+        "only_own_positive",
+    ),
     "textcl.data": ("load_rows",),
-    "textcl.distributed": ("ALONE", "World"),
-    "textcl.embedder": ("Embedder", "Route"),
+    "textcl.distributed": (
+        "ALONE",
+        "World",
+    ),
+    "textcl.drophead": ("install_drophead",),
+    "textcl.embedder": (
+        "Embedder",
+        "Route",
+    ),
     "textcl.encoder": ("Encoder",),
-    "textcl.errors": ("RunError", "UserError"),
-    "textcl.hooks": ("Hook", "MoveSchedules"),
+    "textcl.errors": (
+        "RunError",
+        "UserError",
+    ),
+    "textcl.hooks": (
+        "Enqueue",
+        "FromEpoch",
+        "Hook",
+        "MoveMomentum",
+        "MoveSchedules",
+        "Recluster",
+    ),
+    "textcl.memory": (
+        "AppendQueue",
+        "MemoryQueue",
+        "Prototypes",
+    ),
     "textcl.method": ("Method",),
+    "textcl.momentum": (
+        "CosineMomentum",
+        "MomentumEncoder",
+    ),
+    "textcl.objectives.byol": (
+        "Byol",
+        "Predictor",
+        "SimSiam",
+    ),
     "textcl.objectives.combine": ("WeightedSum",),
-    "textcl.objectives.contrastive": ("Contrastive",),
+    "textcl.objectives.contrastive": (
+        "Contrastive",
+        "nt_xent",
+    ),
+    "textcl.objectives.distillation": (
+        "DistillEmbeddings",
+        "DistillSimilarity",
+    ),
+    "textcl.objectives.draws": (
+        "BetaMix",
+        "Subset",
+    ),
+    "textcl.objectives.feature_transform": (
+        "ExtrapolatePositives",
+        "InterpolateBatch",
+        "InterpolateQueue",
+    ),
+    "textcl.objectives.hard_negative": (
+        "Annealed",
+        "HardNegative",
+    ),
+    "textcl.objectives.matryoshka": ("Matryoshka",),
+    "textcl.objectives.nt_xent_pairs": (
+        "EachPair",
+        "nt_xent_pairs",
+    ),
+    "textcl.objectives.proto_nce": (
+        "KMeansClusters",
+        "ProtoNce",
+    ),
+    "textcl.objectives.ranking": (
+        "angle",
+        "cosent",
+    ),
+    "textcl.objectives.simple": (
+        "negatives_only",
+        "positives_only",
+        "simple",
+    ),
+    "textcl.objectives.soft_targets": (
+        "SoftByol",
+        "SoftQueueTargets",
+    ),
     "textcl.objectives.temperature": ("as_temperature",),
     "textcl.session": ("train",),
     "textcl.settings": ("TrainSettings",),
-    "textcl.types": ("Batch", "Embeddings", "LossOutput", "Tokens"),
+    "textcl.types": (
+        "Batch",
+        "Embeddings",
+        "LossOutput",
+        "Tokens",
+    ),
     "textcl.views": ("View",),
 }
 _MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}

@@ -89,7 +89,7 @@ class MoveMomentum(Hook):
         self.momentum, self.online = momentum, online
 
     def after_update(self, step: int) -> None:  # noqa: D102
-        self.momentum.move(self.online)
+        self.momentum.follow(self.online)
 
 
 @runtime_checkable

@@ -89,7 +89,7 @@ class MomentumEncoder(nn.Module):
         return self
 
     @torch.no_grad()
-    def move(self, online: nn.Module) -> None:
+    def follow(self, online: nn.Module) -> None:
         """Take a step towards the online weights: mine ← m·mine + (1 - m)·online."""
         kept = self.momentum() if isinstance(self.momentum, nn.Module) else self.momentum
         named = zip(self.encoder.named_parameters(), online.parameters(), strict=True)

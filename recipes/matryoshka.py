@@ -1,0 +1,90 @@
+"""Matryoshka: the first dimensions of an embedding are an embedding of their own.
+
+Unsupervised SimCSE whose loss is summed over the whole embedding, its first half, its first quarter, and so on. Users
+then cut vectors to what they can store (`encode(…, truncate_dim=…)`) and normalise what is left.
+
+Source: Kusupati et al., Matryoshka Representation Learning, NeurIPS 2022, https://arxiv.org/abs/2205.13147
+The paper halves 2048 dimensions eight times (ResNet-50) and 768 six times (BERT-base), all with weight 1, and finds
+each width as good as a model trained at that width alone. It reports no sentence similarity.
+
+    backbone            halvings   widths
+    BERT-base               6      768, 384, 192, 96, 48, 24, 12
+    all-MiniLM-L6-v2        4      384, 192, 96, 48, 24
+
+Expect the full width to lose next to nothing, and the short ones to gain much over cutting an ordinary model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textcl import (
+    AnchorPositive,
+    Contrastive,
+    Encoder,
+    Matryoshka,
+    Method,
+    MoveSchedules,
+    Route,
+    TrainSettings,
+    View,
+    World,
+    as_temperature,
+    backprop_for,
+)
+
+ROLES = ("text",)
+
+PRESETS = {
+    "bert-base-uncased": {"halvings": 6},
+    "all-MiniLM-L6-v2": {
+        "batch_size": 128,
+        "learning_rate": 1e-4,
+        "pooling": "mean",
+        "head": "none",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Settings(TrainSettings):
+    """Settings of SimCSE for BERT-base.
+
+    Args:
+        temperature: Number, "learnable:0.05", or a schedule such as "cosine:0.1:0.05".
+        halvings: How often the width is halved; the loss is summed over all widths.
+        pooling: How token states become one vector.
+        head: MLP on the pooled vector: "keep" keeps it after training, "none" has none. One that is left out would
+            take the order of the dimensions with it.
+    """
+
+    temperature: float | str = 0.05
+    halvings: int = 4
+    pooling: str = "cls"
+    head: Literal["keep", "none"] = "keep"
+
+
+def build(s: Settings, world: World) -> Method:
+    """The method."""
+    online = Encoder.from_pretrained(
+        s.model,
+        pooling=s.pooling,
+        max_length=s.max_length,
+        num_layers=s.num_layers,
+        dropout=s.dropout,
+    )
+    if s.head != "none":
+        online.add_head(keep=True)
+    whole = Contrastive(AnchorPositive(), as_temperature(s.temperature), world=world)
+    objective = Matryoshka(
+        whole, [online.dimension >> halving for halving in range(s.halvings + 1)]
+    )
+    return Method(
+        views={"anchor": View("text")},
+        encoders={"online": online},
+        routes={"anchor": Route("online", "anchor"), "positive": Route("online", "anchor")},
+        objective=objective,
+        hooks=[MoveSchedules.of(objective)],
+        backprop=backprop_for(s.chunk_size),
+    )

@@ -1,0 +1,147 @@
+"""Every recipe on a tiny model: it trains, what it leaves loads, and a run that stopped goes on bit for bit."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import random
+
+import pytest
+import torch
+from families import tiny_model_dir
+from rich.console import Console
+from safetensors.torch import load_file
+
+import textcl.session
+from textcl import Encoder, recipe
+from textcl.hooks import Hook
+from textcl.session import resume, train
+
+WORDS = "man woman dog cat child people play run eat guitar ball field street city food".split()  # noqa: SIM905
+SETTINGS = (
+    "batch_size=8",
+    "log_every=1",
+    "max_length=32",
+    "learning_rate=1e-3",
+    "schedule=constant",
+)
+VALUES = {"score": lambda draw: round(draw.uniform(0, 5), 1)}  # every other role is a text
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(tiny_model_dir(tmp_path_factory.mktemp("model"), layers=3))
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A file with made-up rows of the roles a recipe asks for."""
+
+    def write(roles, rows=24):
+        draw = random.Random(0)
+        path = tmp_path / f"{'-'.join(roles)}.jsonl"
+        path.write_text("".join(json.dumps(row(roles, draw)) + "\n" for _ in range(rows)))
+        return str(path)
+
+    return write
+
+
+def row(roles, draw):
+    return {role: VALUES.get(role, sentence)(draw) for role in roles}
+
+
+def sentence(draw):
+    return " ".join(draw.choices(WORDS, k=draw.randint(2, 9)))
+
+
+def quiet():
+    return Console(file=io.StringIO(), width=200)
+
+
+def run(name, model, data, output, settings=(), console=None):
+    found = recipe.find(name)
+    return train(
+        name, model=model, data=data(found.roles), dev="", output=output,
+        settings=[*SETTINGS, *settings], console=console or quiet(),
+    )  # fmt: skip
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_a_recipe_trains_and_leaves_an_encoder(name, model, data, tmp_path):
+    console, out = quiet(), tmp_path / "run"
+    done = run(name, model, data, out, ["steps=2"], console)
+    shown = console.file.getvalue()
+    assert "each anchor sees " in shown or "from batches of 8 rows" in shown
+    assert len(lines(out)) == 2
+    for line in lines(out):
+        assert math.isfinite(line["loss"])
+        assert math.isfinite(line["grad_norm"])
+    before, after = Encoder.from_pretrained(model).backbone.state_dict(), weights(out / "best")
+    moved = [key for key in after if key in before and not torch.equal(before[key], after[key])]
+    assert any("layer" in key for key in moved)
+    texts = ["a man runs", "the cat eats red food"]
+    again = Encoder.from_pretrained(out / "best").encode(texts, precision="float32")
+    assert abs(again - done.encoder.encode(texts, precision="float32")).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_presets_name_settings_and_values_that_fit(name):
+    found = recipe.find(name)
+    for preset in found.presets:
+        assert found.settings(f"hub/{preset}").model == f"hub/{preset}"
+
+
+def crash_at(monkeypatch, step):
+    """The next run stops with an exception right after this update."""
+    loop = textcl.session.run_loop
+
+    class Crash(Hook):
+        def after_update(self, done):
+            if done == step:
+                raise ConnectionError("the machine went away")
+
+    def crashing(method, *args, **kwargs):
+        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
+        return loop(method, *args, **kwargs)
+
+    monkeypatch.setattr(textcl.session, "run_loop", crashing)
+
+
+# One of each kind of state: 24 rows make 3 batches an epoch, so that update 5 is in the middle of the second.
+KINDS = {
+    "queue and momentum": ("moco", ("queue=20",)),
+    "draws": ("feature-transform", ("queue=20",)),
+    "predictor and rising momentum": ("byol", ("predictor_width=16",)),
+    "learnable temperature": ("sup-simcse", ("temperature=learnable:0.1",)),
+    "annealed": ("hcl", ("stages=3",)),
+    "drophead": ("mirror-drophead", ("chunk_size=3",)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_crashed_run_goes_on_as_if_it_had_not(kind, model, data, tmp_path, monkeypatch):
+    name, settings = KINDS[kind]
+    settings = [*settings, "steps=7", "save_every=2"]
+    run(name, model, data, tmp_path / "whole", settings)
+    with monkeypatch.context() as patch:
+        crash_at(patch, 5)
+        with pytest.raises(ConnectionError):
+            run(name, model, data, tmp_path / "crashed", settings)
+    resume(tmp_path / "crashed", console=quiet())
+    whole, again = (weights(tmp_path / run / "last") for run in ("whole", "crashed"))
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    logs = [lines(tmp_path / run) for run in ("whole", "crashed")]
+    for log in logs:
+        for line in log:
+            line.pop("rows_per_second")
+    assert logs[0] == logs[1]
