@@ -53,6 +53,20 @@ def test_encode_reads_an_iterator_block_by_block(monkeypatch):
     np.testing.assert_allclose(vectors, encoder.encode(TEXTS, precision="float32"), atol=1e-5)
 
 
+def test_encode_meets_few_shapes_on_a_cpu(monkeypatch):
+    encoder = families.tiny_encoder(max_length=40)
+    seen, forward = [], Encoder.forward
+
+    def counted(self, tokens):
+        seen.append(len(tokens.ids))
+        return forward(self, tokens)
+
+    monkeypatch.setattr(Encoder, "forward", counted)
+    encoder.encode(["word " * n for n in range(30)], batch_tokens=100)
+    assert len(seen) > 3
+    assert all(tokens % 40 == 0 for tokens in seen)
+
+
 def test_encode_of_nothing_is_an_empty_table():
     assert families.tiny_encoder(pooling="mean+max").encode([]).shape == (0, 64)
 

@@ -20,7 +20,7 @@ from textcl.card import render_card
 from textcl.errors import UserError
 from textcl.hub import find_model
 from textcl.inference import BATCH_TOKENS, batches, blocks, fast_bfloat16, progress
-from textcl.packing import hidden_states, padded_hidden_states, take_rows
+from textcl.packing import hidden_states, is_packed, padded_hidden_states, take_rows
 from textcl.pooling import POOLINGS as POOLINGS
 from textcl.pooling import check_pooling, layers_of, pool, pool_all_positions
 from textcl.types import Tokens
@@ -338,10 +338,23 @@ class Encoder(nn.Module):
         cost = self._cost(tokens)
         parts: list[Tensor] = []
         for start, stop in batches(cost, budget):
-            parts.append(self(tokens.rows(start, stop)).float())
+            parts.append(self._encode_batch(tokens.rows(start, stop)).float())
             advance(stop - start)
         vectors = torch.cat(parts)
         return torch.empty_like(vectors).index_copy_(0, order.to(vectors.device), vectors)
+
+    def _encode_batch(self, tokens: Tokens) -> Float[Tensor, "B _"]:
+        """Vectors of a batch; on a CPU a row that is thrown away rounds its tokens up to a multiple of 64.
+
+        oneDNN keeps a kernel for every shape that it meets. With any number of tokens in a batch, memory grows with
+        the texts (by 230 MB from 10,000 sentences to 60,000); with few different numbers it stays flat.
+        """
+        missing = -len(tokens.ids) % min(64, self.max_length)
+        packed = self.pooling != "mean_all" and is_packed(self.backbone)
+        if not missing or not packed or self.device.type != "cpu":
+            return self(tokens)
+        filler = Tokens(tokens.ids[:1].expand(missing), torch.tensor([missing]))
+        return self(Tokens.concatenate([tokens, filler]))[:-1]
 
     def _cost(self, tokens: Tokens) -> list[int]:
         """Positions that each row makes the model compute."""
