@@ -7,7 +7,7 @@ scores show that training works, and say nothing about a model on real benchmark
 Source: the method is that of `textcl recipes show unsup-simcse`, with mean pooling and no head.
 
     model                                    layers   batch size   learning rate   updates
-    sentence-transformers/all-MiniLM-L6-v2      3         128           1e-4          40
+    sentence-transformers/all-MiniLM-L6-v2      3         128           5e-5          40
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Settings(TrainSettings):
     dev: str = "sample-pairs-dev"
     num_layers: int | None = 3
     batch_size: int = 128
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-5
     steps: int | None = 40
     max_length: int = 50
     evaluate_every: int = 10

@@ -108,6 +108,22 @@ class Scores:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
 
 
+class EncodeWith:
+    """An encoder whose `encode` is called with these options, such as precision="float32" for exact scores.
+
+    Args:
+        encoder: Has `encode(texts, **options)`.
+        options: Passed along.
+    """
+
+    def __init__(self, encoder: Any, **options: Any) -> None:
+        self.encoder, self.options = encoder, options
+
+    def encode(self, texts: Sequence[str], /) -> Any:
+        """Vectors of the texts."""
+        return self.encoder.encode(texts, **self.options)
+
+
 def describe(protocol: str, aggregation: str) -> str:
     """One line that says how a number came about."""
     split = not protocol.endswith(f"-{aggregation}")

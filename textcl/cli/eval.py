@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -15,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from textcl.benchmarks import Scores
+    from textcl.benchmarks import EncodeWith, Scores
     from textcl.published import PublishedRow
 
 
@@ -113,22 +112,13 @@ def eval_command(
         _show(console, model, scores, rows)
 
 
-class _Configured:
-    """An encoder that encodes the way the command line asked for."""
-
-    def __init__(self, encoder: Any, **options: Any) -> None:
-        self.encoder, self.options = encoder, options
-
-    def encode(self, texts: Sequence[str], /) -> Any:
-        return self.encoder.encode(texts, **self.options)
-
-
-def _load(model: str, precision: str, batch_tokens: int | None) -> _Configured:
+def _load(model: str, precision: str, batch_tokens: int | None) -> EncodeWith:
+    from textcl.benchmarks import EncodeWith
     from textcl.encoder import Encoder
 
     options = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
     encoder = Encoder.from_pretrained(model)
-    return _Configured(encoder, precision=precision, show_progress=sys.stderr.isatty(), **options)
+    return EncodeWith(encoder, precision=precision, show_progress=sys.stderr.isatty(), **options)
 
 
 def _published(scores: Scores, protocol: str, beside: list[str]) -> list[PublishedRow]:

@@ -1,0 +1,160 @@
+"""Every recipe on one small encoder with one budget, measured the same way: the table of eval/results.
+
+The first three layers of all-MiniLM-L6-v2 (not tuned for sentences) are trained by each recipe for the same number of
+updates, and the best weights on STS-B dev are scored on the seven STS tasks. Runs that are in the results already are
+not repeated, so the command can be stopped and started again.
+
+TEXTCL_DATA=… python eval/bench/recipes.py --output eval/results/… unsup-simcse:0,1,2 mirror-bert:0
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from common import facts
+from rich.console import Console
+
+from textcl import Encoder, recipe
+from textcl.benchmarks import EncodeWith, Scores, evaluate
+from textcl.evaluation import alignment, uniformity
+from textcl.session import train
+from textcl.tasks import load_task
+
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+LAYERS = 3
+COMMON = {
+    "num_layers": LAYERS,
+    "steps": 40,
+    "batch_size": 128,
+    "max_length": 50,
+    "evaluate_every": 10,
+    "save_every": 0,
+}
+DATA = {
+    ("text",): "corpus/mirror_stsb_10k.txt",
+    ("anchor", "positive", "negative"): "nli/triplets_train.jsonl",
+    ("sentence1", "sentence2", "score"): "sts/stsb_train.jsonl",
+}
+
+
+def measure(encoder: Encoder) -> dict[str, object]:
+    """STS-B dev, the seven tasks, alignment and uniformity (methods.md N.1, N.2) in float32."""
+    exact = EncodeWith(encoder, precision="float32")
+    scores: Scores = evaluate(exact, "sts")
+    dev = evaluate(exact, "STSBenchmark-dev")
+    splits = [
+        load_task(name) for name in ("STSBenchmark-train", "STSBenchmark-dev", "STSBenchmark")
+    ]
+    first = [text for task in splits for text in task.sentences1]
+    second = [text for task in splits for text in task.sentences2]
+    gold = torch.tensor([score for task in splits for score in task.scores])
+    vectors = torch.from_numpy(exact.encode([*first, *second])).split(len(first))
+    close = gold > 4
+    return {
+        "dev": dev["STSBenchmark-dev"],
+        **{name: scores[name] for name in scores.tasks},
+        "average": scores.average,
+        "alignment": float(alignment(vectors[0][close], vectors[1][close])),
+        "uniformity": float(uniformity(torch.cat(vectors))),
+    }
+
+
+def run(name: str, seed: int) -> dict[str, object]:
+    """Train one recipe with one seed and measure it."""
+    found = recipe.find(name)
+    data = Path(os.environ["TEXTCL_DATA"]) / DATA[found.roles]
+    known = vars(found.settings(MODEL))
+    changes = {key: value for key, value in COMMON.items() if key in known} | {"seed": seed}
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        done = train(
+            name, model=MODEL, data=str(data), output=f"{folder}/run", settings=changes,
+            console=Console(file=io.StringIO()),
+        )  # fmt: skip
+        seconds = time.perf_counter() - start
+        assert done is not None
+        position, facts_of_run = done.position, done.folder.facts
+    rows = position.step * facts_of_run["settings"]["batch_size"]
+    return {
+        "recipe": name,
+        "seed": seed,
+        "before": position.before,
+        "best_step": position.best_step,
+        "rows_per_second": round(rows / position.seconds, 1),
+        "seconds": round(seconds, 1),
+        "settings": facts_of_run["settings"],
+        "data_sha256": facts_of_run["data"]["sha256"],
+        **measure(done.encoder),
+    }
+
+
+COLUMNS = ("dev", "STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-R", "average")
+
+
+def table(results: list[dict]) -> str:
+    """One line a recipe: mean over seeds, and the spread of the average where there are several."""
+    lines = [
+        "| recipe | seeds | " + " | ".join(COLUMNS) + " | alignment | uniformity | rows/s |",
+        "|---|---|" + "---:|" * (len(COLUMNS) + 3),
+    ]
+    for name in dict.fromkeys(result["recipe"] for result in results):
+        mine = [result for result in results if result["recipe"] == name]
+        cells = []
+        for column in COLUMNS:
+            values = [result[column] for result in mine]
+            spread = (
+                f" ± {statistics.stdev(values):.2f}"
+                if len(values) > 1 and column in ("dev", "average")
+                else ""
+            )
+            cells.append(f"{statistics.mean(values):.2f}{spread}")
+        for column in ("alignment", "uniformity"):
+            cells.append(f"{statistics.mean([result[column] for result in mine]):.3f}")
+        speeds = [result["rows_per_second"] for result in mine if result["rows_per_second"]]
+        cells.append(f"{statistics.median(speeds):.0f}" if speeds else "–")
+        seeds = ", ".join(str(result["seed"]) for result in mine) if speeds else "–"
+        lines.append(f"| {name} | {seeds} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipes", nargs="+", help="recipe:seed,seed,…")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "results.json"
+    kept = json.loads(path.read_text())["results"] if path.exists() else []
+    wanted = [(name, int(seed)) for part in options.recipes for name, _, seeds in [part.partition(":")]
+              for seed in (seeds or "0").split(",")]  # fmt: skip
+    if not any(result["recipe"] == "before training" for result in kept):
+        encoder = Encoder.from_pretrained(MODEL, num_layers=LAYERS, pooling="mean")
+        kept.append(
+            {"recipe": "before training", "seed": None, "rows_per_second": None, **measure(encoder)}
+        )
+    for name, seed in wanted:
+        if any(result["recipe"] == name and result["seed"] == seed for result in kept):
+            continue
+        kept.append(run(name, seed))
+        print(
+            name, seed, f"dev {kept[-1]['dev']:.2f} average {kept[-1]['average']:.2f}", flush=True
+        )
+        path.write_text(json.dumps({"facts": facts(), "results": kept}, indent=1) + "\n")
+        (options.output / "table.md").write_text(table(kept) + "\n")
+    path.write_text(json.dumps({"facts": facts(), "results": kept}, indent=1) + "\n")
+    (options.output / "table.md").write_text(table(kept) + "\n")
+    print(table(kept))
+
+
+if __name__ == "__main__":
+    main()
