@@ -340,3 +340,10 @@ def test_plain_lines_are_shown_where_there_is_no_terminal(model, corpus, dev, tm
     assert "update 12: dev" in shown
     assert "dev before" in shown
     assert "\x1b" not in shown
+
+
+def test_a_run_stands_for_its_best_encoder(model, corpus, tmp_path):
+    run(model, corpus, tmp_path / "run", settings=["steps=2"])
+    texts = ["a man runs", "a dog eats"]
+    of_run = textcl.Encoder.from_pretrained(tmp_path / "run").encode(texts)
+    assert (of_run == textcl.Encoder.from_pretrained(tmp_path / "run" / "best").encode(texts)).all()

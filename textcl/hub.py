@@ -36,7 +36,7 @@ def find_model(
     to the copy of the `offline` extra.
 
     Args:
-        name_or_path: A folder, or the name of a model on the hub.
+        name_or_path: A model folder, a run (its best weights), or the name of a model on the hub.
         revision: Branch, tag or commit on the hub.
         trust_remote_code: Whether Python files may come along.
 
@@ -46,7 +46,8 @@ def find_model(
     """
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
-        return folder
+        is_run = (folder / "metrics.jsonl").exists() and (folder / "best").is_dir()
+        return folder / "best" if is_run else folder
     name = str(name_or_path)
     if folder.exists() or folder.is_absolute() or name.startswith(".") or name.count("/") > 1:
         raise UserError(f"{name} is not a folder: name a model folder or a model on the hub")
