@@ -8,6 +8,7 @@ from textcl.augmentations import (
     Crop,
     DeleteOneWord,
     DeleteWords,
+    RandomString,
     RepeatWords,
     SpanMask,
     delete_items,
@@ -231,3 +232,15 @@ def test_random_strings_repeat_with_the_seed():
 def test_random_strings_need_a_corpus():
     with pytest.raises(UserError, match="it holds no text"):
         random_strings(5, ["", ""], random.Random(0))
+
+
+def test_a_random_string_depends_on_the_text_and_the_seed_alone():
+    text = "two dogs run in a field"
+    string = RandomString(seed=3)(text, random.Random(0))
+    assert len(string) == len(text)
+    assert string.isalnum()
+    assert string == string.lower()
+    assert string == RandomString(seed=3)(text, random.Random(1))
+    assert string != RandomString(seed=4)(text, random.Random(0))
+    assert string != RandomString(seed=3)("two cats run in a field", random.Random(0))
+    assert RandomString()("", random.Random(0)) == ""

@@ -166,7 +166,7 @@ def test_transform_acts_from_its_epoch_on():
 
 
 def test_recluster_waits_for_the_warmup_and_skips_a_resumed_epoch():
-    prototypes, calls = Prototypes(4, [2], 3), []
+    prototypes, calls = Prototypes(1, 3), []
 
     def cluster(features):
         calls.append(features)
@@ -190,7 +190,7 @@ def test_recluster_works_on_rank_0_and_reaches_all():
             assert world.rank == 0
             return [Clusters(given[:2], torch.ones(2), torch.tensor([0, 1, 0, 1]))]
 
-        prototypes = Prototypes(4, [2], 3)
+        prototypes = Prototypes(1, 3)
         Recluster(prototypes, cluster, world=world).before_epoch(0, lambda: features)
         return prototypes.levels[0].centroids
 

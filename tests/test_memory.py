@@ -128,10 +128,10 @@ def clusters(value=1.0):
 
 
 def test_prototypes_are_empty_until_filled_and_survive_a_round_trip():
-    prototypes = Prototypes(5, [2, 2], 3)
+    prototypes = Prototypes(2, 3)
     assert prototypes.levels == []
     prototypes.fill([clusters(1.0), clusters(2.0)], epoch=3)
-    other = Prototypes(5, [2, 2], 3)
+    other = Prototypes(2, 3)
     other.load_state_dict(prototypes.state_dict())
     assert other.epoch == 3
     assert other.levels[1].density.tolist() == [2.0, 2.0]
@@ -140,7 +140,7 @@ def test_prototypes_are_empty_until_filled_and_survive_a_round_trip():
 
 def test_prototypes_of_rank_0_reach_all_ranks():
     def work(world):
-        prototypes = Prototypes(5, [2], 3)
+        prototypes = Prototypes(1, 3)
         prototypes.fill([clusters(7.0)] if world.rank == 0 else None, 0, world)
         return prototypes.levels[0].centroids
 
@@ -150,4 +150,4 @@ def test_prototypes_of_rank_0_reach_all_ranks():
 
 def test_prototypes_refuse_a_wrong_number_of_clusterings():
     with pytest.raises(ValueError, match="rank 0 must fill in 2 clusterings"):
-        Prototypes(5, [2, 2], 3).fill([clusters()])
+        Prototypes(2, 3).fill([clusters()])

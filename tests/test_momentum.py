@@ -9,7 +9,7 @@ import torch
 from families import tiny_encoder
 from torch import nn
 
-from textcl.momentum import CosineMomentum, MomentumEncoder
+from textcl.momentum import CosineMomentum, FrozenEncoder, MomentumEncoder
 from textcl.types import Tokens
 
 TOKENS = Tokens.from_lists([[1, 2], [3], [4, 5, 6]])
@@ -124,3 +124,15 @@ def test_mistakes_are_named():
         MomentumEncoder(TinyEncoder(), 1.5)
     with pytest.raises(ValueError, match='no part "projector" to share'):
         MomentumEncoder(TinyEncoder(), 0.9, shared=["projector"])
+
+
+def test_a_frozen_encoder_rests_while_everything_else_trains():
+    online = tiny_encoder(dropout=0.5)
+    frozen = FrozenEncoder(online)
+    tokens = online.tokenize(["a man runs", "the cat eats"])
+    frozen.train()
+    first, second = frozen(tokens), frozen(tokens)
+    assert torch.equal(first, second)
+    assert not first.requires_grad
+    assert not any(p.requires_grad for p in frozen.parameters())
+    assert frozen.dimension == first.shape[1]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from textcl.augmentations import Crop as Crop
     from textcl.augmentations import DeleteOneWord as DeleteOneWord
     from textcl.augmentations import DeleteWords as DeleteWords
+    from textcl.augmentations import RandomString as RandomString
     from textcl.augmentations import RepeatWords as RepeatWords
     from textcl.augmentations import SpanMask as SpanMask
     from textcl.backprop import FullBatch as FullBatch
@@ -40,14 +41,17 @@ if TYPE_CHECKING:
     from textcl.hooks import MoveSchedules as MoveSchedules
     from textcl.hooks import Recluster as Recluster
     from textcl.memory import AppendQueue as AppendQueue
+    from textcl.memory import Clusters as Clusters
     from textcl.memory import MemoryQueue as MemoryQueue
     from textcl.memory import Prototypes as Prototypes
     from textcl.method import Method as Method
     from textcl.momentum import CosineMomentum as CosineMomentum
+    from textcl.momentum import FrozenEncoder as FrozenEncoder
     from textcl.momentum import MomentumEncoder as MomentumEncoder
     from textcl.objectives.byol import Byol as Byol
     from textcl.objectives.byol import Predictor as Predictor
     from textcl.objectives.byol import SimSiam as SimSiam
+    from textcl.objectives.combine import Alternate as Alternate
     from textcl.objectives.combine import WeightedSum as WeightedSum
     from textcl.objectives.contrastive import Contrastive as Contrastive
     from textcl.objectives.contrastive import nt_xent as nt_xent
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
     from textcl.objectives.hard_negative import Annealed as Annealed
     from textcl.objectives.hard_negative import HardNegative as HardNegative
     from textcl.objectives.matryoshka import Matryoshka as Matryoshka
+    from textcl.objectives.mixup import MixAnchors as MixAnchors
     from textcl.objectives.nt_xent_pairs import EachPair as EachPair
     from textcl.objectives.nt_xent_pairs import nt_xent_pairs as nt_xent_pairs
     from textcl.objectives.proto_nce import KMeansClusters as KMeansClusters
@@ -86,6 +91,7 @@ _PLACES = {
         "Crop",
         "DeleteOneWord",
         "DeleteWords",
+        "RandomString",
         "RepeatWords",
         "SpanMask",
     ),
@@ -128,12 +134,14 @@ _PLACES = {
     ),
     "textcl.memory": (
         "AppendQueue",
+        "Clusters",
         "MemoryQueue",
         "Prototypes",
     ),
     "textcl.method": ("Method",),
     "textcl.momentum": (
         "CosineMomentum",
+        "FrozenEncoder",
         "MomentumEncoder",
     ),
     "textcl.objectives.byol": (
@@ -141,7 +149,10 @@ _PLACES = {
         "Predictor",
         "SimSiam",
     ),
-    "textcl.objectives.combine": ("WeightedSum",),
+    "textcl.objectives.combine": (
+        "Alternate",
+        "WeightedSum",
+    ),
     "textcl.objectives.contrastive": (
         "Contrastive",
         "nt_xent",
@@ -164,6 +175,7 @@ _PLACES = {
         "HardNegative",
     ),
     "textcl.objectives.matryoshka": ("Matryoshka",),
+    "textcl.objectives.mixup": ("MixAnchors",),
     "textcl.objectives.nt_xent_pairs": (
         "EachPair",
         "nt_xent_pairs",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from textcl.errors import UserError
+from textcl.views import draw_generator
 
 Item = TypeVar("Item")
 
@@ -237,6 +238,29 @@ def random_strings(
     if not lengths:
         raise UserError("Random strings take their lengths from a corpus, but it holds no text.")
     return ["".join(rng.choices(alphabet, k=rng.choice(lengths))) for _ in range(count)]
+
+
+@dataclass(frozen=True)
+class RandomString:
+    """Put a meaningless string of as many characters in the place of a text.
+
+    What it draws depends on the text and the seed alone, so that all views of a row show the same string in every
+    epoch, equal texts get equal strings, and the corpus keeps its lengths.
+
+    Args:
+        seed: Another seed gives other strings.
+        alphabet: Characters, drawn uniformly.
+
+    Source: Liu et al. 2021, https://arxiv.org/abs/2104.08027
+    """
+
+    seed: int = 0
+    alphabet: str = string.ascii_lowercase + string.digits
+
+    def __call__(self, text: str, rng: random.Random) -> str:
+        """The string that stands for `text`; `rng` is not used."""
+        own = draw_generator(self.seed, 0, 0, text)
+        return "".join(own.choices(self.alphabet, k=len(text)))
 
 
 def _without(text: str, words: list[str], count: int, rng: random.Random) -> str:

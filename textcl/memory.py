@@ -1,11 +1,11 @@
 """What outlives a batch: the queue of keys, and the prototypes of a clustering.
 
-Both hold fixed buffers, so that a checkpoint restores them; only hooks write into them, never an objective.
+Both hold buffers, so that a checkpoint restores them; only hooks write into them, never an objective.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -144,11 +144,13 @@ class Clusters:
 
 
 class Prototypes(nn.Module):
-    """Clusterings of the training rows, one for each number of clusters; empty until they are filled.
+    """Clusterings of the training rows; empty until they are filled.
+
+    How many rows and clusters there are is known when the rows are clustered, so the buffers take their sizes from what
+    is filled in or loaded.
 
     Args:
-        rows: Number of training rows N.
-        clusters: Number of clusters of each clustering.
+        levels: Number of clusterings.
         dimension: Width of a centre.
 
     Attributes:
@@ -157,38 +159,37 @@ class Prototypes(nn.Module):
     Source: methods.md J; Li et al. 2021, https://arxiv.org/abs/2005.04966
     """
 
-    def __init__(self, rows: int, clusters: Sequence[int], dimension: int) -> None:
+    def __init__(self, levels: int, dimension: int) -> None:
         super().__init__()
-        self.clusters, self.epoch = tuple(clusters), -1
-        for level, count in enumerate(self.clusters):
-            self.register_buffer(f"centroids_{level}", torch.zeros(count, dimension))
-            self.register_buffer(f"density_{level}", torch.ones(count))
-            self.register_buffer(f"assignment_{level}", torch.zeros(rows, dtype=torch.long))
+        self.count, self.epoch = levels, -1
+        for level in range(levels):
+            self.register_buffer(f"centroids_{level}", torch.zeros(0, dimension))
+            self.register_buffer(f"density_{level}", torch.ones(0))
+            self.register_buffer(f"assignment_{level}", torch.zeros(0, dtype=torch.long))
+        self.register_load_state_dict_pre_hook(_take_sizes)
 
     @property
     def levels(self) -> list[Clusters]:
         """All clusterings; none while nothing was filled in."""
-        return [self._level(level) for level in range(len(self.clusters)) if self.epoch >= 0]
+        return [self._level(level) for level in range(self.count) if self.epoch >= 0]
 
     @torch.no_grad()
     def fill(self, levels: Sequence[Clusters] | None, epoch: int = 0, world: World = ALONE) -> None:
         """Store new clusterings.
 
         Args:
-            levels: As many as there are cluster numbers. Only those of rank 0 are read; None on other ranks.
+            levels: As many as asked for when made. Only those of rank 0 are read; None on other ranks.
             epoch: The epoch they are for.
             world: The processes that train together; all of them get what rank 0 has.
         """
-        if world.rank == 0:
-            if levels is None or len(levels) != len(self.clusters):
-                raise ValueError(f"rank 0 must fill in {len(self.clusters)} clusterings")
-            for level, given in enumerate(levels):
-                here = self._level(level)
-                here.centroids.copy_(given.centroids)
-                here.density.copy_(given.density)
-                here.assignment.copy_(given.assignment)
-        for buffer in self.buffers():
-            buffer.copy_(world.gather(buffer if world.rank == 0 else buffer[:0]))
+        if world.rank == 0 and (levels is None or len(levels) != self.count):
+            raise ValueError(f"rank 0 must fill in {self.count} clusterings")
+        for name, buffer in list(self.named_buffers()):
+            given = buffer[:0]
+            if world.rank == 0 and levels is not None:
+                kind, level = name.split("_")
+                given = getattr(levels[int(level)], kind).to(buffer).clone()
+            setattr(self, name, world.gather(given))
         self.epoch = epoch
 
     def get_extra_state(self) -> Tensor:
@@ -202,3 +203,12 @@ class Prototypes(nn.Module):
     def _level(self, level: int) -> Clusters:
         kinds = ("centroids", "density", "assignment")
         return Clusters(*(self.get_buffer(f"{kind}_{level}") for kind in kinds))
+
+
+def _take_sizes(
+    module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_: object
+) -> None:
+    for name, buffer in list(module.named_buffers()):
+        stored = state_dict.get(prefix + name)
+        if stored is not None:
+            setattr(module, name, buffer.new_empty(stored.shape))

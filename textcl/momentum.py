@@ -1,4 +1,4 @@
-"""The momentum encoder: a frozen copy that follows the online encoder."""
+"""Encoders that do not learn: a copy that follows the online encoder, and one that stays as it is."""
 
 from __future__ import annotations
 
@@ -105,6 +105,33 @@ class MomentumEncoder(nn.Module):
 
     def _is_shared(self, name: str) -> bool:
         return any(name == part or name.startswith(f"{part}.") for part in self.shared)
+
+
+class FrozenEncoder(nn.Module):
+    """An encoder that never learns and always rests: the teacher of a distillation.
+
+    Args:
+        encoder: Any module from tokens to one row each. Its parameters lose their gradient.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder.requires_grad_(False)
+        self.eval()
+
+    @property
+    def dimension(self) -> int:
+        """Width of a row."""
+        return self.encoder.dimension  # pyright: ignore[reportReturnType]
+
+    def train(self, mode: bool = True) -> FrozenEncoder:
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
+        """Rows of the encoder, without a graph."""
+        return self.encoder(tokens)
 
 
 def _momentum(value: float) -> float:

@@ -42,7 +42,7 @@ def filled():
         centroids = torch.randn((count, DIM), generator=g, dtype=torch.float64) * 3
         phi = 0.1 + 0.2 * torch.rand(count, generator=g, dtype=torch.float64)
         levels.append(Clusters(centroids, phi, torch.tensor(assignment)))
-    prototypes = Prototypes(12, [len(level.centroids) for level in levels], DIM).double()
+    prototypes = Prototypes(len(levels), DIM).double()
     prototypes.fill(levels)
     return prototypes
 
@@ -97,7 +97,7 @@ def test_negatives_belong_to_no_row_of_the_batch():
 
 
 def test_empty_clusters_are_not_drawn():
-    prototypes = Prototypes(12, [9], DIM).double()
+    prototypes = Prototypes(1, DIM).double()
     level = Clusters(
         torch.ones((9, DIM), dtype=torch.float64),
         torch.ones(9, dtype=torch.float64),
@@ -110,7 +110,7 @@ def test_empty_clusters_are_not_drawn():
 
 
 def test_one_cluster_costs_nothing_or_ln_b():
-    prototypes = Prototypes(12, [1], DIM).double()
+    prototypes = Prototypes(1, DIM).double()
     one = torch.ones((1, DIM), dtype=torch.float64)
     prototypes.fill([Clusters(one, one[0, :1], torch.zeros(12, dtype=torch.long))])
     official, unique = (
@@ -123,7 +123,7 @@ def test_one_cluster_costs_nothing_or_ln_b():
 
 def test_warm_up_loses_nothing():
     anchor = rows(3)["anchor"].clone().requires_grad_()
-    output = ProtoNce(Prototypes(12, [3], DIM), Subset(2))(Embeddings.of(anchor=anchor))
+    output = ProtoNce(Prototypes(1, DIM), Subset(2))(Embeddings.of(anchor=anchor))
     output.loss.backward()
     assert output.loss.item() == 0
     assert anchor.grad.abs().max().item() == 0
@@ -141,7 +141,7 @@ def test_seeded_draws_repeat_from_the_state():
 
 def test_matryoshka_cuts_the_prototypes():
     z, prototypes = rows(4), filled()
-    cut = Prototypes(12, [len(level.centroids) for level in prototypes.levels], 3).double()
+    cut = Prototypes(prototypes.count, 3).double()
     cut.fill([Clusters(c.centroids[:, :3], c.density, c.assignment) for c in prototypes.levels])
     narrow = z.with_vectors({"anchor": z["anchor"][:, :3]})
     want = ProtoNce(cut, first_two)(narrow).loss.item()
@@ -275,7 +275,7 @@ def test_more_clusters_than_rows_are_refused():
 
 
 def test_method_of_the_paper_runs_from_warm_up_to_prototypes():
-    prototypes, features = Prototypes(48, [4, 2], 4), blobs()
+    prototypes, features = Prototypes(2, 4), blobs()
     objective = WeightedSum(
         [(1.0, Contrastive(AnchorPositive(), 0.2)), (1.0, ProtoNce(prototypes, Subset(2)))]
     )

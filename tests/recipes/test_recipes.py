@@ -123,6 +123,13 @@ KINDS = {
     "predictor and rising momentum": ("byol", ("predictor_width=16",)),
     "learnable temperature": ("sup-simcse", ("temperature=learnable:0.1",)),
     "annealed": ("hcl", ("stages=3",)),
+    "turns": ("joint-nli", ("joint=alternate", "chunk_size=3")),
+    "prototypes and queue": (
+        "proto-nce",
+        ("queue=20", "prototype_negatives=2", "rows_per_cluster=6,4"),
+    ),
+    "mixing": ("mixup", ()),
+    "teacher": ("distill", ("num_layers=1",)),
     "drophead": ("mirror-drophead", ("chunk_size=3",)),
 }
 

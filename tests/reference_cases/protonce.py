@@ -21,8 +21,8 @@ def filled(levels):
         )
         for level in levels
     ]
-    rows, dimension = len(clusters[0].assignment), clusters[0].centroids.shape[1]
-    prototypes = Prototypes(rows, [len(c.centroids) for c in clusters], dimension).double()
+    dimension = clusters[0].centroids.shape[1]
+    prototypes = Prototypes(len(clusters), dimension).double()
     prototypes.fill(clusters)
     return prototypes
 
@@ -39,7 +39,7 @@ def run(case):
         [only_own_positive, AppendQueue(queue)],
     )
     levels = inputs.get("clusters", [])
-    prototypes = filled(levels) if levels else Prototypes(1, [], keys.shape[1])
+    prototypes = filled(levels) if levels else Prototypes(0, keys.shape[1])
     drawn = [torch.tensor(level["negative_ids"]) for level in levels]
 
     def proto():

@@ -34,6 +34,36 @@ class WeightedSum(nn.Module):
         return LossOutput(torch.stack(losses).sum(), terms)
 
 
+class Alternate(nn.Module):
+    """The objectives take turns, one a batch.
+
+    Whose turn it is counts on with every loss and is part of the state. All embeddings are made for every batch.
+
+    Args:
+        parts: Weights and objectives, in the order of their turns.
+    """
+
+    def __init__(self, parts: Sequence[tuple[float, nn.Module]]) -> None:
+        super().__init__()
+        self.weights = [weight for weight, _ in parts]
+        self.parts = nn.ModuleList(part for _, part in parts)
+        self.turn = 0
+
+    def forward(self, z: Embeddings) -> LossOutput:
+        """The loss of the part whose turn it is, times its weight."""
+        index, self.turn = self.turn, (self.turn + 1) % len(self.parts)
+        output: LossOutput = self.parts[index](z)
+        return LossOutput(self.weights[index] * output.loss, output.terms)
+
+    def get_extra_state(self) -> Tensor:
+        """Whose turn it is, as a tensor so that any checkpoint format holds it."""
+        return torch.tensor(self.turn)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on with this part."""
+        self.turn = int(state)
+
+
 def _unused(name: str, terms: Mapping[str, Tensor]) -> str:
     """The name, numbered from 2 where parts of one kind share it."""
     numbered = (name if number == 1 else f"{name} {number}" for number in count(1))
