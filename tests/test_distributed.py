@@ -1,66 +1,278 @@
-"""Two real processes over gloo: gathering, its gradient, and the mean are those of one process."""
+"""Two real processes over gloo give what one gives: gathering, every method over several steps, and whole runs."""
 
 from __future__ import annotations
 
+import io
+import json
+import os
+import random
+import signal
 import socket
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from compositions import METHODS, ROWS, batch_of
+from families import WORDS, tiny_model_dir
+from rich.console import Console
+from safetensors.torch import load_file
+from torch.nn.parallel import DistributedDataParallel
 
-from textcl.contrast import AllViews, AnchorPositive, MaskDuplicates
+import textcl.session
+from textcl.backprop import FullBatch, GradCache
+from textcl.checkpoint import module_tensors
 from textcl.distributed import ALONE, AllRanks
-from textcl.objectives.contrastive import Contrastive
-from textcl.types import Embeddings
+from textcl.errors import UserError
+from textcl.hooks import Hook
+from textcl.run import RunFolder
+from textcl.session import resume, train
 
-SHARES = [slice(0, 4), slice(4, 7)]  # unequal on purpose
-
-
-def embeddings():
-    g = torch.Generator().manual_seed(0)
-    x = torch.randn((7, 2, 5), generator=g, dtype=torch.float64)
-    return x, torch.tensor([0, 1, 0, 2, 1, 3, 0]), torch.tensor([0, 1, 2, 3, 4, 0, 1])
-
-
-OBJECTIVES = {
-    "info_nce": lambda world: Contrastive(AnchorPositive(), 0.2, world=world),
-    "masked": lambda world: Contrastive(AnchorPositive(), 0.2, [MaskDuplicates()], world=world),
-    "sup_con": lambda world: Contrastive(AllViews(same="labels"), 0.2, world=world),
+SHARES = [slice(0, 5), slice(5, 7)]  # unequal on purpose
+STEPS = 3  # of 7 rows each: all rows once, and a queue of 11 keys comes round
+BACKPROPS = {"whole": FullBatch(), "cached": GradCache(2)}
+GATHERED = {
+    "bool": torch.tensor([True, False, True, False, True, True, False]),
+    "half": torch.arange(7).to(torch.bfloat16),
+    "double": torch.arange(14, dtype=torch.float64).view(7, 2),
+    "long": torch.arange(7) + 2**40,
 }
 
 
-def loss_of(name, world, share):
-    x, labels, groups = embeddings()
-    x = x[share].requires_grad_()
-    mine = {"anchor": groups[share], "positive": groups[share]}
-    z = Embeddings.of(labels=labels[share], groups=mine, anchor=x[:, 0], positive=x[:, 1])
-    loss = OBJECTIVES[name](world)(z).loss
-    loss.backward()
-    return loss.detach(), x.grad
+def trained(name, world, share, backprop):
+    """The loss of each step, and everything that a checkpoint would hold after the last."""
+    torch.manual_seed(0)
+    method = METHODS[name](world)
+    embedder, objective = method.embedder(), method.objective
+    modules = {"embedder": embedder, "objective": objective, **method.state}
+    parameters = [p for part in (embedder, objective) for p in part.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=0.2)
+    if world.size > 1:
+        embedder = DistributedDataParallel(embedder, broadcast_buffers=False)
+        if any(p.requires_grad for p in objective.parameters()):
+            objective = DistributedDataParallel(objective, broadcast_buffers=False)
+    follower = method.encoders.get("momentum", method.encoders["online"])
+    for hook in method.hooks:
+        hook.before_training(STEPS)
+        hook.before_epoch(0, lambda: follower(batch_of(torch.arange(ROWS)).tokens["first"]))
+    losses = []
+    for step in range(STEPS):
+        rows = torch.arange(step * 7, step * 7 + 7)[share]
+        output, z = backprop(embedder, objective, batch_of(rows), lambda loss: loss.backward())
+        for hook in method.hooks:
+            hook.after_batch(z, world)
+        optimizer.step()
+        optimizer.zero_grad()
+        for hook in method.hooks:
+            hook.after_update(step + 1)
+        losses.append(output.loss.detach())
+    return torch.stack(losses), module_tensors(modules)
 
 
-def one_rank(rank, port, folder):
+# accumulated, cached and with a temperature that learns, so that both wrappers have something to keep apart
+SETTINGS = [
+    "batch_size=8", "steps=6", "learning_rate=1e-3", "dropout=0", "precision=fp32", "pooling=mean", "log_every=1",
+    "save_every=2", "evaluate_every=3", "accumulation=2", "chunk_size=3", "temperature=learnable:0.1",
+]  # fmt: skip
+
+
+def write_inputs(folder):
+    """A tiny model, a corpus and graded pairs."""
+    draw = random.Random(0)
+    tiny_model_dir(folder, "bert")
+    lines = [" ".join(draw.sample(WORDS, draw.randint(2, 8))) for _ in range(64)]
+    (folder / "corpus.txt").write_text("\n".join(lines) + "\n")
+    pairs = [
+        {"sentence1": lines[i], "sentence2": lines[i + 20], "score": draw.randint(0, 5)}
+        for i in range(12)
+    ]
+    (folder / "dev.jsonl").write_text("\n".join(map(json.dumps, pairs)) + "\n")
+
+
+def run(inputs, output):
+    return train(
+        "unsup-simcse", model=str(inputs / "bert"), data=str(inputs / "corpus.txt"),
+        dev=str(inputs / "dev.jsonl"), output=output, settings=SETTINGS, console=quiet(),
+    )  # fmt: skip
+
+
+def quiet():
+    return Console(file=io.StringIO(), width=200)
+
+
+class Crash(Hook):
+    def after_update(self, step):
+        if step == 3:
+            raise ConnectionError("the machine went away")
+
+
+def crash_and_resume(inputs, output, ports):
+    """A run that stops after an update that no checkpoint holds, and goes on among the same processes."""
+    loop = textcl.session.run_loop
+
+    def crashing(method, *args, **kwargs):
+        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
+        return loop(method, *args, **kwargs)
+
+    textcl.session.run_loop = crashing
+    os.environ["MASTER_PORT"] = str(ports[0])
+    with pytest.raises(ConnectionError):
+        run(inputs, output)
+    textcl.session.run_loop = loop
+    os.environ["MASTER_PORT"] = str(ports[1])
+    resume(output, console=quiet())
+
+
+def one_rank(rank, ports, folder):
+    """Everything that two processes are asked for, in one start of them."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    results = {name: loss_of(name, AllRanks(), SHARES[rank]) for name in OBJECTIVES}
-    ids = AllRanks().gather(torch.arange(SHARES[rank].stop - SHARES[rank].start) + 10 * rank)
-    torch.save({"results": results, "ids": ids}, Path(folder) / f"{rank}.pt")
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true",
+    }  # fmt: skip
+    dist.init_process_group("gloo", f"tcp://127.0.0.1:{ports[0]}", rank=rank, world_size=2)
+    world = AllRanks()
+    gathered = {name: world.gather(x[SHARES[rank]]) for name, x in GATHERED.items()}
+    steps = {
+        f"{name}, {kind}": trained(name, world, SHARES[rank], backprop)
+        for name in METHODS
+        for kind, backprop in BACKPROPS.items()
+    }
+    torch.save({"gathered": gathered, "steps": steps}, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
+    crash_and_resume(Path(folder), Path(folder) / "run", ports[1:])
+
+
+def free_ports(count):
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    write_inputs(folder)
+    mp.spawn(one_rank, (free_ports(3), str(folder)), nprocs=2)
+    return folder, [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The run of one process, and what it was made from."""
+    folder = tmp_path_factory.mktemp("alone")
+    write_inputs(folder)
+    run(folder, folder / "run")
+    return folder
 
 
 @pytest.mark.distributed
-def test_two_processes_equal_one(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(one_rank, (port, str(tmp_path)), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
-    assert ranks[0]["ids"].tolist() == ranks[1]["ids"].tolist() == [0, 1, 2, 3, 10, 11, 12]
-    for name in OBJECTIVES:
-        loss, gradient = loss_of(name, ALONE, slice(0, 7))
-        losses, gradients = zip(*(rank["results"][name] for rank in ranks), strict=True)
-        torch.testing.assert_close(sum(losses) / 2, loss, rtol=1e-12, atol=1e-12)
-        # parameters see the average over processes, rows of a process its own half of it
-        torch.testing.assert_close(torch.cat(gradients) / 2, gradient, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("name", GATHERED)
+def test_every_process_gathers_all_rows_in_rank_order(ranks, name):
+    assert all(torch.equal(rank["gathered"][name], GATHERED[name]) for rank in ranks[1])
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("name", METHODS)
+def test_two_processes_train_as_one(ranks, name):
+    want_losses, want = trained(name, ALONE, slice(0, 7), FullBatch())
+    for kind in BACKPROPS:
+        runs = [rank["steps"][f"{name}, {kind}"] for rank in ranks[1]]
+        losses = sum(losses for losses, _ in runs) / 2
+        torch.testing.assert_close(losses, want_losses, rtol=1e-9, atol=1e-9)
+        for key, tensor in want.items():
+            first, second = (state[key] for _, state in runs)
+            assert torch.equal(first, second), f"the processes differ in {key}"
+            torch.testing.assert_close(first, tensor, rtol=1e-9, atol=1e-9, msg=key)
+
+
+def assert_same_training(one, other):
+    """Equal logs, scores and weights, but for what the order of a sum decides."""
+    for name in ("best", "last"):
+        first, second = (load_file(run / name / "model.safetensors") for run in (one, other))
+        assert first.keys() == second.keys()
+        for key, tensor in first.items():
+            # a constant added to all keys leaves attention as it is: the gradient of this bias is rounding error, which
+            # Adam makes steps of
+            if not key.endswith("key.bias"):
+                torch.testing.assert_close(second[key], tensor, rtol=1e-5, atol=1e-5, msg=key)
+    lines, others = (
+        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for run in (one, other)
+    )
+    assert len(lines) == len(others)
+    for line, theirs in zip(lines, others, strict=True):
+        assert line.keys() == theirs.keys() or {*line} ^ {*theirs} == {"negatives/gathered"}
+        for key in line.keys() - {"rows_per_second", "negatives/in-batch"}:
+            assert theirs[key] == pytest.approx(line[key], rel=1e-3, abs=1e-4), key
+
+
+@pytest.mark.distributed
+def test_a_run_of_two_processes_resumes_and_ends_as_that_of_one(ranks, alone):
+    assert_same_training(alone / "run", ranks[0] / "run")
+    facts = json.loads((ranks[0] / "run" / "settings.json").read_text())
+    assert facts["processes"] == 2
+    scores = json.loads((ranks[0] / "run" / "scores.json").read_text())
+    assert scores["finished"]
+    line = json.loads((ranks[0] / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert (line["negatives/in-batch"], line["negatives/gathered"]) == (3, 4)
+
+
+@pytest.mark.distributed
+def test_a_run_of_two_processes_is_not_resumed_by_one(ranks, tmp_path):
+    facts = json.loads((ranks[0] / "run" / "settings.json").read_text())
+    (tmp_path / "settings.json").write_text(json.dumps(facts))
+    with pytest.raises(
+        UserError, match=r"was started with 2 processes.*accelerate launch --num_processes 2"
+    ):
+        resume(tmp_path, console=quiet())
+
+
+def launch(*arguments):
+    """`accelerate launch -m textcl train …` with two processes on the CPU."""
+    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    processes = ["--num_processes", "2", "--main_process_port", "0"]
+    return subprocess.Popen(
+        [*accelerate, *processes, "-m", "textcl", "train", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def arguments(inputs, output):
+    files = ["--model", inputs / "bert", "--data", inputs / "corpus.txt", "--dev", inputs / "dev.jsonl"]  # fmt: skip
+    sets = [part for setting in SETTINGS for part in ("--set", setting)]
+    return ["--recipe", "unsup-simcse", *files, "--output", output, *sets]
+
+
+@pytest.mark.distributed
+def test_accelerate_launches_two_processes(alone, tmp_path):
+    command = launch(*arguments(alone, tmp_path / "run"))
+    shown, _ = command.communicate(timeout=120)
+    assert command.returncode == 0, shown
+    assert "each anchor sees 7 negatives: in-batch 3, gathered 4" in shown
+    assert "float32 on 2 × cpu" in shown
+    assert shown.count("update 6/6") == 1
+    assert_same_training(alone / "run", tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_ctrl_c_stops_both_processes_at_one_update_and_resume_goes_on(alone, tmp_path):
+    command = launch(*arguments(alone, tmp_path / "run"))
+    for line in command.stdout:
+        if line.startswith("update 2/6"):
+            command.send_signal(signal.SIGINT)
+            break
+    command.communicate(timeout=120)
+    assert not RunFolder(tmp_path / "run").finished
+    again = launch("--resume", tmp_path / "run")
+    shown, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, shown
+    assert_same_training(alone / "run", tmp_path / "run")

@@ -70,9 +70,11 @@ class AllRanks(World):
         return total
 
     def _sizes(self, rows: int) -> list[int]:
-        sizes: list[Any] = [None] * self.size
-        dist.all_gather_object(sizes, rows)
-        return [int(size) for size in sizes]
+        device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+        mine = torch.tensor([rows], device=device)
+        sizes = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(sizes, mine)
+        return torch.cat(sizes).tolist()
 
 
 class _Gather(torch.autograd.Function):
@@ -81,8 +83,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, sizes: list[int], rank: int) -> Tensor:
         ctx.start, ctx.rows = sum(sizes[:rank]), len(x)
-        widest = max(sizes)
-        padded = x.new_zeros((widest, *x.shape[1:]))
+        padded = x.new_zeros((max(sizes), *x.shape[1:]))
         padded[: len(x)] = x
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded)

@@ -65,9 +65,24 @@ class Method:
         return Embedder(self.encoders, self.routes)
 
     def rehearse(
-        self, rows: int, labels: Tensor | None = None, scores: Tensor | None = None
+        self,
+        rows: int,
+        labels: Tensor | None = None,
+        scores: Tensor | None = None,
+        first: int = 0,
     ) -> dict[str, float]:
         """What the objective will log, found by calling it on made-up embeddings of `rows` rows.
+
+        Where several processes train, all of them must call it.
+
+        Args:
+            rows: Rows of this process.
+            labels: Their labels.
+            scores: Their gold scores.
+            first: Index of the first of them among the rows of all processes.
+
+        Returns:
+            Terms by name.
 
         Raises:
             RunError: If the objective reads a name that no route gives.
@@ -77,7 +92,8 @@ class Method:
             name: torch.randn((rows, self._width(route)), generator=generator)
             for name, route in self.routes.items()
         }
-        z = Embeddings(vectors, torch.arange(rows), labels=labels, scores=scores)
+        index = torch.arange(first, first + rows)
+        z = Embeddings(vectors, index, labels=labels, scores=scores)
         stateful = [self.objective, *self.state.values()]
         before = [copy.deepcopy(module.state_dict()) for module in stateful]
         try:

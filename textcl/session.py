@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
 from textcl import recipe as recipes
-from textcl.benchmarks import describe, evaluate
+from textcl.benchmarks import EncodeWith, describe, evaluate
 from textcl.data import Rows, load_rows, truncation_report
+from textcl.distributed import World
 from textcl.encoder import Encoder
 from textcl.errors import RunError, UserError
 from textcl.inference import fast_bfloat16
@@ -58,20 +60,12 @@ class DevPairs:
 
     def __call__(self, encoder: Encoder) -> float:
         """Spearman × 100, encoded in float32 so that the number is the one `textcl eval` gives."""
-        score = evaluate(_Float32(encoder), self.task)[self.task.name]
+        score = evaluate(EncodeWith(encoder, precision="float32"), self.task)[self.task.name]
         if score is None:
             raise RunError(
                 f"the dev score on {self.task.name} is undefined: all cosines or all gold scores are equal"
             )
         return score
-
-
-@dataclass(frozen=True)
-class _Float32:
-    encoder: Encoder
-
-    def encode(self, texts: Sequence[str]) -> Any:
-        return self.encoder.encode(texts, precision="float32")
 
 
 @dataclass(frozen=True)
@@ -197,8 +191,9 @@ class _Session:
         loader = self._loader(rows, method)
         path = output or _new_path(self.recipe.name)
         facts = {**self.request, **self._facts(rows, dev)}
+        negatives = _negatives(method, self.settings, self.world)
         if self.main:
-            self._show(rows, method, loader, dev, path)
+            self._show(rows, method, loader, dev, path, negatives)
         if dry_run:
             return None
         if self.main:
@@ -208,6 +203,11 @@ class _Session:
 
     def go_on(self, folder: RunFolder) -> Trained:
         facts = folder.facts
+        if facts["processes"] != self.world.size:
+            raise UserError(
+                f"the run was started with {facts['processes']} processes and cannot go on with {self.world.size}: "
+                f"resume it with accelerate launch --num_processes {facts['processes']}"
+            )
         rows = self._rows(self.settings.data)
         if rows.report.sha256 != facts["data"]["sha256"]:
             raise UserError(
@@ -316,7 +316,14 @@ class _Session:
         resume: bool,
     ) -> Trained:
         if self.settings.trackers and self.main:
-            self.accelerator.init_trackers("textcl", config=as_mapping(self.settings))
+            self.accelerator.project_configuration.set_directories(str(folder.path))
+            values = {
+                k: str(v) if isinstance(v, list) else v
+                for k, v in as_mapping(self.settings).items()
+            }
+            self.accelerator.init_trackers(
+                "textcl", config={k: v for k, v in values.items() if v is not None}
+            )
         reporter = ConsoleReporter(self.console, quiet=not self.main)
         try:
             position = run_loop(
@@ -338,7 +345,13 @@ class _Session:
         return Trained(folder, _online(method), position)
 
     def _show(
-        self, rows: Rows, method: Method, loader: Loader, dev: DevPairs | None, path: Path
+        self,
+        rows: Rows,
+        method: Method,
+        loader: Loader,
+        dev: DevPairs | None,
+        path: Path,
+        negatives: str,
     ) -> None:
         """What the user sees before the first step."""
         settings, online = self.settings, _online(method)
@@ -361,7 +374,7 @@ class _Session:
             "data": rows.report.describe(),
             "lengths": lengths.describe(),
             "views": routes,
-            "negatives": _negatives(method, settings, self.world.size),
+            "negatives": negatives,
             "dev": f"{dev.protocol}, {len(dev.task.scores)} pairs. {dev.note}".strip()
             if dev
             else "none: the last weights are kept",
@@ -413,10 +426,11 @@ def _online(method: Method) -> Encoder:
     return online
 
 
-def _negatives(method: Method, settings: TrainSettings, processes: int) -> str:
-    """What the objective's table holds, read from a rehearsal with made-up embeddings."""
-    share = settings.batch_size // processes
-    terms = method.rehearse(share, scores=torch.linspace(0, 5, share)) if processes == 1 else {}
+def _negatives(method: Method, settings: TrainSettings, world: World) -> str:
+    """What the objective's table holds, read from a rehearsal of all processes with made-up embeddings."""
+    share = torch.arange(settings.batch_size).tensor_split(world.size)[world.rank]
+    scores = torch.linspace(0, 5, len(share))
+    terms = method.rehearse(len(share), scores=scores, first=int(share[0]))
     counts = {
         name.removeprefix("negatives/"): int(n) for name, n in terms.items() if "negatives/" in name
     }
@@ -442,11 +456,20 @@ def _accelerator(settings: TrainSettings) -> Accelerator:
     # Accelerate keeps precision and accumulation of the first run in a process; a second run may differ
     AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
     GradientState._reset_state()  # pyright: ignore[reportPrivateUsage]
-    auto = "bf16" if fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "no"
-    precision = {"auto": auto, "fp32": "no"}.get(settings.precision, settings.precision)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if settings.precision == "fp16" and device == "cpu":
+        raise UserError("precision=fp16 needs a GPU; on this machine use bf16, fp32 or auto")
+    known = [str(tracker) for tracker in get_available_trackers()]
+    for tracker in settings.trackers:
+        if tracker not in known:
+            raise UserError(
+                f"tracker {tracker!r} is not installed (here: {', '.join(known) or 'none'}); "
+                "install its package, or leave it out: metrics.jsonl is always written"
+            )
+    auto = "bf16" if fast_bfloat16(device) else "no"
     return Accelerator(
-        mixed_precision=precision,
+        mixed_precision={"auto": auto, "fp32": "no"}.get(settings.precision, settings.precision),
         gradient_accumulation_steps=settings.accumulation,
         log_with=list(settings.trackers) or None,
-        project_dir="runs" if settings.trackers else None,
+        project_dir="." if settings.trackers else None,  # the run folder, once it is known
     )

@@ -226,13 +226,24 @@ class _Training:
             self._evaluate()
             done = self.at.step >= self.total
         due = bool(settings.save_every) and self.at.step % settings.save_every == 0
-        if due or done or self.interrupted:
+        stop = self._asked_to_stop()
+        if due or done or stop:
             self._save()
-        if self.interrupted and not done:
+        if stop and not done:
             raise InterruptedRunError(
                 f"stopped after update {self.at.step} of {self.total} and saved; "
                 f"go on with: textcl train --resume {self.folder.path}"
             )
+
+    def _asked_to_stop(self) -> bool:
+        """Whether to stop after this update. Several processes agree on it, at updates at which they log."""
+        world = self.loader.world
+        if world.size == 1:
+            return self.interrupted
+        if self.at.step % self.settings.log_every:
+            return False
+        asked = torch.tensor(float(self.interrupted), device=self.accelerator.device)
+        return bool(world.sum(asked) > 0)
 
     def _clip(self) -> Tensor:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -428,11 +439,15 @@ class _Training:
 
     @contextmanager
     def _watch_interrupts(self) -> Generator[None]:
-        """The first Ctrl-C asks the loop to save and stop; the second stops at once."""
+        """The first Ctrl-C asks the loop to save and stop; the second stops at once.
+
+        With several processes every further one is ignored: their launcher passes the first on a second time.
+        """
 
         def ask(*_: Any) -> None:
             self.interrupted = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if self.loader.world.size == 1:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
 
         try:
             before: Callable[..., Any] | int | None = signal.signal(signal.SIGINT, ask)
