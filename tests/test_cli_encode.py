@@ -9,40 +9,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pytest
-import torch
 import typer
 from disks import fill_disk
 from pyarrow import parquet
 from safetensors.numpy import load_file
+from stub_encoder import StubEncoder
 from typer.testing import CliRunner
 
 import textcl.cli.encode
 from textcl.encoding import EncodeSummary
 from textcl.errors import RunError, UserError
-from textcl.types import Tokens
-
-
-class StubEncoder:
-    """A vector that tells its text: length, words, 1, …; a token per word, and two special ones."""
-
-    dimension, max_length = 6, 8
-    prompts, default_prompt = {"query": "find the following: "}, None
-
-    def __init__(self):
-        self.calls = []
-
-    def encode(self, texts, *, truncate_dim=None, normalize=False, prompt=None, **options):
-        self.calls.append({"rows": len(texts), "prompt": prompt, **options})
-        vectors = np.ones((len(texts), self.dimension), np.float32)
-        vectors[:, 0] = [len(text) for text in texts]
-        vectors[:, 1] = [len(text.split()) for text in texts]
-        vectors = vectors[:, :truncate_dim]
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if normalize else vectors
-
-    def tokenize(self, texts, max_length=None):
-        lengths = [min(len(text.split()) + 2, max_length or self.max_length) for text in texts]
-        return Tokens(torch.zeros(sum(lengths), dtype=torch.long), torch.tensor(lengths))
-
 
 app = typer.Typer()
 app.command("encode")(textcl.cli.encode.encode_command)
@@ -211,7 +187,7 @@ def test_a_reader_that_has_seen_enough_ends_the_command(tmp_path):
     script = (
         "import sys, typer, textcl.cli.encode as command\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_cli_encode import StubEncoder\n"
+        "from stub_encoder import StubEncoder\n"
         "command.load_encoder = lambda model: StubEncoder()\n"
         "typer.run(command.encode_command)\n"
     )
@@ -257,7 +233,7 @@ def test_memory_stays_flat(tmp_path, name):
     script = (
         "import sys, resource, typer, textcl.cli.encode as command\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_cli_encode import StubEncoder\n"
+        "from stub_encoder import StubEncoder\n"
         "StubEncoder.dimension = 384\n"
         "command.load_encoder = lambda model: StubEncoder()\n"
         "sys.argv[1:] = ['model', *sys.argv[1:]]\n"

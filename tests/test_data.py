@@ -311,7 +311,8 @@ def test_a_missing_column_lists_those_there(tmp_path):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ('{"text": "b"', r"no complete JSON \(Expecting ',' delimiter"),
+        ('{"text": "b"', r"no complete JSON \(Expecting ',' delimiter, column 13\)"),
+        ('{"text": "b', r"no complete JSON \(Unterminated string starting at, column 10\)"),
         ('["b"]', "got list"),
         ('"b"', "got str"),
     ],

@@ -182,10 +182,12 @@ def _read_json(name: str, lines: Iterator[str]) -> Records:
             yield number, None
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(_bare(line))
         except (ValueError, RecursionError) as error:
-            array = number == 1 and line.lstrip()[0] == "["
-            told = "a JSON array over several lines" if array else f"no complete JSON ({error})"
+            fault, place = getattr(error, "msg", error), getattr(error, "colno", 1)
+            told = f"no complete JSON ({fault}, column {place})"
+            if number == 1 and line.lstrip()[0] == "[":
+                told = "a JSON array over several lines"
             raise UserError(
                 f"{name}:{number}: expected one JSON object per line, got {told}"
             ) from error
