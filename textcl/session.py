@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from rich.console import Console
 
 from textcl import recipe as recipes
@@ -472,4 +472,6 @@ def _accelerator(settings: TrainSettings) -> Accelerator:
         gradient_accumulation_steps=settings.accumulation,
         log_with=list(settings.trackers) or None,
         project_dir="." if settings.trackers else None,  # the run folder, once it is known
+        # what buffers hold (queues, prototypes, averages) is the same on all processes already
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
