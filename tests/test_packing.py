@@ -135,6 +135,15 @@ def test_a_batch_longer_than_the_position_table_is_packed():
     assert_same(hidden_states(model, tokens, LAYERS), padded(model, tokens), atol=1e-5, rtol=0)
 
 
+def test_packed_batches_come_in_few_sizes_on_a_cpu():
+    model, seen = families.tiny_model("bert"), set()
+    model.embeddings.register_forward_hook(lambda _, __, output: seen.add(output.shape[1]))
+    for count in (*range(1, 40), *range(600, 700)):
+        row = Tokens(torch.full((count,), 7), torch.ones(count, dtype=torch.long))
+        assert hidden_states(model, row)[-1].shape == (count, 32)
+    assert seen == {16, 32, 48, 640, 704}
+
+
 @pytest.mark.parametrize("family", ["bert", "mpnet"])
 def test_rows_without_tokens_give_no_states(family):
     model = families.tiny_model(family)

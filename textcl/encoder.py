@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from textcl import folder as folders
 from textcl.card import render_card
 from textcl.errors import UserError
 from textcl.hub import find_model
-from textcl.inference import BATCH_TOKENS, batches, blocks, fast_bfloat16, progress
-from textcl.packing import hidden_states, is_packed, padded_hidden_states, take_rows
+from textcl.inference import BATCH_TOKENS, batches, blocks, fast_bfloat16, in_bfloat16, progress
+from textcl.packing import hidden_states, padded_hidden_states, take_rows
 from textcl.pooling import POOLINGS as POOLINGS
 from textcl.pooling import check_pooling, layers_of, pool, pool_all_positions
 from textcl.types import Tokens
@@ -203,7 +203,9 @@ class Encoder(nn.Module):
         pooled = self._pooled(tokens)
         with torch.autocast(self.device.type, enabled=False):
             if self.pooling == "cls_pooler":
-                pooled = self.backbone.pooler(pooled[:, None])  # pyright: ignore[reportCallIssue]
+                pooler: nn.Module = self.backbone.pooler  # pyright: ignore[reportAssignmentType]
+                first = pooled.to(next(pooler.parameters()).dtype)
+                pooled = pooler(first[:, None]).to(pooled.dtype)
             for layer in self._projections():
                 pooled = layer(pooled)
         return pooled
@@ -338,23 +340,10 @@ class Encoder(nn.Module):
         cost = self._cost(tokens)
         parts: list[Tensor] = []
         for start, stop in batches(cost, budget):
-            parts.append(self._encode_batch(tokens.rows(start, stop)).float())
+            parts.append(self(tokens.rows(start, stop)).float())
             advance(stop - start)
         vectors = torch.cat(parts)
         return torch.empty_like(vectors).index_copy_(0, order.to(vectors.device), vectors)
-
-    def _encode_batch(self, tokens: Tokens) -> Float[Tensor, "B _"]:
-        """Vectors of a batch; on a CPU a row that is thrown away rounds its tokens up to a multiple of 64.
-
-        oneDNN keeps a kernel for every shape that it meets. With any number of tokens in a batch, memory grows with
-        the texts (by 230 MB from 10,000 sentences to 60,000); with few different numbers it stays flat.
-        """
-        missing = -len(tokens.ids) % min(64, self.max_length)
-        packed = self.pooling != "mean_all" and is_packed(self.backbone)
-        if not missing or not packed or self.device.type != "cpu":
-            return self(tokens)
-        filler = Tokens(tokens.ids[:1].expand(missing), torch.tensor([missing]))
-        return self(Tokens.concatenate([tokens, filler]))[:-1]
 
     def _cost(self, tokens: Tokens) -> list[int]:
         """Positions that each row makes the model compute."""
@@ -364,15 +353,14 @@ class Encoder(nn.Module):
 
     @contextmanager
     def _inference(self, precision: str | None) -> Generator[None]:
-        """Eval mode (undone at the end), no gradients, and autocast where it pays."""
+        """Eval mode (undone at the end), no gradients, and bfloat16 where it pays."""
         if precision not in (None, "float32", "bfloat16"):
             raise UserError(f"precision must be 'float32' or 'bfloat16', not {precision!r}")
-        device = self.device.type
-        low = fast_bfloat16(device) if precision is None else precision == "bfloat16"
+        low = precision == "bfloat16" or (precision is None and fast_bfloat16(self.device.type))
         training = self.training
         self.eval()
         try:
-            with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=low):
+            with in_bfloat16(self.backbone) if low else nullcontext(), torch.inference_mode():
                 yield
         finally:
             self.train(training)

