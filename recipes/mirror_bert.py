@@ -43,7 +43,11 @@ ROLES = ("text",)
 PRESETS = {
     "bert-base-uncased": {"pooling": "mean_all"},
     "roberta-base": {"pooling": "cls"},
-    "all-MiniLM-L6-v2": {"batch_size": 128, "learning_rate": 1e-4, "pooling": "mean"},
+    "all-MiniLM-L6-v2": {
+        "batch_size": 128,
+        "learning_rate": 5e-5,
+        "pooling": "mean",
+    },
 }
 
 TERMS = {"both": EachPair(), "negatives": negatives_only, "positives": positives_only}

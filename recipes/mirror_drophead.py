@@ -40,7 +40,7 @@ PRESETS = {
     "roberta-base": {"drophead": 0.05, "pooling": "cls"},
     "all-MiniLM-L6-v2": {
         "batch_size": 128,
-        "learning_rate": 1e-4,
+        "learning_rate": 5e-5,
         "pooling": "mean",
         "drophead": 0.2,
     },

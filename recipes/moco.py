@@ -46,7 +46,8 @@ PRESETS = {
     "bert-base-uncased": {"batch_size": 64, "learning_rate": 3e-5},
     "all-MiniLM-L6-v2": {
         "batch_size": 128,
-        "learning_rate": 1e-4,
+        "learning_rate": 5e-5,
+        "max_length": 50,
         "pooling": "mean",
         "head": "none",
         "queue": 320,

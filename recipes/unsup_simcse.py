@@ -22,16 +22,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import nn
+
 from textcl import (
     AnchorPositive,
     Contrastive,
     Encoder,
     MaskDuplicates,
+    MaskedTokenLoss,
     Method,
     MoveSchedules,
+    RatioOfSums,
     Route,
     TrainSettings,
     View,
+    WeightedSum,
     World,
     as_temperature,
     backprop_for,
@@ -64,12 +69,14 @@ class Settings(TrainSettings):
         pooling: How token states become one vector.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
         mask_duplicates: Do not take a sentence of equal text for a negative.
+        mlm_weight: Factor of a masked language modelling loss beside it, 0.1 where the paper has one; 0 has none.
     """
 
     temperature: float | str = 0.05
     pooling: str = "cls"
     head: Literal["train", "keep", "none"] = "train"
     mask_duplicates: bool = False
+    mlm_weight: float = 0.0
 
 
 def build(s: Settings, world: World) -> Method:
@@ -89,10 +96,17 @@ def build(s: Settings, world: World) -> Method:
         [MaskDuplicates()] if s.mask_duplicates else [],
         world=world,
     )
+    encoders: dict[str, nn.Module] = {"online": online}
+    routes = {"anchor": Route("online", "anchor"), "positive": Route("online", "anchor")}
+    if s.mlm_weight:
+        encoders["mlm"] = MaskedTokenLoss(online)
+        masked = {name: Route("mlm", "anchor") for name in ("mlm_anchor", "mlm_positive")}
+        objective = WeightedSum([(1.0, objective), (s.mlm_weight, RatioOfSums([*masked], world))])
+        routes |= masked
     return Method(
         views={"anchor": View("text")},
-        encoders={"online": online},
-        routes={"anchor": Route("online", "anchor"), "positive": Route("online", "anchor")},
+        encoders=encoders,
+        routes=routes,
         objective=objective,
         hooks=[MoveSchedules.of(objective)],
         backprop=backprop_for(s.chunk_size),

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from textcl.memory import MemoryQueue as MemoryQueue
     from textcl.memory import Prototypes as Prototypes
     from textcl.method import Method as Method
+    from textcl.mlm import MaskedTokenLoss as MaskedTokenLoss
     from textcl.momentum import CosineMomentum as CosineMomentum
     from textcl.momentum import FrozenEncoder as FrozenEncoder
     from textcl.momentum import MomentumEncoder as MomentumEncoder
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from textcl.objectives.proto_nce import ProtoNce as ProtoNce
     from textcl.objectives.ranking import angle as angle
     from textcl.objectives.ranking import cosent as cosent
+    from textcl.objectives.ratio import RatioOfSums as RatioOfSums
     from textcl.objectives.simple import negatives_only as negatives_only
     from textcl.objectives.simple import positives_only as positives_only
     from textcl.objectives.simple import simple as simple
@@ -139,6 +141,7 @@ _PLACES = {
         "Prototypes",
     ),
     "textcl.method": ("Method",),
+    "textcl.mlm": ("MaskedTokenLoss",),
     "textcl.momentum": (
         "CosineMomentum",
         "FrozenEncoder",
@@ -188,6 +191,7 @@ _PLACES = {
         "angle",
         "cosent",
     ),
+    "textcl.objectives.ratio": ("RatioOfSums",),
     "textcl.objectives.simple": (
         "negatives_only",
         "positives_only",

@@ -129,6 +129,7 @@ KINDS = {
         ("queue=20", "prototype_negatives=2", "rows_per_cluster=6,4"),
     ),
     "mixing": ("mixup", ()),
+    "masked tokens": ("unsup-simcse", ("mlm_weight=0.1", "chunk_size=3")),
     "teacher": ("distill", ("num_layers=1",)),
     "drophead": ("mirror-drophead", ("chunk_size=3",)),
 }

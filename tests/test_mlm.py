@@ -1,0 +1,106 @@
+"""Masked tokens: which are masked, what they cost, and that it is cached like an embedding."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from families import WORDS, tiny_encoder
+from torch.nn import functional as F
+
+from textcl.backprop import FullBatch, GradCache
+from textcl.embedder import Embedder, Route
+from textcl.errors import UserError
+from textcl.mlm import MaskedTokenLoss, mask_tokens
+from textcl.objectives.ratio import RatioOfSums
+from textcl.types import Batch
+
+TEXTS = [" ".join(WORDS[i : i + 2 + i % 7]) for i in range(10)]
+
+
+def test_rates_of_masking():
+    torch.manual_seed(0)
+    ids, special = torch.arange(200_000) % 50, torch.tensor([0, 1, 2, 3])
+    masked = mask_tokens(ids, special, mask_id=3, vocabulary=50)
+    assert not masked.selected[ids < 4].any()
+    assert torch.equal(masked.ids[~masked.selected], ids[~masked.selected])
+    plain = ids >= 4
+    assert abs(float(masked.selected[plain].float().mean()) - 0.15) < 0.005
+    seen, there = masked.ids[masked.selected], ids[masked.selected]
+    assert abs(float((seen == 3).float().mean()) - (0.8 + 0.1 / 50)) < 0.01
+    assert abs(float((seen == there).float().mean()) - (0.1 + 0.1 / 50)) < 0.01
+
+
+def test_rows_are_what_a_naive_loop_gives():
+    encoder = tiny_encoder(dropout=0.0)
+    model = MaskedTokenLoss(encoder, rate=0.4)
+    tokens = encoder.tokenize(TEXTS)
+    torch.manual_seed(1)
+    rows = model(tokens)
+    torch.manual_seed(1)
+    masked = mask_tokens(tokens.ids, model.special, model.mask_id, len(model.bias), 0.4)
+    assert rows[:, 1].sum() == masked.selected.sum() > 10
+    for i, (start, stop) in enumerate(zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)):
+        ids = masked.ids[start:stop][None]
+        states = encoder.backbone(ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
+        table = encoder.backbone.get_input_embeddings().weight
+        logits = model.transform(states) @ table.T + model.bias
+        chosen = masked.selected[start:stop]
+        loss = F.cross_entropy(logits[chosen], tokens.ids[start:stop][chosen], reduction="sum")
+        torch.testing.assert_close(rows[i, 0], loss, atol=1e-4, rtol=1e-4)
+
+
+def test_nothing_selected_is_zero_with_a_gradient_of_zero():
+    model = MaskedTokenLoss(tiny_encoder(), rate=0.0)
+    rows = model(model._encoder[0].tokenize(TEXTS))
+    assert torch.equal(rows, torch.zeros(10, 2))
+    rows[:, 0].sum().backward()
+    assert float(model.bias.grad.abs().max()) == 0
+
+
+def test_weights_of_the_encoder_are_not_its_own():
+    encoder = tiny_encoder()
+    names = [name for name, _ in MaskedTokenLoss(encoder).state_dict().items()]
+    assert all(name.startswith(("transform", "bias")) for name in names)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 10])
+def test_cached_gradients_equal_those_of_the_same_chunks_with_a_graph(chunk):
+    encoder = tiny_encoder(dropout=0.2).double().train()
+    embedder = Embedder(
+        {"online": encoder, "mlm": MaskedTokenLoss(encoder, rate=0.3).double()},
+        {"anchor": Route("online", "text"), "mlm": Route("mlm", "text")},
+    )
+    rows = torch.arange(10)
+    batch = Batch({"text": encoder.tokenize(TEXTS)}, rows, {"text": rows})
+
+    def gradients(embedder, backprop):
+        torch.manual_seed(3)
+        embedder.zero_grad()
+        output, _ = backprop(embedder, RatioOfSums(["mlm"]), batch, lambda loss: loss.backward())
+        assert output.loss > 0
+        return {n: p.grad.clone() for n, p in embedder.named_parameters() if p.grad is not None}
+
+    cached = gradients(embedder, GradCache(chunk))
+    whole = gradients(ByChunks(embedder, chunk), FullBatch())
+    assert cached.keys() == whole.keys()
+    for name, gradient in whole.items():
+        torch.testing.assert_close(cached[name], gradient, rtol=1e-9, atol=1e-12)
+
+
+class ByChunks(Embedder):
+    """The graph of the whole batch, drawn chunk by chunk."""
+
+    def __init__(self, embedder, size):
+        super().__init__(dict(embedder.encoders.items()), embedder.routes)
+        self.size = size
+
+    def forward(self, batch):
+        parts = [super(ByChunks, self).forward(chunk) for chunk in batch.split(self.size)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def test_a_model_without_mask_token_is_refused():
+    encoder = tiny_encoder()
+    encoder.tokenizer.mask_token = None
+    with pytest.raises(UserError, match="needs a mask token"):
+        MaskedTokenLoss(encoder)
