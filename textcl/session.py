@@ -453,8 +453,10 @@ def _new_path(recipe: str) -> Path:
 
 
 def _accelerator(settings: TrainSettings) -> Accelerator:
-    # Accelerate keeps precision and accumulation of the first run in a process; a second run may differ
-    AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
+    # Accelerate keeps precision and accumulation of the first run in a process; a second run may differ. What it knows
+    # of other processes goes too when the run before has ended their group
+    gone = not torch.distributed.is_initialized()
+    AcceleratorState._reset_state(reset_partial_state=gone)  # pyright: ignore[reportPrivateUsage]
     GradientState._reset_state()  # pyright: ignore[reportPrivateUsage]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if settings.precision == "fp16" and device == "cpu":
@@ -468,6 +470,8 @@ def _accelerator(settings: TrainSettings) -> Accelerator:
             )
     auto = "bf16" if fast_bfloat16(device) else "no"
     return Accelerator(
+        # said outright, or Accelerate takes several processes without a GPU for strangers
+        cpu=not torch.accelerator.is_available(),
         mixed_precision={"auto": auto, "fp32": "no"}.get(settings.precision, settings.precision),
         gradient_accumulation_steps=settings.accumulation,
         log_with=list(settings.trackers) or None,
