@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from itertools import pairwise
 
 import families
@@ -11,7 +12,9 @@ import torch
 
 from textcl import packing
 from textcl.packing import Packing, hidden_states, is_packed, padded_hidden_states
-from textcl.types import Tokens
+from textcl.token_views import CutFeatures, CutSpan, CutTokens, ShufflePositions
+from textcl.types import Changes, Tokens
+from textcl.views import View
 
 PACKED = {"bert", "roberta", "xlm-roberta", "electra", "distilbert", "modernbert"}
 LAYERS = (0, 1, -1)
@@ -27,7 +30,7 @@ def random_tokens(family: str, seed: int = 0) -> Tokens:
 
 
 def padded(model: torch.nn.Module, tokens: Tokens) -> dict[int, torch.Tensor]:
-    filled = Tokens(tokens.ids, tokens.lengths[tokens.lengths > 0])
+    filled = tokens.take((tokens.lengths > 0).nonzero()[:, 0])
     states, mask = padded_hidden_states(model, filled, LAYERS)
     return {layer: state[mask] for layer, state in states.items()}
 
@@ -175,3 +178,70 @@ def test_buckets_cover_every_row_once_and_waste_little():
 
 def test_groups_hold_rows_of_one_length():
     assert Packing(torch.tensor([1, 1, 3, 7, 7])).groups == [(2, 1), (1, 3), (2, 7)]
+
+
+def changed(model: torch.nn.Module, tokens: Tokens, rate: float = 0.1) -> Tokens:
+    """The rows with tokens, spans and features cut and positions moved."""
+    width = model.get_input_embeddings().embedding_dim
+    changes = (CutTokens(rate), CutSpan(rate / 2), CutFeatures(rate, width), ShufflePositions())
+    return View("text", changes=changes).change(tokens, 0, 0, range(len(tokens)), "anchor")
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_changed_tokens_give_packed_what_they_give_padded(family):
+    model, plain = families.tiny_model(family).double(), random_tokens(family)
+    tokens = changed(model, plain)
+    ours, theirs = hidden_states(model, tokens, LAYERS), padded(model, tokens)
+    assert_same(ours, theirs, atol=1e-9, rtol=1e-9)
+    assert (ours[-1] - hidden_states(model, plain)[-1]).abs().max() > 0.1
+    assert_same(gradients(model, ours[-1]), gradients(model, theirs[-1]), atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_changed_tokens_give_with_repadding_what_they_give_by_length(family, monkeypatch):
+    # So much is cut that some tokens see none in ModernBERT's window, and attend to themselves.
+    model = families.tiny_model(family).double()
+    tokens = changed(model, random_tokens(family), 0.5)
+    by_length = hidden_states(model, tokens)[-1]
+    monkeypatch.setattr(packing, "_attend_by_length", packing._attend_padded)
+    torch.testing.assert_close(hidden_states(model, tokens)[-1], by_length, atol=1e-9, rtol=1e-9)
+
+
+def test_changed_rows_equal_the_model_taken_apart():
+    model, plain = families.tiny_model("bert").double(), random_tokens("bert")
+    tokens = changed(model, plain)
+    changes, states = tokens.changes, hidden_states(model, tokens)[-1]
+    for row, (start, stop) in enumerate(pairwise(tokens.offsets.tolist())):
+        if start == stop:
+            continue
+        here = slice(start, stop)
+        x = model.embeddings(tokens.ids[None, here], position_ids=changes.positions[None, here])
+        x = x * changes.embed[here, None] * changes.features[row]
+        hidden = torch.zeros(stop - start, dtype=x.dtype).masked_fill(~changes.attend[here], -1e300)
+        alone = model.encoder(x, attention_mask=hidden[None, None, None]).last_hidden_state[0]
+        torch.testing.assert_close(states[here], alone, atol=1e-9, rtol=1e-9)
+
+
+def test_changes_travel_with_their_rows():
+    model = families.tiny_model("bert")
+    plain, tokens = random_tokens("bert"), changed(model, random_tokens("bert"))
+    whole = hidden_states(model, tokens)[-1]
+    parts = [tokens.rows(0, 5), tokens.rows(5, 12)]
+    together = hidden_states(model, Tokens.concatenate(parts))[-1]
+    torch.testing.assert_close(together, whole)
+    backwards = torch.arange(11, -1, -1)
+    there_and_back = tokens.take(backwards).take(backwards)
+    assert torch.equal(hidden_states(model, there_and_back)[-1], whole)
+    mixed = hidden_states(model, Tokens.concatenate([plain, tokens]))[-1]
+    torch.testing.assert_close(mixed[: len(plain.ids)], hidden_states(model, plain)[-1])
+    torch.testing.assert_close(mixed[len(plain.ids) :], whole)
+    assert Tokens.concatenate([plain, plain]).changes is None
+
+
+def test_a_token_whose_window_is_cut_out_attends_to_itself():
+    model = families.tiny_model("modernbert").double()
+    row = Tokens(torch.arange(5, 55), torch.tensor([50]))
+    hidden = torch.ones(50, dtype=torch.bool)
+    hidden[10:40] = False
+    tokens = replace(row, changes=Changes(attend=hidden))
+    assert torch.isfinite(hidden_states(model, tokens)[-1]).all()

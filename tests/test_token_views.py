@@ -1,12 +1,18 @@
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from textcl.errors import UserError
+from textcl.loader import Collate
 from textcl.token_views import (
+    CutFeatures,
+    CutSpan,
+    CutTokens,
+    ShufflePositions,
     cut_features,
     cut_span,
     cut_tokens,
@@ -16,7 +22,8 @@ from textcl.token_views import (
     mix_targets,
     shuffle_positions,
 )
-from textcl.views import draw_generator
+from textcl.types import Tokens
+from textcl.views import View, draw_generator
 
 LENGTHS = torch.tensor([7, 1, 0, 12, 2, 20])
 VARIANTS = ["default", "consert", "cutoff_repo"]
@@ -198,3 +205,51 @@ def test_mixed_embeddings_lie_between_the_two():
         torch.testing.assert_close(mixed[i], 0.25 * embeddings[i] + 0.75 * embeddings[partner])
     mixed.sum().backward()
     torch.testing.assert_close(embeddings.grad, torch.ones_like(embeddings))
+
+
+CHANGES = (CutTokens(0.3), CutSpan(0.2), CutFeatures(0.25, 8), ShufflePositions())
+FIELDS = ("positions", "embed", "attend", "features")
+
+
+def tokenize(texts):
+    return Tokens.from_lists([[1] * len(text.split()) for text in texts])
+
+
+def changes_of(row, epoch=0, view=None, rows=range(6)):
+    """What happens to one row of a batch of these rows."""
+    texts = [{"text": " ".join("abcdefghij"[: 4 + i])} for i in rows]
+    collate = Collate({"anchor": view or View("text", changes=CHANGES)}, tokenize, seed=3)
+    batch = collate(texts, np.array(list(rows)), epoch)
+    place = list(rows).index(row)
+    changes = batch.tokens["anchor"].rows(place, place + 1).changes
+    return [getattr(changes, field) for field in FIELDS]
+
+
+def same(one, other):
+    return all(map(torch.equal, one, other))
+
+
+def test_a_row_is_changed_the_same_whatever_batch_it_is_in():
+    assert same(changes_of(4), changes_of(4, rows=[5, 4]))
+    assert not same(changes_of(4), changes_of(4, epoch=1))
+
+
+def test_a_view_that_draws_once_changes_tokens_once():
+    view = View("text", changes=CHANGES, once=True)
+    assert same(changes_of(4, view=view), changes_of(4, epoch=1, view=view))
+
+
+def test_cuts_add_up():
+    positions, embed, attend, features = changes_of(5)
+    assert sorted(positions.tolist()) == list(range(9))
+    assert 9 - int(embed.sum()) in range(2, 4)  # 2 tokens, and a span of 1
+    assert torch.equal(embed, attend)
+    assert int(features.sum()) == 6
+    only = changes_of(5, view=View("text", changes=(CutTokens(0.3, "consert"),)))
+    assert only[2] is None
+
+
+@pytest.mark.parametrize("kind", [CutTokens, CutSpan, lambda rate: CutFeatures(rate, 8)])
+def test_a_rate_of_one_is_refused_when_the_change_is_made(kind):
+    with pytest.raises(UserError, match="rate of a cutoff must be"):
+        kind(1.0)

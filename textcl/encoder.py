@@ -20,7 +20,7 @@ from textcl.card import render_card
 from textcl.errors import UserError
 from textcl.hub import find_model
 from textcl.inference import BATCH_TOKENS, batches, blocks, fast_bfloat16, in_bfloat16, progress
-from textcl.packing import hidden_states, padded_hidden_states, take_rows
+from textcl.packing import hidden_states, padded_hidden_states
 from textcl.pooling import POOLINGS as POOLINGS
 from textcl.pooling import check_pooling, layers_of, pool, pool_all_positions
 from textcl.types import Tokens
@@ -317,8 +317,9 @@ class Encoder(nn.Module):
         vectors = torch.zeros(len(tokens), self.backbone.config.hidden_size, device=self.device)
         if not len(filled):
             return vectors
-        kept = Tokens(tokens.ids, tokens.lengths[filled])
-        hidden, mask = padded_hidden_states(self.backbone, kept, (-1,), self.max_length)
+        hidden, mask = padded_hidden_states(
+            self.backbone, tokens.take(filled), (-1,), self.max_length
+        )
         pooled = pool_all_positions(hidden[-1], mask)
         return vectors.to(pooled).index_copy(0, filled.to(self.device), pooled)
 
@@ -336,7 +337,7 @@ class Encoder(nn.Module):
         self, tokens: Tokens, budget: int, advance: Callable[[int], None]
     ) -> Float32[Tensor, "N _"]:
         order = torch.argsort(tokens.lengths, stable=True)
-        tokens = take_rows(tokens, order)
+        tokens = tokens.take(order)
         cost = self._cost(tokens)
         parts: list[Tensor] = []
         for start, stop in batches(cost, budget):

@@ -104,7 +104,12 @@ class Collate:
         }
         scores = [float(row["score"]) for row in rows] if "score" in rows[0] else None
         return Batch(
-            tokens={name: self.tokenize(view) for name, view in texts.items()},
+            tokens={
+                name: self.views[name].change(
+                    self.tokenize(shown), self.seed, epoch, index.tolist(), name
+                )
+                for name, shown in texts.items()
+            },
             rows=torch.from_numpy(np.asarray(index, dtype=np.int64)),
             groups=groups,
             labels=self._labels(rows),

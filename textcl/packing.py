@@ -9,20 +9,21 @@ padding, in groups of similar length; the callers cannot tell the difference.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from textcl.types import Tokens
+from textcl.types import Changes, Tokens
 
 _NAME = "textcl_packed"
 
@@ -41,9 +42,11 @@ class Packing:
 
     Args:
         lengths: Tokens of each row, none 0, equal ones side by side; on the CPU.
+        attend: False for tokens that none attends to; all may be attended to when None.
     """
 
     lengths: Int[Tensor, " B"]
+    attend: Bool[Tensor, " T"] | None = None
 
     @cached_property
     def groups(self) -> list[tuple[int, int]]:
@@ -85,21 +88,16 @@ def hidden_states(
         return dict.fromkeys(layers, empty)
     order = torch.argsort(tokens.lengths, stable=True)
     order = order[tokens.lengths[order] > 0]
-    places = _token_places(tokens, order).to(tokens.ids.device, non_blocking=True)
+    places = tokens.tokens_of(order).to(tokens.ids.device, non_blocking=True)
     in_order = torch.equal(order, order.sort().values)
-    tokens = Tokens(tokens.ids if in_order else tokens.ids[places], tokens.lengths[order])
+    if len(order) < len(tokens) or not in_order:
+        tokens = tokens.take(order)
     states = (_run_packed if is_packed(backbone) else _run_bucketed)(backbone, tokens, layers)
     if in_order:
         return states
     back = torch.empty_like(places)
     back[places] = torch.arange(len(places), device=places.device)
     return {layer: state.index_select(0, back) for layer, state in states.items()}
-
-
-def take_rows(tokens: Tokens, order: Int[Tensor, " R"]) -> Tokens:
-    """Rows of `tokens` in another order, or some of them."""
-    places = _token_places(tokens, order)
-    return Tokens(tokens.ids[places.to(tokens.ids.device)], tokens.lengths[order])
 
 
 def padded_hidden_states(
@@ -115,17 +113,52 @@ def padded_hidden_states(
     """
     pad_id = getattr(backbone.config, "pad_token_id", None) or 0
     ids, mask = tokens.padded(pad_id, width)
-    output = backbone(
-        input_ids=ids, attention_mask=mask.long(), output_hidden_states=_needs_all(layers)
-    )
+    changes, keep = tokens.changes or Changes(), _kept_embeddings(tokens)
+    seen = mask if changes.attend is None else _spread(changes.attend, mask)
+    inputs = {"input_ids": ids, "attention_mask": seen.long()}
+    if changes.positions is not None:
+        inputs["position_ids"] = _spread(_positions(backbone, tokens), mask)
+    with _cut(backbone, None if keep is None else _spread(keep, mask)):
+        output = backbone(**inputs, output_hidden_states=_needs_all(layers))
     return _select(output, layers), mask
 
 
-def _token_places(tokens: Tokens, order: Int[Tensor, " R"]) -> Int[Tensor, " T"]:
-    """Index of every token when the rows are put in `order`."""
-    lengths = tokens.lengths[order]
-    shift = tokens.offsets[:-1][order] - (lengths.cumsum(0) - lengths)
-    return torch.arange(int(lengths.sum())) + shift.repeat_interleave(lengths)
+def _spread(
+    values: Shaped[Tensor, "T ..."], mask: Bool[Tensor, "B L"]
+) -> Shaped[Tensor, "B L ..."]:
+    """Values of the real tokens where they are in the padded batch, zeros elsewhere."""
+    padded = values.new_zeros(*mask.shape, *values.shape[1:])
+    padded[mask] = values
+    return padded
+
+
+def _kept_embeddings(tokens: Tokens) -> Bool[Tensor, "T _"] | None:
+    """False for what the views cut out of each token's embedding output."""
+    changes = tokens.changes or Changes()
+    keep = None if changes.embed is None else changes.embed[:, None]
+    if changes.features is None:
+        return keep
+    lengths = tokens.lengths.to(tokens.ids.device, non_blocking=True)
+    features = changes.features.repeat_interleave(lengths, 0, output_size=len(tokens.ids))
+    return features if keep is None else features & keep
+
+
+@contextmanager
+def _cut(backbone: PreTrainedModel, keep: Bool[Tensor, "B L _"] | None) -> Generator[None]:
+    """Within it the embedding output, normalised and dropped out, becomes 0 where `keep` is False."""
+    if keep is None:
+        yield
+        return
+
+    def cut(module: torch.nn.Module, args: object, output: Tensor) -> Tensor:
+        return output.masked_fill(~keep, 0.0)
+
+    embeddings = getattr(backbone, "embeddings", None) or backbone.get_input_embeddings()
+    handle = embeddings.register_forward_hook(cut)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _run_packed(
@@ -140,15 +173,21 @@ def _run_packed(
         inputs = {k: torch.cat([x, x[:1].expand(missing)]) for k, x in inputs.items()}
         lengths = torch.cat([lengths, torch.tensor([missing])])
     inputs = {name: x[None] for name, x in inputs.items()}
+    keep, attend = _kept_embeddings(tokens), tokens.changes and tokens.changes.attend
+    if keep is not None:
+        keep = F.pad(keep, (0, 0, 0, missing), value=True)[None]
+    if attend is not None:
+        attend = F.pad(attend, (0, missing), value=True)
     if hasattr(getattr(backbone, "embeddings", None), "token_type_embeddings"):
         inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
-    output = backbone(
-        **inputs,
-        # A mask of four dimensions is handed on as it is, so that no model builds one of T x T.
-        attention_mask=tokens.ids.new_ones(1, 1, 1, 1, dtype=torch.bool),
-        output_hidden_states=_needs_all(layers),
-        packing=Packing(lengths),
-    )
+    with _cut(backbone, keep):
+        output = backbone(
+            **inputs,
+            # A mask of four dimensions is handed on as it is, so that no model builds one of T x T.
+            attention_mask=tokens.ids.new_ones(1, 1, 1, 1, dtype=torch.bool),
+            output_hidden_states=_needs_all(layers),
+            packing=Packing(lengths, attend),
+        )
     return {layer: state[0, :count] for layer, state in _select(output, layers).items()}
 
 
@@ -164,12 +203,14 @@ def _missing(tokens: Tokens) -> int:
 
 
 def _positions(backbone: PreTrainedModel, tokens: Tokens) -> Int[Tensor, " T"]:
-    lengths = tokens.lengths
-    first = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
     table = getattr(getattr(backbone, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
+    if tokens.changes is not None and tokens.changes.positions is not None:
+        return tokens.changes.positions + (0 if padding is None else padding + 1)
     if padding is None:
-        return (torch.arange(len(first)) - first).to(tokens.ids.device, non_blocking=True)
+        return tokens.places.to(tokens.ids.device, non_blocking=True)
+    lengths = tokens.lengths
+    first = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
     # RoBERTa counts from its padding id and gives a padding token inside a text no position of its own.
     real = (tokens.ids != padding).long()
     count = real.cumsum(0)
@@ -249,10 +290,13 @@ def _attend_by_length(
 ) -> Float[Tensor, "T H d"]:
     sizes = [rows * length for rows, length in packing.groups]
     contexts: list[Tensor] = []
+    attend = [None] * len(sizes) if packing.attend is None else packing.attend.split(sizes)
     slices = zip(*(x.split(sizes) for x in (query, key, value)), strict=True)
-    for (rows, length), group in zip(packing.groups, slices, strict=True):
+    for (rows, length), group, seen in zip(packing.groups, slices, attend, strict=True):
         q, k, v = (x.view(rows, length, *x.shape[1:]).transpose(1, 2) for x in group)
         mask = _window_mask(length, window)
+        if seen is not None:
+            mask = _visible(seen.view(rows, 1, 1, length), mask)
         contexts.append(_attend(q, k, v, mask, scale, dropout).transpose(1, 2).flatten(0, 1))
     return torch.cat(contexts)
 
@@ -261,7 +305,7 @@ def _attend(
     query: Float[Tensor, "B H L d"],
     key: Float[Tensor, "B H L d"],
     value: Float[Tensor, "B H L d"],
-    mask: Bool[Tensor, "L L"] | None,
+    mask: Bool[Tensor, ...] | None,
     scale: float,
     dropout: float,
 ) -> Float[Tensor, "B H L d"]:
@@ -283,6 +327,17 @@ def _window_mask(length: int, window: int | None) -> Bool[Tensor, "L L"] | None:
     return (places[:, None] - places).abs() < window
 
 
+def _visible(
+    keys: Bool[Tensor, "B 1 1 L"], near: Bool[Tensor, "L L"] | None
+) -> Bool[Tensor, "B 1 #L L"]:
+    """Which keys each query attends to; itself where it would have none, because a row of zeros turns to nan."""
+    if near is None:
+        return keys
+    mask = keys & near
+    itself = torch.eye(len(near), dtype=torch.bool, device=near.device)
+    return mask | (itself & ~mask.any(-1, keepdim=True))
+
+
 def _attend_padded(
     query: Float[Tensor, "T H d"],
     key: Float[Tensor, "T H d"],
@@ -295,13 +350,12 @@ def _attend_padded(
     device = query.device
     rows, width = packing.mask.shape
     real = packing.mask.flatten().nonzero().squeeze(1).to(device, non_blocking=True)
-    mask = packing.mask.to(device, non_blocking=True)[:, None, None, :]
+    keys = packing.mask.flatten().to(device, non_blocking=True)
+    if packing.attend is not None:
+        keys = keys.index_copy(0, real, packing.attend)
     near = _window_mask(width, window)
-    if (
-        near is not None
-    ):  # padding queries keep a key each, or their rows of zeros would turn to nan
-        mask = mask & near.to(device, non_blocking=True)
-        mask = mask | torch.eye(width, dtype=torch.bool, device=device)
+    near = None if near is None else near.to(device, non_blocking=True)
+    mask = _visible(keys.view(rows, 1, 1, width), near)
     q, k, v = (
         x.new_zeros(rows * width, *x.shape[1:])
         .index_copy(0, real, x)

@@ -2,14 +2,15 @@
 
 All functions are pure: uniform numbers come in, masks and positions for the ragged layout of `Tokens` go out.
 `draw_uniform` makes the numbers from one generator per row (`textcl.views.draw_generator`), so that a row is cut
-in the same way whatever batch, worker or process it is in.
+in the same way whatever batch, worker or process it is in. `CutTokens` and its kind are the functions as changes of a
+view: `View("text", changes=(CutFeatures(0.2, 768), ShufflePositions()))`.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from textcl.errors import UserError
+from textcl.types import Changes, Tokens
 
 Variant = Literal["default", "consert", "cutoff_repo"]
 """What two codes do, and ours: "consert" draws without replacement and leaves the attention mask alone;
@@ -147,6 +149,101 @@ def shuffle_positions(
     return _ranks(row, place, uniform)
 
 
+@dataclass(frozen=True)
+class CutTokens:
+    """Cut some tokens of each row, see `cut_tokens`.
+
+    Args:
+        rate: Share of the tokens that is cut, at least 0 and below 1.
+        variant: See `Variant`.
+    """
+
+    rate: float
+    variant: Variant = "default"
+
+    def __post_init__(self) -> None:
+        _check_rate(self.rate)
+
+    def __call__(self, tokens: Tokens, rngs: Sequence[random.Random]) -> Tokens:
+        """The rows with tokens cut."""
+        uniform = draw_uniform(rngs, tokens.lengths.tolist())
+        return _with_cut(tokens, cut_tokens(tokens.lengths, uniform, self.rate, self.variant))
+
+
+@dataclass(frozen=True)
+class CutSpan:
+    """Cut some tokens of each row that follow one another, see `cut_span`.
+
+    Args:
+        rate: Share of the tokens that is cut, at least 0 and below 1.
+        variant: See `Variant`.
+    """
+
+    rate: float
+    variant: Variant = "default"
+
+    def __post_init__(self) -> None:
+        _check_rate(self.rate)
+
+    def __call__(self, tokens: Tokens, rngs: Sequence[random.Random]) -> Tokens:
+        """The rows with a span cut."""
+        uniform = draw_uniform(rngs, [1] * len(tokens))
+        return _with_cut(tokens, cut_span(tokens.lengths, uniform, self.rate, self.variant))
+
+
+@dataclass(frozen=True)
+class CutFeatures:
+    """Cut some columns of each row's embedding output, see `cut_features`.
+
+    Args:
+        rate: Share of the columns that is cut, at least 0 and below 1.
+        width: Columns of the model's embeddings.
+        variant: See `Variant`.
+    """
+
+    rate: float
+    width: int
+    variant: Variant = "default"
+
+    def __post_init__(self) -> None:
+        _check_rate(self.rate)
+
+    def __call__(self, tokens: Tokens, rngs: Sequence[random.Random]) -> Tokens:
+        """The rows with columns cut."""
+        uniform = draw_uniform(rngs, [self.width] * len(tokens)).view(len(tokens), self.width)
+        keep, changes = cut_features(uniform, self.rate, self.variant), tokens.changes or Changes()
+        return replace(tokens, changes=replace(changes, features=_both(changes.features, keep)))
+
+
+@dataclass(frozen=True)
+class ShufflePositions:
+    """Permute the positions of each row's tokens, see `shuffle_positions`.
+
+    Args:
+        keep_first: Leave the first token (the [CLS] token) its position; the official code moves it too.
+    """
+
+    keep_first: bool = True
+
+    def __call__(self, tokens: Tokens, rngs: Sequence[random.Random]) -> Tokens:
+        """The rows with their positions permuted."""
+        uniform = draw_uniform(rngs, tokens.lengths.tolist())
+        positions = shuffle_positions(tokens.lengths, uniform, self.keep_first)
+        return replace(tokens, changes=replace(tokens.changes or Changes(), positions=positions))
+
+
+def _with_cut(tokens: Tokens, cut: Cut) -> Tokens:
+    changes = tokens.changes or Changes()
+    hidden = None if cut.attend.all() else cut.attend
+    attend = changes.attend if hidden is None else _both(changes.attend, hidden)
+    embed = _both(changes.embed, cut.embed)
+    return replace(tokens, changes=replace(changes, embed=embed, attend=attend))
+
+
+def _both(before: Tensor | None, keep: Tensor) -> Tensor:
+    return keep if before is None else before & keep
+
+
 def draw_mixing(
     rows: int, alpha: float, rng: random.Random
 ) -> tuple[Float[Tensor, " B"], Int[Tensor, " B"]]:
@@ -186,8 +283,7 @@ def mix_targets(weights: Float[Tensor, " B"], partners: Int[Tensor, " B"]) -> Fl
 
 
 def _counts(lengths: Int[Tensor, " B"], rate: float) -> Int[Tensor, " B"]:
-    if not 0 <= rate < 1:
-        raise UserError(f"The rate of a cutoff must be at least 0 and below 1, not {rate}.")
+    _check_rate(rate)
     return (lengths.double() * rate).long()
 
 
@@ -207,3 +303,8 @@ def _ranks(
     order = keys.argsort(stable=True)
     order = order[row[order].argsort(stable=True)]
     return torch.empty_like(order).scatter_(0, order, place)
+
+
+def _check_rate(rate: float) -> None:
+    if not 0 <= rate < 1:
+        raise UserError(f"The rate of a cutoff must be at least 0 and below 1, not {rate}.")

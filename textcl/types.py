@@ -6,12 +6,72 @@ length, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What token-level views change behind the tokens of some rows; None where nothing is changed.
+
+    Args:
+        positions: Place of each token in its row, from 0.
+        embed: False where the embedding output of a token becomes 0.
+        attend: False where no token attends to this one. Poolings still see its state.
+        features: False where a column of a row's embedding output becomes 0.
+    """
+
+    positions: Int[Tensor, " T"] | None = None
+    embed: Bool[Tensor, " T"] | None = None
+    attend: Bool[Tensor, " T"] | None = None
+    features: Bool[Tensor, "B D"] | None = None
+
+    def take(self, tokens: slice | Tensor, rows: slice | Tensor) -> Changes:
+        """Those of some tokens, which make these rows."""
+        return Changes(
+            None if self.positions is None else self.positions[tokens],
+            None if self.embed is None else self.embed[tokens],
+            None if self.attend is None else self.attend[tokens],
+            None if self.features is None else self.features[rows],
+        )
+
+    def to(self, device: torch.device | str) -> Changes:
+        """The same on `device`."""
+        values = (self.positions, self.embed, self.attend, self.features)
+        return Changes(*(None if x is None else x.to(device, non_blocking=True) for x in values))
+
+    @staticmethod
+    def concatenate(parts: Sequence[Tokens]) -> Changes | None:
+        """Those of all parts; what a part does not change stays as it is."""
+        if all(part.changes is None for part in parts):
+            return None
+        given = [part.changes or Changes() for part in parts]
+        width = next((c.features.shape[1] for c in given if c.features is not None), 0)
+
+        def joined(values: Sequence[Tensor | None], unchanged: Callable[[Tokens], Tensor]) -> Any:
+            if all(value is None for value in values):
+                return None
+            both = zip(values, parts, strict=True)
+            filled = [unchanged(part) if value is None else value for value, part in both]
+            return torch.cat([value.to(parts[0].ids.device) for value in filled])
+
+        def every_token(part: Tokens) -> Tensor:
+            return torch.ones(len(part.ids), dtype=torch.bool)
+
+        return Changes(
+            joined([c.positions for c in given], lambda part: part.places),
+            joined([c.embed for c in given], every_token),
+            joined([c.attend for c in given], every_token),
+            joined(
+                [c.features for c in given],
+                lambda part: torch.ones(len(part), width, dtype=torch.bool),
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -21,10 +81,12 @@ class Tokens:
     Args:
         ids: Token ids of all rows, special tokens included.
         lengths: Tokens of each row; 0 is allowed. Stays on the CPU, so that reading it never waits for a device.
+        changes: What token-level views change behind the tokens.
     """
 
     ids: Int[Tensor, " T"]
     lengths: Int[Tensor, " B"]
+    changes: Changes | None = None
 
     @classmethod
     def from_lists(cls, rows: Sequence[Sequence[int]]) -> Tokens:
@@ -37,7 +99,11 @@ class Tokens:
         """Rows of all parts, in order."""
         if len(parts) == 1:
             return parts[0]
-        return Tokens(torch.cat([p.ids for p in parts]), torch.cat([p.lengths for p in parts]))
+        return Tokens(
+            torch.cat([p.ids for p in parts]),
+            torch.cat([p.lengths for p in parts]),
+            Changes.concatenate(parts),
+        )
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -50,7 +116,29 @@ class Tokens:
     def rows(self, start: int, stop: int) -> Tokens:
         """Rows `start` to `stop` (exclusive)."""
         offsets = self.offsets
-        return Tokens(self.ids[offsets[start] : offsets[stop]], self.lengths[start:stop])
+        tokens, rows = slice(int(offsets[start]), int(offsets[stop])), slice(start, stop)
+        changes = self.changes and self.changes.take(tokens, rows)
+        return Tokens(self.ids[tokens], self.lengths[rows], changes)
+
+    @property
+    def places(self) -> Int[Tensor, " T"]:
+        """Place of each token in its row, from 0; on the CPU."""
+        lengths = self.lengths
+        return torch.arange(int(lengths.sum())) - (lengths.cumsum(0) - lengths).repeat_interleave(
+            lengths
+        )
+
+    def tokens_of(self, order: Int[Tensor, " R"]) -> Int[Tensor, " _"]:
+        """Index of every token when the rows are put in this order, or some of them; on the CPU."""
+        lengths = self.lengths[order]
+        shift = self.offsets[:-1][order] - (lengths.cumsum(0) - lengths)
+        return torch.arange(int(lengths.sum())) + shift.repeat_interleave(lengths)
+
+    def take(self, order: Int[Tensor, " R"]) -> Tokens:
+        """The rows in another order, or some of them."""
+        tokens = self.tokens_of(order).to(self.ids.device, non_blocking=True)
+        changes = self.changes and self.changes.take(tokens, order.to(tokens.device))
+        return Tokens(self.ids[tokens], self.lengths[order], changes)
 
     def padded(
         self, pad_id: int, width: int | None = None
@@ -73,8 +161,9 @@ class Tokens:
         return ids, mask
 
     def to(self, device: torch.device | str) -> Tokens:
-        """The ids on `device`; the lengths stay on the CPU."""
-        return replace(self, ids=self.ids.to(device, non_blocking=True))
+        """The ids and changes on `device`; the lengths stay on the CPU."""
+        ids = self.ids.to(device, non_blocking=True)
+        return replace(self, ids=ids, changes=self.changes and self.changes.to(device))
 
 
 @dataclass(frozen=True)

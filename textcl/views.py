@@ -7,15 +7,19 @@ workers nor the number of processes can change what a run sees.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 from textcl.errors import UserError
+from textcl.types import Tokens
 
 Augmentation = Callable[[str, random.Random], str]
 """A pure function of a text and the draws; it never makes an empty text of one that was not."""
+
+TokenChange = Callable[[Tokens, Sequence[random.Random]], Tokens]
+"""A pure function of rows of tokens and the draws, one generator for each row; ids and lengths stay as they are."""
 
 
 def draw_generator(seed: int, epoch: int, row: int, slot: str) -> random.Random:
@@ -41,11 +45,13 @@ class View:
     Args:
         column: Column (by role) that holds the text.
         augmentations: Applied in order, all from the same generator.
+        changes: Applied in order to the tokens of the text, such as `CutTokens`, with draws of their own.
         once: Draw the same change in every epoch, as static pairs that are made before training.
     """
 
     column: str
     augmentations: tuple[Augmentation, ...] = ()
+    changes: tuple[TokenChange, ...] = ()
     once: bool = False
 
     def __call__(self, row: Mapping[str, Any], rng: random.Random) -> str:
@@ -71,6 +77,26 @@ class View:
         if not self.augmentations:
             return self._raw(row)
         return self(row, draw_generator(seed, 0 if self.once else epoch, index, slot))
+
+    def change(
+        self, tokens: Tokens, seed: int, epoch: int, indices: Sequence[int], slot: str
+    ) -> Tokens:
+        """The tokens of some rows, changed by the draws of (seed, epoch, index, slot) of each.
+
+        Args:
+            tokens: Tokens of the texts that `draw` gave.
+            seed: Seed of the run.
+            epoch: Passes over the data so far; without effect if the view draws once.
+            indices: Index of each row in the data set.
+            slot: Name of the view.
+        """
+        if not self.changes:
+            return tokens
+        epoch = 0 if self.once else epoch
+        rngs = [draw_generator(seed, epoch, index, f"{slot} tokens") for index in indices]
+        for change in self.changes:
+            tokens = change(tokens, rngs)
+        return tokens
 
     def _raw(self, row: Mapping[str, Any]) -> str:
         text = row.get(self.column)
