@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -18,28 +19,28 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
     from textcl.cli.app import app
-    from textcl.errors import UserError
+    from textcl.errors import RunError, UserError
 
     try:
         app(arguments, prog_name="textcl")
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             raise
-        code = (
-            2
-            if isinstance(error, UserError)
-            else 130
-            if isinstance(error, KeyboardInterrupt)
-            else 1
-        )
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            place = f" of {error.filename}" if error.filename else ""
+            error = RunError(
+                f"the disk{place} is full: make room and start again; what was whole before is kept"
+            )
         text = str(error) or type(error).__name__
-        if not _is_ours(error):
+        if not isinstance(error, UserError | RunError | KeyboardInterrupt):
             text = f"{type(error).__name__}: {text} (run again with --debug for the traceback)"
         sys.stderr.write(f"textcl: {text}\n")
-        sys.exit(code)
+        sys.exit(_exit_code(error))
 
 
-def _is_ours(error: BaseException) -> bool:
-    from textcl.errors import RunError, UserError
+def _exit_code(error: BaseException) -> int:
+    from textcl.errors import UserError
 
-    return isinstance(error, UserError | RunError | KeyboardInterrupt)
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    return 2 if isinstance(error, UserError) else 1

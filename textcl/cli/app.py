@@ -9,7 +9,8 @@ import typer
 
 from textcl.cli.encode import encode_command
 from textcl.cli.eval import eval_command
-from textcl.cli.recipes import recipes_app
+from textcl.cli.recipes import EXAMPLES as RECIPES_EXAMPLES
+from textcl.cli.recipes import recipes_command
 from textcl.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from textcl.cli.train import train_command
 
@@ -25,13 +26,14 @@ app = typer.Typer(
 app.command("train", epilog=TRAIN_EXAMPLES)(train_command)
 app.command("encode")(encode_command)
 app.command("eval")(eval_command)
-app.add_typer(recipes_app, name="recipes")
+app.command("recipes", epilog=RECIPES_EXAMPLES)(recipes_command)
 
 
-def _version(value: bool) -> None:
+def _version(value: bool) -> bool:
     if value:
         typer.echo(f"textcl {metadata.version('textcl')}")
         raise typer.Exit
+    return value
 
 
 @app.callback()

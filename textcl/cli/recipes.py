@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-recipes_app = typer.Typer(help="List, show and copy recipes.", no_args_is_help=False)
+EXAMPLES = """Examples:
 
+textcl recipes
 
-@recipes_app.callback(invoke_without_command=True)
-def default(context: typer.Context) -> None:
-    """List the recipes where no subcommand is given."""
-    if context.invoked_subcommand is None:
-        list_recipes()
+textcl recipes show unsup-simcse
+
+textcl recipes copy unsup-simcse my_method.py
+"""
 
 
-@recipes_app.command("list")
-def list_recipes() -> None:
-    """One line a recipe."""
+class Action(StrEnum):
+    """What to do."""
+
+    list = "list"
+    show = "show"
+    copy = "copy"
+
+
+def recipes_command(
+    action: Annotated[Action, typer.Argument(help="What to do.")] = Action.list,
+    name: Annotated[str, typer.Argument(help="Name of a recipe, or its file.")] = "",
+    target: Annotated[Path, typer.Argument(help="File or folder to copy it to.")] = Path(),
+) -> None:
+    """List the recipes, show the method section and settings of one, or copy it to change it."""
+    from textcl import recipe
+    from textcl.errors import UserError
+
+    if action is Action.list:
+        _list()
+        return
+    if not name:
+        raise UserError(f"which recipe? textcl recipes {action.value} NAME")
+    if action is Action.show:
+        _show(name)
+    else:
+        copied = recipe.copy(name, target)
+        typer.echo(f"copied to {copied}; train it with --recipe {copied}")
+
+
+def _list() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     from textcl import recipe
 
     table = Table("recipe", "what it is", "columns", box=None, pad_edge=False)
@@ -31,9 +60,10 @@ def list_recipes() -> None:
     Console().print(table)
 
 
-@recipes_app.command("show", epilog="Example: textcl recipes show unsup-simcse")
-def show(name: Annotated[str, typer.Argument(help="Name of a recipe, or its file.")]) -> None:
-    """The method section, settings and presets of a recipe."""
+def _show(name: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     from textcl import recipe
     from textcl.settings import as_mapping
 
@@ -47,14 +77,3 @@ def show(name: Annotated[str, typer.Argument(help="Name of a recipe, or its file
     for model, preset in found.presets.items():
         values = ", ".join(f"{key}={value}" for key, value in preset.items())
         console.print(f"\nwith --model {model}: {values}", highlight=False, markup=False)
-
-
-@recipes_app.command("copy", epilog="Example: textcl recipes copy unsup-simcse my_method.py")
-def copy(
-    name: Annotated[str, typer.Argument(help="Name of a recipe.")],
-    target: Annotated[Path, typer.Argument(help="File or folder to copy it to.")] = Path(),
-) -> None:
-    """Copy a recipe to change it; train it with --recipe FILE.py."""
-    from textcl import recipe
-
-    typer.echo(f"copied to {recipe.copy(name, target)}")

@@ -1,0 +1,123 @@
+"""The command itself: exit codes, one clear sentence for every mistake, a traceback only when asked."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+import pytest
+from families import tiny_model_dir
+
+import textcl.cli
+from textcl import checkpoint, recipe
+
+
+def run(monkeypatch, capsys, *arguments):
+    """Exit code, standard output and standard error of a command."""
+    monkeypatch.setattr(sys, "argv", ["textcl", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        textcl.cli.main()
+    out, err = capsys.readouterr()
+    return stopped.value.code or 0, out, err
+
+
+def test_version_and_help(monkeypatch, capsys):
+    code, out, _err = run(monkeypatch, capsys, "--version")
+    assert (code, out.split()[0]) == (0, "textcl")
+    for command in ((), ("train",), ("eval",), ("encode",), ("recipes",)):
+        code, out, _err = run(monkeypatch, capsys, *command, "--help")
+        assert code == 0, _err
+        assert "Example" in out
+
+
+def test_recipes_are_listed_shown_and_copied(monkeypatch, capsys, tmp_path):
+    code, out, _err = run(monkeypatch, capsys, "recipes")
+    assert code == 0, _err
+    assert all(name in out for name in recipe.names())
+    code, out, _err = run(monkeypatch, capsys, "recipes", "show", "unsup-simcse")
+    assert code == 0, _err
+    assert "76.25" in out
+    assert "temperature" in out
+    assert "roberta-large: batch_size=512" in out
+    code, _, _err = run(
+        monkeypatch, capsys, "recipes", "copy", "unsup-simcse", tmp_path / "mine.py"
+    )
+    assert code == 0, _err
+    assert recipe.find(str(tmp_path / "mine.py")).roles == ("text",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "which recipe? --recipe NAME"),
+        (["train", "--recipe", "unsup-simsce"], "did you mean unsup-simcse"),
+        (["train", "--recipe", "quickstart", "--set", "batchsize=3"], "did you mean batch_size"),
+        (["train", "--recipe", "quickstart", "--set", "precision=fp16"], "precision=fp16 needs a GPU"),
+        (["train", "--recipe", "quickstart", "--set", "trackers=nosuch"], "tracker 'nosuch' is not installed"),
+        (["train", "--recipe", "quickstart", "--data", "missing.txt"], "missing.txt"),
+        (["train", "--recipe", "unsup-simcse", "--column", "text"], "expected --column role=name, got 'text'"),
+        (["train", "--recipe", "quickstart", "--dev", "STSBenchmark-def"], "STSBenchmark-dev"),
+        (["train", "--resume", "nowhere"], "nowhere is no run"),
+        (["train", "--resume", "x", "--recipe", "quickstart"], "leave the other options out"),
+        (["eval", "no/such/model", "--suite", "sample"], "no/such/model"),
+        (["encode", "some/model", "missing.txt", "-o", "out.npy"], "missing.txt"),
+        (["recipes", "show", "simcse"], "did you mean"),
+        (["recipes", "show"], "which recipe? textcl recipes show NAME"),
+        (["train", "--no-such-option"], "No such option"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_in_one_sentence_with_exit_code_2(
+    monkeypatch, capsys, tmp_path, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(monkeypatch, capsys, *arguments)
+    assert code == 2, err
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_has_exit_code_1_and_a_traceback_only_with_debug(monkeypatch, capsys):
+    def broken(*_args, **_kwargs):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr("textcl.session.train", broken)
+    code, _, err = run(monkeypatch, capsys, "train", "--recipe", "quickstart")
+    assert code == 1, err
+    assert err == "textcl: RuntimeError: out of luck (run again with --debug for the traceback)\n"
+    monkeypatch.setattr(sys, "argv", ["textcl", "train", "--recipe", "quickstart", "--debug"])
+    with pytest.raises(RuntimeError, match="out of luck"):
+        textcl.cli.main()
+
+
+def test_a_full_disk_is_told_and_the_last_checkpoint_stays(monkeypatch, capsys, tmp_path):
+    model = tiny_model_dir(tmp_path / "model")
+    (tmp_path / "corpus.txt").write_text("".join(f"a man runs {i}\n" for i in range(16)))
+    save, calls = checkpoint.save_file, []
+
+    def full(tensors, path):
+        calls.append(path)
+        if len(calls) > 4:  # two files a checkpoint: the third one fails
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save(tensors, path)
+
+    monkeypatch.setattr("textcl.checkpoint.save_file", full)
+    output = tmp_path / "run"
+    code, _, err = run(
+        monkeypatch, capsys, "train", "--recipe", "unsup-simcse", "--model", model, "--data",
+        tmp_path / "corpus.txt", "--dev", "", "--output", output, "--set", "batch_size=4",
+        "--set", "save_every=1", "--set", "pooling=mean",
+    )  # fmt: skip
+    assert code == 1, err
+    assert "is full: make room and start again; what was whole before is kept" in err, err
+    kept = [p.name for p in (output / "checkpoints").iterdir() if p.suffix != ".part"]
+    assert kept == ["step-00000002"]
+
+
+def test_offline_is_set_before_anything_is_imported(monkeypatch, capsys):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    run(monkeypatch, capsys, "recipes", "--offline")
+    import os
+
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
