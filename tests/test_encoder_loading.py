@@ -7,6 +7,7 @@ import importlib.util
 import json
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 import families
@@ -169,6 +170,30 @@ def test_code_of_a_folder_runs_only_when_trusted(tmp_path):
     with pytest.raises(UserError, match="pass trust_remote_code=True if you trust it"):
         load(folder)
     assert not (tmp_path / "ran").exists()
+
+
+def test_code_of_a_folder_runs_when_trusted(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "code")
+    )
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    folder = families.tiny_model_dir(tmp_path)
+    (folder / "own.py").write_text(
+        "from transformers import BertConfig, BertModel\n"
+        "class OwnConfig(BertConfig):\n    model_type = 'own'\n"
+        "class OwnModel(BertModel):\n    config_class = OwnConfig\n"
+    )
+    config = json.loads((folder / "config.json").read_text())
+    code = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
+    (folder / "config.json").write_text(
+        json.dumps(config | {"model_type": "own", "auto_map": code})
+    )
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    encoder = load(folder, trust_remote_code=True)
+    assert type(encoder.backbone).__name__ == "OwnModel"
+    # an architecture of its own runs padded, and gives the same
+    expected = families.tiny_encoder().encode(TEXTS, precision="float32")
+    np.testing.assert_allclose(encoder.encode(TEXTS, precision="float32"), expected, atol=1e-5)
 
 
 def test_a_folder_cannot_ask_for_a_kernel_from_the_hub(tmp_path, no_sockets):

@@ -77,7 +77,7 @@ def _facts(said: Description, dimension: int) -> str:
         "Dimensions": dimension,
         "Normalised": "yes" if said.normalize else "no",
         "Maximum length": f"{said.max_length} tokens",
-        **{f"Prompt `{name}`": f"`{text}`" for name, text in said.prompts.items()},
+        **{f"Prompt `{name}`": f"`{text}`" for name, text in said.prompts.items() if text},
     }
     return "\n".join(f"- {key}: {value}" for key, value in facts.items())
 

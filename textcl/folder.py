@@ -131,7 +131,11 @@ def describe(folder: Path) -> Description:
         dense=tuple(path for kind, path in zip(kinds, paths, strict=True) if kind == "Dense"),
         max_length=settings.get("max_seq_length"),
         lowercase=bool(settings.get("do_lower_case")),
-        prompts={name: text for name, text in (general.get("prompts") or {}).items() if text},
+        prompts={
+            name: text
+            for name, text in (general.get("prompts") or {}).items()
+            if isinstance(text, str)
+        },
         default_prompt=general.get("default_prompt_name"),
     )
 
