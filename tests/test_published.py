@@ -65,3 +65,10 @@ def test_dev_rows_stand_beside_the_dev_split():
     rows = published_rows(protocol="stsb-dev", tasks=["STSBenchmark-dev"])
     assert len(rows) == 19
     assert rows[0].scores["STSBenchmark-dev"] == pytest.approx(86.2)
+
+
+def test_rows_that_call_a_task_by_another_name_stand_beside_it():
+    rows = published_rows(protocol="multi-simlex", match="word", tasks=["MultiSimLex-en"])
+    assert [row.scores for row in rows] == [{"MultiSimLex-en": 55.6}]
+    everything = published_rows(protocol="multi-simlex", match="monolingual mirror")
+    assert {"en", "ru"} < set(everything[0].scores)

@@ -134,6 +134,13 @@ def test_sts_suite_is_the_seven_tasks_of_the_papers_in_their_order():
     assert [len(manifests()[name].subsets) for name in suites()["sts"]] == [5, 3, 6, 5, 5, 0, 0]
 
 
+def test_words_suite_is_scored_under_two_protocols():
+    known, words = manifests(), suites()["words"]
+    assert [known[name].rows for name in words] == [999, 3500, 353, 3000, 771, 65, 1888]
+    assert {known[name].protocol for name in words[:-1]} == {"word-similarity"}
+    assert known["MultiSimLex-en"].protocol == "multi-simlex"
+
+
 def test_every_suite_names_tasks_that_exist():
     for members in suites().values():
         assert set(members) <= set(manifests())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from textcl.resources import published_path
-from textcl.tasks import suites
+from textcl.tasks import manifests, suites
 
 
 @dataclass(frozen=True)
@@ -57,23 +57,26 @@ def published_rows(
     """
     whole = not tasks or set(tasks) == set(suites()["sts"])
     words = [re.compile(rf"(?<![a-z0-9]){re.escape(word)}") for word in match.lower().split()]
+    theirs = {name: manifest.published_as or name for name, manifest in manifests().items()}
+    names = {theirs.get(task, task): task for task in tasks}
     found: list[PublishedRow] = []
     for entry in json.loads(published_path().read_text(encoding="utf-8")):
         if entry["protocol"] != protocol or entry["metric"] != "spearman":
             continue
         text = " ".join(entry[key] for key in ("id", "model", "backbone", "supervision")).lower()
-        row = _row(entry, tasks, whole)
+        row = _row(entry, names, whole)
         if all(word.search(text) for word in words) and (row.scores or row.average is not None):
             found.append(row)
     return sorted(found, key=_rank, reverse=True)
 
 
-def _row(entry: Mapping[str, Any], tasks: Sequence[str], whole: bool) -> PublishedRow:
+def _row(entry: Mapping[str, Any], names: Mapping[str, str], whole: bool) -> PublishedRow:
+    """One row; `names` are our tasks by the names that the row has for them, empty for all of its own."""
     factor = 100 / entry["scale"]
     scores = {
-        task: round(score * factor, 4)
+        names.get(task, task): round(score * factor, 4)
         for task, score in entry["scores"].items()
-        if score is not None and (not tasks or task in tasks)
+        if score is not None and (not names or task in names)
     }
     average = round(entry["avg"] * factor, 4) if whole and "avg" in entry else None
     return PublishedRow(

@@ -39,6 +39,7 @@ class Manifest:
         licence: Terms of the data.
         citation: Whom to cite.
         note: Printed beside every score of this task.
+        published_as: What published rows of this protocol call the task; its name when empty.
         subsets: Pairs of every subset; empty where the split counts as a whole.
         package: `path` in the sample of the package, `sha256`, `columns` (role to column).
         local: `path` in the folder TEXTCL_DATA, `sha256`, `columns`.
@@ -56,6 +57,7 @@ class Manifest:
     licence: str
     citation: str
     note: str = ""
+    published_as: str = ""
     subsets: Mapping[str, int] = field(default_factory=dict[str, int])
     package: Mapping[str, Any] | None = None
     local: Mapping[str, Any] | None = None
