@@ -82,6 +82,10 @@ if TYPE_CHECKING:
     from textcl.objectives.temperature import as_temperature as as_temperature
     from textcl.session import train as train
     from textcl.settings import TrainSettings as TrainSettings
+    from textcl.token_views import CutFeatures as CutFeatures
+    from textcl.token_views import CutSpan as CutSpan
+    from textcl.token_views import CutTokens as CutTokens
+    from textcl.token_views import ShufflePositions as ShufflePositions
     from textcl.types import Batch as Batch
     from textcl.types import Embeddings as Embeddings
     from textcl.types import LossOutput as LossOutput
@@ -204,6 +208,12 @@ _PLACES = {
     "textcl.objectives.temperature": ("as_temperature",),
     "textcl.session": ("train",),
     "textcl.settings": ("TrainSettings",),
+    "textcl.token_views": (
+        "CutFeatures",
+        "CutSpan",
+        "CutTokens",
+        "ShufflePositions",
+    ),
     "textcl.types": (
         "Batch",
         "Embeddings",

@@ -151,6 +151,12 @@ class Encoder(nn.Module):
             return int(layer[0].out_features)  # pyright: ignore[reportArgumentType]
         return int(self.backbone.config.hidden_size) * len(self.pooling.split("+"))
 
+    @property
+    def embedding_width(self) -> int:
+        """Columns of the embeddings in front of the first layer."""
+        table: Any = self.backbone.get_input_embeddings()
+        return int(table.weight.shape[1])
+
     def add_head(self, *, keep: bool) -> None:
         """Put a fresh layer with tanh behind the pooling, as SimCSE does.
 

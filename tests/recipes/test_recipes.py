@@ -116,7 +116,7 @@ def crash_at(monkeypatch, step):
     monkeypatch.setattr(textcl.session, "run_loop", crashing)
 
 
-# One of each kind of state: 24 rows make 3 batches an epoch, so that update 5 is in the middle of the second.
+# One of each kind of state. 24 rows make 3 batches an epoch: crashed at update 4, in the second, a run goes on after 2.
 KINDS = {
     "queue and momentum": ("moco", ("queue=20",)),
     "draws": ("feature-transform", ("queue=20",)),
@@ -131,6 +131,8 @@ KINDS = {
     "mixing": ("mixup", ()),
     "masked tokens": ("unsup-simcse", ("mlm_weight=0.1", "chunk_size=3")),
     "teacher": ("distill", ("num_layers=1",)),
+    "soft targets and cut tokens": ("ascl", ("queue=20", "cutoff=0.3", "chunk_size=3")),
+    "cut features and moved positions": ("consert", ("dropout=0.1",)),
     "drophead": ("mirror-drophead", ("chunk_size=3",)),
 }
 
@@ -138,10 +140,10 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_crashed_run_goes_on_as_if_it_had_not(kind, model, data, tmp_path, monkeypatch):
     name, settings = KINDS[kind]
-    settings = [*settings, "steps=7", "save_every=2"]
+    settings = [*settings, "steps=5", "save_every=2"]
     run(name, model, data, tmp_path / "whole", settings)
     with monkeypatch.context() as patch:
-        crash_at(patch, 5)
+        crash_at(patch, 4)
         with pytest.raises(ConnectionError):
             run(name, model, data, tmp_path / "crashed", settings)
     resume(tmp_path / "crashed", console=quiet())
