@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -221,7 +221,8 @@ class _Session:
     def _rows(self, source: Any) -> Rows:
         if isinstance(source, str) and not source:
             raise UserError("no training data: name a file, folder or data set with --data")
-        if source == "sample":
+        sample = isinstance(source, str) and source == "sample"
+        if sample:
             source = str(sample_dir() / "sentences.txt")
         request = self.request
         rows = load_rows(
@@ -232,6 +233,8 @@ class _Session:
             limit=request["limit"],
             deduplicate=request["deduplicate"],
         )
+        if sample:
+            rows.report = replace(rows.report, source="sample")
         if len(rows) < self.settings.batch_size:
             raise UserError(
                 f"the data has {len(rows)} usable rows, fewer than a batch of {self.settings.batch_size}: "
@@ -334,7 +337,7 @@ class _Session:
                 self.accelerator,
                 reporter,
                 dev=dev,
-                card=facts,
+                card=_card(facts),
                 resume=resume,
             )
         finally:
@@ -418,6 +421,28 @@ class _Session:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _card(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model card tells of a run: enough to do it again, and no folder of this machine."""
+    data, settings = facts["data"], dict(facts["settings"])
+    start, source = _last_part(settings["model"]), _last_part(data["source"])
+    settings.update(model=start, data=source, dev=_last_part(settings["dev"]))
+    return {
+        "name": f"{start}, {_last_part(facts['recipe'])}",
+        "recipe": _last_part(facts["recipe"]),
+        "data": f"{source}, {data['rows']:,} rows, sha256 {data['sha256']}",
+        "dev": facts["dev"],
+        "seed": facts["seed"],
+        "precision": facts["precision"],
+        "processes": facts["processes"],
+        "command": facts["command"],
+        "settings": settings,
+    }
+
+
+def _last_part(name: str) -> str:
+    return Path(name).name if Path(name).is_absolute() else name
 
 
 def _online(method: Method) -> Encoder:

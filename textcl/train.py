@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from textcl import checkpoint
+from textcl.alarms import Alarms
 from textcl.distributed import World
 from textcl.encoder import Encoder
 from textcl.errors import RunError
@@ -23,7 +24,7 @@ from textcl.method import Method
 from textcl.momentum import MomentumEncoder
 from textcl.run import RunFolder
 from textcl.settings import TrainSettings
-from textcl.types import LossOutput
+from textcl.types import Embeddings, LossOutput
 
 
 @runtime_checkable
@@ -166,6 +167,7 @@ class _Training:
         self.total = settings.total_steps(len(loader.sampler))
         self.at = Position()
         self.window: list[LossOutput] = []
+        self.alarms = Alarms([name for name, r in method.routes.items() if r.encoder == "online"])
         self.norm = torch.zeros(())
         self.interrupted = False
 
@@ -221,7 +223,7 @@ class _Training:
                 hook.after_update(self.at.step)
         done = self.at.step >= self.total
         if self.at.step % settings.log_every == 0 or done:
-            self._log(rate)
+            self._log(rate, z)
         if self.dev and (self.at.step % settings.evaluate_every == 0 or done):
             self._evaluate()
             done = self.at.step >= self.total
@@ -251,7 +253,7 @@ class _Training:
         norm = self.accelerator.clip_grad_norm_(parameters, bound)
         return torch.as_tensor(norm).detach()
 
-    def _log(self, rate: float) -> None:
+    def _log(self, rate: float, z: Embeddings) -> None:
         """Read the losses since the last line: the only place where the loop waits for the device."""
         self._require_finite()
         self.at.seconds += time.perf_counter() - self.began
@@ -268,6 +270,11 @@ class _Training:
             **{name: float(term) for name, term in self.window[-1].terms.items()},
             "rows_per_second": round(seen / self.at.seconds, 1) if self.at.seconds else None,
         }
+        alarms, messages = self.alarms.look(z, self.norm, self.window[-1].terms)
+        if alarms:
+            line["alarm"] = alarms
+        for message in messages:
+            self.reporter.message(f"update {self.at.step}: {message}")
         self.window = []
         if self.accelerator.is_main_process:
             self.folder.log(line)
@@ -395,7 +402,10 @@ class _Training:
         self.online.eval()
 
     def _card(self, score: float | None) -> dict[str, Any]:
-        scores = {} if score is None or self.dev is None else {self.dev.protocol: score}
+        scores: list[dict[str, Any]] = []
+        if score is not None and self.dev is not None:
+            seed = self.settings.seed
+            scores = [{"protocol": self.dev.protocol, "score": round(score, 2), "seed": seed}]
         return {**self.card, "step": self.at.step, "scores": scores}
 
     def _embed_all(self) -> Tensor:
