@@ -286,7 +286,8 @@ class _Session:
             torch.manual_seed(self.settings.seed + 7919 * self.world.rank)
         if self.settings.gradient_checkpointing:
             for encoder in method.encoders.values():
-                encoder.gradient_checkpointing_enable()  # pyright: ignore[reportCallIssue]
+                if isinstance(encoder, Encoder):  # averages and teachers keep no activations
+                    encoder.gradient_checkpointing_enable()
         return method
 
     def _loader(self, rows: Rows, method: Method) -> Loader:

@@ -155,3 +155,14 @@ def test_a_crashed_run_goes_on_as_if_it_had_not(kind, model, data, tmp_path, mon
         for line in log:
             line.pop("rows_per_second")
     assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("name", ["moco", "distill", "unsup-simcse"])
+def test_checkpointed_activations_change_nothing(name, model, data, tmp_path):
+    extra = ["mlm_weight=0.1"] if name == "unsup-simcse" else []
+    for folder, checkpointing in (("plain", "false"), ("checkpointed", "true")):
+        settings = ["steps=3", f"gradient_checkpointing={checkpointing}", *extra]
+        run(name, model, data, tmp_path / folder, settings)
+    plain, checkpointed = (weights(tmp_path / f / "last") for f in ("plain", "checkpointed"))
+    for key in plain:
+        torch.testing.assert_close(plain[key], checkpointed[key])
