@@ -148,7 +148,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(model, corpus
 # 1: before the first checkpoint; 7: within an epoch of 8 batches; 9: in the second epoch
 @pytest.mark.parametrize("step", [1, 7, 9])
 @pytest.mark.parametrize(
-    "extra", [[], ["accumulation=2", "chunk_size=3", "temperature=learnable:0.1"]]
+    "extra",
+    [
+        [],
+        ["accumulation=2", "chunk_size=3", "temperature=learnable:0.1"],
+        ["temperature=cosine:0.2:0.05", "warmup=0.3", "schedule=cosine"],
+    ],
 )
 def test_a_crashed_run_goes_on_as_if_it_had_not(
     model, corpus, dev, tmp_path, monkeypatch, step, extra
@@ -347,3 +352,62 @@ def test_a_run_stands_for_its_best_encoder(model, corpus, tmp_path):
     texts = ["a man runs", "a dog eats"]
     of_run = textcl.Encoder.from_pretrained(tmp_path / "run").encode(texts)
     assert (of_run == textcl.Encoder.from_pretrained(tmp_path / "run" / "best").encode(texts)).all()
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory(model, corpus, tmp_path):
+    run(model, corpus, tmp_path / "plain", settings=["precision=fp32"])
+    run(
+        model,
+        corpus,
+        tmp_path / "again",
+        settings=["precision=fp32", "gradient_checkpointing=true"],
+    )
+    plain, again = weights(tmp_path / "plain"), weights(tmp_path / "again")
+    for name in plain:
+        torch.testing.assert_close(plain[name], again[name], rtol=1e-4, atol=1e-6)
+
+
+def test_precisions_agree_but_for_rounding(model, corpus, tmp_path):
+    for precision in ("fp32", "bf16"):
+        run(model, corpus, tmp_path / precision, settings=[f"precision={precision}", "dropout=0"])
+    values = {p: [loss for _, loss, _ in losses(tmp_path / p)] for p in ("fp32", "bf16")}
+    assert values["fp32"] != values["bf16"]
+    assert values["bf16"] == pytest.approx(values["fp32"], abs=0.05)
+    assert all(tensor.dtype == torch.float32 for tensor in weights(tmp_path / "bf16").values())
+
+
+def test_rows_in_memory_are_trained_and_asked_for_on_resume(model, tmp_path, monkeypatch):
+    rows = [f"{first} {second}" for first in WORDS for second in WORDS[:4]]
+    run(model, rows, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        crash_at(patch, 5)
+        with pytest.raises(ConnectionError):
+            run(model, rows, tmp_path / "crashed")
+    with pytest.raises(UserError, match="started with rows in memory"):
+        resume(tmp_path / "crashed", console=quiet())
+    resume(tmp_path / "crashed", data=rows, console=quiet())
+    assert_same_run(tmp_path / "whole", tmp_path / "crashed")
+
+
+def test_a_terminal_shows_a_bar_with_loss_dev_and_speed(model, corpus, dev, tmp_path):
+    console = Console(file=io.StringIO(), width=200, force_terminal=True)
+    run(model, corpus, tmp_path / "run", dev=dev, console=console)
+    shown = console.file.getvalue()
+    assert "12/12" in shown
+    assert "rows/s" in shown
+    assert "· dev" in shown
+
+
+def test_weight_decay_spares_biases_norms_and_scalars(model, corpus, tmp_path, monkeypatch):
+    groups, make = [], torch.optim.AdamW
+    monkeypatch.setattr(
+        torch.optim, "AdamW", lambda given, **kwargs: groups.extend(given) or make(given, **kwargs)
+    )
+    settings = ["weight_decay=0.1", "temperature=learnable:0.1", "steps=1"]
+    done = run(model, corpus, tmp_path / "run", settings=settings)
+    decayed, spared = groups
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+    assert all(p.ndim >= 2 for p in decayed["params"])
+    count = sum(1 for _ in done.encoder.parameters()) + 1  # and the logit scale
+    assert len(decayed["params"]) + len(spared["params"]) == count
+    assert all(p.ndim < 2 for p in spared["params"])

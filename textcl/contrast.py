@@ -22,8 +22,11 @@ from torch.utils.checkpoint import checkpoint
 from textcl.distributed import World
 from textcl.types import Embeddings
 
-TILE_ELEMENTS = 2**24
-"""Logits of the table held at once; a larger table is reduced in blocks of anchors (64 MiB each in float32)."""
+TILE_ELEMENTS = 3 * 2**22
+"""Logits of the table held at once; a larger table is reduced in blocks of anchors (48 MiB each in float32).
+
+Smaller ones would save little: below 32 MiB glibc takes them from its heap, where they leave holes.
+"""
 
 Rule = Callable[[Int[Tensor, " r"]], Float[Tensor, "r C"]]
 """Given the indices of some anchors, a number for each of their candidates."""
@@ -90,6 +93,7 @@ class Contrast:
         candidate_labels: Labels of the candidates, where the pairing reads them; queue columns have none.
         queued: How many trailing columns come from a queue.
         census: Negatives per anchor by where they come from, for the log.
+        masked: How many of them are masked for their text, a mean over anchors; None where nothing looks for them.
     """
 
     anchors: Float[Tensor, "A D"]
@@ -101,11 +105,20 @@ class Contrast:
     candidate_labels: Shaped[Tensor, "L ..."] | None = None
     queued: int = 0
     census: Mapping[str, int] = field(default_factory=dict[str, int])
+    masked: Float[Tensor, ""] | None = None
 
-    def similarity(self, rows: Int[Tensor, " r"]) -> Float[Tensor, "r C"]:
-        """Dot products of some anchors with all candidates, in float32 or wider whatever autocast says."""
+    def similarity(
+        self, rows: Int[Tensor, " r"], anchors: Float[Tensor, "r D"] | None = None
+    ) -> Float[Tensor, "r C"]:
+        """Dot products of some anchors with all candidates, in float32 or wider whatever autocast says.
+
+        Args:
+            rows: Indices of the anchors.
+            anchors: The same anchors themselves, where they are at hand: picking them out costs a gradient of all rows.
+        """
         with torch.autocast(self.anchors.device.type, enabled=False):
-            return widen(self.anchors[rows]) @ widen(self.candidates).T
+            chosen = self.anchors[rows] if anchors is None else anchors
+            return widen(chosen) @ widen(self.candidates).T
 
     def target_weights(self, rows: Int[Tensor, " r"]) -> Float[Tensor, "r C"]:
         """Targets of some anchors as weights."""
@@ -114,9 +127,14 @@ class Contrast:
         weights = self.candidates.new_zeros((len(rows), len(self.candidates)), dtype=self.dtype)
         return weights.scatter_(1, self.targets[rows, None], 1.0)
 
-    def block(self, rows: Int[Tensor, " r"], temperature: float | Tensor) -> Block:
-        """Logits and targets of some anchors."""
-        similarity = self.similarity(rows)
+    def block(
+        self,
+        rows: Int[Tensor, " r"],
+        temperature: float | Tensor,
+        anchors: Float[Tensor, "r D"] | None = None,
+    ) -> Block:
+        """Logits and targets of some anchors; arguments as of `similarity`."""
+        similarity = self.similarity(rows, anchors)
         logits = similarity / temperature
         for rule in self.log_weights:
             logits = logits + rule(rows)
@@ -138,14 +156,14 @@ class Contrast:
         rows = torch.arange(count, device=self.anchors.device)
         size = max(1, TILE_ELEMENTS // max(1, width))
         if size >= count:
-            return row_loss(self.block(rows, temperature))
+            return row_loss(self.block(rows, temperature, self.anchors))
 
-        def reduce_block(rows: Tensor) -> tuple[Tensor, Tensor]:
-            return row_loss(self.block(rows, temperature))
+        def reduce_block(rows: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+            return row_loss(self.block(rows, temperature, anchors))
 
         parts = [
-            checkpoint(reduce_block, part, use_reentrant=False, preserve_rng_state=False)
-            for part in rows.split(size)
+            checkpoint(reduce_block, *part, use_reentrant=False, preserve_rng_state=False)
+            for part in zip(rows.split(size), self.anchors.split(size), strict=True)
         ]
         values, counts = zip(*parts, strict=True)
         return torch.cat(values), torch.cat(counts)
@@ -378,7 +396,19 @@ class MaskDuplicates:
             equal = torch.stack([text[rows, None] == theirs for text in texts]).any(0)
             return equal & (contrast.target_weights(rows) == 0)
 
-        return contrast.weighted(exclude(same_text, contrast.dtype))
+        masked = contrast.weighted(exclude(same_text, contrast.dtype))
+        return replace(masked, masked=_mean_hidden(contrast, same_text))
+
+
+@torch.no_grad()
+def _mean_hidden(contrast: Contrast, mask: Callable[[Tensor], Tensor]) -> Float[Tensor, ""]:
+    """Columns that a mask takes out of a row, a mean over anchors; of a large table, over its first block."""
+    size = max(1, TILE_ELEMENTS // max(1, len(contrast.candidates)))
+    rows = torch.arange(len(contrast.anchors), device=contrast.anchors.device)[:size]
+    hidden = mask(rows)
+    for rule in contrast.log_weights:
+        hidden &= ~torch.isneginf(rule(rows))
+    return hidden.sum(1).float().mean()
 
 
 def only_own_positive(contrast: Contrast, z: Embeddings) -> Contrast:

@@ -145,11 +145,12 @@ def train(
     )
 
 
-def resume(folder: str | Path, *, console: Console | None = None) -> Trained:
+def resume(folder: str | Path, *, data: Any = None, console: Console | None = None) -> Trained:
     """Go on with a run that was stopped or killed; it ends as if it had not been.
 
     Args:
         folder: The run.
+        data: The data again, where the run was started with rows in memory.
         console: Where progress is shown; standard error when None.
 
     Raises:
@@ -161,7 +162,9 @@ def resume(folder: str | Path, *, console: Console | None = None) -> Trained:
     facts = run.facts
     found = recipes.find(facts["recipe"])
     chosen = from_mapping(found.settings_type, facts["settings"])
-    return _Session(found, chosen, facts, console, asked_dev=facts["dev"] is not None).go_on(run)
+    return _Session(found, chosen, facts, console, asked_dev=facts["dev"] is not None).go_on(
+        run, data
+    )
 
 
 class _Session:
@@ -201,17 +204,22 @@ class _Session:
         self.accelerator.wait_for_everyone()
         return self._train(RunFolder(path), facts, method, loader, dev, resume=False)
 
-    def go_on(self, folder: RunFolder) -> Trained:
+    def go_on(self, folder: RunFolder, data: Any) -> Trained:
         facts = folder.facts
         if facts["processes"] != self.world.size:
             raise UserError(
                 f"the run was started with {facts['processes']} processes and cannot go on with {self.world.size}: "
                 f"resume it with accelerate launch --num_processes {facts['processes']}"
             )
-        rows = self._rows(self.settings.data)
+        if data is None and not self.settings.data:
+            raise UserError(
+                "this run was started with rows in memory: go on from Python with "
+                "textcl.session.resume(folder, data=rows)"
+            )
+        rows = self._rows(self.settings.data if data is None else data)
         if rows.report.sha256 != facts["data"]["sha256"]:
             raise UserError(
-                f"the data of this run changed: {self.settings.data} had sha256 "
+                f"the data of this run changed: {facts['data']['source']} had sha256 "
                 f"{facts['data']['sha256'][:12]}, it has {rows.report.sha256[:12]}; start a new run"
             )
         dev = self._dev() if facts["dev"] is not None else None

@@ -73,7 +73,7 @@ class Contrastive(nn.Module):
         loss = mean_over_anchors(values, counts, self.no_positive, self.world)
         if self.base_temperature is not None:
             loss = loss * (temperature / self.base_temperature)
-        return LossOutput(loss, log_terms(contrast, temperature))
+        return LossOutput(loss, log_terms(contrast, temperature) | lonely_terms(contrast, counts))
 
 
 def mean_over_anchors(
@@ -90,8 +90,17 @@ def mean_over_anchors(
 def log_terms(contrast: Contrast, temperature: float | Tensor) -> dict[str, Tensor]:
     """What every objective over a table logs: its temperature and where its negatives come from."""
     terms = {f"negatives/{kind}": count for kind, count in contrast.census.items()}
-    numbers = {"temperature": temperature, **terms}
+    masked = {} if contrast.masked is None else {"masked": contrast.masked}
+    numbers = {"temperature": temperature, **terms, **masked}
     return {name: torch.as_tensor(number).detach() for name, number in numbers.items()}
+
+
+@torch.no_grad()
+def lonely_terms(contrast: Contrast, counts: Float[Tensor, " A"]) -> dict[str, Tensor]:
+    """The share of anchors without a positive, for tables in which there can be some."""
+    if isinstance(contrast.targets, Tensor):
+        return {}
+    return {"without_positive": (counts == 0).float().mean()}
 
 
 def symmetric(

@@ -20,7 +20,12 @@ from textcl.contrast import (
     widen,
 )
 from textcl.distributed import ALONE, World
-from textcl.objectives.contrastive import NoPositive, log_terms, mean_over_anchors
+from textcl.objectives.contrastive import (
+    NoPositive,
+    log_terms,
+    lonely_terms,
+    mean_over_anchors,
+)
 from textcl.objectives.temperature import Temperature, checked, current
 from textcl.types import Embeddings, LossOutput
 
@@ -100,7 +105,7 @@ class LabelAware(nn.Module):
         contrast, temperature = self.table(z), current(self.temperature)
         values, counts = contrast.reduce(self.row_loss, temperature)
         loss = mean_over_anchors(values, counts, self.no_positive, self.world)
-        return LossOutput(loss, log_terms(contrast, temperature))
+        return LossOutput(loss, log_terms(contrast, temperature) | lonely_terms(contrast, counts))
 
 
 def class_weights(log_confidences: Float[Tensor, "A classes"], labels: Tensor) -> Rule:
