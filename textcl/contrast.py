@@ -20,13 +20,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from textcl.distributed import World
+from textcl.heap import give_large_blocks_back
 from textcl.types import Embeddings
 
 TILE_ELEMENTS = 3 * 2**22
-"""Logits of the table held at once; a larger table is reduced in blocks of anchors (48 MiB each in float32).
-
-Smaller ones would save little: below 32 MiB glibc takes them from its heap, where they leave holes.
-"""
+"""Logits of the table held at once; a larger table is reduced in blocks of anchors (48 MiB each in float32)."""
 
 Rule = Callable[[Int[Tensor, " r"]], Float[Tensor, "r C"]]
 """Given the indices of some anchors, a number for each of their candidates."""
@@ -157,6 +155,8 @@ class Contrast:
         size = max(1, TILE_ELEMENTS // max(1, width))
         if size >= count:
             return row_loss(self.block(rows, temperature, self.anchors))
+        if rows.device.type == "cpu":
+            give_large_blocks_back()
 
         def reduce_block(rows: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
             return row_loss(self.block(rows, temperature, anchors))

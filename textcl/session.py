@@ -27,12 +27,13 @@ from textcl.loader import Collate, Loader, ShuffledBatches
 from textcl.method import Method
 from textcl.progress import ConsoleReporter
 from textcl.recipe import Recipe
+from textcl.recorder import Position
 from textcl.resources import sample_dir
 from textcl.run import RunFolder, versions
 from textcl.settings import TrainSettings, as_mapping, from_mapping, with_overrides
 from textcl.tasks import StsTask, load_task
-from textcl.train import Position, world_of
 from textcl.train import train as run_loop
+from textcl.train import world_of
 
 _UNCUT = 10**6  # tokens; longer than any text
 

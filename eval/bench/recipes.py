@@ -38,6 +38,7 @@ COMMON = {
     "evaluate_every": 10,
     "save_every": 0,
 }
+WORDS = ("mirror-word",)  # trained on words, and the one that word similarity is about
 DATA = {
     ("text",): "corpus/mirror_stsb_10k.txt",
     ("anchor", "positive", "negative"): "nli/triplets_train.jsonl",
@@ -58,8 +59,10 @@ def measure(encoder: Encoder) -> dict[str, object]:
     gold = torch.tensor([score for task in splits for score in task.scores])
     vectors = torch.from_numpy(exact.encode([*first, *second])).split(len(first))
     close = gold > 4
+    words = evaluate(exact, "words")
     return {
         "dev": dev["STSBenchmark-dev"],
+        "words": {name: words[name] for name in words.tasks},
         **{name: scores[name] for name in scores.tasks},
         "average": scores.average,
         "alignment": float(alignment(vectors[0][close], vectors[1][close])),
@@ -70,7 +73,9 @@ def measure(encoder: Encoder) -> dict[str, object]:
 def run(name: str, seed: int) -> dict[str, object]:
     """Train one recipe with one seed and measure it."""
     found = recipe.find(name)
-    data = Path(os.environ["TEXTCL_DATA"]) / DATA[found.roles]
+    data = Path(os.environ["TEXTCL_DATA"]) / (
+        "words/top10k_en.txt" if name in WORDS else DATA[found.roles]
+    )
     known = vars(found.settings(MODEL))
     changes = {key: value for key, value in COMMON.items() if key in known} | {"seed": seed}
     with tempfile.TemporaryDirectory() as folder:
@@ -94,6 +99,17 @@ def run(name: str, seed: int) -> dict[str, object]:
         "data_sha256": facts_of_run["data"]["sha256"],
         **measure(done.encoder),
     }
+
+
+def word_table(results: list[dict]) -> str:
+    """Word similarity before training and after the recipes that train on words."""
+    shown = [r for r in results if r["seed"] is None or r["recipe"] in WORDS]
+    names = list(shown[0]["words"])
+    lines = ["| recipe | seed | " + " | ".join(names) + " |", "|---|---|" + "---:|" * len(names)]
+    for r in shown:
+        cells = " | ".join(f"{r['words'][name]:.2f}" for name in names)
+        lines.append(f"| {r['recipe']} | {'–' if r['seed'] is None else r['seed']} | {cells} |")
+    return "\n".join(lines)
 
 
 COLUMNS = ("dev", "STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-R", "average")
@@ -150,9 +166,9 @@ def main() -> None:
             name, seed, f"dev {kept[-1]['dev']:.2f} average {kept[-1]['average']:.2f}", flush=True
         )
         path.write_text(json.dumps({"facts": facts(), "results": kept}, indent=1) + "\n")
-        (options.output / "table.md").write_text(table(kept) + "\n")
+        (options.output / "table.md").write_text(f"{table(kept)}\n\n{word_table(kept)}\n")
     path.write_text(json.dumps({"facts": facts(), "results": kept}, indent=1) + "\n")
-    (options.output / "table.md").write_text(table(kept) + "\n")
+    (options.output / "table.md").write_text(f"{table(kept)}\n\n{word_table(kept)}\n")
     print(table(kept))
 
 
