@@ -317,7 +317,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(model, corpus, tmp_path, monkey
     steps = []
     run(model, corpus, tmp_path / "short", settings=["steps=1"])
     plain = Contrastive.forward
-    monkeypatch.setattr(textcl.session, "_negatives", lambda *_: "")
+    monkeypatch.setattr(textcl.session, "describe_negatives", lambda *_: "")
     monkeypatch.setattr(Contrastive, "forward", explode)
     with pytest.raises(
         RunError, match=r"not finite at update 7 .*go on from step-00000006 with --resume"
@@ -411,3 +411,17 @@ def test_weight_decay_spares_biases_norms_and_scalars(model, corpus, tmp_path, m
     count = sum(1 for _ in done.encoder.parameters()) + 1  # and the logit scale
     assert len(decayed["params"]) + len(spared["params"]) == count
     assert all(p.ndim < 2 for p in spared["params"])
+
+
+def test_train_is_a_function_whatever_was_imported_before():
+    import textcl.loop
+    import textcl.session
+
+    assert textcl.train is train
+
+
+def test_no_module_hides_a_public_name():
+    import pkgutil
+
+    modules = {module.name for module in pkgutil.iter_modules(textcl.__path__)}
+    assert not modules & set(textcl._MODULE_OF)

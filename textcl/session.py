@@ -17,56 +17,22 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from rich.console import Console
 
 from textcl import recipe as recipes
-from textcl.benchmarks import EncodeWith, describe, evaluate
-from textcl.data import Rows, load_rows, truncation_report
-from textcl.distributed import World
+from textcl.data import Rows, load_rows
+from textcl.dev import DevPairs, load_dev
 from textcl.encoder import Encoder
-from textcl.errors import RunError, UserError
+from textcl.errors import UserError
 from textcl.inference import fast_bfloat16
 from textcl.loader import Collate, Loader, ShuffledBatches
+from textcl.loop import run as run_loop
+from textcl.loop import world_of
 from textcl.method import Method
+from textcl.preview import describe_machine, describe_negatives, model_card, online_of, show, tell
 from textcl.progress import ConsoleReporter
 from textcl.recipe import Recipe
 from textcl.recorder import Position
 from textcl.resources import sample_dir
 from textcl.run import RunFolder, versions
 from textcl.settings import TrainSettings, as_mapping, from_mapping, with_overrides
-from textcl.tasks import StsTask, load_task
-from textcl.train import train as run_loop
-from textcl.train import world_of
-
-_UNCUT = 10**6  # tokens; longer than any text
-
-
-@dataclass(frozen=True)
-class DevPairs:
-    """Graded pairs that select weights.
-
-    Args:
-        task: The pairs.
-    """
-
-    task: StsTask
-
-    @property
-    def protocol(self) -> str:
-        """What the number is."""
-        label = self.task.manifest.label if self.task.manifest else self.task.name
-        return f"{label}, {describe(self.task.protocol('all'), 'all')}, float32"
-
-    @property
-    def note(self) -> str:
-        """What a reader must know about these pairs."""
-        return self.task.manifest.note if self.task.manifest else ""
-
-    def __call__(self, encoder: Encoder) -> float:
-        """Spearman × 100, encoded in float32 so that the number is the one `textcl eval` gives."""
-        score = evaluate(EncodeWith(encoder, precision="float32"), self.task)[self.task.name]
-        if score is None:
-            raise RunError(
-                f"the dev score on {self.task.name} is undefined: all cosines or all gold scores are equal"
-            )
-        return score
 
 
 @dataclass(frozen=True)
@@ -195,9 +161,20 @@ class _Session:
         loader = self._loader(rows, method)
         path = output or _new_path(self.recipe.name)
         facts = {**self.request, **self._facts(rows, dev)}
-        negatives = _negatives(method, self.settings, self.world)
+        negatives = describe_negatives(method, self.settings, self.world)
         if self.main:
-            self._show(rows, method, loader, dev, path, negatives)
+            show(
+                self.console,
+                self.recipe,
+                self.settings,
+                rows,
+                method,
+                loader,
+                dev,
+                negatives=negatives,
+                machine=describe_machine(self.accelerator),
+                output=path,
+            )
         if dry_run:
             return None
         if self.main:
@@ -264,20 +241,8 @@ class _Session:
         name = self.settings.dev
         if not name:
             return None
-        if Path(name).exists():
-            rows = load_rows(name, roles=("sentence1", "sentence2", "score"))
-            pairs = rows[range(len(rows))]
-            return DevPairs(
-                StsTask(
-                    name=Path(name).stem,
-                    sentences1=[pair["sentence1"] for pair in pairs],
-                    sentences2=[pair["sentence2"] for pair in pairs],
-                    scores=torch.tensor([pair["score"] for pair in pairs]).double().numpy(),
-                    source=name,
-                )
-            )
         try:
-            return DevPairs(load_task(name))
+            return load_dev(name)
         except UserError as error:
             if self.asked_dev:
                 raise
@@ -300,7 +265,7 @@ class _Session:
         return method
 
     def _loader(self, rows: Rows, method: Method) -> Loader:
-        online = _online(method)
+        online = online_of(method)
         sampler = ShuffledBatches(len(rows), self.settings.batch_size, self.settings.seed)
         collate = Collate(method.views, online.tokenize, self.settings.seed)
         return Loader(rows, sampler, collate, self.world)
@@ -347,139 +312,15 @@ class _Session:
                 self.accelerator,
                 reporter,
                 dev=dev,
-                card=_card(facts),
+                card=model_card(facts),
                 resume=resume,
             )
         finally:
             reporter.stop()
             self.accelerator.end_training()
         if self.main:
-            self._tell(folder, position, dev)
-        return Trained(folder, _online(method), position)
-
-    def _show(
-        self,
-        rows: Rows,
-        method: Method,
-        loader: Loader,
-        dev: DevPairs | None,
-        path: Path,
-        negatives: str,
-    ) -> None:
-        """What the user sees before the first step."""
-        settings, online = self.settings, _online(method)
-        routes = ", ".join(
-            f"{name} ← {route.encoder}({route.view} of column {method.views[route.view].column})"
-            for name, route in method.routes.items()
-        )
-        parameters = sum(p.numel() for p in online.parameters()) / 1e6
-        lengths = truncation_report(
-            lambda texts: online.tokenize(texts, max_length=_UNCUT).lengths.tolist(),
-            rows,
-            settings.max_length,
-        )
-        total = settings.total_steps(len(loader.sampler))
-        seen = total * settings.accumulation / len(loader.sampler)
-        lines = {
-            "recipe": f"{self.recipe.name}: {self.recipe.summary}",
-            "model": f"{settings.model}: {online.dimension} dimensions, pooling {online.pooling}, "
-            f"{parameters:.1f} M parameters",
-            "data": rows.report.describe(),
-            "lengths": lengths.describe(),
-            "views": routes,
-            "negatives": negatives,
-            "dev": f"{dev.protocol}, {len(dev.task.scores)} pairs. {dev.note}".strip()
-            if dev
-            else "none: the last weights are kept",
-            "steps": f"{total} updates of {settings.batch_size * settings.accumulation} rows, "
-            f"{seen:.2f} epochs, {_machine(self.accelerator)}",
-            "output": str(path),
-        }
-        for name, text in lines.items():
-            self.console.print(f"{name:<10}{text}", highlight=False, markup=False, soft_wrap=True)
-        index = loader.sampler.batch(0, 0)[:3]
-        batch = loader.collate(rows[index.tolist()], index, 0)
-        for row in range(len(index)):
-            for view, tokens in batch.tokens.items():
-                one = tokens.rows(row, row + 1)
-                text = online.tokenizer.decode(one.ids.tolist())
-                self.console.print(
-                    f"{'example' if not row else '':<10}{row + 1} {view} ({len(one.ids)} tokens): {text}",
-                    highlight=False,
-                    markup=False,
-                    soft_wrap=True,
-                )
-
-    def _tell(self, folder: RunFolder, position: Position, dev: DevPairs | None) -> None:
-        say = self.console.print
-        if dev is None or position.before is None or position.best is None:
-            say(f"done in {position.seconds:.0f} s; encoder: {folder.best}", highlight=False)
-            return
-        say(
-            f"dev before {position.before:.2f}, after {position.best:.2f} "
-            f"(update {position.best_step}, seed {self.settings.seed}; {dev.protocol})",
-            highlight=False,
-            soft_wrap=True,
-        )
-        if dev.note:
-            say(dev.note, highlight=False, soft_wrap=True)
-        if position.best < position.before:
-            say("training did not help on this dev set: the model before it scores higher")
-        say(
-            f"trained in {position.seconds:.0f} s; encoder: {folder.best}\n"
-            f"next: textcl eval {folder.best} --suite sts · textcl encode {folder.best} FILE -o vectors.npy",
-            highlight=False,
-            soft_wrap=True,
-        )
-
-
-def _card(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model card tells of a run: enough to do it again, and no folder of this machine."""
-    data, settings = facts["data"], dict(facts["settings"])
-    start, source = _last_part(settings["model"]), _last_part(data["source"])
-    settings.update(model=start, data=source, dev=_last_part(settings["dev"]))
-    return {
-        "name": f"{start}, {_last_part(facts['recipe'])}",
-        "recipe": _last_part(facts["recipe"]),
-        "data": f"{source}, {data['rows']:,} rows, sha256 {data['sha256']}",
-        "dev": facts["dev"],
-        "seed": facts["seed"],
-        "precision": facts["precision"],
-        "processes": facts["processes"],
-        "command": facts["command"],
-        "settings": settings,
-    }
-
-
-def _last_part(name: str) -> str:
-    return Path(name).name if Path(name).is_absolute() else name
-
-
-def _online(method: Method) -> Encoder:
-    online = method.encoders["online"]
-    assert isinstance(online, Encoder)
-    return online
-
-
-def _negatives(method: Method, settings: TrainSettings, world: World) -> str:
-    """What the objective's table holds, read from a rehearsal of all processes with made-up embeddings."""
-    share = torch.arange(settings.batch_size).tensor_split(world.size)[world.rank]
-    scores = torch.linspace(0, 5, len(share))
-    terms = method.rehearse(len(share), scores=scores, first=int(share[0]))
-    counts = {
-        name.removeprefix("negatives/"): int(n) for name, n in terms.items() if "negatives/" in name
-    }
-    if not counts:
-        return f"from batches of {settings.batch_size} rows"
-    parts = ", ".join(f"{kind} {count:,}" for kind, count in counts.items())
-    return f"each anchor sees {sum(counts.values()):,} negatives: {parts}"
-
-
-def _machine(accelerator: Accelerator) -> str:
-    precision = {"no": "float32", "bf16": "bf16 autocast", "fp16": "fp16 autocast"}
-    kind = precision.get(str(accelerator.mixed_precision), str(accelerator.mixed_precision))
-    threads = f", {torch.get_num_threads()} threads" if accelerator.device.type == "cpu" else ""
-    return f"{kind} on {accelerator.num_processes} × {accelerator.device.type}{threads}"
+            tell(self.console, folder, position, dev, self.settings.seed)
+        return Trained(folder, online_of(method), position)
 
 
 def _new_path(recipe: str) -> Path:

@@ -25,7 +25,7 @@ from textcl.settings import TrainSettings
 from textcl.types import Batch, Embeddings
 
 
-def train(
+def run(
     method: Method,
     loader: Loader,
     settings: TrainSettings,

@@ -1,0 +1,66 @@
+"""The dev set: graded pairs that select the weights of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from textcl.benchmarks import EncodeWith, describe, evaluate
+from textcl.data import load_rows
+from textcl.encoder import Encoder
+from textcl.errors import RunError
+from textcl.tasks import StsTask, load_task
+
+
+@dataclass(frozen=True)
+class DevPairs:
+    """Graded pairs that select weights.
+
+    Args:
+        task: The pairs.
+    """
+
+    task: StsTask
+
+    @property
+    def protocol(self) -> str:
+        """What the number is."""
+        label = self.task.manifest.label if self.task.manifest else self.task.name
+        return f"{label}, {describe(self.task.protocol('all'), 'all')}, float32"
+
+    @property
+    def note(self) -> str:
+        """What a reader must know about these pairs."""
+        return self.task.manifest.note if self.task.manifest else ""
+
+    def __call__(self, encoder: Encoder) -> float:
+        """Spearman × 100, encoded in float32 so that the number is the one `textcl eval` gives."""
+        score = evaluate(EncodeWith(encoder, precision="float32"), self.task)[self.task.name]
+        if score is None:
+            raise RunError(
+                f"the dev score on {self.task.name} is undefined: all cosines or all gold scores are equal"
+            )
+        return score
+
+
+def load_dev(name: str) -> DevPairs:
+    """Graded pairs by the name of a task, or from a file with `sentence1`, `sentence2` and `score`.
+
+    Raises:
+        UserError: If there is no such task or file, or something is wrong in it.
+    """
+    if not Path(name).exists():
+        return DevPairs(load_task(name))
+    rows = load_rows(name, roles=("sentence1", "sentence2", "score"))
+    pairs = rows[range(len(rows))]
+    return DevPairs(
+        StsTask(
+            name=Path(name).stem,
+            sentences1=[pair["sentence1"] for pair in pairs],
+            sentences2=[pair["sentence2"] for pair in pairs],
+            scores=np.array([pair["score"] for pair in pairs], dtype=np.float64),
+            source=name,
+        )
+    )
