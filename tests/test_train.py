@@ -415,9 +415,8 @@ def test_weight_decay_spares_biases_norms_and_scalars(model, corpus, tmp_path, m
 
 
 def test_train_is_a_function_whatever_was_imported_before():
-    import textcl.loop
-    import textcl.session
-
+    for module in ("loop", "session"):
+        importlib.import_module(f"textcl.{module}")
     assert textcl.train is train
 
 
