@@ -95,7 +95,7 @@ def run(name: str, seed: int) -> dict[str, object]:
         "best_step": position.best_step,
         "rows_per_second": round(rows / position.seconds, 1),
         "seconds": round(seconds, 1),
-        "settings": facts_of_run["settings"],
+        "settings": {**facts_of_run["settings"], "data": data.name},
         "data_sha256": facts_of_run["data"]["sha256"],
         **measure(done.encoder),
     }
