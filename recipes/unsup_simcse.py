@@ -13,7 +13,8 @@ decay without warm-up; the checkpoint with the best STS-B dev score is kept, loo
     RoBERTa-base       512           1e-5          76.57
     RoBERTa-large      512           3e-5          78.90
 
-The published rows are one run each; 50 seeds of BERT-base by others gave 75.11 ± 0.84, 73.16 to 76.70 (hppRC/simple-simcse).
+The published row of BERT-base is one run; 50 seeds of others gave 75.11 ± 0.84, from 73.16 to 76.70
+(hppRC/simple-simcse).
 Expect most of the gain within the first few hundred updates, and a loss near 0 that says little: look at dev.
 """
 
