@@ -53,17 +53,17 @@ def test_each_kind_is_said_once():
 
 # rows 0 and 3 share their text: each masks the other's column, in both views where there are two as candidates
 @pytest.mark.parametrize(("pairing", "masked"), [(AnchorPositive(), 2 / 5), (AllViews(), 8 / 10)])
-@pytest.mark.parametrize("tile", [2**24, 1])
-def test_masked_duplicates_are_counted(pairing, masked, tile, monkeypatch):
-    monkeypatch.setattr("textcl.contrast.TILE_ELEMENTS", tile)
+@pytest.mark.parametrize("sample", [2**24, 1])
+def test_masked_duplicates_are_counted(pairing, masked, sample, monkeypatch):
+    monkeypatch.setattr("textcl.statistics.SAMPLE", sample)
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn((2, 5, 4), generator=g)
     groups = torch.tensor([0, 1, 2, 0, 4])
     z = Embeddings.of(groups={"anchor": groups, "positive": groups}, anchor=x, positive=y)
-    terms = Contrastive(pairing, 0.1, [MaskDuplicates()], world=ALONE)(z).terms
+    told = Contrastive(pairing, 0.1, [MaskDuplicates()], world=ALONE)(z).statistics()
     first_row = masked * 5 / 2
-    assert terms["masked"].item() == pytest.approx(masked if tile > 1 else first_row)
-    assert "masked" not in Contrastive(pairing, 0.1)(z).terms
+    assert told["masked"] == pytest.approx(masked if sample > 1 else first_row)
+    assert "masked" not in Contrastive(pairing, 0.1)(z).statistics()
 
 
 def test_a_run_on_one_sentence_says_what_is_wrong_once_and_logs_it_always(tmp_path):

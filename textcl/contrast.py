@@ -29,6 +29,9 @@ TILE_ELEMENTS = 3 * 2**22
 Rule = Callable[[Int[Tensor, " r"]], Float[Tensor, "r C"]]
 """Given the indices of some anchors, a number for each of their candidates."""
 
+Mask = Callable[[Int[Tensor, " r"]], Bool[Tensor, "r C"]]
+"""Given the indices of some anchors, whether each of their candidates is meant."""
+
 
 def unit(x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
     """Rows of length 1, in float32 or wider; a zero row stays zero."""
@@ -91,7 +94,7 @@ class Contrast:
         candidate_labels: Labels of the candidates, where the pairing reads them; queue columns have none.
         queued: How many trailing columns come from a queue.
         census: Negatives per anchor by where they come from, for the log.
-        masked: How many of them are masked for their text, a mean over anchors; None where nothing looks for them.
+        masked: Which of them are masked for their text; None where nothing looks for them.
     """
 
     anchors: Float[Tensor, "A D"]
@@ -103,7 +106,7 @@ class Contrast:
     candidate_labels: Shaped[Tensor, "L ..."] | None = None
     queued: int = 0
     census: Mapping[str, int] = field(default_factory=dict[str, int])
-    masked: Float[Tensor, ""] | None = None
+    masked: Mask | None = None
 
     def similarity(
         self, rows: Int[Tensor, " r"], anchors: Float[Tensor, "r D"] | None = None
@@ -202,7 +205,7 @@ def _with_zeros(rule: Rule, extra: int) -> Rule:
     return lambda rows: torch.nn.functional.pad(rule(rows), (0, extra))
 
 
-def exclude(mask: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Rule:
+def exclude(mask: Mask, dtype: torch.dtype) -> Rule:
     """A rule that takes columns out of the table: -inf where `mask` of the anchors is True."""
 
     def rule(rows: Tensor) -> Tensor:
@@ -396,19 +399,14 @@ class MaskDuplicates:
             equal = torch.stack([text[rows, None] == theirs for text in texts]).any(0)
             return equal & (contrast.target_weights(rows) == 0)
 
+        def newly_hidden(rows: Tensor) -> Tensor:
+            hidden = same_text(rows)
+            for rule in contrast.log_weights:
+                hidden &= ~torch.isneginf(rule(rows))
+            return hidden
+
         masked = contrast.weighted(exclude(same_text, contrast.dtype))
-        return replace(masked, masked=_mean_hidden(contrast, same_text))
-
-
-@torch.no_grad()
-def _mean_hidden(contrast: Contrast, mask: Callable[[Tensor], Tensor]) -> Float[Tensor, ""]:
-    """Columns that a mask takes out of a row, a mean over anchors; of a large table, over its first block."""
-    size = max(1, TILE_ELEMENTS // max(1, len(contrast.candidates)))
-    rows = torch.arange(len(contrast.anchors), device=contrast.anchors.device)[:size]
-    hidden = mask(rows)
-    for rule in contrast.log_weights:
-        hidden &= ~torch.isneginf(rule(rows))
-    return hidden.sum(1).float().mean()
+        return replace(masked, masked=newly_hidden)
 
 
 def only_own_positive(contrast: Contrast, z: Embeddings) -> Contrast:

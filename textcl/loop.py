@@ -22,7 +22,7 @@ from textcl.momentum import MomentumEncoder
 from textcl.recorder import Dev, Position, Recorder, Reporter
 from textcl.run import RunFolder
 from textcl.settings import TrainSettings
-from textcl.types import Batch, Embeddings
+from textcl.types import Batch, Embeddings, LossOutput
 
 
 def run(
@@ -153,14 +153,14 @@ class _Training:
         if not self.accelerator.optimizer_step_was_skipped:
             for hook in self.method.hooks:
                 hook.after_update(at.step)
-        self._write(record, rate, z)
+        self._write(record, rate, z, output)
 
-    def _write(self, record: Recorder, rate: float, z: Embeddings) -> None:
+    def _write(self, record: Recorder, rate: float, z: Embeddings, output: LossOutput) -> None:
         """Log, evaluate and save where it is time."""
         settings, at = self.settings, record.at
         done = at.step >= record.total
         if at.step % settings.log_every == 0 or done:
-            record.log(rate, z)
+            record.log(rate, z, output)
         if record.dev and (at.step % settings.evaluate_every == 0 or done):
             record.evaluate()
             done = at.step >= record.total

@@ -21,6 +21,7 @@ class ConsoleReporter:
         self.console, self.quiet = console, quiet
         self.bar: Progress | None = None
         self.fields: dict[str, Any] = {"loss": "–", "temperature": "–", "dev": "–", "speed": "–"}
+        self.fields["scores"] = ""
 
     def start(self, done: int, total: int) -> None:
         """Training begins or goes on at update `done`."""
@@ -31,7 +32,9 @@ class ConsoleReporter:
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]} · temperature {task.fields[temperature]}"),
+            TextColumn(
+                "loss {task.fields[loss]} · temperature {task.fields[temperature]}{task.fields[scores]}"
+            ),
             TextColumn("· dev {task.fields[dev]} · {task.fields[speed]} rows/s · left"),
             TimeRemainingColumn(),
             console=self.console,
@@ -44,6 +47,7 @@ class ConsoleReporter:
         self.fields["loss"] = f"{line['loss']:.4f}"
         if "temperature" in line:
             self.fields["temperature"] = f"{line['temperature']:.3g}"
+        self.fields["scores"] = _scores(line)
         if line["rows_per_second"]:
             self.fields["speed"] = f"{line['rows_per_second']:.0f}"
         if self.bar is not None:
@@ -51,7 +55,7 @@ class ConsoleReporter:
         else:
             self.message(
                 f"update {line['step']}/{self.total}  loss {self.fields['loss']}  "
-                f"temperature {self.fields['temperature']}  {self.fields['speed']} rows/s"
+                f"temperature {self.fields['temperature']}{self.fields['scores']}  {self.fields['speed']} rows/s"
             )
 
     def scored(self, step: int, score: float, best: bool) -> None:
@@ -71,3 +75,13 @@ class ConsoleReporter:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def _scores(line: Mapping[str, Any]) -> str:
+    """Mean scores of positives and negatives, and how many negatives the loss really looks at."""
+    names = ("scores/positive_mean", "scores/negative_mean", "penalty/effective_negatives")
+    positive, negative, effective = (line.get(name) for name in names)
+    if positive is None or negative is None:
+        return ""
+    looked_at = "" if effective is None else f" ({effective:.0f} push)"
+    return f" · positives {positive:.2f}, negatives {negative:.2f}{looked_at}"

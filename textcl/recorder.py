@@ -20,6 +20,7 @@ from textcl.encoder import Encoder
 from textcl.errors import RunError
 from textcl.run import RunFolder
 from textcl.settings import TrainSettings
+from textcl.statistics import dimension_spread
 from textcl.types import Embeddings, LossOutput
 
 
@@ -144,8 +145,14 @@ class Recorder:
         """Keep the loss of a batch until the next line of the log, without waiting for the device."""
         self.window.append(LossOutput(output.loss.detach(), output.terms))
 
-    def log(self, rate: float, z: Embeddings) -> None:
-        """Read the losses since the last line: the only place where the loop waits for the device."""
+    def log(self, rate: float, z: Embeddings, output: LossOutput) -> None:
+        """Read the losses since the last line: the only place where the loop waits for the device.
+
+        Args:
+            rate: Learning rate of the last update.
+            z: Embeddings of its last batch.
+            output: Their loss, whose statistics are computed here.
+        """
         self._require_finite()
         self.at.seconds += time.perf_counter() - self.began
         self.began = time.perf_counter()
@@ -160,6 +167,8 @@ class Recorder:
             "grad_norm": float(self.norm),
             **{name: float(term) for name, term in self.window[-1].terms.items()},
             "rows_per_second": round(seen / self.at.seconds, 1) if self.at.seconds else None,
+            **(output.statistics() if output.statistics else {}),
+            **dimension_spread(z, self.alarms.names[0], world),
         }
         alarms, messages = self.alarms.look(z, self.norm, self.window[-1].terms)
         if alarms:
@@ -170,7 +179,8 @@ class Recorder:
         if self.accelerator.is_main_process:
             self.folder.log(line)
             self.at.logged = self.folder.logged()
-        self.accelerator.log(line, step=self.at.step)
+        numbers = {name: x for name, x in line.items() if isinstance(x, int | float)}
+        self.accelerator.log(numbers, step=self.at.step)
         self.reporter.logged(line)
 
     def _require_finite(self) -> None:

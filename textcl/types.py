@@ -259,6 +259,10 @@ class Embeddings:
         return replace(self, by_name=by_name)
 
 
+Statistics = dict[str, float | list[float] | list[int] | None]
+"""Numbers and histograms for the log, by name; None where a number is undefined."""
+
+
 @dataclass(frozen=True)
 class LossOutput:
     """A loss and what to log beside it.
@@ -266,7 +270,10 @@ class LossOutput:
     Args:
         loss: Scalar with a graph.
         terms: Detached scalars for the log.
+        statistics: Computes what is too costly for every update, when a line of the log is written; all processes
+            must call it. None where there is nothing to tell.
     """
 
     loss: Float[Tensor, ""]
     terms: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict[str, Tensor])
+    statistics: Callable[[], Statistics] | None = None

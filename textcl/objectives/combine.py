@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import count
 
 import torch
 from torch import Tensor, nn
 
-from textcl.types import Embeddings, LossOutput
+from textcl.types import Embeddings, LossOutput, Statistics
 
 
 class WeightedSum(nn.Module):
@@ -24,14 +26,15 @@ class WeightedSum(nn.Module):
         self.parts = nn.ModuleList(part for _, part in parts)
 
     def forward(self, z: Embeddings) -> LossOutput:
-        """The sum, with the loss of each part in its terms."""
+        """The sum, with the loss of each part in its terms; of equal statistics, those of the first part count."""
         outputs: list[LossOutput] = [part(z) for part in self.parts]
         terms: dict[str, Tensor] = {}
         for part, output in zip(self.parts, outputs, strict=True):
             terms |= output.terms
             terms[_unused(f"loss/{type(part).__name__}", terms)] = output.loss.detach()
         losses = [w * output.loss for w, output in zip(self.weights, outputs, strict=True)]
-        return LossOutput(torch.stack(losses).sum(), terms)
+        told = [output.statistics for output in outputs if output.statistics is not None]
+        return LossOutput(torch.stack(losses).sum(), terms, partial(_first_of, told))
 
 
 class Alternate(nn.Module):
@@ -53,7 +56,7 @@ class Alternate(nn.Module):
         """The loss of the part whose turn it is, times its weight."""
         index, self.turn = self.turn, (self.turn + 1) % len(self.parts)
         output: LossOutput = self.parts[index](z)
-        return LossOutput(self.weights[index] * output.loss, output.terms)
+        return replace(output, loss=self.weights[index] * output.loss)
 
     def get_extra_state(self) -> Tensor:
         """Whose turn it is, as a tensor so that any checkpoint format holds it."""
@@ -62,6 +65,13 @@ class Alternate(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Go on with this part."""
         self.turn = int(state)
+
+
+def _first_of(told: Sequence[Callable[[], Statistics]]) -> Statistics:
+    merged: Statistics = {}
+    for statistics in told:
+        merged = {**statistics(), **merged}
+    return merged
 
 
 def _unused(name: str, terms: Mapping[str, Tensor]) -> str:

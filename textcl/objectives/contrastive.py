@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -22,6 +23,7 @@ from textcl.contrast import (
 )
 from textcl.distributed import ALONE, World
 from textcl.objectives.temperature import Temperature, checked, current
+from textcl.statistics import table_statistics
 from textcl.types import Embeddings, LossOutput
 
 NoPositive = Literal["skip", "zero", "nan"]
@@ -73,7 +75,11 @@ class Contrastive(nn.Module):
         loss = mean_over_anchors(values, counts, self.no_positive, self.world)
         if self.base_temperature is not None:
             loss = loss * (temperature / self.base_temperature)
-        return LossOutput(loss, log_terms(contrast, temperature) | lonely_terms(contrast, counts))
+        return LossOutput(
+            loss,
+            log_terms(contrast, temperature) | lonely_terms(contrast, counts),
+            partial(table_statistics, contrast, temperature, self.row_loss, self.world),
+        )
 
 
 def mean_over_anchors(
@@ -90,8 +96,7 @@ def mean_over_anchors(
 def log_terms(contrast: Contrast, temperature: float | Tensor) -> dict[str, Tensor]:
     """What every objective over a table logs: its temperature and where its negatives come from."""
     terms = {f"negatives/{kind}": count for kind, count in contrast.census.items()}
-    masked = {} if contrast.masked is None else {"masked": contrast.masked}
-    numbers = {"temperature": temperature, **terms, **masked}
+    numbers = {"temperature": temperature, **terms}
     return {name: torch.as_tensor(number).detach() for name, number in numbers.items()}
 
 

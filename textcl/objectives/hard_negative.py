@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -14,6 +15,7 @@ from textcl.contrast import Block, Contrast, Pairing, Transform, lay_out
 from textcl.distributed import ALONE, World
 from textcl.objectives.contrastive import log_terms
 from textcl.objectives.temperature import Temperature, checked, current
+from textcl.statistics import table_statistics
 from textcl.types import Embeddings, LossOutput
 
 
@@ -95,8 +97,16 @@ class HardNegative(nn.Module):
         """Loss of the batch."""
         contrast, temperature = self.table(z), current(self.temperature)
         beta = self.beta() if isinstance(self.beta, Annealed) else self.beta
-        values, counts = contrast.reduce(lambda b: estimate(b, self.prior, beta), temperature)
-        return LossOutput(self.world.mean(values, counts), log_terms(contrast, temperature))
+
+        def row_loss(block: Block) -> tuple[Tensor, Tensor]:
+            return estimate(block, self.prior, beta)
+
+        values, counts = contrast.reduce(row_loss, temperature)
+        return LossOutput(
+            self.world.mean(values, counts),
+            log_terms(contrast, temperature),
+            partial(table_statistics, contrast, temperature, row_loss, self.world),
+        )
 
 
 def estimate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from textcl.contrast import AllViews, Block, Contrast, Transform, lay_out
 from textcl.distributed import ALONE, World
 from textcl.objectives.contrastive import log_terms
 from textcl.objectives.temperature import Temperature, checked, current
+from textcl.statistics import table_statistics
 from textcl.types import Embeddings, LossOutput
 
 
@@ -52,7 +54,8 @@ class JointDirections(nn.Module):
         log_sums, pulls = contrast.reduce(_log_sum_and_pull, temperature)
         values = torch.logsumexp(log_sums.view(2, -1), 0) - pulls[: len(z)]
         loss = self.world.mean(values, torch.ones_like(values))
-        return LossOutput(loss, log_terms(contrast, temperature))
+        scores = partial(table_statistics, contrast, temperature, world=self.world)
+        return LossOutput(loss, log_terms(contrast, temperature), scores)
 
 
 def _log_sum_and_pull(block: Block) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -27,6 +28,7 @@ from textcl.objectives.contrastive import (
     mean_over_anchors,
 )
 from textcl.objectives.temperature import Temperature, checked, current
+from textcl.statistics import table_statistics
 from textcl.types import Embeddings, LossOutput
 
 Variant = Literal["official", "paper"]
@@ -105,7 +107,11 @@ class LabelAware(nn.Module):
         contrast, temperature = self.table(z), current(self.temperature)
         values, counts = contrast.reduce(self.row_loss, temperature)
         loss = mean_over_anchors(values, counts, self.no_positive, self.world)
-        return LossOutput(loss, log_terms(contrast, temperature) | lonely_terms(contrast, counts))
+        return LossOutput(
+            loss,
+            log_terms(contrast, temperature) | lonely_terms(contrast, counts),
+            partial(table_statistics, contrast, temperature, self.row_loss, self.world),
+        )
 
 
 def class_weights(log_confidences: Float[Tensor, "A classes"], labels: Tensor) -> Rule:

@@ -47,15 +47,16 @@ class Matryoshka(nn.Module):
         self.names, self.choose = names, choose
 
     def forward(self, z: Embeddings) -> LossOutput:
-        """The weighted sum, with the loss of each width in its terms."""
+        """The weighted sum, with the loss of each width in its terms and the statistics of the widest."""
         losses: list[Tensor] = []
         terms: dict[str, Tensor] = {}
+        outputs: dict[int, LossOutput] = {}
         for index in self._chosen():
             dim = self.dims[index]
-            output: LossOutput = self.objective(self._cut(z, dim))
+            output = outputs[dim] = self.objective(self._cut(z, dim))
             losses.append(self.weights[index] * output.loss)
             terms = {**output.terms, **terms, f"loss/{dim}": output.loss.detach()}
-        return LossOutput(torch.stack(losses).sum(), terms)
+        return LossOutput(torch.stack(losses).sum(), terms, outputs[max(outputs)].statistics)
 
     def _chosen(self) -> list[int]:
         every = torch.arange(len(self.dims))
