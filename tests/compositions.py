@@ -16,15 +16,16 @@ from textcl.contrast import (
 )
 from textcl.distributed import World
 from textcl.embedder import Route
+from textcl.heads import ClassificationHead
 from textcl.hooks import Enqueue, MoveMomentum, MoveSchedules, Recluster
 from textcl.memory import AppendQueue, MemoryQueue, Prototypes
 from textcl.method import Method
 from textcl.momentum import MomentumEncoder
 from textcl.objectives.batch_triplet import BatchTriplet
 from textcl.objectives.byol import Byol, Predictor, SimSiam
-from textcl.objectives.combine import WeightedSum
+from textcl.objectives.combine import Projected, WeightedSum, mlp
 from textcl.objectives.contrastive import Contrastive, nt_xent, sup_con, symmetric
-from textcl.objectives.cross_entropy import ClassificationHead, CrossEntropy
+from textcl.objectives.cross_entropy import CrossEntropy
 from textcl.objectives.distillation import DistillEmbeddings, DistillSimilarity
 from textcl.objectives.draws import BetaMix, Subset
 from textcl.objectives.feature_transform import (
@@ -174,17 +175,39 @@ def esimcse(world: World, queue: MemoryQueue) -> nn.Module:
     return Contrastive(AnchorPositive(), 0.1, transforms, world=world)
 
 
+def head(seed: int = 3) -> ClassificationHead:
+    """A classifier's head, the same every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ClassificationHead(WIDTH, CLASSES, dropout=0.0)
+
+
 def label_aware(world: World) -> nn.Module:
     """LCL with the class losses of both networks."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        head = ClassificationHead(WIDTH, CLASSES, dropout=0.0)
     weighers = ("weigher_anchor", "weigher_positive")
     return WeightedSum(
         [
-            (0.5, CrossEntropy(head, ("anchor", "positive"), world=world)),
+            (0.5, CrossEntropy(head(), ("anchor", "positive"), world=world)),
             (0.5, LabelAware(0.3, weighers=weighers, world=world)),
             (0.5, CrossEntropy(None, weighers, world=world)),
+        ]
+    )
+
+
+def projected_label_aware(world: World) -> nn.Module:
+    """LCL whose weighting network is a second head, on vectors that the contrast sees through a projector."""
+    views, second = ("anchor", "positive"), head(4)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        projector = mlp(WIDTH, 4)
+    contrast = LabelAware(
+        0.3, ("projected_anchor", "projected_positive"), views, second, world=world
+    )
+    return WeightedSum(
+        [
+            (0.5, CrossEntropy(head(), views, world=world)),
+            (0.5, Projected(projector, contrast, views)),
+            (0.5, CrossEntropy(second, views, world=world)),
         ]
     )
 
@@ -223,6 +246,8 @@ METHODS: dict[str, Callable[[World], Method]] = {
     "nt-xent pairs": plain(lambda w: nt_xent_pairs(0.2, same="labels", world=w)),
     "sup-con": plain(lambda w: sup_con(LearnableTemperature(0.2), base_temperature=0.07, world=w)),
     "label-aware": plain(label_aware, **_WEIGHERS),
+    "label-aware, one encoder, projected": plain(projected_label_aware),
+    "cross-entropy": plain(lambda w: CrossEntropy(head(), class_weights=[0.5, 1.0, 2.0], world=w)),
     "hard contrastive": plain(lambda w: hard_contrastive(0.2, 0.3, world=w)),
     "simple": plain(lambda w: simple(0.1, world=w)),
     "hard simple": plain(lambda w: simple(0.5, hardest=0.3, world=w)),

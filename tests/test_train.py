@@ -242,7 +242,7 @@ def test_twenty_killed_runs_end_bit_identical(model, corpus, dev, tmp_path):
 
 def test_a_finished_run_is_not_resumed(model, corpus, tmp_path):
     run(model, corpus, tmp_path / "run")
-    with pytest.raises(UserError, match="is finished: its encoder is"):
+    with pytest.raises(UserError, match="is finished: its model is"):
         resume(tmp_path / "run")
 
 

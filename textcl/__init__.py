@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from textcl.backprop import GradCache as GradCache
     from textcl.backprop import backprop_for as backprop_for
     from textcl.benchmarks import evaluate as evaluate
+    from textcl.classes import ClassifierSettings as ClassifierSettings
+    from textcl.classifier import Classifier as Classifier
     from textcl.contrast import AllViews as AllViews
     from textcl.contrast import AnchorPositive as AnchorPositive
     from textcl.contrast import Contrast as Contrast
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from textcl.encoder import Encoder as Encoder
     from textcl.errors import RunError as RunError
     from textcl.errors import UserError as UserError
+    from textcl.heads import ClassificationHead as ClassificationHead
+    from textcl.heads import make_head as make_head
     from textcl.hooks import Enqueue as Enqueue
     from textcl.hooks import FromEpoch as FromEpoch
     from textcl.hooks import Hook as Hook
@@ -49,13 +53,18 @@ if TYPE_CHECKING:
     from textcl.momentum import CosineMomentum as CosineMomentum
     from textcl.momentum import FrozenEncoder as FrozenEncoder
     from textcl.momentum import MomentumEncoder as MomentumEncoder
+    from textcl.named_views import second_view as second_view
     from textcl.objectives.byol import Byol as Byol
     from textcl.objectives.byol import Predictor as Predictor
     from textcl.objectives.byol import SimSiam as SimSiam
     from textcl.objectives.combine import Alternate as Alternate
+    from textcl.objectives.combine import Projected as Projected
     from textcl.objectives.combine import WeightedSum as WeightedSum
+    from textcl.objectives.combine import mlp as mlp
     from textcl.objectives.contrastive import Contrastive as Contrastive
     from textcl.objectives.contrastive import nt_xent as nt_xent
+    from textcl.objectives.contrastive import sup_con as sup_con
+    from textcl.objectives.cross_entropy import CrossEntropy as CrossEntropy
     from textcl.objectives.distillation import DistillEmbeddings as DistillEmbeddings
     from textcl.objectives.distillation import DistillSimilarity as DistillSimilarity
     from textcl.objectives.draws import BetaMix as BetaMix
@@ -65,6 +74,7 @@ if TYPE_CHECKING:
     from textcl.objectives.feature_transform import InterpolateQueue as InterpolateQueue
     from textcl.objectives.hard_negative import Annealed as Annealed
     from textcl.objectives.hard_negative import HardNegative as HardNegative
+    from textcl.objectives.label_aware import LabelAware as LabelAware
     from textcl.objectives.matryoshka import Matryoshka as Matryoshka
     from textcl.objectives.mixup import MixAnchors as MixAnchors
     from textcl.objectives.nt_xent_pairs import EachPair as EachPair
@@ -107,6 +117,8 @@ _PLACES = {
         "backprop_for",
     ),
     "textcl.benchmarks": ("evaluate",),
+    "textcl.classes": ("ClassifierSettings",),
+    "textcl.classifier": ("Classifier",),
     "textcl.contrast": (
         "AllViews",
         "AnchorPositive",
@@ -130,6 +142,10 @@ _PLACES = {
         "RunError",
         "UserError",
     ),
+    "textcl.heads": (
+        "ClassificationHead",
+        "make_head",
+    ),
     "textcl.hooks": (
         "Enqueue",
         "FromEpoch",
@@ -151,6 +167,7 @@ _PLACES = {
         "FrozenEncoder",
         "MomentumEncoder",
     ),
+    "textcl.named_views": ("second_view",),
     "textcl.objectives.byol": (
         "Byol",
         "Predictor",
@@ -158,12 +175,16 @@ _PLACES = {
     ),
     "textcl.objectives.combine": (
         "Alternate",
+        "Projected",
         "WeightedSum",
+        "mlp",
     ),
     "textcl.objectives.contrastive": (
         "Contrastive",
         "nt_xent",
+        "sup_con",
     ),
+    "textcl.objectives.cross_entropy": ("CrossEntropy",),
     "textcl.objectives.distillation": (
         "DistillEmbeddings",
         "DistillSimilarity",
@@ -181,6 +202,7 @@ _PLACES = {
         "Annealed",
         "HardNegative",
     ),
+    "textcl.objectives.label_aware": ("LabelAware",),
     "textcl.objectives.matryoshka": ("Matryoshka",),
     "textcl.objectives.mixup": ("MixAnchors",),
     "textcl.objectives.nt_xent_pairs": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import PretrainedConfig
@@ -16,7 +16,7 @@ _TITLES = {"recipe": "Recipe", "data": "Data", "seed": "Seed", "command": "Comma
 def render_card(
     said: Description, config: PretrainedConfig, dimension: int, card: Mapping[str, Any]
 ) -> str:
-    """The README.md of a model folder.
+    """The README.md of an encoder's folder.
 
     Args:
         said: Pooling, normalisation and prompts.
@@ -26,14 +26,60 @@ def render_card(
             matter; "scores" is a mapping, or a list of mappings with the same keys (task, score, protocol, …);
             "settings" is a mapping; "command" a line; everything else is told as it is.
     """
-    parts = [
-        _front_matter(card),
-        f"# {card.get('name') or said.transformer.name}",
+    what = (
         f"A sentence encoder ({config.model_type}, {config.num_hidden_layers} layers) that maps a text to a vector of "
-        f"{dimension} numbers, trained with textcl.",
-        _facts(said, dimension),
-        *_usage(said),
+        f"{dimension} numbers, trained with textcl."
+    )
+    front = _front_matter(card, "sentence-similarity", ["sentence-similarity"])
+    return _page(front, said, what, [_facts(said, dimension), *_usage(said)], card)
+
+
+def render_classifier_card(
+    said: Description,
+    config: PretrainedConfig,
+    classes: Sequence[str],
+    multi_label: bool,
+    card: Mapping[str, Any],
+) -> str:
+    """The README.md of a classifier's folder.
+
+    Args:
+        said: Pooling and maximum length of its encoder.
+        config: Of the backbone.
+        classes: Their names.
+        multi_label: Whether a text has any number of them.
+        card: As for `render_card`.
+    """
+    each = "any number" if multi_label else "one"
+    what = (
+        f"A text classifier ({config.model_type}, {config.num_hidden_layers} layers) that gives a text {each} of "
+        f"{len(classes)} classes, trained with textcl."
+    )
+    facts = {
+        "Classes": ", ".join(_flat(name) for name in classes),
+        "Pooling": f"`{said.pooling}`",
+        "Maximum length": f"{said.max_length} tokens",
+    }
+    use = [
+        "\n".join(f"- {key}: {value}" for key, value in facts.items()),
+        "## Use",
+        "```python\nfrom textcl import Classifier\n\n"
+        'classifier = Classifier.from_pretrained("path/to/this/folder")\n'
+        'labels = classifier.predict(["A first text.", "A second one."])\n'
+        'probabilities = classifier.predict_proba(["A first text.", "A second one."])\n```',
     ]
+    if known_elsewhere(said.pooling):
+        use.append(
+            '`SentenceTransformer("path/to/this/folder")` of sentence-transformers loads its encoder alone.'
+        )
+    front = _front_matter(card, "text-classification", ["text-classification"])
+    return _page(front, said, what, use, card)
+
+
+def _page(
+    front: str, said: Description, what: str, parts: Sequence[str], card: Mapping[str, Any]
+) -> str:
+    parts = [front, f"# {card.get('name') or said.transformer.name}", what, *parts]
     if card.get("scores"):
         parts += ["## Scores", _table(card["scores"])]
     told = {
@@ -58,12 +104,12 @@ _FRONT = ("language", "license", "base_model", "datasets")
 _ELSEWHERE = {*_FRONT, "name", "scores", "settings", "command"}
 
 
-def _front_matter(card: Mapping[str, Any]) -> str:
+def _front_matter(card: Mapping[str, Any], task: str, tags: Sequence[str]) -> str:
     head: dict[str, Any] = {key: card[key] for key in _FRONT if card.get(key)}
     head |= {
         "library_name": "sentence-transformers",
-        "pipeline_tag": "sentence-similarity",
-        "tags": ["sentence-transformers", "sentence-similarity", "feature-extraction", "textcl"],
+        "pipeline_tag": task,
+        "tags": ["sentence-transformers", *tags, "feature-extraction", "textcl"],
     }
     # JSON values are YAML values, and quoting keeps odd names whole.
     return "\n".join(

@@ -27,6 +27,7 @@ __all__ = [
     "StreamedRow",
     "TruncationReport",
     "load_rows",
+    "settle_roles",
     "stream_rows",
     "text_group",
     "truncation_report",
@@ -57,6 +58,15 @@ class Rows:
         columns: dict[str, list[Any]] = self._data[list(indices)]
         values = zip(*(columns[role] for role in self.roles), strict=True)
         return [dict(zip(self.roles, row, strict=True)) for row in values]
+
+    def column(self, role: str) -> list[Any]:
+        """All values of a role, in order."""
+        return list(self._data[role])
+
+    def take(self, indices: Sequence[int]) -> Rows:
+        """Some of the rows, in this order."""
+        report = replace(self.report, rows=len(indices))
+        return Rows(self._data.select(indices), self.roles, report)
 
     @property
     def text_roles(self) -> tuple[str, ...]:
@@ -108,6 +118,49 @@ def load_rows(
         data = data.select(np.sort(first))
         report = replace(report, rows=len(first), dropped=report.duplicates)
     return Rows(data, roles, report)
+
+
+def settle_roles(
+    source: Any,
+    roles: Sequence[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
+) -> tuple[str, ...]:
+    """Decide for each of `roles` that names alternatives, such as "label|labels", which of them the data has.
+
+    What the user named in `columns` decides, else the columns of the first record. If none is there, the first
+    alternative stays, which `load_rows` then asks for.
+
+    Raises:
+        UserError: If several could be meant.
+    """
+    if not any("|" in role for role in roles):
+        return tuple(roles)
+    there = _columns_of(open_source(source, split=split))
+    settled: list[str] = []
+    for role in roles:
+        choices = role.split("|")
+        named = [choice for choice in choices if choice in (columns or {})]
+        found = named or [choice for choice in choices if choice in there]
+        if len(found) > 1:
+            ways = " or ".join(f"--column {choice}={choice}" for choice in found)
+            raise UserError(
+                f"the data has the columns {' and '.join(found)}: say which one is meant, {ways}"
+            )
+        settled.append(found[0] if found else choices[0])
+    return tuple(settled)
+
+
+def _columns_of(source: Source) -> list[str]:
+    """Columns of the first record."""
+    for part in source.parts:
+        if part.columns:
+            return list(part.columns)
+        for _, values in part.read(None):
+            if values is not None:
+                return list(values)
+    return []
 
 
 class StreamedRow(NamedTuple):

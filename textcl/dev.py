@@ -35,9 +35,14 @@ class DevPairs:
         """What a reader must know about these pairs."""
         return self.task.manifest.note if self.task.manifest else ""
 
-    def __call__(self, encoder: Encoder) -> float:
+    @property
+    def size(self) -> str:
+        """How much data it is."""
+        return f"{len(self.task.scores):,} pairs"
+
+    def __call__(self, model: Encoder) -> float:
         """Spearman × 100, encoded in float32 so that the number is the one `textcl eval` gives."""
-        score = evaluate(EncodeWith(encoder, precision="float32"), self.task)[self.task.name]
+        score = evaluate(EncodeWith(model, precision="float32"), self.task)[self.task.name]
         if score is None:
             raise RunError(
                 f"the dev score on {self.task.name} is undefined: all cosines or all gold scores are equal"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from textcl.pooling import POOLINGS as POOLINGS
 from textcl.pooling import check_pooling, layers_of, pool, pool_all_positions
 from textcl.types import Tokens
 
-_PARITY_TEXTS = (
+PARITY_TEXTS = (
     "A man is playing a guitar.",
     "",
     "Zwölf Boxkämpfer jagen Viktor über den Deich: 42 %?",
@@ -289,8 +290,19 @@ class Encoder(nn.Module):
         Raises:
             UserError: If the place is not a folder.
         """
+        with folders.replacing(Path(directory)) as folder:
+            said = replace(self.write(folder), transformer=Path(directory))
+            text = render_card(said, self.backbone.config, self.dimension, card or {})
+            (folder / "README.md").write_text(text, encoding="utf-8")
+
+    def write(self, folder: Path) -> folders.Description:
+        """Write everything but the model card into an empty folder.
+
+        Returns:
+            What the folder says about the encoder.
+        """
         said = folders.Description(
-            Path(directory),
+            folder,
             pooling=self.pooling,
             normalize=self.normalize,
             max_length=self.max_length,
@@ -300,13 +312,11 @@ class Encoder(nn.Module):
         dense: list[nn.Sequential] = [*self.dense]  # pyright: ignore[reportAssignmentType]
         if self.head is not None and self.keep_head:
             dense.append(self.head)
-        vectors = self.encode(_PARITY_TEXTS, precision="float32")
-        parity = folders.Parity(_PARITY_TEXTS, vectors)
+        vectors = self.encode(PARITY_TEXTS, precision="float32")
+        parity = folders.Parity(PARITY_TEXTS, vectors)
         self.tokenizer.model_max_length = self.max_length
-        with folders.replacing(Path(directory)) as folder:
-            folders.write_folder(folder, self.backbone, self.tokenizer, said, dense, parity)
-            text = render_card(said, self.backbone.config, self.dimension, card or {})
-            (folder / "README.md").write_text(text, encoding="utf-8")
+        folders.write_folder(folder, self.backbone, self.tokenizer, said, dense, parity)
+        return said
 
     def gradient_checkpointing_enable(self) -> None:
         """Recompute the backbone's activations in the backward pass instead of keeping them."""

@@ -104,10 +104,10 @@ def describe(folder: Path) -> Description:
     Raises:
         UserError: If the folder uses a module, or an option of one, that textcl does not know.
     """
-    note = _read_json(folder / NOTE_FILE)
+    note = read_json(folder / NOTE_FILE)
     if not (folder / "modules.json").is_file():
         return Description(folder, pooling=note.get("pooling", "mean"))
-    modules: Sequence[Mapping[str, Any]] = _read_json(folder / "modules.json")
+    modules: Sequence[Mapping[str, Any]] = read_json(folder / "modules.json")
     kinds = [_kind(module) for module in modules]
     paths = [_inside(folder, module["path"]) for module in modules]
     known = {"Transformer", "Pooling", "Dense", "Normalize"} | (
@@ -122,7 +122,7 @@ def describe(folder: Path) -> Description:
                 "it reads a Transformer, then Pooling, then Dense layers, then Normalize"
             )
     transformer, settings = paths[0], _transformer_settings(paths[0])
-    general = _read_json(folder / "config_sentence_transformers.json")
+    general = read_json(folder / "config_sentence_transformers.json")
     pools = [path for kind, path in zip(kinds, paths, strict=True) if kind == "Pooling"]
     return Description(
         transformer,
@@ -146,7 +146,7 @@ def load_dense(folder: Path) -> nn.Sequential:
     Raises:
         UserError: If the module is not a plain one, or its weights are not safetensors.
     """
-    config = _read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     name = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
     activation = _ACTIVATIONS.get(name.rpartition(".")[2]) if name.startswith("torch.nn.") else None
     plain = all(
@@ -177,7 +177,7 @@ def lowercase(tokenizer: PreTrainedTokenizerBase) -> None:
 
 def read_parity(folder: Path) -> Parity | None:
     """The fixture of a folder, if it has one."""
-    fixture = _read_json(folder / PARITY_FILE)
+    fixture = read_json(folder / PARITY_FILE)
     if not fixture:
         return None
     return Parity(fixture["texts"], np.asarray(fixture["vectors"], dtype=np.float32))
@@ -211,7 +211,7 @@ def write_folder(
     if said.pooling in _ST_LAYER_MEANS:
         modules.append((f"{len(modules)}_WeightedLayerPooling", "WeightedLayerPooling"))
         _write_layer_mean(folder / modules[-1][0], backbone, said.pooling)
-        config = _read_json(folder / "config.json")
+        config = read_json(folder / "config.json")
         _write_json(folder / "config.json", {**config, "output_hidden_states": True})
     modules.append((f"{len(modules)}_Pooling", "Pooling"))
     _write_json(folder / modules[-1][0] / "config.json", _pooling_config(said.pooling, width))
@@ -292,13 +292,13 @@ def _inside(folder: Path, path: str) -> Path:
 
 def _transformer_settings(folder: Path) -> Mapping[str, Any]:
     files = sorted(folder.glob("sentence_*_config.json"))
-    return _read_json(files[0]) if files else {}
+    return read_json(files[0]) if files else {}
 
 
 def _pooling(folders: Sequence[Path], folder: Path) -> str:
     if len(folders) != 1:
         raise UserError(f"{folder} has {len(folders)} Pooling modules where textcl expects one")
-    config = _read_json(folders[0] / "config.json")
+    config = read_json(folders[0] / "config.json")
     if config.get("include_prompt") is False:
         raise UserError(
             f"the Pooling module in {folders[0]} leaves prompts out of the mean (include_prompt), which textcl cannot"
@@ -348,8 +348,12 @@ def _write_dense(folder: Path, layer: nn.Sequential) -> None:
     save_file(weights, folder / "model.safetensors")
 
 
-def _read_json(path: Path) -> Any:
-    """The content of a JSON file; nothing if there is no such file."""
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; nothing if there is no such file.
+
+    Raises:
+        UserError: If it is not JSON.
+    """
     if not path.is_file():
         return {}
     try:

@@ -19,7 +19,7 @@ from textcl.errors import RunError
 from textcl.loader import Loader
 from textcl.method import Method
 from textcl.momentum import MomentumEncoder
-from textcl.recorder import Dev, Position, Recorder, Reporter
+from textcl.recorder import Dev, Model, Position, Recorder, Reporter
 from textcl.run import RunFolder
 from textcl.settings import TrainSettings
 from textcl.types import Batch, Embeddings, LossOutput
@@ -37,7 +37,7 @@ def run(
     card: Mapping[str, Any] | None = None,
     resume: bool = False,
 ) -> Position:
-    """Train a method, and leave the best and the last encoder in the run folder.
+    """Train a method, and leave the best and the last model in the run folder.
 
     Args:
         method: What to train; holds the best weights afterwards.
@@ -62,7 +62,7 @@ def run(
         folder,
         settings,
         modules=training.modules,
-        online=training.online,
+        model=training.model,
         optimizer=training.optimizer,
         accelerator=accelerator,
         world=loader.world,
@@ -90,6 +90,8 @@ class _Training:
         self.method, self.loader, self.settings = method, loader, settings
         self.accelerator = accelerator
         self.online: Encoder = method.encoders["online"]  # pyright: ignore[reportAttributeAccessIssue]
+        self.model: Model = method.trained  # pyright: ignore[reportAttributeAccessIssue]
+        self.evaluate_every = settings.evaluation_interval(len(loader.sampler))
         self.modules: dict[str, nn.Module] = {
             "embedder": method.embedder(),
             "objective": method.objective,
@@ -161,7 +163,7 @@ class _Training:
         done = at.step >= record.total
         if at.step % settings.log_every == 0 or done:
             record.log(rate, z, output)
-        if record.dev and (at.step % settings.evaluate_every == 0 or done):
+        if record.dev and (at.step % self.evaluate_every == 0 or done):
             record.evaluate()
             done = at.step >= record.total
         due = bool(settings.save_every) and at.step % settings.save_every == 0

@@ -23,12 +23,13 @@ class Method:
 
     Args:
         views: What a row looks like, by name.
-        encoders: Who embeds; `encoders["online"]` is the one that is evaluated and saved.
+        encoders: Who embeds; `encoders["online"]` is the one that learns and outlives the training.
         routes: Which encoder and view make the embeddings of each name that the objective reads.
         objective: From embeddings to a loss.
         hooks: State changes outside the optimizer, in this order.
         state: Modules that belong to the run and to no encoder or objective: queues, prototypes.
         backprop: How gradients are obtained.
+        model: What is scored and saved, made of the parts above; the online encoder when None.
 
     Raises:
         RunError: If a route names an encoder or view that is not there, or the objective reads what no route gives.
@@ -41,6 +42,7 @@ class Method:
     hooks: Sequence[Hook] = ()
     state: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
     backprop: Backprop = field(default_factory=FullBatch)
+    model: nn.Module | None = None
 
     def __post_init__(self) -> None:
         if "online" not in self.encoders:
@@ -54,6 +56,11 @@ class Method:
                     raise RunError(
                         f"route '{name}' names {kind} '{wanted}', not among {_list(known)}"
                     )
+
+    @property
+    def trained(self) -> nn.Module:
+        """What is scored and saved."""
+        return self.encoders["online"] if self.model is None else self.model
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from rich.console import Console
+from torch import Tensor
 
 from textcl.data import Rows, truncation_report
-from textcl.dev import DevPairs
 from textcl.distributed import World
 from textcl.encoder import Encoder
 from textcl.loader import Loader
 from textcl.method import Method
 from textcl.recipe import Recipe
-from textcl.recorder import Position
+from textcl.recorder import Dev, Position
 from textcl.run import RunFolder
 from textcl.settings import TrainSettings
 
@@ -31,8 +31,9 @@ def show(
     rows: Rows,
     method: Method,
     loader: Loader,
-    dev: DevPairs | None,
+    dev: Dev | None,
     *,
+    classes: str,
     negatives: str,
     machine: str,
     output: Path,
@@ -57,9 +58,10 @@ def show(
         f"{parameters:.1f} M parameters",
         "data": rows.report.describe(),
         "lengths": lengths.describe(),
+        "classes": classes,
         "views": routes,
         "negatives": negatives,
-        "dev": f"{dev.protocol}, {len(dev.task.scores)} pairs. {dev.note}".strip()
+        "dev": f"{dev.protocol}, {dev.size}. {dev.note}".strip()
         if dev
         else "none: the last weights are kept",
         "steps": f"{total} updates of {settings.batch_size * settings.accumulation} rows, "
@@ -67,6 +69,8 @@ def show(
         "output": str(output),
     }
     for name, text in lines.items():
+        if not text:
+            continue
         console.print(f"{name:<10}{text}", highlight=False, markup=False, soft_wrap=True)
     index = loader.sampler.batch(0, 0)[:3]
     batch = loader.collate(rows[index.tolist()], index, 0)
@@ -83,12 +87,17 @@ def show(
 
 
 def tell(
-    console: Console, folder: RunFolder, position: Position, dev: DevPairs | None, seed: int
+    console: Console,
+    folder: RunFolder,
+    position: Position,
+    dev: Dev | None,
+    seed: int,
+    following: str,
 ) -> None:
     """What the user sees after the last step: scores with their protocol and seed, and where the encoder is."""
     say = console.print
     if dev is None or position.before is None or position.best is None:
-        say(f"done in {position.seconds:.0f} s; encoder: {folder.best}", highlight=False)
+        say(f"done in {position.seconds:.0f} s; model: {folder.best}", highlight=False)
         return
     say(
         f"dev before {position.before:.2f}, after {position.best:.2f} "
@@ -101,8 +110,7 @@ def tell(
     if position.best < position.before:
         say("training did not help on this dev set: the model before it scores higher")
     say(
-        f"trained in {position.seconds:.0f} s; encoder: {folder.best}\n"
-        f"next: textcl eval {folder.best} --suite sts · textcl encode {folder.best} FILE -o vectors.npy",
+        f"trained in {position.seconds:.0f} s; model: {folder.best}\nnext: {following}",
         highlight=False,
         soft_wrap=True,
     )
@@ -131,24 +139,34 @@ def _last_part(name: str) -> str:
 
 
 def online_of(method: Method) -> Encoder:
-    """The encoder of a method that is scored and saved."""
+    """The encoder of a method that outlives the training."""
     online = method.encoders["online"]
     assert isinstance(online, Encoder)
     return online
 
 
-def describe_negatives(method: Method, settings: TrainSettings, world: World) -> str:
-    """What the objective's table holds, read from a rehearsal of all processes with made-up embeddings."""
+def describe_negatives(
+    method: Method, settings: TrainSettings, world: World, labels: Tensor | None = None
+) -> str:
+    """What the objective's table holds, read from a rehearsal of all processes with made-up embeddings.
+
+    Args:
+        method: What is trained.
+        settings: Its settings.
+        world: The processes.
+        labels: Labels of this process's rows of a batch, where the data has them.
+    """
     share = torch.arange(settings.batch_size).tensor_split(world.size)[world.rank]
     scores = torch.linspace(0, 5, len(share))
-    terms = method.rehearse(len(share), scores=scores, first=int(share[0]))
+    terms = method.rehearse(len(share), labels, scores, first=int(share[0]))
     counts = {
         name.removeprefix("negatives/"): int(n) for name, n in terms.items() if "negatives/" in name
     }
     if not counts:
         return f"from batches of {settings.batch_size} rows"
     parts = ", ".join(f"{kind} {count:,}" for kind, count in counts.items())
-    return f"each anchor sees {sum(counts.values()):,} negatives: {parts}"
+    what = "negatives" if labels is None else "candidates of other rows"
+    return f"each anchor sees {sum(counts.values()):,} {what}: {parts}"
 
 
 def describe_machine(accelerator: Accelerator) -> str:

@@ -16,7 +16,6 @@ from torch import nn
 from textcl import checkpoint
 from textcl.alarms import Alarms
 from textcl.distributed import World
-from textcl.encoder import Encoder
 from textcl.errors import RunError
 from textcl.run import RunFolder
 from textcl.settings import TrainSettings
@@ -25,15 +24,44 @@ from textcl.types import Embeddings, LossOutput
 
 
 @runtime_checkable
+class Model(Protocol):
+    """What a run trains: an encoder, or a classifier."""
+
+    def save_pretrained(
+        self, directory: str | Path, *, card: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write it into a folder."""
+        ...
+
+    def train(self, mode: bool = True) -> Any:
+        """Let dropout act."""
+        ...
+
+    def eval(self) -> Any:
+        """Let dropout rest."""
+        ...
+
+
+@runtime_checkable
 class Dev(Protocol):
-    """Scores an encoder; higher is better."""
+    """Scores what is trained; higher is better."""
 
     @property
     def protocol(self) -> str:
         """What the number is."""
         ...
 
-    def __call__(self, encoder: Encoder) -> float:
+    @property
+    def note(self) -> str:
+        """What a reader must know about the data."""
+        ...
+
+    @property
+    def size(self) -> str:
+        """How much data it is, with its unit."""
+        ...
+
+    def __call__(self, model: Any) -> float:
         """The score."""
         ...
 
@@ -99,7 +127,7 @@ class Recorder:
         folder: The run.
         settings: Its settings.
         modules: Everything with weights or buffers, by name.
-        online: The encoder that is scored and saved.
+        model: What is scored and saved.
         optimizer: Its state goes into checkpoints.
         accelerator: Processes, trackers and the scaler of fp16.
         world: The processes that train together.
@@ -116,7 +144,7 @@ class Recorder:
         settings: TrainSettings,
         *,
         modules: Mapping[str, nn.Module],
-        online: Encoder,
+        model: Model,
         optimizer: torch.optim.Optimizer,
         accelerator: Accelerator,
         world: World,
@@ -126,7 +154,7 @@ class Recorder:
         dev: Dev | None,
         card: Mapping[str, Any],
     ) -> None:
-        self.folder, self.settings, self.modules, self.online = folder, settings, modules, online
+        self.folder, self.settings, self.modules, self.model = folder, settings, modules, model
         self.optimizer, self.accelerator, self.world = optimizer, accelerator, world
         self.batches, self.alarms, self.reporter = batches, alarms, reporter
         self.dev, self.card = dev, card
@@ -214,7 +242,7 @@ class Recorder:
         if best:
             self.at.best, self.at.best_step = score, self.at.step
             if self.accelerator.is_main_process:
-                self.online.save_pretrained(self.folder.best, card=self._card(score))
+                self.model.save_pretrained(self.folder.best, card=self._card(score))
                 part = self.folder.checkpoints / ".best.safetensors"
                 part.parent.mkdir(exist_ok=True)
                 save_file(checkpoint.module_tensors(self.modules), part)
@@ -236,8 +264,8 @@ class Recorder:
         assert self.dev is not None
         score = torch.zeros((), dtype=torch.float64, device=self.accelerator.device)
         if self.accelerator.is_main_process:
-            score += self.dev(self.online)
-        self.online.train()
+            score += self.dev(self.model)
+        self.model.train()
         return float(self.world.sum(score))
 
     @property
@@ -283,13 +311,13 @@ class Recorder:
         self.reporter.message(f"going on after update {self.at.step} of {self.total}")
 
     def finish(self) -> None:
-        """Write the last encoder and the scores, and put the best weights back."""
+        """Write the last model and the scores, and put the best weights back."""
         if self.accelerator.is_main_process:
-            self.online.save_pretrained(self.folder.last, card=self._card(self.at.last))
+            self.model.save_pretrained(self.folder.last, card=self._card(self.at.last))
         if self.dev and self.at.best_step != self.at.step:
             checkpoint.load_modules(self.modules, load_file(self._best_modules))
         elif not self.dev and self.accelerator.is_main_process:
-            self.online.save_pretrained(self.folder.best, card=self._card(None))
+            self.model.save_pretrained(self.folder.best, card=self._card(None))
         if self.accelerator.is_main_process:
             self.folder.write_scores(
                 {
@@ -304,7 +332,7 @@ class Recorder:
                     "train_seconds": round(self.at.seconds, 2),
                 }
             )
-        self.online.eval()
+        self.model.eval()
 
     def _card(self, score: float | None) -> dict[str, Any]:
         scores: list[dict[str, Any]] = []

@@ -17,7 +17,20 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from rich.console import Console
 
 from textcl import recipe as recipes
-from textcl.data import Rows, load_rows
+from textcl.classes import (
+    ClassifierSettings,
+    batches_of,
+    describe_classes,
+    describe_company,
+    dev_texts,
+    held_out_share,
+    hold_out,
+    load_dev_texts,
+    targets_of_rows,
+    with_classes,
+)
+from textcl.classifier import Classifier
+from textcl.data import Rows, load_rows, settle_roles
 from textcl.dev import DevPairs, load_dev
 from textcl.encoder import Encoder
 from textcl.errors import UserError
@@ -29,7 +42,7 @@ from textcl.method import Method
 from textcl.preview import describe_machine, describe_negatives, model_card, online_of, show, tell
 from textcl.progress import ConsoleReporter
 from textcl.recipe import Recipe
-from textcl.recorder import Position
+from textcl.recorder import Dev, Position
 from textcl.resources import sample_dir
 from textcl.run import RunFolder, versions
 from textcl.settings import TrainSettings, as_mapping, from_mapping, with_overrides
@@ -43,11 +56,13 @@ class Trained:
         folder: Its files.
         encoder: The encoder with the best weights.
         position: Steps and scores.
+        classifier: The classifier around it, where the recipe trains one.
     """
 
     folder: RunFolder
     encoder: Encoder
     position: Position
+    classifier: Classifier | None = None
 
 
 def train(
@@ -66,13 +81,14 @@ def train(
     dry_run: bool = False,
     console: Console | None = None,
 ) -> Trained | None:
-    """Train a sentence encoder.
+    """Train a sentence encoder, or a classifier.
 
     Args:
         recipe: Name of a recipe, or a file with one.
         model: HuggingFace or sentence-transformers model to start from; the recipe's when None.
         data: File, folder, hub data set, list of texts or dicts, or `datasets.Dataset`; "sample" is textcl's own.
-        dev: Task name or file of graded pairs that select the best weights; "" for none.
+        dev: What selects the best weights: a task name or a file of graded pairs; for a classifier a file of labelled
+            texts, or the share of the training rows to hold out, such as "0.1"; "" for none.
         output: Run folder; a new one under runs/ when None.
         settings: Settings that differ from the recipe's, as "key=value" texts or a mapping.
         columns: Role to column name of the data.
@@ -125,7 +141,7 @@ def resume(folder: str | Path, *, data: Any = None, console: Console | None = No
     """
     run = RunFolder.open(Path(folder))
     if run.finished:
-        raise UserError(f"the run in {folder} is finished: its encoder is {run.best}")
+        raise UserError(f"the run in {folder} is finished: its model is {run.best}")
     facts = run.facts
     found = recipes.find(facts["recipe"])
     chosen = from_mapping(found.settings_type, facts["settings"])
@@ -155,13 +171,12 @@ class _Session:
     def start(
         self, source: Any, output: Path | None, overwrite: bool, dry_run: bool
     ) -> Trained | None:
-        rows = self._rows(source)
-        dev = self._dev()
+        rows, dev = self._data(source)
         method = self._method()
         loader = self._loader(rows, method)
         path = output or _new_path(self.recipe.name)
         facts = {**self.request, **self._facts(rows, dev)}
-        negatives = describe_negatives(method, self.settings, self.world)
+        classes, negatives = self._company(rows, method, loader)
         if self.main:
             show(
                 self.console,
@@ -171,6 +186,7 @@ class _Session:
                 method,
                 loader,
                 dev,
+                classes=classes,
                 negatives=negatives,
                 machine=describe_machine(self.accelerator),
                 output=path,
@@ -194,15 +210,47 @@ class _Session:
                 "this run was started with rows in memory: go on from Python with "
                 "textcl.session.resume(folder, data=rows)"
             )
-        rows = self._rows(self.settings.data if data is None else data)
+        rows, dev = self._data(
+            self.settings.data if data is None else data, facts["dev"] is not None
+        )
         if rows.report.sha256 != facts["data"]["sha256"]:
             raise UserError(
                 f"the data of this run changed: {facts['data']['source']} had sha256 "
                 f"{facts['data']['sha256'][:12]}, it has {rows.report.sha256[:12]}; start a new run"
             )
-        dev = self._dev() if facts["dev"] is not None else None
         method = self._method()
         return self._train(folder, facts, method, self._loader(rows, method), dev, resume=True)
+
+    def _data(self, source: Any, with_dev: bool = True) -> tuple[Rows, Dev | None]:
+        """Training rows, and what selects the weights. Classes are found on the way."""
+        rows, dev = self._rows(source), None
+        if isinstance(self.settings, ClassifierSettings):
+            rows, dev = self._labelled(rows, self.settings)
+        elif with_dev:
+            dev = self._dev()
+        self._check_batch(rows)
+        return rows, dev
+
+    def _labelled(self, rows: Rows, settings: ClassifierSettings) -> tuple[Rows, Dev | None]:
+        settings = with_classes(settings, rows)
+        share, dev = held_out_share(settings.dev), None
+        if share is not None:
+            rows, held = hold_out(rows, share, settings.seed)
+            dev = dev_texts(held, settings, f"{share:.0%} of the training rows, held out")
+            settings = with_classes(settings, rows)
+        elif settings.dev:
+            dev = load_dev_texts(settings, self.request["columns"])
+        self.settings = settings
+        return rows, dev
+
+    def _company(self, rows: Rows, method: Method, loader: Loader) -> tuple[str, str]:
+        """What the user is told of classes and negatives."""
+        if not isinstance(self.settings, ClassifierSettings):
+            return "", describe_negatives(method, self.settings, self.world)
+        labels = loader.batch(0, 0).labels
+        negatives = describe_negatives(method, self.settings, self.world, labels)
+        company = describe_company(loader.sampler, targets_of_rows(self.settings, rows))
+        return describe_classes(self.settings), f"{negatives}; {company}"
 
     def _rows(self, source: Any) -> Rows:
         if isinstance(source, str) and not source:
@@ -213,7 +261,9 @@ class _Session:
         request = self.request
         rows = load_rows(
             source,
-            roles=self.recipe.roles,
+            roles=settle_roles(
+                source, self.recipe.roles, columns=request["columns"], split=request["split"]
+            ),
             columns=request["columns"],
             split=request["split"],
             limit=request["limit"],
@@ -221,6 +271,9 @@ class _Session:
         )
         if sample:
             rows.report = replace(rows.report, source="sample")
+        return rows
+
+    def _check_batch(self, rows: Rows) -> None:
         if len(rows) < self.settings.batch_size:
             raise UserError(
                 f"the data has {len(rows)} usable rows, fewer than a batch of {self.settings.batch_size}: "
@@ -235,7 +288,6 @@ class _Session:
                 f"batch_size is {self.settings.batch_size} over {self.world.size} processes: "
                 "every process needs at least 2 rows, or nothing is contrasted"
             )
-        return rows
 
     def _dev(self) -> DevPairs | None:
         name = self.settings.dev
@@ -260,18 +312,25 @@ class _Session:
             torch.manual_seed(self.settings.seed + 7919 * self.world.rank)
         if self.settings.gradient_checkpointing:
             for encoder in method.encoders.values():
-                if isinstance(encoder, Encoder):  # averages and teachers keep no activations
+                if isinstance(
+                    encoder, Encoder | Classifier
+                ):  # averages and teachers keep no activations
                     encoder.gradient_checkpointing_enable()
         return method
 
     def _loader(self, rows: Rows, method: Method) -> Loader:
         online = online_of(method)
-        sampler = ShuffledBatches(len(rows), self.settings.batch_size, self.settings.seed)
-        collate = Collate(method.views, online.tokenize, self.settings.seed)
+        settings, classes = self.settings, ()
+        if isinstance(settings, ClassifierSettings):
+            sampler, classes = batches_of(settings, rows), settings.classes
+        else:
+            sampler = ShuffledBatches(len(rows), settings.batch_size, settings.seed)
+        collate = Collate(method.views, online.tokenize, settings.seed, classes)
         return Loader(rows, sampler, collate, self.world)
 
-    def _facts(self, rows: Rows, dev: DevPairs | None) -> dict[str, Any]:
+    def _facts(self, rows: Rows, dev: Dev | None) -> dict[str, Any]:
         return {
+            "settings": as_mapping(self.settings),
             "data": asdict(rows.report),
             "dev": dev.protocol if dev else None,
             "seed": self.settings.seed,
@@ -289,7 +348,7 @@ class _Session:
         facts: Mapping[str, Any],
         method: Method,
         loader: Loader,
-        dev: DevPairs | None,
+        dev: Dev | None,
         *,
         resume: bool,
     ) -> Trained:
@@ -319,8 +378,22 @@ class _Session:
             reporter.stop()
             self.accelerator.end_training()
         if self.main:
-            tell(self.console, folder, position, dev, self.settings.seed)
-        return Trained(folder, online_of(method), position)
+            tell(
+                self.console, folder, position, dev, self.settings.seed, _following(method, folder)
+            )
+        classifier = method.trained if isinstance(method.trained, Classifier) else None
+        return Trained(folder, online_of(method), position, classifier)
+
+
+def _following(method: Method, folder: RunFolder) -> str:
+    """What the user may want to do with the result."""
+    if isinstance(method.trained, Classifier):
+        return (
+            f"textcl eval {folder.best} --data TEST · textcl predict {folder.best} FILE -o out.csv"
+        )
+    return (
+        f"textcl eval {folder.best} --suite sts · textcl encode {folder.best} FILE -o vectors.npy"
+    )
 
 
 def _new_path(recipe: str) -> Path:

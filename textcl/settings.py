@@ -36,7 +36,7 @@ class TrainSettings:
         max_length: Longest row in tokens.
         dropout: Dropout rate of the encoder; the model's own when empty.
         num_layers: Keep only the first layers; all when empty.
-        evaluate_every: Updates between two evaluations on `dev`.
+        evaluate_every: Updates between two evaluations on `dev`; 0 evaluates after every epoch.
         save_every: Updates between two checkpoints; 0 saves only at the end.
         patience: Evaluations without a better score after which training stops; 0 never stops early.
         log_every: Updates between two lines of the log.
@@ -79,7 +79,7 @@ class TrainSettings:
         "chunk_size": 0,
         "max_length": 3,
         "num_layers": 1,
-        "evaluate_every": 1,
+        "evaluate_every": 0,
         "save_every": 0,
         "patience": 0,
         "log_every": 1,
@@ -108,6 +108,10 @@ class TrainSettings:
                 return self.learning_rate * (1 - math.cos(math.pi * left)) / 2
             case _:
                 return self.learning_rate
+
+    def evaluation_interval(self, batches: int) -> int:
+        """Updates between two evaluations, given the batches of an epoch."""
+        return self.evaluate_every or max(1, batches // self.accumulation)
 
     def total_steps(self, batches: int) -> int:
         """Updates of the run, given the batches of an epoch."""

@@ -10,7 +10,8 @@ from contracts import check_objective, loss_and_gradients
 from made_up import log_sum_exp, rows
 from torch import nn
 
-from textcl.objectives.cross_entropy import ClassificationHead, CrossEntropy, electra_head
+from textcl.heads import ClassificationHead, make_head
+from textcl.objectives.cross_entropy import CrossEntropy
 from textcl.types import Embeddings
 
 LABELS = [0, 1, 0, 2, 1, 0, 3, 3]
@@ -93,9 +94,9 @@ def test_head_drops_between_the_layers_and_on_logits_if_asked():
 
 def test_electra_head_is_dense_gelu_output():
     torch.manual_seed(0)
-    each = electra_head(5, 4).eval()
+    each = make_head("own", "electra", 5, 4).eval()
     x = torch.randn(3, 5)
-    assert torch.equal(each(x), each[4](nn.functional.gelu(each[1](x))))
+    assert torch.equal(each(x), each.output(nn.functional.gelu(each.dense(x))))
 
 
 def test_no_labels_is_said():

@@ -10,6 +10,7 @@ from itertools import count
 import torch
 from torch import Tensor, nn
 
+from textcl.contrast import widen
 from textcl.types import Embeddings, LossOutput, Statistics
 
 
@@ -35,6 +36,40 @@ class WeightedSum(nn.Module):
         losses = [w * output.loss for w, output in zip(self.weights, outputs, strict=True)]
         told = [output.statistics for output in outputs if output.statistics is not None]
         return LossOutput(torch.stack(losses).sum(), terms, partial(_first_of, told))
+
+
+class Projected(nn.Module):
+    """An objective that reads projections of some embeddings, under the names "projected_anchor" and so on.
+
+    Args:
+        projector: From embeddings to what is compared; left out after training.
+        objective: What reads them; it also sees the embeddings themselves.
+        names: The embeddings that are projected.
+
+    Source: Chen et al. 2020, https://arxiv.org/abs/2002.05709
+    """
+
+    def __init__(
+        self,
+        projector: nn.Module,
+        objective: nn.Module,
+        names: Sequence[str] = ("anchor", "positive"),
+    ) -> None:
+        super().__init__()
+        self.projector, self.objective, self.names = projector, objective, tuple(names)
+
+    def forward(self, z: Embeddings) -> LossOutput:
+        """Loss of the batch."""
+        with torch.autocast(z.rows.device.type, enabled=False):
+            vectors = {f"projected_{name}": self.projector(widen(z[name])) for name in self.names}
+        groups = {f"projected_{name}": z.group(name) for name in self.names}
+        both = replace(z, by_name={**z.by_name, **vectors}, groups={**z.groups, **groups})
+        return self.objective(both)
+
+
+def mlp(dimension: int, width: int) -> nn.Sequential:
+    """SimCLR's projector: a linear layer, ReLU and a linear layer to `width` numbers."""
+    return nn.Sequential(nn.Linear(dimension, dimension), nn.ReLU(), nn.Linear(dimension, width))
 
 
 class Alternate(nn.Module):

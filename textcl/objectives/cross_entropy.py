@@ -1,4 +1,4 @@
-"""Cross-entropy of a classification head, which belongs to the objective."""
+"""Cross-entropy of class logits, or of the head that makes them."""
 
 from __future__ import annotations
 
@@ -12,46 +12,6 @@ from torch.nn import functional as F
 from textcl.contrast import widen
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, LossOutput
-
-
-class ClassificationHead(nn.Module):
-    """Class logits V · ReLU( dropout( W x + b ) ) + d, in the order of LCL's code.
-
-    Args:
-        dimension: Width of an embedding.
-        classes: Number of classes.
-        dropout: Probability.
-        dropout_logits: Dropout on the class logits too, a quirk of LCL's code.
-
-    Source: methods.md D.2; Suresh & Ong 2021, https://arxiv.org/abs/2109.05427
-    """
-
-    def __init__(
-        self, dimension: int, classes: int, *, dropout: float = 0.1, dropout_logits: bool = False
-    ) -> None:
-        super().__init__()
-        self.dense = nn.Linear(dimension, dimension)
-        self.output = nn.Linear(dimension, classes)
-        self.dropout = nn.Dropout(dropout)
-        self.dropout_logits = nn.Dropout(dropout if dropout_logits else 0.0)
-
-    def forward(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B classes"]:
-        """Class logits of each row."""
-        return self.dropout_logits(self.output(torch.relu(self.dropout(self.dense(x)))))
-
-
-def electra_head(dimension: int, classes: int, *, dropout: float = 0.1) -> nn.Sequential:
-    """The sequence-classification head of ELECTRA, which LCL's weighting network carries.
-
-    Source: Clark et al. 2020, https://arxiv.org/abs/2003.10555
-    """
-    return nn.Sequential(
-        nn.Dropout(dropout),
-        nn.Linear(dimension, dimension),
-        nn.GELU(),
-        nn.Dropout(dropout),
-        nn.Linear(dimension, classes),
-    )
 
 
 class CrossEntropy(nn.Module):

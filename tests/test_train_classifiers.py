@@ -1,0 +1,236 @@
+"""Whole runs of classifiers: what they leave, that they learn, and that a crashed one goes on as if it had not."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from families import tiny_model_dir
+from labelled import labelled, write_jsonl
+from rich.console import Console
+from safetensors.torch import load_file
+
+import textcl.session
+from textcl.classifier import Classifier
+from textcl.errors import UserError
+from textcl.hooks import Hook
+from textcl.session import resume, train
+
+SETTINGS = [
+    "batch_size=6", "learning_rate=2e-3", "max_length=16", "log_every=1", "save_every=2", "pooling=mean",
+]  # fmt: skip
+LEARN = ["epochs=4", "learning_rate=3e-3", "dropout=0", "log_every=10", "save_every=0"]
+RECIPES = ("cross-entropy", "supcon", "lcl")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(tiny_model_dir(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for name, rows in (
+        ("train", labelled(60)),
+        ("dev", labelled(12, seed=1)),
+        ("train-several", labelled(60, several=True)),
+        ("dev-several", labelled(12, seed=1, several=True)),
+    ):
+        write_jsonl(folder / f"{name}.jsonl", rows)
+    return folder
+
+
+def quiet():
+    return Console(file=io.StringIO(), width=200)
+
+
+def run(recipe, model, files, output, *, settings=(), kind="", dev=True, console=None, **more):
+    dev = str(files / f"dev{kind}.jsonl") if dev is True else dev
+    return train(
+        recipe, model=model, data=more.pop("data", str(files / f"train{kind}.jsonl")), dev=dev,
+        output=output, settings=[*SETTINGS, *settings], console=console or quiet(), **more,
+    )  # fmt: skip
+
+
+def read(folder, name):
+    return json.loads((Path(folder) / name).read_text())
+
+
+def gain(done):
+    """How much higher the best dev score is than that of the model before."""
+    return done.position.best - done.position.before
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_learns_and_leaves_a_classifier(recipe, model, files, tmp_path):
+    done = run(recipe, model, files, tmp_path / "run", settings=LEARN)
+    assert gain(done) > 30
+    facts = read(tmp_path / "run", "settings.json")
+    assert facts["settings"]["classes"] == ["food", "sport", "town"]
+    assert sum(facts["settings"]["class_rows"]) == 60
+    loaded = Classifier.from_pretrained(tmp_path / "run")
+    texts = [row["text"] for row in labelled(12, seed=1)]
+    proba = loaded.predict_proba(texts, precision="float32")
+    np.testing.assert_array_equal(done.classifier.predict_proba(texts, precision="float32"), proba)
+    gold = [row["label"] for row in labelled(12, seed=1)]
+    right = np.mean([a == b for a, b in zip(loaded.predict(texts), gold, strict=True)])
+    assert 100 * right == pytest.approx(done.position.best)
+    assert read(tmp_path / "run", "scores.json")["protocol"].endswith(
+        "dev.jsonl, accuracy × 100, float32"
+    )
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_several_labels_are_learned_too(recipe, model, files, tmp_path):
+    done = run(
+        recipe, model, files, tmp_path / "run", settings=[*LEARN, "epochs=6"], kind="-several"
+    )
+    assert done.classifier.multi_label
+    assert gain(done) > 25
+    assert "macro-F1 × 100, threshold 0.5" in read(tmp_path / "run", "scores.json")["protocol"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["weighting=shared", "projector=8"],
+        ["variant=paper", "head=own", "class_weights=balanced", "detach_weights=true"],
+        ["second_view=span-mask", "rows_per_class=3", "no_positive=zero"],
+        ["second_view=delete-words", "temperature=learnable:0.3", "chunk_size=4"],
+        ["gradient_checkpointing=true", "precision=fp32", "accumulation=2"],
+    ],
+)
+def test_the_choices_of_lcl_train(settings, model, files, tmp_path):
+    run("lcl", model, files, tmp_path / "run", settings=["epochs=1", *settings])
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert all(math.isfinite(line["loss"]) for line in map(json.loads, lines) if "loss" in line)
+
+
+def crash_at(monkeypatch, step):
+    """The next run stops with an exception right after this update."""
+    build = textcl.session.run_loop
+
+    class Crash(Hook):
+        def after_update(self, done):
+            if done == step:
+                raise ConnectionError("the machine went away")
+
+    def loop(method, *args, **kwargs):
+        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
+        return build(method, *args, **kwargs)
+
+    monkeypatch.setattr(textcl.session, "run_loop", loop)
+
+
+def assert_same_run(one, other):
+    for file in ("model.safetensors", "classifier.safetensors"):
+        for name in ("best", "last"):
+            first, second = (load_file(Path(f) / name / file) for f in (one, other))
+            assert first.keys() == second.keys()
+            assert all(torch.equal(first[key], second[key]) for key in first), (name, file)
+    scores = [read(f, "scores.json") for f in (one, other)]
+    for score in scores:
+        score.pop("train_seconds")
+    assert scores[0] == scores[1]
+
+
+# 3: within the first epoch of 10 batches; 11: in the second, after its first batch
+@pytest.mark.parametrize("step", [3, 11])
+@pytest.mark.parametrize(
+    ("recipe", "extra", "dev"),
+    [
+        ("cross-entropy", ["class_weights=balanced"], True),
+        ("supcon", ["rows_per_class=2", "projector=8"], "0.2"),
+        ("lcl", ["temperature=cosine:0.5:0.2", "second_view=repeat-words"], True),
+    ],
+)
+def test_a_crashed_run_goes_on_as_if_it_had_not(
+    recipe, extra, dev, step, model, files, tmp_path, monkeypatch
+):
+    settings = ["epochs=1.5", *extra]
+    run(recipe, model, files, tmp_path / "whole", settings=settings, dev=dev)
+    with monkeypatch.context() as patch:
+        crash_at(patch, step)
+        with pytest.raises(ConnectionError):
+            run(recipe, model, files, tmp_path / "crashed", settings=settings, dev=dev)
+    resume(tmp_path / "crashed", console=quiet())
+    assert_same_run(tmp_path / "whole", tmp_path / "crashed")
+
+
+def test_dev_is_scored_after_every_epoch_unless_asked_otherwise(model, files, tmp_path):
+    run("cross-entropy", model, files, tmp_path / "run", settings=["epochs=3"])
+    lines = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert [line["step"] for line in lines if "dev" in line] == [10, 20, 30]
+
+
+def test_a_share_of_the_rows_is_held_out(model, files, tmp_path):
+    console = quiet()
+    options = {"console": console, "dev": "0.2", "settings": ["epochs=1"]}
+    run("cross-entropy", model, files, tmp_path / "run", **options)
+    facts = read(tmp_path / "run", "settings.json")
+    assert facts["dev"] == "20% of the training rows, held out, accuracy × 100, float32"
+    held = 60 - sum(facts["settings"]["class_rows"])
+    assert facts["data"]["rows"] == 60 - held
+    assert f"held out, accuracy × 100, float32, {held} texts" in console.file.getvalue()
+
+
+def test_the_preview_tells_classes_and_company(model, files, tmp_path):
+    console = quiet()
+    options = {"console": console, "dry_run": True, "settings": ["rows_per_class=2"]}
+    run("supcon", model, files, tmp_path / "run", **options)
+    shown = console.file.getvalue()
+    assert "classes   3; smallest" in shown
+    assert "each anchor sees 10 candidates of other rows: in-batch 10; of the other rows" in shown
+    assert "1.0 share a row's class on average, and 0% of the rows find none" in shown
+    console = quiet()
+    run("cross-entropy", model, files, tmp_path / "run", console=console, dry_run=True)
+    assert "negatives from batches of 6 rows" in console.file.getvalue()
+
+
+def test_a_class_with_one_row_trains_and_is_told(model, files, tmp_path):
+    rows = [*labelled(30), {"text": "a rare thing", "label": "rare"}]
+    console = quiet()
+    options = {"console": console, "dev": "0.2", "settings": ["epochs=1"]}
+    done = run("lcl", model, files, tmp_path / "run", data=rows, **options)
+    assert "classes   4; smallest rare with 1 row, largest" in console.file.getvalue()
+    assert done.classifier.classes == ("food", "rare", "sport", "town")
+    assert np.isfinite(done.classifier.predict_proba(["a rare thing"])).all()
+
+
+def test_csv_with_other_columns(model, files, tmp_path):
+    lines = ["review,topic", *(f"{row['text']},{row['label']}" for row in labelled(30))]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    columns = {"text": "review", "label": "topic"}
+    options = {"data": str(tmp_path / "x.csv"), "dev": "", "settings": ["epochs=1"]}
+    done = run("cross-entropy", model, files, tmp_path / "run", columns=columns, **options)
+    assert done.classifier.classes == ("food", "sport", "town")
+    with pytest.raises(UserError, match=r"for the role text; the columns there are review, topic"):
+        run("cross-entropy", model, files, tmp_path / "new", **options)
+
+
+def test_mistakes_are_told_before_training(model, files, tmp_path):
+    def refused(match, **options):
+        with pytest.raises(UserError, match=match):
+            run("lcl", model, files, tmp_path / "run", **options)
+
+    refused("have the same label", data=[{"text": f"t{i}", "label": "a"} for i in range(9)], dev="")
+    refused("'town' .* rows", dev=True, data=[r for r in labelled(60) if r["label"] != "town"])
+    refused("ask for 6 classes, but the data has 3", settings=["rows_per_class=1"])
+    refused("several: leave it at 0", settings=["rows_per_class=2"], kind="-several")
+    refused("fewer than a batch of 60", settings=["batch_size=60"], dev="0.1")
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_recipe_names_its_settings_in_presets_that_exist():
+    for name in RECIPES:
+        found = importlib.import_module("textcl.recipe").find(name)
+        small = found.settings("sentence-transformers/all-MiniLM-L6-v2")
+        assert (small.pooling, small.head) == ("mean", "own")
+        assert (found.settings().batch_size, found.settings().learning_rate) == (10, 2e-5)

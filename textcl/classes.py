@@ -1,0 +1,269 @@
+"""Labelled rows: which classes there are, what a run on them is set to, and which of them select its weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from textcl.classifier import Targets, targets_of
+from textcl.data import Rows, load_rows
+from textcl.errors import UserError
+from textcl.loader import ClassBatches, Sampler, ShuffledBatches
+from textcl.settings import TrainSettings
+
+SelectBy = Literal["accuracy", "macro-f1"]
+
+
+@dataclass(frozen=True)
+class ClassifierSettings(TrainSettings):
+    """How a classifier is trained: what all recipes for labelled rows share.
+
+    Args:
+        dev: File of labelled texts that selects the weights, or the share of the training rows that is held out for
+            it, such as 0.1; "" for none.
+        select_by: What is highest for the weights that are kept; accuracy when empty, or macro-F1 where rows have
+            several labels.
+        rows_per_class: K of P × K batches, of which P is batch_size / K; 0 shuffles all rows.
+        class_weights: "balanced" lets rows of rare classes count more in the cross-entropy, by rows / (classes × rows
+            of the class).
+        classes: Names of the classes in the order of their ids; found in the training data when empty.
+        class_rows: Training rows of each class; found in the data.
+        multi_label: Whether rows have several labels; found in the data, which then has the role `labels`.
+    """
+
+    dev: str = ""
+    evaluate_every: int = 0
+    save_every: int = 500
+    select_by: SelectBy | None = None
+    rows_per_class: int = 0
+    class_weights: Literal["none", "balanced"] = "none"
+    classes: tuple[str, ...] = ()
+    class_rows: tuple[int, ...] = ()
+    multi_label: bool = False
+
+    LOWEST: ClassVar[Mapping[str, float]] = {**TrainSettings.LOWEST, "rows_per_class": 0}
+
+    @property
+    def weights(self) -> tuple[float, ...] | None:
+        """What `CrossEntropy` takes as class weights; None where all count alike."""
+        if self.class_weights == "none":
+            return None
+        total = sum(self.class_rows)
+        return tuple(total / (len(self.classes) * max(1, rows)) for rows in self.class_rows)
+
+
+S = TypeVar("S", bound=ClassifierSettings)
+
+
+def with_classes(settings: S, rows: Rows) -> S:
+    """The settings with the classes of the training rows.
+
+    Classes are sorted by name where the settings do not name them.
+
+    Raises:
+        UserError: If a label is none of the classes that the settings name, or all rows have the same.
+    """
+    multi_label = "labels" in rows.roles
+    labels = rows.column("labels" if multi_label else "label")
+    found = Counter(
+        name for label in labels for name in (dict.fromkeys(label) if multi_label else [label])
+    )
+    classes = settings.classes or tuple(sorted(found))
+    targets_of(labels, classes, multi_label, rows.report.source)
+    if len({tuple(sorted(set(label))) if multi_label else label for label in labels}) < 2:
+        raise UserError(
+            f"all {len(labels):,} rows of {rows.report.source} have the same label "
+            f"({', '.join(found) or 'none'}): a classifier needs rows of at least 2 classes"
+        )
+    counts = tuple(found[name] for name in classes)
+    return replace(settings, classes=classes, class_rows=counts, multi_label=multi_label)
+
+
+def batches_of(settings: ClassifierSettings, rows: Rows) -> Sampler:
+    """Which rows make which batch.
+
+    Raises:
+        UserError: If P × K batches are asked for and do not fit the data.
+    """
+    if not settings.rows_per_class:
+        return ShuffledBatches(len(rows), settings.batch_size, settings.seed)
+    if settings.multi_label:
+        raise UserError(
+            "rows_per_class needs rows with one label each, and these have several: leave it at 0"
+        )
+    ids = targets_of_rows(settings, rows)
+    return ClassBatches(ids, settings.batch_size, settings.rows_per_class, settings.seed)
+
+
+def targets_of_rows(settings: ClassifierSettings, rows: Rows) -> Targets:
+    """Class ids of the rows, or which classes each has.
+
+    Raises:
+        UserError: If a label is none of the classes.
+    """
+    labels = rows.column("labels" if settings.multi_label else "label")
+    return targets_of(labels, settings.classes, settings.multi_label, rows.report.source)
+
+
+def describe_classes(settings: ClassifierSettings) -> str:
+    """One line for the terminal: how many classes, and their smallest and largest."""
+    counts = sorted(zip(settings.class_rows, settings.classes, strict=True))
+    (least, rare), (most, common) = counts[0], counts[-1]
+    several = ", several a row" if settings.multi_label else ""
+    return (
+        f"{len(counts)}{several}; smallest {rare} with {least:,} row{'s' * (least != 1)}, "
+        f"largest {common} with {most:,}"
+    )
+
+
+def describe_company(sampler: Sampler, targets: Targets) -> str:
+    """One line for the terminal: how many rows of its own class a row meets in the first batches.
+
+    Args:
+        sampler: Which rows make which batch.
+        targets: Class ids of the rows, or which classes each has.
+    """
+    counts: list[np.ndarray] = []
+    for index in range(min(20, len(sampler))):
+        batch = targets[sampler.batch(0, index)]
+        shared = batch[:, None] == batch if batch.ndim == 1 else batch.astype(int) @ batch.T > 0
+        counts.append(shared.sum(1) - shared.diagonal())
+    met = np.concatenate(counts)
+    return (
+        f"of the other rows of a batch {met.mean():.1f} share a row's class on average, "
+        f"and {(met == 0).mean():.0%} of the rows find none"
+    )
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Anything that gives class probabilities."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names in the order of the columns."""
+        ...
+
+    def predict_proba(self, texts: Sequence[str], *, precision: str) -> Float[np.ndarray, "N C"]:
+        """Probability of each class."""
+        ...
+
+
+@dataclass(frozen=True)
+class DevTexts:
+    """Labelled texts that select the weights of a classifier.
+
+    Args:
+        name: What a reader calls them.
+        texts: The texts.
+        targets: Class ids (N,), or which classes each text has (N, C).
+        select_by: What is measured. Where texts have several labels a class is predicted from a probability of 0.5
+            on, and accuracy is the share of texts all of whose classes are right.
+    """
+
+    name: str
+    texts: Sequence[str]
+    targets: Targets
+    select_by: SelectBy
+
+    @property
+    def protocol(self) -> str:
+        """What the number is."""
+        metric = {"accuracy": "accuracy", "macro-f1": "macro-F1"}[self.select_by]
+        threshold = ", threshold 0.5" if self.targets.ndim == 2 else ""
+        return f"{self.name}, {metric} × 100{threshold}, float32"
+
+    @property
+    def note(self) -> str:
+        """What a reader must know about the data."""
+        return ""
+
+    @property
+    def size(self) -> str:
+        """How much data it is."""
+        return f"{len(self.texts):,} texts"
+
+    def __call__(self, model: Classifies) -> float:
+        """The score × 100; the F1 of a class that is neither there nor predicted is 0."""
+        from sklearn.metrics import accuracy_score, f1_score
+
+        probabilities = model.predict_proba(self.texts, precision="float32")
+        predicted = probabilities >= 0.5 if self.targets.ndim == 2 else probabilities.argmax(1)
+        if self.select_by == "accuracy":
+            return 100 * float(accuracy_score(self.targets, predicted))
+        never: Any = 0.0  # typed as text there
+        every = range(len(model.classes))
+        score = f1_score(
+            self.targets, predicted, labels=every, average="macro", zero_division=never
+        )
+        return 100 * float(score)
+
+
+def load_dev_texts(
+    settings: ClassifierSettings, columns: Mapping[str, str] | None = None
+) -> DevTexts:
+    """The labelled texts that `settings.dev` names.
+
+    Raises:
+        UserError: If there is no such file, something is wrong in it, or a label is no class of the training data.
+    """
+    role = "labels" if settings.multi_label else "label"
+    if not Path(settings.dev).exists():
+        raise UserError(
+            f"--dev {settings.dev}: there is no such file; name one with the columns text and {role}, or the share of "
+            "the training rows to hold out, such as 0.1"
+        )
+    rows = load_rows(settings.dev, roles=("text", role), columns=columns)
+    return dev_texts(rows, settings, settings.dev)
+
+
+def dev_texts(rows: Rows, settings: ClassifierSettings, name: str) -> DevTexts:
+    """Labelled rows as what selects weights."""
+    targets = targets_of_rows(settings, rows)
+    chosen = settings.select_by or ("macro-f1" if settings.multi_label else "accuracy")
+    return DevTexts(name, rows.column("text"), targets, chosen)
+
+
+def held_out_share(dev: str) -> float | None:
+    """The share of the training rows that `dev` asks to hold out; None if it names a file.
+
+    Raises:
+        UserError: If it is a number, but none between 0 and 1.
+    """
+    try:
+        share = float(dev)
+    except ValueError:
+        return None
+    if not 0 < share < 1:
+        raise UserError(f"--dev {dev}: a share of the training rows lies between 0 and 1")
+    return share
+
+
+def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
+    """Training rows and held-out rows, which follow from the seed.
+
+    Of rows with one label each, every class gives the same share, rounded down: a class with one row keeps it.
+
+    Raises:
+        UserError: If nothing would be held out.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    several = "labels" in rows.roles
+    labels = np.zeros(len(rows)) if several else np.asarray(rows.column("label"))
+    held = [
+        rng.permutation(places)[: int(share * len(places))]
+        for places in (np.flatnonzero(labels == each) for each in np.unique(labels))
+    ]
+    out = np.sort(np.concatenate(held))
+    if not len(out):
+        raise UserError(
+            f"holding out {share:g} of {len(rows)} rows leaves none for dev: name a larger share or a file"
+        )
+    kept = np.setdiff1d(np.arange(len(rows)), out)
+    return rows.take(kept.tolist()), rows.take(out.tolist())

@@ -1,0 +1,284 @@
+"""A trained classifier: encoder, head and classes; texts in, class probabilities out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from textcl import folder as folders
+from textcl.card import render_classifier_card
+from textcl.encoder import PARITY_TEXTS, Encoder
+from textcl.errors import UserError
+from textcl.heads import ClassificationHead
+from textcl.hub import find_model
+from textcl.types import Tokens
+
+HEAD_FILE, NOTE_FILE = "classifier.safetensors", "classifier.json"
+_HEAD_ROWS = 8192
+
+Targets = Int[np.ndarray, " N"] | Bool[np.ndarray, "N C"]
+"""Class ids, or where rows have several labels whether each class is one of them."""
+
+
+class Classifier(nn.Module):
+    """Rows of tokens to class logits.
+
+    `from_pretrained` loads one that `textcl train` or `save_pretrained` left.
+
+    Args:
+        encoder: From texts to vectors.
+        head: From vectors to class logits.
+        classes: Names of the classes, in the order of the logits.
+        multi_label: Whether a text has any number of the classes instead of exactly one.
+        temperature: Divides the logits in front of the softmax or sigmoid; fitted by calibration.
+        thresholds: Probability from which a class is predicted, one for each class, where texts have several; 0.5 for
+            all when None.
+
+    Raises:
+        UserError: If a class has two places, or the numbers do not fit together.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: ClassificationHead,
+        classes: Sequence[str],
+        *,
+        multi_label: bool = False,
+        temperature: float = 1.0,
+        thresholds: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.classes, self.multi_label = tuple(classes), multi_label
+        self.temperature = float(temperature)
+        self.thresholds = np.asarray(
+            [0.5] * len(classes) if thresholds is None else thresholds, dtype=np.float64
+        )
+        if len(set(self.classes)) < len(self.classes):
+            raise UserError(f"a class is named twice among {', '.join(self.classes)}")
+        if head.output.out_features != len(classes) or len(self.thresholds) != len(classes):
+            raise UserError(
+                f"{len(classes)} classes do not fit {head.output.out_features} logits and "
+                f"{len(self.thresholds)} thresholds: each class has one of both"
+            )
+        if not self.temperature > 0:
+            raise UserError(f"temperature must be above 0, not {temperature}")
+
+    @property
+    def dimension(self) -> int:
+        """Number of classes: the length of a row of logits."""
+        return len(self.classes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder.device
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B classes"]:
+        """Class logits of each row, not divided by the temperature."""
+        return self.head(self.encoder(tokens))
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recompute the backbone's activations in the backward pass instead of keeping them."""
+        self.encoder.gradient_checkpointing_enable()
+
+    def logits(self, texts: Iterable[str], **options: Any) -> Float32[np.ndarray, "N C"]:
+        """Class logits of texts, not divided by the temperature.
+
+        Args:
+            texts: Any number of texts.
+            options: As of `Encoder.encode`: batch_tokens, precision, show_progress.
+        """
+        vectors = self.encoder.encode(texts, prompt="", normalize=False, **options)
+        training = self.head.training
+        self.head.eval()
+        try:
+            with torch.inference_mode():
+                parts = [
+                    self.head(torch.from_numpy(part).to(self.device)).cpu()
+                    for part in np.split(vectors, range(_HEAD_ROWS, len(vectors), _HEAD_ROWS))
+                ]
+        finally:
+            self.head.train(training)
+        return torch.cat(parts).numpy()
+
+    def probabilities(
+        self, logits: Float[np.ndarray, "N C"], temperature: float | None = None
+    ) -> Float32[np.ndarray, "N C"]:
+        """Softmax of logits / temperature; sigmoid where texts have several labels.
+
+        Args:
+            logits: What `logits` gave.
+            temperature: The classifier's own when None.
+        """
+        scaled = torch.from_numpy(np.asarray(logits, dtype=np.float64)) / (
+            self.temperature if temperature is None else temperature
+        )
+        shares = torch.sigmoid(scaled) if self.multi_label else torch.softmax(scaled, 1)
+        return shares.float().numpy()
+
+    def predict_proba(self, texts: Iterable[str], **options: Any) -> Float32[np.ndarray, "N C"]:
+        """Probability of each class; rows sum to 1 unless texts have several labels.
+
+        Args:
+            texts: Any number of texts.
+            options: As of `logits`.
+        """
+        return self.probabilities(self.logits(texts, **options))
+
+    def decide(self, probabilities: Float[np.ndarray, "N C"]) -> Targets:
+        """The most probable class of each row; where texts have several labels, those that reach their threshold."""
+        if self.multi_label:
+            return probabilities >= self.thresholds
+        return probabilities.argmax(1)
+
+    def names(self, decisions: Targets) -> list[str] | list[list[str]]:
+        """Decisions, or targets, as names of classes: one for each row, or a list of them."""
+        if decisions.ndim == 1:
+            return [self.classes[index] for index in decisions]
+        return [[self.classes[index] for index in np.flatnonzero(row)] for row in decisions]
+
+    def predict(self, texts: Iterable[str], **options: Any) -> list[str] | list[list[str]]:
+        """The class of each text, or where texts have several labels a list of those that reach their threshold.
+
+        Args:
+            texts: Any number of texts.
+            options: As of `logits`.
+        """
+        return self.names(self.decide(self.predict_proba(texts, **options)))
+
+    def targets(self, labels: Sequence[Any], place: str = "the data") -> Targets:
+        """Names as class ids, or as rows of the classes that hold; see `targets_of`."""
+        return targets_of(labels, self.classes, self.multi_label, place)
+
+    def save_pretrained(
+        self, directory: str | Path, *, card: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write a folder, whole or not at all; an older one is replaced.
+
+        It is the sentence-transformers folder of the encoder with the head in classifier.safetensors, and classes,
+        temperature, thresholds and the logits of a few texts in classifier.json.
+
+        Args:
+            directory: Folder to make or replace.
+            card: What the model card tells, as of `Encoder.save_pretrained`.
+
+        Raises:
+            UserError: If the place is not a folder.
+        """
+        note = {
+            "classes": list(self.classes),
+            "multi_label": self.multi_label,
+            "temperature": self.temperature,
+            "thresholds": self.thresholds.tolist(),
+            "head": self.head.said,
+            "parity": {
+                "texts": list(PARITY_TEXTS),
+                "logits": self.logits(PARITY_TEXTS, precision="float32").tolist(),
+            },
+        }
+        weights = {
+            key: w.detach().float().cpu().contiguous() for key, w in self.head.state_dict().items()
+        }
+        with folders.replacing(Path(directory)) as folder:
+            said = replace(self.encoder.write(folder), transformer=Path(directory))
+            save_file(weights, folder / HEAD_FILE)
+            (folder / NOTE_FILE).write_text(
+                json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+            text = render_classifier_card(
+                said, self.encoder.backbone.config, self.classes, self.multi_label, card or {}
+            )
+            (folder / "README.md").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+    ) -> Classifier:
+        """Load a classifier, in eval mode.
+
+        Args:
+            name_or_path: A run, a folder that `save_pretrained` wrote, or the name of one on the hub.
+            revision: Branch, tag or commit on the hub.
+            device: Where the model goes; a GPU if there is one when None.
+
+        Raises:
+            UserError: If there is no such model, or it has no classes.
+            RunError: If its logits differ from those saved with it.
+        """
+        folder = find_model(name_or_path, revision=revision)
+        if not is_classifier(folder):
+            raise UserError(
+                f"{name_or_path} is no classifier, it has no {NOTE_FILE}: train one with "
+                "textcl train --recipe lcl, supcon or cross-entropy"
+            )
+        note = folders.read_json(folder / NOTE_FILE)
+        encoder = Encoder.from_pretrained(folder, device=device)
+        try:
+            head = ClassificationHead(**note["head"])
+            head.load_state_dict(load_file(folder / HEAD_FILE))
+            rest = {key: note[key] for key in ("multi_label", "temperature", "thresholds")}
+            classifier = cls(encoder, head.to(encoder.device), note["classes"], **rest).eval()
+            texts, logits = note["parity"]["texts"], note["parity"]["logits"]
+        except (KeyError, TypeError, RuntimeError, OSError) as error:
+            raise UserError(
+                f"{folder / NOTE_FILE} and {HEAD_FILE} do not fit together ({error}): take both from the same training"
+            ) from error
+        parity = folders.Parity(texts, np.asarray(logits, dtype=np.float32))
+        parity.check(classifier.logits(texts, precision="float32"), folder)
+        return classifier
+
+
+def is_classifier(folder: Path) -> bool:
+    """Whether a model folder holds a classifier."""
+    return (folder / NOTE_FILE).is_file()
+
+
+def targets_of(
+    labels: Sequence[Any], classes: Sequence[str], multi_label: bool, place: str
+) -> Targets:
+    """Names of classes as numbers.
+
+    Args:
+        labels: A name for each row, or a list of names where rows have several.
+        classes: Names in the order of their ids.
+        multi_label: Whether rows have several.
+        place: What a message calls the data.
+
+    Returns:
+        Class ids (N,), or whether each class is a label of the row (N, C).
+
+    Raises:
+        UserError: If a label is none of the classes.
+    """
+    ids = {name: index for index, name in enumerate(classes)}
+    lists = labels if multi_label else [[name] for name in labels]
+    unknown = Counter(str(name) for names in lists for name in names if name not in ids)
+    if unknown:
+        told = ", ".join(f"{name!r} ({count} rows)" for name, count in unknown.most_common(5))
+        known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+        raise UserError(
+            f"{place} has labels that are none of the {len(classes)} classes ({known}): {told}; "
+            "correct them, leave those rows out, or train with them"
+        )
+    if not multi_label:
+        return np.array([ids[name] for name in labels], dtype=np.int64)
+    hot = np.zeros((len(labels), len(classes)), dtype=bool)
+    for row, names in enumerate(lists):
+        hot[row, [ids[name] for name in names]] = True
+    return hot
