@@ -76,6 +76,7 @@ class Spectrum:
         top_share: Share of the total variance along its strongest direction.
         effective_rank: exp of the entropy of the variance shares, 1 to D.
         deviations: Standard deviation (divisor N − 1) of every dimension.
+        shares: Shares of the total variance, highest first; empty where there is none.
 
     Source: Ethayarajh 2019, https://arxiv.org/abs/1909.00512
     """
@@ -84,6 +85,7 @@ class Spectrum:
     top_share: float | None
     effective_rank: float | None
     deviations: Float[np.ndarray, " D"]
+    shares: Float[np.ndarray, " R"]
 
 
 def spectrum(embeddings: Real[np.ndarray, "N D"], seed: int = 0) -> Spectrum:
@@ -101,10 +103,10 @@ def spectrum(embeddings: Real[np.ndarray, "N D"], seed: int = 0) -> Spectrum:
     units = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     # Σ‖u‖² instead of n: a row of zeros has no direction and meets itself with cosine 0, not 1.
     met = np.square(units.sum(0)).sum() - np.square(units).sum()
-    top_share = effective_rank = None
+    top_share, effective_rank, shares = None, None, np.zeros(0)
     if np.ptp(rows, axis=0).any():
         variances = np.linalg.svd(rows - rows.mean(0), compute_uv=False) ** 2
         shares = variances / variances.sum()
         top_share, effective_rank = float(shares[0]), float(np.exp(entr(shares).sum()))
     mean_cosine = float(met / (len(rows) * (len(rows) - 1)))
-    return Spectrum(mean_cosine, top_share, effective_rank, rows.std(0, ddof=1))
+    return Spectrum(mean_cosine, top_share, effective_rank, rows.std(0, ddof=1), shares)

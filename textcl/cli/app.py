@@ -9,8 +9,12 @@ import typer
 
 from textcl.cli.encode import encode_command
 from textcl.cli.eval import eval_command
+from textcl.cli.probe import EXAMPLES as PROBE_EXAMPLES
+from textcl.cli.probe import probe_command
 from textcl.cli.recipes import EXAMPLES as RECIPES_EXAMPLES
 from textcl.cli.recipes import recipes_command
+from textcl.cli.sweep import EXAMPLES as SWEEP_EXAMPLES
+from textcl.cli.sweep import sweep_command
 from textcl.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from textcl.cli.train import train_command
 
@@ -26,6 +30,8 @@ app = typer.Typer(
 app.command("train", epilog=TRAIN_EXAMPLES)(train_command)
 app.command("encode")(encode_command)
 app.command("eval")(eval_command)
+app.command("probe", epilog=PROBE_EXAMPLES)(probe_command)
+app.command("sweep", epilog=SWEEP_EXAMPLES)(sweep_command)
 app.command("recipes", epilog=RECIPES_EXAMPLES)(recipes_command)
 
 

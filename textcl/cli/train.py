@@ -62,12 +62,6 @@ def train_command(
         raise UserError(
             "which recipe? --recipe NAME; `textcl recipes` lists them, `quickstart` needs nothing"
         )
-    columns: dict[str, str] = {}
-    for text in column or []:
-        role, _, name = text.partition("=")
-        if not role.strip() or not name.strip():
-            raise UserError(f"expected --column role=name, got {text!r}")
-        columns[role.strip()] = name.strip()
     session.train(
         recipe,
         model=model,
@@ -75,10 +69,23 @@ def train_command(
         dev=dev,
         output=output,
         settings=set_ or [],
-        columns=columns,
+        columns=columns_of(column),
         split=split,
         limit=limit,
         deduplicate=deduplicate,
         overwrite=overwrite,
         dry_run=dry_run,
     )
+
+
+def columns_of(options: list[str] | None) -> dict[str, str]:
+    """Role to column name, of `--column role=name` given any number of times."""
+    from textcl.errors import UserError
+
+    columns: dict[str, str] = {}
+    for text in options or []:
+        role, _, name = text.partition("=")
+        if not role.strip() or not name.strip():
+            raise UserError(f"expected --column role=name, got {text!r}")
+        columns[role.strip()] = name.strip()
+    return columns

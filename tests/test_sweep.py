@@ -1,0 +1,285 @@
+"""Sweeps: which runs there are, that none is done twice, and what their scores say together."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+from families import tiny_model_dir
+from typer.testing import CliRunner
+
+from textcl import sweeping
+from textcl.cli.sweep import sweep_command, train_options
+from textcl.errors import RunError, UserError
+from textcl.run import RunFolder
+from textcl.sweep import Cell, Plan, Result, metric_of, parse_seeds, table
+from textcl.sweeping import Sweep
+
+APP = typer.Typer()
+APP.command()(sweep_command)
+
+
+def plan(*settings, names=("unsup-simcse",), seeds=(0, 1), **more):
+    return Plan.of(list(names), list(settings), list(seeds), **more)
+
+
+# which runs
+
+
+def test_settings_recipes_and_seeds_are_multiplied():
+    asked = plan(
+        "temperature=0.05,0.1", "steps=4", "hard-contrastive:hardest=0.5,1",
+        names=("unsup-simcse", "hard-contrastive"),
+    )  # fmt: skip
+    names = [cell.name for cell in asked.cells()]
+    assert len(names) == len(set(names)) == 2 * 2 + 2 * 2 * 2
+    assert names[:3] == [
+        "unsup-simcse/temperature=0.05/seed-0",
+        "unsup-simcse/temperature=0.05/seed-1",
+        "unsup-simcse/temperature=0.1/seed-0",
+    ]
+    assert names[-1] == "hard-contrastive/temperature=0.1,hardest=1/seed-1"
+    assert asked.settings_of(asked.cells()[0]) == ["steps=4", "temperature=0.05", "seed=0"]
+
+
+def test_what_is_set_for_one_recipe_stays_there():
+    names = ("unsup-simcse", "hard-contrastive")
+    asked = plan("unsup-simcse:mask_duplicates=true", "temperature=0.1", names=names)
+    first, *_, last = asked.cells()
+    assert asked.settings_of(first) == ["mask_duplicates=true", "temperature=0.1", "seed=0"]
+    assert asked.settings_of(last) == ["temperature=0.1", "seed=1"]
+    assert first.name == "unsup-simcse/seed-0"
+
+
+def test_commas_of_a_list_do_not_separate_runs():
+    asked = plan("trackers=tensorboard,wandb", seeds=[0])
+    assert len(asked.cells()) == 1
+    assert asked.fixed == ["trackers=tensorboard,wandb"]
+
+
+def test_slashes_make_no_folders():
+    assert Cell("own/my_recipe.py", {"data": "a/b.txt"}, 3).name == "my_recipe/data=a_b.txt/seed-3"
+
+
+def test_a_plan_survives_json():
+    asked = plan("temperature=0.05,0.1", probes=["x"], options=["--model", "m"])
+    again = Plan.from_mapping(json.loads(json.dumps(asked.to_dict())))
+    assert [c.name for c in again.cells()] == [c.name for c in asked.cells()]
+    assert again.options == ["--model", "m"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["temprature=0.1,0.2"], "unknown setting 'temprature'; did you mean temperature"),
+        (["batch_size=8,many"], "batch_size is a whole number, not 'many'"),
+        (["temperature"], "expected --set key=value or key=value,value"),
+        (["temperature=0.1,"], "expected --set key=value or key=value,value"),
+        (["seed=0,1"], "given with --seeds"),
+        (["steps=3", "steps=4"], "--set steps is given twice"),
+        (["moco:queue=3"], "for recipe 'moco', which is not in this sweep"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_anything_runs(settings, message):
+    with pytest.raises(UserError, match=message):
+        plan(*settings)
+
+
+def test_seeds():
+    assert parse_seeds("0..3") == [0, 1, 2, 3]
+    assert parse_seeds("7, 0..1") == [7, 0, 1]
+    for wrong in ("", "a", "0..", "1,1", "3..1", "-1"):
+        with pytest.raises(UserError, match="seeds"):
+            parse_seeds(wrong)
+
+
+def test_options_for_the_runs():
+    given = train_options(model="m", data=None, column=["a=b", "c=d"], deduplicate=True, limit=3)
+    assert given == [
+        "--model", "m", "--column", "a=b", "--column", "c=d", "--deduplicate", "--limit", "3",
+    ]  # fmt: skip
+
+
+# running them
+
+
+class Runs:
+    """Stands for the processes: writes what a run would, or fails."""
+
+    def __init__(self, monkeypatch, fail=(), hang=()):
+        self.commands, self.fail, self.stop_at = [], set(fail), set(hang)
+        monkeypatch.setattr(sweeping.subprocess, "run", self)
+
+    def __call__(self, command, stdout, **_):
+        self.commands.append(command)
+        options = dict(zip(command[4::2], command[5::2], strict=True))
+        path = Path(options.get("--output") or options["--resume"])
+        seed, name = int(path.name.removeprefix("seed-")), path.parent.name
+        if f"{name}/{seed}" in self.stop_at:
+            path.mkdir(parents=True)
+            (path / "settings.json").write_text("{}")
+            raise KeyboardInterrupt
+        if f"{name}/{seed}" in self.fail:
+            stdout.write("some line\ntextcl: the loss is not finite\n")
+            return subprocess.CompletedProcess(command, 1)
+        path.mkdir(parents=True, exist_ok=True)
+        RunFolder(path).write_scores(
+            {"finished": True, "best": 70.0 + seed, "dev": {"accuracy": 0.5}}
+        )
+        (path / "checkpoints").mkdir()
+        (path / "best").mkdir()
+        return subprocess.CompletedProcess(command, 0)
+
+
+def test_a_sweep_runs_each_cell_once_and_keeps_its_scores(tmp_path, monkeypatch):
+    runs = Runs(monkeypatch)
+    sweep = Sweep.create(
+        tmp_path / "s", plan("temperature=0.05,0.1", "steps=4", options=["--model", "m"])
+    )
+    sweep.run()
+    assert len(runs.commands) == 4
+    assert runs.commands[0][3:] == [
+        "train", "--recipe", "unsup-simcse",
+        "--output", str(tmp_path / "s/cells/unsup-simcse/temperature=0.05/seed-0"), "--model", "m",
+        "--set", "steps=4", "--set", "temperature=0.05", "--set", "seed=0",
+    ]  # fmt: skip
+    written = json.loads((tmp_path / "s/sweep.json").read_text())
+    assert [cell["status"] for cell in written["cells"]] == ["finished"] * 4
+    assert written["table"][0]["scores"] == {"0": 70.0, "1": 71.0}
+    assert written["table"][0]["sd"] == pytest.approx(statistics.stdev([70, 71]))
+    folder = sweep.folder_of(sweep.plan.cells()[0])
+    assert not (folder / "checkpoints").exists()
+    assert (folder / "best").exists()
+    Sweep.open(tmp_path / "s").run()
+    assert len(runs.commands) == 4
+
+
+def test_a_failed_run_is_told_and_the_others_go_on(tmp_path, monkeypatch):
+    runs = Runs(monkeypatch, fail=["temperature=0.05/1"])
+    sweep, said = Sweep.create(tmp_path / "s", plan("temperature=0.05,0.1")), []
+    with pytest.raises(
+        RunError, match=r"1 of 4 runs failed, first .*seed-1: the loss is not finite .*--resume"
+    ):
+        sweep.run(say=said.append)
+    assert any("FAILED, the loss is not finite" in line for line in said)
+    rows = table(list(sweep.results.values()))
+    assert [(row["n"], row["failed"]) for row in rows] == [(1, 1), (2, 0)]
+    runs.fail.clear()
+    again = Sweep.open(tmp_path / "s")
+    again.run()
+    assert len(runs.commands) == 5
+    assert [row["n"] for row in table(list(again.results.values()))] == [2, 2]
+
+
+def test_an_interrupted_run_is_resumed(tmp_path, monkeypatch):
+    runs = Runs(monkeypatch, hang=["temperature=0.1/0"])
+    sweep = Sweep.create(tmp_path / "s", plan("temperature=0.05,0.1"))
+    with pytest.raises(RunError, match=r"stopped; .*textcl sweep --resume"):
+        sweep.run()
+    runs.stop_at.clear()
+    before = len(runs.commands)
+    again = Sweep.open(tmp_path / "s")
+    again.run()
+    resumed = [command for command in runs.commands[before:] if "--resume" in command]
+    assert [Path(command[-1]).parent.name for command in resumed] == ["temperature=0.1"]
+    assert {r.status for r in again.results.values()} == {"finished"}
+
+
+def test_models_may_be_discarded_and_another_number_compared(tmp_path, monkeypatch):
+    Runs(monkeypatch)
+    asked = plan("steps=3", seeds=[0], metric="dev.accuracy", keep_models=False)
+    sweep = Sweep.create(tmp_path / "s", asked)
+    sweep.run()
+    assert not (sweep.folder_of(asked.cells()[0]) / "best").exists()
+    assert next(iter(sweep.results.values())).score == 0.5
+
+
+def test_several_jobs_share_the_cores_and_write_one_table(tmp_path, monkeypatch):
+    runs = Runs(monkeypatch)
+    Sweep.create(tmp_path / "s", plan("temperature=0.05,0.1", seeds=range(4))).run(jobs=3)
+    assert len(runs.commands) == 8
+    written = json.loads((tmp_path / "s/sweep.json").read_text())
+    assert {cell["status"] for cell in written["cells"]} == {"finished"}
+
+
+def test_numbers_of_scores():
+    scores = {
+        "best": 3,
+        "test": {"macro": 0.5, "names": ["a"]},
+        "finished": True,
+        "nan": float("nan"),
+    }
+    assert metric_of(scores, "best") == 3.0
+    assert metric_of(scores, "test.macro") == 0.5
+    for missing in ("worst", "test.micro", "best.deep", "test", "finished", "nan"):
+        assert metric_of(scores, missing) is None
+
+
+def test_the_table_averages_probes_too():
+    def result(seed, uniformity):
+        probes = {"d": {"uniformity": uniformity, "tolerance": None}}
+        return Result(Cell("r", {}, seed), "finished", 1.0 * seed, probes=probes)
+
+    (row,) = table([result(1, -1.0), result(2, -2.0)])
+    assert row["mean"] == 1.5
+    assert row["probes"]["d"]["uniformity"] == {"mean": -1.5, "sd": pytest.approx(0.5**0.5), "n": 2}
+    assert row["probes"]["d"]["tolerance"]["mean"] is None
+
+
+# the command
+
+
+def run(*arguments):
+    return CliRunner().invoke(APP, arguments, catch_exceptions=False)
+
+
+def test_dry_run_lists_and_writes_nothing(tmp_path):
+    result = run(
+        "--recipe", "unsup-simcse", "--set", "temperature=0.1,0.2", "--seeds", "0..1",
+        "-o", str(tmp_path / "s"), "--dry-run",
+    )  # fmt: skip
+    assert result.stdout.splitlines()[0] == "unsup-simcse/temperature=0.1/seed-0"
+    assert len(result.stdout.splitlines()) == 4
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_command_shows_the_table_even_where_a_run_failed(tmp_path, monkeypatch):
+    Runs(monkeypatch, fail=["temperature=0.2/1"])
+    arguments = ("--recipe", "unsup-simcse", "--set", "temperature=0.1,0.2", "--seeds", "0,1")
+    result = CliRunner().invoke(APP, [*arguments, "-o", str(tmp_path / "s")])
+    assert isinstance(result.exception, RunError)
+    assert "70.50 ± 0.71" in result.stdout
+    with pytest.raises(UserError, match=r"exists already: go on with --resume"):
+        run(*arguments, "-o", str(tmp_path / "s"))
+    with pytest.raises(UserError, match="leave the other options out"):
+        run("--resume", str(tmp_path / "s"), "--recipe", "moco")
+    with pytest.raises(UserError, match=r"is no sweep: it has no sweep\.json"):
+        run("--resume", str(tmp_path))
+    with pytest.raises(UserError, match="which recipe"):
+        run("--seeds", "0")
+
+
+def test_a_real_sweep_in_processes_of_its_own(tmp_path):
+    """One run, probed and then discarded; its score is that of the same run in this process."""
+    model = str(tiny_model_dir(tmp_path / "model"))
+    (tmp_path / "data.txt").write_text("".join(f"sentence number {i}\n" for i in range(16)))
+    graded = [{"sentence1": f"a {i}", "sentence2": f"b {i % 3}", "score": i % 6} for i in range(12)]
+    (tmp_path / "dev.jsonl").write_text("\n".join(map(json.dumps, graded)))
+    dev = str(tmp_path / "dev.jsonl")
+    settings = ["batch_size=4", "steps=2", "pooling=mean", "head=none", "evaluate_every=1"]
+    options = ["--model", model, "--data", str(tmp_path / "data.txt"), "--dev", dev]
+    asked = plan(*settings, seeds=[3], options=options, probes=[dev], keep_models=False)
+    sweep = Sweep.create(tmp_path / "s", asked)
+    sweep.run()
+    (result,) = sweep.results.values()
+    assert result.status == "finished"
+    assert result.score == pytest.approx(result.probes[dev]["spearman"])
+    assert sweep.before["unsup-simcse"][dev]["spearman"] == pytest.approx(result.scores["before"])
+    folder = sweep.folder_of(asked.cells()[0])
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "metrics.jsonl", "probe-0.json", "scores.json", "settings.json",
+    ]  # fmt: skip

@@ -1,0 +1,201 @@
+"""Texts that a model is probed on, with what is known of them: gold scores of pairs, labels, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from textcl.data import Rows, load_rows
+from textcl.errors import UserError
+from textcl.roles import SYNONYMS
+from textcl.sources import open_source
+from textcl.tasks import StsTask, load_task, manifests
+
+SAMPLE = 10_000
+"""Texts that are probed; of more, so many are drawn (methods.md N.4)."""
+
+POSITIVE = 0.8
+"""A pair is positive above this share of the range of gold scores: above 4 of 5, as SimCSE has it (methods.md N.2)."""
+
+
+@dataclass(frozen=True)
+class ProbeData:
+    """Texts, in the order of their rows, both columns one after another for pairs.
+
+    Args:
+        source: As the user named it.
+        kind: What is known of the texts.
+        texts: The texts, repeated ones included.
+        pairs: Places of the two texts of every pair; None where there are no pairs.
+        gold: Gold score of every pair; None where all pairs are positive, or there are none.
+        gold_range: Lowest and highest gold score.
+        labels: Class of every text.
+        rows: Rows of the source, of which `texts` may be a sample.
+        seed: What drew the sample.
+    """
+
+    source: str
+    kind: Literal["pairs", "labelled", "texts"]
+    texts: Sequence[str]
+    pairs: Int[np.ndarray, "P 2"] | None = None
+    gold: Float[np.ndarray, " P"] | None = None
+    gold_range: tuple[float, float] = (0.0, 5.0)
+    labels: Sequence[str] | None = None
+    rows: int = 0
+    seed: int = 0
+
+    @property
+    def threshold(self) -> float | None:
+        """Gold score above which a pair is positive; None without gold scores."""
+        low, high = self.gold_range
+        return None if self.gold is None else low + POSITIVE * (high - low)
+
+    @property
+    def positives(self) -> Int[np.ndarray, "P 2"] | None:
+        """The pairs that are positive; None where there are no pairs."""
+        if self.pairs is None or self.gold is None:
+            return self.pairs
+        return self.pairs[self.gold > self.threshold]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a reader of the numbers must know."""
+        positives = "all pairs" if self.kind == "pairs" else None
+        if self.threshold is not None:
+            positives = (
+                f"gold > {self.threshold:g} of {self.gold_range[0]:g}..{self.gold_range[1]:g}"
+            )
+        if self.kind == "labelled":
+            positives = "pairs of one class"
+        return {
+            "source": self.source,
+            "kind": self.kind,
+            "rows": self.rows,
+            "texts": len(self.texts),
+            "pairs": None if self.pairs is None else len(self.pairs),
+            "labels": None if self.labels is None else len(set(self.labels)),
+            "class_prior": None if self.labels is None else class_prior(self.labels),
+            "sampled": self.rows > len(self.texts) // (2 if self.kind == "pairs" else 1),
+            "seed": self.seed,
+            "positives": positives,
+        }
+
+
+def class_prior(labels: Sequence[str]) -> float | None:
+    """Share of the pairs of two texts that are of one class; None for fewer than two texts."""
+    _, counts = np.unique(labels, return_counts=True)
+    total = len(labels) * (len(labels) - 1)
+    return float((counts * (counts - 1)).sum() / total) if total else None
+
+
+def load_probe_data(
+    source: str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
+    sample: int = SAMPLE,
+    seed: int = 0,
+) -> ProbeData:
+    """Texts to probe a model on.
+
+    Args:
+        source: An STS task, such as STSBenchmark-dev; or a file, folder or hub data set with sentence1, sentence2 and
+            maybe score; anchor and positive; text and label; or text alone.
+        columns: Role to column name.
+        split: Split of a hub data set or folder.
+        sample: Most texts; of more, so many are drawn, pairs together.
+        seed: Draws them.
+
+    Raises:
+        UserError: If there is no such data, it has none of these columns, or fewer than two texts.
+    """
+    if not Path(source).exists() and source in manifests():
+        found = _of_task(load_task(source))
+    else:
+        found = _of_rows(source, columns or {}, split)
+    if len(found.texts) < 2:
+        raise UserError(f"{source} has {len(found.texts)} text: a probe compares at least two")
+    return _sampled(replace(found, seed=seed), sample)
+
+
+def _of_task(task: StsTask) -> ProbeData:
+    scored = np.flatnonzero(~np.isnan(task.scores))
+    low, high = task.manifest.score_range if task.manifest else (0.0, 5.0)
+    first, second = (_take(column, scored) for column in (task.sentences1, task.sentences2))
+    return _of_pairs(task.name, first, second, task.scores[scored], (float(low), float(high)))
+
+
+def _of_pairs(
+    source: str,
+    first: Sequence[str],
+    second: Sequence[str],
+    gold: np.ndarray | None,
+    gold_range: tuple[float, float],
+) -> ProbeData:
+    count = len(first)
+    pairs = np.stack([np.arange(count), count + np.arange(count)], 1)
+    return ProbeData(source, "pairs", [*first, *second], pairs, gold, gold_range, rows=count)
+
+
+def _of_rows(source: str, columns: Mapping[str, str], split: str | None) -> ProbeData:
+    names = _column_names(source, split)
+
+    def has(*roles: str) -> bool:
+        return all(r in columns or {r, *SYNONYMS.get(r, ())} & set(names) for r in roles)
+
+    def read(*roles: str) -> list[list[Any]]:
+        rows: Rows = load_rows(source, roles=roles, columns=columns, split=split)
+        records = rows[range(len(rows))]
+        return [[record[role] for record in records] for role in roles]
+
+    if has("sentence1", "sentence2", "score"):
+        first, second, scores = read("sentence1", "sentence2", "score")
+        gold = np.array(scores, np.float64)
+        return _of_pairs(source, first, second, gold, (float(gold.min()), float(gold.max())))
+    for roles in (("sentence1", "sentence2"), ("anchor", "positive")):
+        if has(*roles):
+            first, second = read(*roles)
+            return _of_pairs(source, first, second, None, (0.0, 1.0))
+    if has("text", "label"):
+        texts, labels = read("text", "label")
+        return ProbeData(source, "labelled", texts, labels=labels, rows=len(texts))
+    if has("text"):
+        (texts,) = read("text")
+        return ProbeData(source, "texts", texts, rows=len(texts))
+    raise UserError(
+        f"{source} has the columns {', '.join(names)}; a probe wants sentence1 and sentence2 (and score), anchor and "
+        "positive, or text (and label): say which is which with --column role=NAME"
+    )
+
+
+def _column_names(source: str, split: str | None) -> list[str]:
+    for part in open_source(source, split=split).parts:
+        if part.columns:
+            return list(part.columns)
+        for _, values in part.read(None):
+            if values is not None:
+                return list(values)
+    raise UserError(f"{source} has no usable row")
+
+
+def _sampled(data: ProbeData, sample: int) -> ProbeData:
+    if len(data.texts) <= sample:
+        return data
+    draw = np.random.default_rng(data.seed)
+    if data.pairs is None:
+        kept = np.sort(draw.choice(len(data.texts), sample, replace=False))
+        labels = None if data.labels is None else _take(data.labels, kept)
+        return replace(data, texts=_take(data.texts, kept), labels=labels)
+    kept = np.sort(draw.choice(len(data.pairs), sample // 2, replace=False))
+    first, second = (_take(data.texts, data.pairs[kept, side]) for side in (0, 1))
+    gold = None if data.gold is None else data.gold[kept]
+    drawn = _of_pairs(data.source, first, second, gold, data.gold_range)
+    return replace(drawn, rows=data.rows, seed=data.seed)
+
+
+def _take(values: Sequence[str], places: Int[np.ndarray, " n"]) -> list[str]:
+    return [values[int(place)] for place in places]

@@ -1,0 +1,138 @@
+"""Probing models by name: loads them, whitens where asked, and puts the numbers beside one another."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from textcl.benchmarks import EncodeWith
+from textcl.encoder import Encoder
+from textcl.errors import UserError
+from textcl.evaluation import Encodes
+from textcl.probe import embed, probe
+from textcl.probe_data import ProbeData, load_probe_data
+from textcl.run import RunFolder, versions
+from textcl.statistics import BINS
+from textcl.whitening import Whitening
+
+FORMAT = 1
+
+
+def probe_models(
+    models: Sequence[str],
+    data: str | ProbeData = "STSBenchmark-dev",
+    *,
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
+    before: bool = False,
+    whiten: str | None = None,
+    components: int | None = None,
+    seed: int = 0,
+    precision: str = "float32",
+    say: Callable[[str], object] = lambda text: None,
+) -> dict[str, Any]:
+    """Probe models on the same texts.
+
+    Args:
+        models: Runs, model folders or names on the hub.
+        data: Texts, or where they are, see `load_probe_data`.
+        columns: Role to column name of the data.
+        split: Split of a hub data set or folder.
+        before: Also probe what each run started from, in front of it.
+        whiten: "target" fits a whitening on the probed texts, as the paper's target setting; a file, on its texts.
+        components: Leading directions that it keeps.
+        seed: Draws texts where there are too many.
+        precision: Of the encoder.
+        say: Told which model is being probed.
+
+    Returns:
+        What `textcl.probe` describes.
+
+    Raises:
+        UserError: If a model or the data is not there, or `before` is asked of what is no run.
+    """
+    if isinstance(data, str):
+        data = load_probe_data(data, columns=columns, split=split, seed=seed)
+    fitted_on = _texts_to_fit(whiten, data, columns)
+    if before:
+        for name in models:
+            RunFolder.open(Path(name))
+    results: list[dict[str, Any]] = []
+    for label, encoder in _encoders(models, before):
+        say(f"probing {label}")
+        model = EncodeWith(encoder, precision=precision)
+        vectors = embed(model, data.texts)
+        white = _whitening(model, vectors, fitted_on, data, components)
+        results.append({"model": label, "whitening": whiten, **probe(vectors, data, white)})
+    return {
+        "kind": "textcl-probe",
+        "format": FORMAT,
+        "data": data.to_dict(),
+        "bins": BINS,
+        "range": [-1, 1],
+        "models": results,
+        "precision": precision,
+        "versions": versions(),
+        "command": " ".join(["textcl", *sys.argv[1:]]),
+    }
+
+
+def to_json(result: Mapping[str, Any]) -> str:
+    """The result as JSON, undefined numbers as null."""
+    return json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def started_from(run: Path) -> Encoder:
+    """The encoder that a run started from, with the run's pooling, length and layers.
+
+    Raises:
+        UserError: If the folder is no run.
+    """
+    settings = RunFolder.open(run).facts["settings"]
+    return Encoder.from_pretrained(
+        settings["model"],
+        pooling=settings.get("pooling"),
+        max_length=settings.get("max_length"),
+        num_layers=settings.get("num_layers"),
+    )
+
+
+def _encoders(models: Sequence[str], before: bool) -> Iterator[tuple[str, Encoder]]:
+    for name in models:
+        if before:
+            yield f"{name}, before", started_from(Path(name))
+        yield name, Encoder.from_pretrained(name)
+
+
+def _texts_to_fit(
+    whiten: str | None, data: ProbeData, columns: Mapping[str, str] | None
+) -> Sequence[str] | None:
+    """Texts that the whitening is fitted on; None without one."""
+    if whiten is None:
+        return None
+    if whiten == "target":
+        return data.texts
+    if not Path(whiten).exists():
+        raise UserError(
+            f"--whiten is target, or a file with texts to fit the whitening on; there is no file {whiten}"
+        )
+    return load_probe_data(whiten, columns=columns, sample=10**9).texts
+
+
+def _whitening(
+    model: Encodes,
+    vectors: Float[np.ndarray, "N D"],
+    fitted_on: Sequence[str] | None,
+    data: ProbeData,
+    components: int | None,
+) -> Whitening | None:
+    if fitted_on is None:
+        return None
+    rows = vectors if fitted_on is data.texts else embed(model, fitted_on)
+    return Whitening.fit(rows, components)

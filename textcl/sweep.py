@@ -1,0 +1,285 @@
+"""Sweeps: which runs a grid of settings, recipes and seeds asks for, and what their scores say together.
+
+Content of `sweep.json`:
+
+    kind, format   "textcl-sweep", 1
+    plan           recipes, fixed and varied settings, seeds, and the options every run was started with
+    cells          for each run: name (its folder under cells/), recipe, settings (the varied ones), seed, status
+                   ("finished", "failed", "waiting"), score, scores (all of its scores.json), seconds, error, and probes
+                   (numbers of `textcl probe` by the data they were taken on)
+    before         probes of what the runs started from, by recipe
+    table          for each recipe and setting: the scores by seed, their mean and standard deviation (n - 1)
+    tests          paired tests between rows of the table, over the seeds that both have
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from textcl import recipe as recipes
+from textcl.errors import UserError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep.
+
+    Args:
+        recipe: Name of its recipe, or the file.
+        settings: The settings that vary, as texts.
+        seed: Its seed.
+    """
+
+    recipe: str
+    settings: Mapping[str, str]
+    seed: int
+
+    @property
+    def group(self) -> str:
+        """What it shares with the runs that differ in nothing but the seed."""
+        recipe = self.recipe.removesuffix(".py").rsplit("/", 1)[-1]
+        varied = ",".join(f"{key}={value}" for key, value in self.settings.items())
+        return "/".join(part.replace("/", "_") for part in (recipe, varied) if part)
+
+    @property
+    def name(self) -> str:
+        """Where it is under cells/."""
+        return f"{self.group}/seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep runs.
+
+    Args:
+        recipes: Recipes to run.
+        fixed: Settings that all runs share, as key=value; recipe:key=value for the runs of one recipe.
+        varied: Settings that differ, with their values; recipe:key for the runs of one recipe.
+        seeds: Seeds of every setting.
+        options: Options that `textcl train` gets, such as ("--model", "bert-base-uncased").
+        probes: What every finished run is probed on.
+        metric: Entry of scores.json that is compared; a dot goes into a mapping.
+        keep_models: Whether finished runs keep their encoders.
+        trials: Settings to search for instead of running all; 0 runs all.
+    """
+
+    recipes: Sequence[str]
+    fixed: Sequence[str] = ()
+    varied: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    seeds: Sequence[int] = (0,)
+    options: Sequence[str] = ()
+    probes: Sequence[str] = ()
+    metric: str = "best"
+    keep_models: bool = True
+    trials: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        settings: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        model: str | None = None,
+        search: bool = False,
+        **more: Any,
+    ) -> Plan:
+        """A plan from the texts of the command line, checked against every recipe.
+
+        Args:
+            names: Recipes.
+            settings: key=value; several values are separated by commas, and vary. recipe:key=value is for one recipe.
+            seeds: Seeds of every setting.
+            model: Model to start from; it may have settings of its own.
+            search: A value may be a range, see `textcl.search`.
+            more: Further fields.
+
+        Raises:
+            UserError: For unknown recipes and settings, and values that a recipe refuses.
+        """
+        fixed: list[str] = []
+        varied: dict[str, Sequence[str]] = {}
+        lists = {key for name in names for key in _list_settings(recipes.find(name))}
+        for text in settings:
+            name, values = _parse(text, names)
+            if name in varied or any(other.startswith(f"{name}=") for other in fixed):
+                raise UserError(f"--set {name} is given twice: separate its values by commas")
+            if name.rpartition(":")[2] in lists:
+                values = [text.partition("=")[2].strip()]
+            if len(values) == 1 and not (search and ".." in values[0]):
+                fixed.append(f"{name}={values[0]}")
+            else:
+                varied[name] = values
+        plan = cls(names, fixed, varied, seeds, **more)
+        if not search:
+            for cell in plan.cells():
+                recipes.find(cell.recipe).settings(model, plan.settings_of(cell))
+        return plan
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Plan:
+        """The plan that `asdict` made a mapping of."""
+        return cls(**values)
+
+    def cells(self) -> list[Cell]:
+        """All runs, seed by seed within a setting."""
+        cells: list[Cell] = []
+        for recipe in self.recipes:
+            mine = {
+                name.rpartition(":")[2]: values
+                for name, values in self.varied.items()
+                if name.rpartition(":")[0] in ("", recipe)
+            }
+            for values in itertools.product(*mine.values()):
+                settings = dict(zip(mine, values, strict=True))
+                cells += [Cell(recipe, settings, seed) for seed in self.seeds]
+        return cells
+
+    def settings_of(self, cell: Cell) -> list[str]:
+        """All settings of a run, as key=value."""
+        prefix = f"{cell.recipe}:"
+        fixed = [
+            text.removeprefix(prefix)
+            for text in self.fixed
+            if ":" not in text.partition("=")[0] or text.startswith(prefix)
+        ]
+        return [*fixed, *(f"{k}={v}" for k, v in cell.settings.items()), f"seed={cell.seed}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain mapping."""
+        return asdict(self)
+
+
+def _parse(text: str, names: Sequence[str]) -> tuple[str, list[str]]:
+    """Name of a setting, with its recipe in front where it is for one, and its values."""
+    name, equals, value = text.partition("=")
+    recipe, colon, key = name.strip().rpartition(":")
+    key = key.strip().replace("-", "_")
+    values = list(dict.fromkeys(part.strip() for part in value.split(",")))
+    if not equals or not key or "" in values[1:]:
+        raise UserError(f"expected --set key=value or key=value,value, got {text!r}")
+    if colon and recipe not in names:
+        raise UserError(f"--set {text} is for recipe {recipe!r}, which is not in this sweep")
+    if key == "seed":
+        raise UserError("the seeds of a sweep are given with --seeds 0..2, not with --set")
+    return f"{recipe}{colon}{key}", values
+
+
+def _list_settings(recipe: recipes.Recipe) -> Iterator[str]:
+    """Settings that hold several values at once, whose commas do not separate the values of a sweep."""
+    hints = typing.get_type_hints(recipe.settings_type)
+    for known in fields(recipe.settings_type):
+        if typing.get_origin(hints[known.name]) is tuple:
+            yield known.name
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds from "0..4", "0,3,7", or both.
+
+    Raises:
+        UserError: If it is none of these, or a seed comes twice.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dots, last = part.strip().partition("..")
+        if not first.isdigit() or (dots and not last.isdigit()):
+            raise UserError(f"seeds are whole numbers such as 0..4 or 0,3,7, not {text!r}")
+        seeds.extend(range(int(first), int(last) + 1) if dots else [int(first)])
+    if len(set(seeds)) < len(seeds) or not seeds:
+        raise UserError(f"seeds {text!r} name none, or one twice")
+    return seeds
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a cell.
+
+    Args:
+        cell: The run.
+        status: Whether it came to its end.
+        score: The number that is compared.
+        scores: Content of its scores.json.
+        seconds: Wall time of its process, the last attempt only.
+        error: Last line it said, if it failed.
+        probes: Numbers by the data they were taken on.
+    """
+
+    cell: Cell
+    status: Literal["finished", "failed", "waiting"] = "waiting"
+    score: float | None = None
+    scores: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    seconds: float | None = None
+    error: str | None = None
+    probes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain mapping."""
+        cell = self.cell
+        named = {"name": cell.name, "recipe": cell.recipe, "settings": dict(cell.settings)}
+        rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cell"}
+        return {**named, "seed": cell.seed, **rest}
+
+
+def metric_of(scores: Mapping[str, Any], metric: str) -> float | None:
+    """An entry of scores.json; None where it is not there or no number."""
+    value: Any = scores
+    for part in metric.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def table(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Every recipe and setting with its scores by seed, their mean and standard deviation.
+
+    Probed numbers are averaged in the same way. A row's `failed` counts the runs that gave no score.
+    """
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.cell.group, []).append(result)
+    rows: list[dict[str, Any]] = []
+    for group, mine in groups.items():
+        scores = {r.cell.seed: r.score for r in mine if r.score is not None}
+        rows.append(
+            {
+                "group": group,
+                "recipe": mine[0].cell.recipe,
+                "settings": dict(mine[0].cell.settings),
+                "scores": {str(seed): score for seed, score in scores.items()},
+                **mean_and_sd(list(scores.values())),
+                "failed": sum(r.status == "failed" for r in mine),
+                "waiting": sum(r.status == "waiting" for r in mine),
+                "probes": _averaged([r.probes for r in mine if r.probes]),
+            }
+        )
+    return rows
+
+
+def mean_and_sd(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, standard deviation (divisor n - 1) and number of values; None where they are undefined."""
+    return {
+        "mean": statistics.mean(values) if values else None,
+        "sd": statistics.stdev(values) if len(values) > 1 else None,
+        "n": len(values),
+    }
+
+
+def _averaged(probes: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for data in dict.fromkeys(name for probe in probes for name in probe):
+        given = [probe[data] for probe in probes if data in probe]
+        keys = dict.fromkeys(key for numbers in given for key in numbers)
+        found[data] = {
+            key: mean_and_sd([n[key] for n in given if isinstance(n.get(key), int | float)])
+            for key in keys
+        }
+    return found

@@ -1,0 +1,219 @@
+"""Running a sweep: every cell a process of its own, nothing done twice, failures told and not hidden."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from textcl.errors import RunError, UserError
+from textcl.probe_data import ProbeData, load_probe_data
+from textcl.run import RunFolder, versions, write_json
+from textcl.sweep import FORMAT, Cell, Plan, Result, metric_of, table
+
+NUMBERS = (
+    "spearman", "alignment", "uniformity", "tolerance", "tolerance_joint",
+    "mean_cosine", "top_share", "effective_rank",
+)  # fmt: skip
+"""What sweep.json keeps of a probe; the whole of it is in the folder of the run."""
+
+Say = Callable[[str], object]
+
+
+class Sweep:
+    """A sweep in its folder.
+
+    Args:
+        path: The folder.
+        plan: What to run.
+        results: What became of every cell so far.
+    """
+
+    def __init__(self, path: Path, plan: Plan, results: Sequence[Result] = ()) -> None:
+        self.path, self.plan = path, plan
+        self.results: dict[str, Result] = {result.cell.name: result for result in results}
+        self.before: dict[str, Mapping[str, Any]] = {}
+        self._writing, self._probing = threading.Lock(), threading.Lock()
+        self._data: dict[str, ProbeData] = {}
+
+    @classmethod
+    def create(cls, path: Path, plan: Plan) -> Sweep:
+        """A new sweep.
+
+        Raises:
+            UserError: If something is in the folder already.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            way = (
+                "go on with --resume" if (path / "sweep.json").exists() else "choose another folder"
+            )
+            raise UserError(f"output {path} exists already: {way}")
+        for name in plan.probes:
+            load_probe_data(name)  # found wrong now, not after the first run
+        path.mkdir(parents=True, exist_ok=True)
+        sweep = cls(path, plan, [] if plan.trials else [Result(cell) for cell in plan.cells()])
+        sweep.write()
+        return sweep
+
+    @classmethod
+    def open(cls, path: Path) -> Sweep:
+        """The sweep in a folder.
+
+        Raises:
+            UserError: If there is none.
+        """
+        import json
+
+        if not (path / "sweep.json").exists():
+            raise UserError(f"{path} is no sweep: it has no sweep.json")
+        content = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
+        results = [_result_of(cell) for cell in content["cells"]]
+        sweep = cls(path, Plan.from_mapping(content["plan"]), results)
+        sweep.before = content["before"]
+        return sweep
+
+    def run(self, jobs: int = 1, say: Say = lambda text: None) -> None:
+        """Run and probe what is not finished, and write the table.
+
+        Args:
+            jobs: Runs at the same time; they share the cores.
+            say: Told about every run.
+
+        Raises:
+            RunError: If a run failed; the others are finished.
+        """
+        waiting = [r.cell for r in self.results.values() if r.status != "finished"]
+        self.run_cells(waiting, jobs, say)
+        failed = [r for r in self.results.values() if r.status == "failed"]
+        if failed:
+            raise RunError(
+                f"{len(failed)} of {len(self.results)} runs failed, first {failed[0].cell.name}: {failed[0].error} "
+                f"(its log: {self.log_of(failed[0].cell)}); try them again with textcl sweep --resume {self.path}"
+            )
+
+    def run_cells(self, cells: Sequence[Cell], jobs: int = 1, say: Say = lambda text: None) -> None:
+        """Run these cells, each in a process of its own."""
+        with ThreadPoolExecutor(jobs) as pool:
+            futures = [pool.submit(self._run_cell, cell, jobs) for cell in cells]
+            try:
+                for done, future in enumerate(as_completed(futures), 1):
+                    result = future.result()
+                    self.keep(result)
+                    say(f"run {done}/{len(cells)} {describe(result)}")
+            except KeyboardInterrupt:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise RunError(
+                    f"stopped; finished runs are kept. Go on with: textcl sweep --resume {self.path}"
+                ) from None
+
+    def keep(self, result: Result) -> None:
+        """Note what became of a cell."""
+        with self._writing:
+            self.results[result.cell.name] = result
+            self.write()
+
+    def write(self) -> None:
+        """Write sweep.json."""
+        results = list(self.results.values())
+        content = {
+            "kind": "textcl-sweep",
+            "format": FORMAT,
+            "plan": self.plan.to_dict(),
+            "cells": [result.to_dict() for result in results],
+            "before": self.before,
+            "table": table(results),
+            "versions": versions(),
+        }
+        write_json(self.path / "sweep.json", content)
+
+    def folder_of(self, cell: Cell) -> Path:
+        """The run folder of a cell."""
+        return self.path / "cells" / cell.name
+
+    def log_of(self, cell: Cell) -> Path:
+        """What its process said."""
+        return self.folder_of(cell).with_name(f"seed-{cell.seed}.log")
+
+    def _run_cell(self, cell: Cell, jobs: int) -> Result:
+        folder, started = RunFolder(self.folder_of(cell)), time.perf_counter()
+        if not folder.finished:
+            code = self._start(cell, folder.path, jobs)
+            if code != 0 or not folder.finished:
+                log = self.log_of(cell).read_text(encoding="utf-8", errors="replace").strip()
+                said = log.splitlines()[-1] if log else f"exit code {code}"
+                return Result(cell, "failed", error=said.removeprefix("textcl: "))
+        scores = folder.scores()
+        seconds = round(time.perf_counter() - started, 1)
+        result = Result(cell, "finished", metric_of(scores, self.plan.metric), scores, seconds)
+        with self._probing:
+            result = replace(result, probes=self._probe(cell, folder.path))
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)  # for going on, which it never will
+        if not self.plan.keep_models:
+            for models in (folder.best, folder.last):
+                shutil.rmtree(models, ignore_errors=True)
+        return result
+
+    def _start(self, cell: Cell, folder: Path, jobs: int) -> int:
+        """Start or resume a run; its exit code."""
+        command = [sys.executable, "-m", "textcl", "train"]
+        if (folder / "settings.json").exists():
+            command += ["--resume", str(folder)]
+        else:
+            shutil.rmtree(folder, ignore_errors=True)  # killed before it had written a line
+            command += ["--recipe", cell.recipe, "--output", str(folder), *self.plan.options]
+            settings = self.plan.settings_of(cell)
+            command += [part for setting in settings for part in ("--set", setting)]
+        log = self.log_of(cell)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = dict(os.environ)
+        if jobs > 1:
+            threads = max(1, (os.cpu_count() or 1) // jobs)
+            environment.setdefault("OMP_NUM_THREADS", str(threads))
+        with log.open("w", encoding="utf-8") as file:
+            return subprocess.run(
+                command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
+            ).returncode
+
+    def _probe(self, cell: Cell, folder: Path) -> dict[str, Mapping[str, Any]]:
+        """Probe a finished run, and what the first of its recipe started from, on the data of the plan."""
+        from textcl.probing import probe_models, started_from
+
+        found: dict[str, Mapping[str, Any]] = {}
+        for place, name in enumerate(self.plan.probes):
+            data = self._data.setdefault(name, load_probe_data(name))
+            if name not in self.before.get(cell.recipe, {}):
+                numbers = _numbers(started_from(folder), data)
+                self.before[cell.recipe] = {**self.before.get(cell.recipe, {}), name: numbers}
+            probed = probe_models([str(folder)], data)
+            write_json(folder / f"probe-{place}.json", probed)
+            found[name] = {key: probed["models"][0][key] for key in NUMBERS}
+        return found
+
+
+def describe(result: Result) -> str:
+    """One line about a run."""
+    if result.status == "failed":
+        return f"{result.cell.name}: FAILED, {result.error}"
+    score = "no score" if result.score is None else f"{result.score:.2f}"
+    return f"{result.cell.name}: {score} ({result.seconds:.0f} s)"
+
+
+def _numbers(encoder: Any, data: ProbeData) -> dict[str, Any]:
+    from textcl.benchmarks import EncodeWith
+    from textcl.probe import embed, probe
+
+    found = probe(embed(EncodeWith(encoder, precision="float32"), data.texts), data)
+    return {key: found[key] for key in NUMBERS}
+
+
+def _result_of(cell: Mapping[str, Any]) -> Result:
+    rest = {k: v for k, v in cell.items() if k not in ("name", "recipe", "settings", "seed")}
+    return Result(Cell(cell["recipe"], cell["settings"], cell["seed"]), **rest)
