@@ -1,0 +1,83 @@
+"""Altair, titles with text alternatives, and the specification of a chart in the house theme."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from textcl.errors import UserError
+from textcl.figures.theme import Mode, config
+
+
+def altair() -> Any:
+    """The library that figures are made with.
+
+    Raises:
+        UserError: If the extra `report` is not installed.
+    """
+    return _extra("altair")
+
+
+def vl_convert() -> Any:
+    """The library that turns a chart into PNG, SVG or a script, without a browser.
+
+    Raises:
+        UserError: If the extra `report` is not installed.
+    """
+    return _extra("vl_convert")
+
+
+def _extra(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise UserError(
+            "figures need Altair and vl-convert, which are not installed: pip install 'textcl[report]'"
+        ) from None
+
+
+def titled(chart: Any, title: str, description: str, subtitle: str | None = None) -> Any:
+    """A chart with the words that belong to it.
+
+    Args:
+        chart: An Altair chart.
+        title: What it shows.
+        description: The same for those who do not see it: what is drawn and what follows from it. Becomes the text
+            alternative of the figure.
+        subtitle: Protocol, seeds, or how to read it.
+
+    Returns:
+        A new chart.
+    """
+    words = {"text": title, **({"subtitle": subtitle} if subtitle else {})}
+    return chart.properties(title=words, description=description)
+
+
+def specification(chart: Any, mode: Mode = "light") -> dict[str, Any]:
+    """The Vega-Lite specification of a chart, in the house theme.
+
+    Args:
+        chart: An Altair chart, or a specification.
+        mode: Light or dark.
+
+    Returns:
+        The specification; what its own `config` says stands over the theme.
+    """
+    spec: dict[str, Any] = dict(chart) if isinstance(chart, dict) else chart.to_dict()
+    # Altair's default theme adds a view size; sizes of the house theme stand unless the chart has its own
+    own = {name: value for name, value in spec.get("config", {}).items() if name != "view"}
+    return {**spec, "config": {**config(mode), **own}}
+
+
+def version(chart: dict[str, Any]) -> str:
+    """Vega-Lite version of a specification as vl-convert wants it, such as 6.4."""
+    return ".".join(chart["$schema"].rsplit("/v", 1)[1].split(".")[:2])
+
+
+def title(spec: dict[str, Any]) -> str:
+    """The title of a specification as plain text, empty if it has none."""
+    words = spec.get("title", "")
+    words = words.get("text", "") if isinstance(words, dict) else words
+    return " ".join(words) if isinstance(words, list) else str(words)
