@@ -219,7 +219,7 @@ def test_the_progress_is_shown_in_a_terminal(monkeypatch):
 
     stream = Terminal()
     log = textcl.cli.encode.Console(file=stream, force_terminal=True)
-    with textcl.cli.encode._progress(log) as progress:
+    with textcl.cli.encode.shown_progress(log, "encoding", "sentences") as progress:
         progress(EncodeSummary("x", 1, 1, rows=1234, seconds=2.0))
         time.sleep(0.3)
     assert "encoding: 1,234 rows" in stream.getvalue()

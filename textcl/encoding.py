@@ -95,13 +95,13 @@ def encode_rows(
     prefix = encoder.prompts.get(name, prompt or "")
     start = time.perf_counter()
     with open_vectors(target, dimension, schema=schema, overwrite=overwrite) as write:
-        for block in _blocks(rows):
+        for block in row_blocks(rows):
             texts = [row.text for row in block]
             vectors = encoder.encode(texts, prompt=prompt, truncate_dim=truncate_dim, **options)
             write(vectors, [row.values for row in block])
             summary.rows += len(texts)
             summary.blank += sum(not text.strip() for text in texts)
-            summary.truncated += _count_truncated(encoder, [prefix + text for text in texts])
+            summary.truncated += count_truncated(encoder, [prefix + text for text in texts])
             summary.seconds = time.perf_counter() - start
             if progress is not None:
                 progress(summary)
@@ -109,7 +109,7 @@ def encode_rows(
     return summary
 
 
-def _count_truncated(encoder: Any, texts: Sequence[str]) -> int:
+def count_truncated(encoder: Any, texts: Sequence[str]) -> int:
     """How many texts have more tokens than `encoder` reads.
 
     A token but the special ones covers at least a byte, so most texts need not be looked at.
@@ -121,7 +121,8 @@ def _count_truncated(encoder: Any, texts: Sequence[str]) -> int:
     return int((lengths > encoder.max_length).sum())
 
 
-def _blocks(rows: Iterable[StreamedRow]) -> Iterator[list[StreamedRow]]:
+def row_blocks(rows: Iterable[StreamedRow]) -> Iterator[list[StreamedRow]]:
+    """Rows in lists that fit into memory whatever their length."""
     block: list[StreamedRow] = []
     characters = 0
     for row in rows:

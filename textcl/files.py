@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +13,36 @@ from typing import BinaryIO
 from textcl.errors import RunError, UserError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+def output_format(target: str | Path, endings: Collection[str], *, overwrite: bool = False) -> str:
+    """The format that the name of `target` asks for, once it is sure that it may be written.
+
+    Args:
+        target: A file to be, or "-" for JSON lines on standard output.
+        endings: The formats that can be written.
+        overwrite: Whether the file may be there already.
+
+    Raises:
+        UserError: If the name has no known ending, the folder is not there, or the file is.
+    """
+    if str(target) == "-":
+        return "jsonl"
+    path = Path(target)
+    format = path.suffix.removeprefix(".").lower()
+    if format not in endings:
+        raise UserError(
+            f"{target}: the output must end in {', '.join('.' + name for name in endings)}, or be - for standard output"
+        )
+    if not path.parent.is_dir():
+        raise UserError(f"{target}: the folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"{target}: you may not write to the folder {path.parent}; name another")
+    if path.is_dir():
+        raise UserError(f"{target} is a folder; name a file")
+    if path.exists() and not overwrite:
+        raise UserError(f"{target} exists already; say --overwrite to replace it")
+    return format
 
 
 @contextmanager

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -25,10 +24,10 @@ from jaxtyping import Float
 from pyarrow import parquet
 
 from textcl.errors import RunError, UserError
-from textcl.files import atomic_write
+from textcl.files import atomic_write, output_format
+from textcl.records import Record, RecordColumns
 
 VECTOR_COLUMN = "embedding"
-Record = Mapping[str, Any]
 Write = Callable[[Float[np.ndarray, "N D"], Sequence[Record]], None]
 
 
@@ -42,23 +41,7 @@ def vector_format(target: str | Path, *, overwrite: bool = False) -> str:
     Raises:
         UserError: If the name has no known ending, the folder is not there, or the file is.
     """
-    if str(target) == "-":
-        return "jsonl"
-    path = Path(target)
-    format = path.suffix.removeprefix(".").lower()
-    if format not in _SINKS:
-        raise UserError(
-            f"{target}: the output must end in {', '.join('.' + name for name in _SINKS)}, or be - for standard output"
-        )
-    if not path.parent.is_dir():
-        raise UserError(f"{target}: the folder {path.parent} does not exist; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{target}: you may not write to the folder {path.parent}; name another")
-    if path.is_dir():
-        raise UserError(f"{target} is a folder; name a file")
-    if path.exists() and not overwrite:
-        raise UserError(f"{target} exists already; say --overwrite to replace it")
-    return format
+    return output_format(target, _SINKS, overwrite=overwrite)
 
 
 @contextmanager
@@ -149,74 +132,25 @@ def _safetensors_header(rows: int, dimension: int) -> bytes:
 
 class _Parquet:
     def __init__(self, file: Any, dimension: int, schema: pyarrow.Schema | None) -> None:
-        self._file, self._schema = file, schema and schema.remove_metadata()
-        self._as_given = schema is not None
+        self._file, self._columns = file, RecordColumns(schema)
         self._vector = pyarrow.field(VECTOR_COLUMN, pyarrow.list_(pyarrow.float32(), dimension))
         self._writer: parquet.ParquetWriter | None = None
 
     def write(self, vectors: Float[np.ndarray, "N D"], records: Sequence[Record]) -> None:
-        names = dict.fromkeys(name for record in records for name in record)
-        _check_names(names)
-        if self._schema is None:
-            self._schema = pyarrow.schema(
-                {name: self._array(name, None, records).type for name in names}
-            )
-        if unknown := [name for name in names if name not in self._schema.names]:
-            raise UserError(
-                f"the column {unknown[0]!r} first appears after the first rows, which a parquet file cannot hold; "
-                "write .jsonl instead"
-            )
-        arrays = [self._array(field.name, field.type, records) for field in self._schema]
+        _check_names(dict.fromkeys(name for record in records for name in record))
+        arrays = self._columns.arrays(records)
         numbers = pyarrow.array(vectors.reshape(-1))
         arrays.append(pyarrow.FixedSizeListArray.from_arrays(numbers, type=self._vector.type))
-        schema = self._schema.append(self._vector)
+        schema = self._columns.schema.append(self._vector)
         if self._writer is None:
             self._writer = parquet.ParquetWriter(
-                self._file, schema, use_dictionary=self._schema.names
+                self._file, schema, use_dictionary=self._columns.schema.names
             )
         self._writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
-
-    def _array(
-        self, name: str, stored: pyarrow.DataType | None, records: Sequence[Record]
-    ) -> pyarrow.Array:
-        values = [record.get(name) for record in records]
-        try:
-            if self._as_given:
-                return pyarrow.array(values, stored)
-            found = pyarrow.array(map(_flat, values))
-            wanted = _settled(found.type) if stored is None else stored
-            if not _widens(found.type, wanted):
-                raise pyarrow.ArrowInvalid(f"first {wanted}, then {found.type}")
-            return found.cast(wanted)
-        except (pyarrow.ArrowException, OverflowError) as error:
-            raise UserError(
-                f"the column {name!r} mixes types, which a parquet file cannot hold ({error}); write .jsonl instead"
-            ) from error
 
     def finish(self) -> None:
         if self._writer is not None:
             self._writer.close()
-
-
-def _flat(value: Any) -> Any:
-    """Nested objects as JSON text: their keys may differ from row to row, those of a parquet column may not."""
-    nested = isinstance(value, list) and any(isinstance(inner, (dict, list)) for inner in value)
-    return json.dumps(value, ensure_ascii=False) if nested or isinstance(value, dict) else value
-
-
-def _settled(found: pyarrow.DataType) -> pyarrow.DataType:
-    """The type of a column whose first rows have the type `found`; text where they are all empty."""
-    if pyarrow.types.is_list(found):
-        return pyarrow.list_(_settled(found.value_type))
-    return pyarrow.string() if pyarrow.types.is_null(found) else found
-
-
-def _widens(found: pyarrow.DataType, wanted: pyarrow.DataType) -> bool:
-    """Whether values of type `found` fit into `wanted` as they are; pyarrow itself would make 2 of 2.5."""
-    if pyarrow.types.is_list(found) and pyarrow.types.is_list(wanted):
-        return _widens(found.value_type, wanted.value_type)
-    whole = pyarrow.types.is_integer(found) and pyarrow.types.is_floating(wanted)
-    return found == wanted or pyarrow.types.is_null(found) or whole
 
 
 class _Jsonl:

@@ -9,6 +9,7 @@ import typer
 
 from textcl.cli.encode import encode_command
 from textcl.cli.eval import eval_command
+from textcl.cli.predict import predict_command
 from textcl.cli.probe import EXAMPLES as PROBE_EXAMPLES
 from textcl.cli.probe import probe_command
 from textcl.cli.recipes import EXAMPLES as RECIPES_EXAMPLES
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command("train", epilog=TRAIN_EXAMPLES)(train_command)
 app.command("encode")(encode_command)
+app.command("predict")(predict_command)
 app.command("eval")(eval_command)
 app.command("probe", epilog=PROBE_EXAMPLES)(probe_command)
 app.command("sweep", epilog=SWEEP_EXAMPLES)(sweep_command)

@@ -96,7 +96,7 @@ def encode_command(
     # What is wrong with the files is found in a moment; a model may take minutes to load.
     vector_format(output, overwrite=overwrite)
     opened = open_source(source, split=split, format=format and format.value)
-    rows = stream_rows(opened, columns=_text_column(column or []))
+    rows = stream_rows(opened, columns=text_column(column or []))
     first = next(rows, None)
     if first is None:
         raise UserError(f"{opened.name}: there is no row to encode")
@@ -110,7 +110,7 @@ def encode_command(
     log = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     encoder = load_encoder(model)
     try:
-        with _progress(log) as progress:
+        with shown_progress(log, "encoding", "sentences") as progress:
             summary = encode_rows(
                 encoder,
                 islice(chain([first], rows), limit),
@@ -133,7 +133,12 @@ def load_encoder(model: str) -> Any:
     return Encoder.from_pretrained(model)
 
 
-def _text_column(options: list[str]) -> dict[str, str]:
+def text_column(options: list[str]) -> dict[str, str]:
+    """Role to column name of `--column text=NAME`.
+
+    Raises:
+        UserError: If it says anything else.
+    """
     names: dict[str, str] = {}
     for option in options:
         role, _, name = option.partition("=")
@@ -144,13 +149,14 @@ def _text_column(options: list[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _progress(log: Console) -> Generator[Callable[[Any], None]]:
+def shown_progress(log: Console, doing: str, unit: str) -> Generator[Callable[[Any], None]]:
+    """A function to call with a summary that has `rows` and `speed`, shown in a terminal."""
     columns = (
         SpinnerColumn(),
-        TextColumn("encoding: {task.completed:,} rows"),
-        TextColumn("{task.fields[speed]:,.0f} sentences/s"),
+        TextColumn(f"{doing}: {{task.completed:,}} rows"),
+        TextColumn(f"{{task.fields[speed]:,.0f}} {unit}/s"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=log, disable=not log.is_terminal, transient=True) as shown:
-        task = shown.add_task("encoding", total=None, speed=0.0)
+        task = shown.add_task(doing, total=None, speed=0.0)
         yield lambda summary: shown.update(task, completed=summary.rows, speed=summary.speed)

@@ -1,0 +1,176 @@
+"""Rows in, a file of predicted classes out: block by block, in the given order, in flat memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import torch
+from jaxtyping import Float32
+
+from textcl.data import StreamedRow
+from textcl.encoding import count_truncated, row_blocks
+from textcl.errors import UserError
+from textcl.evaluation import entropy
+from textcl.records import Record, open_records
+
+
+@dataclass
+class PredictSummary:
+    """What was predicted.
+
+    Args:
+        target: Where it is.
+        max_length: Tokens that the model reads of a text.
+        rows: Texts.
+        blank: Those of them without a word.
+        truncated: Those that are longer than the model reads.
+        entropy: Sum over rows of the entropy in bits.
+        seconds: Time for reading, predicting and writing, without loading the model.
+    """
+
+    target: str
+    max_length: int
+    rows: int = 0
+    blank: int = 0
+    truncated: int = 0
+    entropy: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def speed(self) -> float:
+        """Rows per second."""
+        return self.rows / max(self.seconds, 1e-9)
+
+    def describe(self) -> str:
+        """One line for the terminal."""
+        place = "standard output" if self.target == "-" else self.target
+        notes = [
+            f"{place}: {self.rows:,} rows",
+            f"mean entropy {self.entropy / max(1, self.rows):.2f} bits",
+            f"{self.truncated:,} texts cut at {self.max_length} tokens",
+            f"{self.blank:,} blank, taken as the empty text" if self.blank else "",
+            f"{self.seconds:.1f} s, {self.speed:,.0f} texts/s",
+        ]
+        return "; ".join(filter(None, notes))
+
+
+def predict_rows(
+    classifier: Any,
+    rows: Iterable[StreamedRow],
+    target: str | Path,
+    *,
+    top_k: int = 1,
+    schema: pyarrow.Schema | None = None,
+    overwrite: bool = False,
+    progress: Callable[[PredictSummary], None] | None = None,
+    **options: Any,
+) -> PredictSummary:
+    """Write the predicted class of every row; row i of the output belongs to row i of the input.
+
+    A row keeps its columns and gets `label`, `probability` and `entropy` (bits); where the classifier gives texts
+    several labels, `labels`, `probabilities` (of those) and `entropy` (the sum over classes, each a yes or no). For
+    `top_k` > 1 the most probable classes follow as `label_1`, `probability_1`, `label_2`, … A column of the input
+    that has one of these names is kept under "input_" and its name.
+
+    Args:
+        classifier: A `Classifier`, or what looks like one.
+        rows: What `stream_rows` gives.
+        target: A file ending in .csv, .jsonl or .parquet, or "-" for JSON lines on standard output.
+        top_k: How many classes to tell.
+        schema: Types of the input's columns, for parquet.
+        overwrite: Whether the file may be there already.
+        progress: Called after every block.
+        options: Further arguments of `classifier.predict_proba`.
+
+    Raises:
+        UserError: If a row is wrong, or the output cannot be made.
+        RunError: If the disk fills up.
+    """
+    if not 1 <= top_k <= len(classifier.classes):
+        raise UserError(
+            f"expected 1 to {len(classifier.classes)} classes, as many as the model has, got {top_k}"
+        )
+    added = _added(classifier, top_k)
+    summary = PredictSummary(str(target), classifier.encoder.max_length)
+    start = time.perf_counter()
+    with open_records(target, schema=_with(schema, added), overwrite=overwrite) as write:
+        for block in row_blocks(rows):
+            texts = [row.text for row in block]
+            probabilities = classifier.predict_proba(texts, **options)
+            told = _told(classifier, probabilities, top_k)
+            write([_joined(row.values, told_of) for row, told_of in zip(block, told, strict=True)])
+            summary.rows += len(texts)
+            summary.entropy += sum(row["entropy"] for row in told)
+            summary.blank += sum(not text.strip() for text in texts)
+            summary.truncated += count_truncated(classifier.encoder, texts)
+            summary.seconds = time.perf_counter() - start
+            if progress is not None:
+                progress(summary)
+    summary.seconds = time.perf_counter() - start
+    return summary
+
+
+def _added(classifier: Any, top_k: int) -> dict[str, pyarrow.DataType]:
+    """Names and types of the columns that are added."""
+    text, number = pyarrow.string(), pyarrow.float32()
+    if classifier.multi_label:
+        first = {"labels": pyarrow.list_(text), "probabilities": pyarrow.list_(number)}
+    else:
+        first = {"label": text, "probability": number}
+    ranks = range(1, top_k + 1) if top_k > 1 else ()
+    ranked = [(f"label_{k}", text) for k in ranks], [(f"probability_{k}", number) for k in ranks]
+    pairs = [column for both in zip(*ranked, strict=True) for column in both]
+    return {**first, "entropy": number, **dict(pairs)}
+
+
+def _with(
+    schema: pyarrow.Schema | None, added: dict[str, pyarrow.DataType]
+) -> pyarrow.Schema | None:
+    if schema is None:
+        return None
+    kept = [field.with_name(_kept(field.name, added)) for field in schema]
+    return pyarrow.schema([*kept, *added.items()])
+
+
+def _told(
+    classifier: Any, probabilities: Float32[np.ndarray, "N C"], top_k: int
+) -> list[dict[str, Any]]:
+    """What is added to each row."""
+    decisions = classifier.decide(probabilities)
+    names, shares = classifier.names(decisions), probabilities.tolist()
+    bits = _bits(probabilities, classifier.multi_label)
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k].tolist()
+    rows: list[dict[str, Any]] = []
+    for index, (name, share, ranked) in enumerate(zip(names, shares, order, strict=True)):
+        if classifier.multi_label:
+            chosen = [share[place] for place in np.flatnonzero(decisions[index])]
+            row: dict[str, Any] = {"labels": name, "probabilities": chosen}
+        else:
+            row = {"label": name, "probability": share[decisions[index]]}
+        row["entropy"] = bits[index]
+        for rank, place in enumerate(ranked if top_k > 1 else (), 1):
+            row[f"label_{rank}"] = classifier.classes[place]
+            row[f"probability_{rank}"] = share[place]
+        rows.append(row)
+    return rows
+
+
+def _bits(probabilities: Float32[np.ndarray, "N C"], multi_label: bool) -> Sequence[float]:
+    shares = torch.from_numpy(probabilities)
+    if not multi_label:
+        return entropy(shares, "bits").tolist()
+    return entropy(torch.stack([shares, 1 - shares], dim=2), "bits").sum(1).tolist()
+
+
+def _joined(record: Record, told: dict[str, Any]) -> dict[str, Any]:
+    return {_kept(name, told): value for name, value in record.items()} | told
+
+
+def _kept(name: str, added: dict[str, Any]) -> str:
+    return f"input_{name}" if name in added else name

@@ -1,0 +1,209 @@
+"""Files of records, written block by block in flat memory.
+
+| format  | holds                                                                             |
+| ------- | --------------------------------------------------------------------------------- |
+| csv     | a row under a header; lists and objects as JSON text                              |
+| jsonl   | an object on one line                                                             |
+| parquet | a row, with the types of the first block                                          |
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from pyarrow import parquet
+
+from textcl.errors import UserError
+from textcl.files import atomic_write, output_format
+
+Record = Mapping[str, Any]
+WriteRecords = Callable[[Sequence[Record]], None]
+
+
+def record_format(target: str | Path, *, overwrite: bool = False) -> str:
+    """The format that the name of `target` asks for, once it is sure that it may be written.
+
+    Raises:
+        UserError: See `output_format`.
+    """
+    return output_format(target, _SINKS, overwrite=overwrite)
+
+
+@contextmanager
+def open_records(
+    target: str | Path, *, schema: pyarrow.Schema | None = None, overwrite: bool = False
+) -> Generator[WriteRecords]:
+    """Open a file of records for writing; it appears under its name when the block ends well.
+
+    Args:
+        target: A file ending in .csv, .jsonl or .parquet, or "-" for JSON lines on standard output.
+        schema: Types of the columns for parquet; taken from the first block when None.
+        overwrite: Whether the file may be there already.
+
+    Yields:
+        A function that appends records.
+
+    Raises:
+        UserError: If the file cannot be made, or a record does not fit to those before it.
+        RunError: If the disk fills up.
+    """
+    format = record_format(target, overwrite=overwrite)
+    if str(target) == "-":
+        yield _Jsonl(sys.stdout.buffer, None).write
+        sys.stdout.buffer.flush()
+        return
+    with atomic_write(Path(target)) as file:
+        sink = _SINKS[format](file, schema)
+        try:
+            yield sink.write
+        finally:
+            sink.finish()
+
+
+class RecordColumns:
+    """Records as columns of a type that stays the same from block to block.
+
+    Args:
+        schema: The types; those of the first block when None.
+    """
+
+    def __init__(self, schema: pyarrow.Schema | None) -> None:
+        self._schema = schema and schema.remove_metadata()
+        self._as_given = schema is not None
+
+    @property
+    def schema(self) -> pyarrow.Schema:
+        """The types, once there was a block."""
+        assert self._schema is not None
+        return self._schema
+
+    def arrays(self, records: Sequence[Record]) -> list[pyarrow.Array]:
+        """The columns of a block.
+
+        Raises:
+            UserError: If a value has another type than those before it, or a column is new.
+        """
+        names = dict.fromkeys(name for record in records for name in record)
+        if self._schema is None:
+            self._schema = pyarrow.schema(
+                {name: self._array(name, None, records).type for name in names}
+            )
+        if unknown := [name for name in names if name not in self._schema.names]:
+            raise _late(unknown[0], "a parquet")
+        return [self._array(field.name, field.type, records) for field in self._schema]
+
+    def _array(
+        self, name: str, stored: pyarrow.DataType | None, records: Sequence[Record]
+    ) -> pyarrow.Array:
+        values = [record.get(name) for record in records]
+        try:
+            if self._as_given:
+                return pyarrow.array(values, stored)
+            found = pyarrow.array(map(_flat, values))
+            wanted = _settled(found.type) if stored is None else stored
+            if not _widens(found.type, wanted):
+                raise pyarrow.ArrowInvalid(f"first {wanted}, then {found.type}")
+            return found.cast(wanted)
+        except (pyarrow.ArrowException, OverflowError) as error:
+            raise UserError(
+                f"the column {name!r} mixes types, which a parquet file cannot hold ({error}); write .jsonl instead"
+            ) from error
+
+
+def _late(name: str, kind: str) -> UserError:
+    return UserError(
+        f"the column {name!r} first appears after the first rows, which {kind} file cannot hold; "
+        "write .jsonl instead"
+    )
+
+
+def _flat(value: Any) -> Any:
+    """Nested objects as JSON text: their keys may differ from row to row, those of a parquet column may not."""
+    nested = isinstance(value, list) and any(isinstance(inner, (dict, list)) for inner in value)
+    return json.dumps(value, ensure_ascii=False) if nested or isinstance(value, dict) else value
+
+
+def _settled(found: pyarrow.DataType) -> pyarrow.DataType:
+    """The type of a column whose first rows have the type `found`; text where they are all empty."""
+    if pyarrow.types.is_list(found):
+        return pyarrow.list_(_settled(found.value_type))
+    return pyarrow.string() if pyarrow.types.is_null(found) else found
+
+
+def _widens(found: pyarrow.DataType, wanted: pyarrow.DataType) -> bool:
+    """Whether values of type `found` fit into `wanted` as they are; pyarrow itself would make 2 of 2.5."""
+    if pyarrow.types.is_list(found) and pyarrow.types.is_list(wanted):
+        return _widens(found.value_type, wanted.value_type)
+    whole = pyarrow.types.is_integer(found) and pyarrow.types.is_floating(wanted)
+    return found == wanted or pyarrow.types.is_null(found) or whole
+
+
+class _Parquet:
+    def __init__(self, file: Any, schema: pyarrow.Schema | None) -> None:
+        self._file, self._columns = file, RecordColumns(schema)
+        self._writer: parquet.ParquetWriter | None = None
+
+    def write(self, records: Sequence[Record]) -> None:
+        arrays = self._columns.arrays(records)
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self._file, self._columns.schema)
+        self._writer.write_table(pyarrow.Table.from_arrays(arrays, schema=self._columns.schema))
+
+    def finish(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class _Jsonl:
+    def __init__(self, file: Any, schema: pyarrow.Schema | None) -> None:
+        self._file = file
+
+    def write(self, records: Sequence[Record]) -> None:
+        for record in records:
+            line = json.dumps(dict(record), ensure_ascii=False, default=str) + "\n"
+            self._file.write(line.encode("utf-8", "surrogatepass"))
+
+    def finish(self) -> None:
+        pass
+
+
+class _Csv:
+    def __init__(self, file: Any, schema: pyarrow.Schema | None) -> None:
+        self._text = io.TextIOWrapper(file, "utf-8", "surrogatepass", newline="")
+        self._names = list[str]()
+        self._writer: Any = csv.writer(self._text, lineterminator="\n")
+
+    def write(self, records: Sequence[Record]) -> None:
+        names = dict.fromkeys(name for record in records for name in record)
+        if not self._names:
+            self._names = list(names)
+            self._writer.writerow(self._names)
+        if unknown := [name for name in names if name not in self._names]:
+            raise _late(unknown[0], "a csv")
+        for record in records:
+            self._writer.writerow([_cell(record.get(name)) for name in self._names])
+
+    def finish(self) -> None:
+        self._text.flush()
+        self._text.detach()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, ensure_ascii=False)
+    return value
+
+
+_SINKS: dict[str, Callable[[Any, pyarrow.Schema | None], _Parquet | _Jsonl | _Csv]] = {
+    "csv": _Csv,
+    "jsonl": _Jsonl,
+    "parquet": _Parquet,
+}
