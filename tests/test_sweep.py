@@ -5,17 +5,25 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from families import tiny_model_dir
+from scipy.stats import ttest_rel
 from typer.testing import CliRunner
 
 from textcl import sweeping
 from textcl.cli.sweep import sweep_command, train_options
+from textcl.cli.train import train_command
+from textcl.comparison import compare, holm
 from textcl.errors import RunError, UserError
+from textcl.figures.sweeps import points, sweep_figure
 from textcl.run import RunFolder
+from textcl.search import run_search, space
 from textcl.sweep import Cell, Plan, Result, metric_of, parse_seeds, table
 from textcl.sweeping import Sweep
 
@@ -230,6 +238,185 @@ def test_the_table_averages_probes_too():
     assert row["probes"]["d"]["tolerance"]["mean"] is None
 
 
+# what differs
+
+
+def row(recipe, value, scores):
+    seeds = {str(seed): score for seed, score in enumerate(scores)}
+    return {
+        "group": f"{recipe}/t={value}",
+        "recipe": recipe,
+        "settings": {"t": value},
+        "scores": seeds,
+    }
+
+
+def test_settings_are_compared_with_the_default_and_recipes_with_the_first():
+    rows = [
+        row("a", "0.01", [1, 2, 4]), row("a", "0.05", [2, 3, 4]), row("a", "0.1", [0, 1, 1]),
+        row("b", "0.01", [5, 6, 7]), row("b", "0.05", [2, 4, 4]),
+    ]  # fmt: skip
+    tests = compare(rows, {"a": {"t": "0.050"}, "b": {"t": "3"}})
+    assert [(x["differs"], x["row"], x["against"]) for x in tests] == [
+        ("setting", "a/t=0.01", "a/t=0.05"),
+        ("setting", "a/t=0.1", "a/t=0.05"),
+        ("recipe", "b/t=0.01", "a/t=0.01"),
+        ("setting", "b/t=0.05", "b/t=0.01"),
+        ("recipe", "b/t=0.05", "a/t=0.05"),
+    ]
+    want = ttest_rel([0, 1, 1], [2, 3, 4])
+    assert tests[1]["p_value"] == pytest.approx(want.pvalue)
+    assert tests[1]["p_holm"] >= tests[1]["p_value"]
+    assert tests[0]["test"] == "two-sided paired t-test"
+    json.dumps(tests)
+
+
+def test_only_seeds_that_both_have_are_paired():
+    rows = [row("a", "1", [1, 2, 4]), row("a", "2", [2, 3, 4])]
+    theirs: Any = rows[1]["scores"]
+    del theirs["1"]
+    (test,) = compare(rows, {})
+    assert (test["n"], test["difference"]) == (2, 0.5)
+    del theirs["0"]
+    assert compare(rows, {}) == []
+
+
+def test_holm():
+    assert holm([0.01, 0.04, None, 0.03]) == pytest.approx([0.03, 0.06, None, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+# a search
+
+
+def searched(*settings, trials=4, **more):
+    return plan(*settings, seeds=[0, 1], search=True, trials=trials, **more)
+
+
+def peak_at(best):
+    """Stands for a run whose score is highest at one temperature."""
+
+    def run(command, **_):
+        path = Path(command[command.index("--output") + 1])
+        told = dict(part.split("=") for part in command if part.startswith(("temp", "seed")))
+        path.mkdir(parents=True)
+        score = 80 - 100 * abs(float(told["temperature"]) - best)
+        RunFolder(path).write_scores({"finished": True, "best": score})
+        return subprocess.CompletedProcess(command, 0)
+
+    return run
+
+
+def test_a_search_proposes_within_its_ranges_and_ends_near_the_best(tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    monkeypatch.setattr(sweeping.subprocess, "run", peak_at(0.3))
+    asked = searched(
+        "temperature=0.01..0.9", "batch_size=8..64", "schedule=linear,constant", trials=25
+    )
+    sweep = Sweep.create(tmp_path / "s", asked)
+    run_search(sweep)
+    assert len(sweep.trials) == 25
+    for trial in sweep.trials:
+        assert 0.01 <= float(trial["temperature"]) <= 0.9
+        assert 8 <= int(trial["batch_size"]) <= 64
+        assert trial["schedule"] in ("linear", "constant")
+    assert all(sorted(row["scores"]) == ["0", "1"] for row in table(list(sweep.results.values())))
+    late = [abs(float(trial["temperature"]) - 0.3) for trial in sweep.trials[15:]]
+    early = [abs(float(trial["temperature"]) - 0.3) for trial in sweep.trials[:10]]
+    assert statistics.median(late) < statistics.median(early)
+
+
+def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    monkeypatch.setattr(sweeping.subprocess, "run", peak_at(0.3))
+    asked = searched("temperature=log:0.01..0.9", trials=14)
+    whole = Sweep.create(tmp_path / "whole", asked)
+    run_search(whole)
+    part = Sweep.create(tmp_path / "part", searched("temperature=log:0.01..0.9", trials=12))
+    run_search(part)
+    again = Sweep.open(tmp_path / "part")
+    again.plan = replace(again.plan, trials=14)
+    run_search(again)
+    assert again.trials == whole.trials
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["steps=3"], "nothing to search"),
+        (["temperature=0.5..0.1"], "a range goes upwards"),
+        (["temperature=log:0..0.1"], "a logarithmic one starts above 0"),
+        (["temperature=a..b"], "a range is two numbers"),
+        (["batch_size=8..x"], "a range is two whole numbers"),
+        (["tempature=0.1..0.2"], "unknown setting"),
+        (["schedule=linear,never"], "schedule is one of"),
+        (["unsup-simcse:temperature=0.1..0.2"], "of all recipes, not of one"),
+    ],
+)
+def test_what_cannot_be_searched_is_told(settings, message):
+    pytest.importorskip("optuna")
+    with pytest.raises(UserError, match=message):
+        space(searched(*settings))
+
+
+def test_a_search_without_optuna_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r"pip install 'textcl\[search\]'"):
+        space(searched("temperature=0.1..0.2"))
+
+
+# the figure
+
+
+def swept(*values, recipes=("a",), tolerance=True):
+    def number(x):
+        return {"mean": x, "sd": 0.1, "n": 2}
+
+    def probes(k):
+        empty = {"mean": None, "sd": None, "n": 0}
+        labelled = {"uniformity": number(-2 + k / 5), "tolerance": number(0.2 + k / 9)}
+        plain = {"uniformity": number(-3.0), "tolerance": empty}
+        return {"plain": plain, "labelled": labelled} if tolerance else {"plain": plain}
+
+    rows = [
+        {"recipe": r, "settings": {"t": v}, "mean": 70.0 + k, "sd": 0.5, "probes": probes(k)}
+        for r in recipes
+        for k, v in enumerate(values)
+    ]
+    return {"table": rows, "plan": {"seeds": [0, 1]}}
+
+
+def test_the_figure_takes_both_numbers_from_the_labelled_texts():
+    rows, setting = points(swept("0.01", "0.1", "0.5", recipes=("a", "b")))
+    assert setting == "t"
+    assert [row["t"] for row in rows] == [0.01, 0.1, 0.5] * 2
+    assert rows[1]["uniformity"] == pytest.approx(-1.8)
+    assert rows[1]["uniformity_high"] == pytest.approx(-1.7)
+    assert rows[1]["score_low"] == pytest.approx(70.5)
+
+
+def test_a_figure_is_drawn_and_says_what_it_shows(tmp_path):
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    from textcl.figures import save, specification
+
+    spec = specification(sweep_figure(swept("0.01", "0.1", "0.5", recipes=("a", "b"))))
+    assert spec["title"]["text"] == "What t does"
+    assert "a: best score 72.00 at t 0.5" in spec["description"]
+    save(sweep_figure(swept("1", "2")), tmp_path / "c.svg")
+    assert "<svg" in (tmp_path / "c.svg").read_text()
+
+
+def test_no_figure_of_one_value_or_of_words_or_of_two_settings():
+    assert points(swept("0.1"))[0] == []
+    assert points(swept("cls", "mean"))[0] == []
+    both = swept("1", "2")
+    both["table"][0]["settings"] = {"t": "1", "u": "2"}
+    assert points(both)[0] == []
+    rows, _ = points(swept("1", "2", tolerance=False))
+    assert rows[0]["tolerance"] is None
+
+
 # the command
 
 
@@ -248,11 +435,13 @@ def test_dry_run_lists_and_writes_nothing(tmp_path):
 
 
 def test_the_command_shows_the_table_even_where_a_run_failed(tmp_path, monkeypatch):
+    pytest.importorskip("altair")
     Runs(monkeypatch, fail=["temperature=0.2/1"])
     arguments = ("--recipe", "unsup-simcse", "--set", "temperature=0.1,0.2", "--seeds", "0,1")
     result = CliRunner().invoke(APP, [*arguments, "-o", str(tmp_path / "s")])
     assert isinstance(result.exception, RunError)
     assert "70.50 ± 0.71" in result.stdout
+    assert (tmp_path / "s/sweep.svg").exists()
     with pytest.raises(UserError, match=r"exists already: go on with --resume"):
         run(*arguments, "-o", str(tmp_path / "s"))
     with pytest.raises(UserError, match="leave the other options out"):
@@ -261,6 +450,34 @@ def test_the_command_shows_the_table_even_where_a_run_failed(tmp_path, monkeypat
         run("--resume", str(tmp_path))
     with pytest.raises(UserError, match="which recipe"):
         run("--seeds", "0")
+
+
+def test_train_with_seeds_is_a_sweep_over_them(tmp_path, monkeypatch):
+    runs = Runs(monkeypatch)
+    train = typer.Typer()
+    train.command()(train_command)
+    arguments = [
+        "--recipe",
+        "unsup-simcse",
+        "--data",
+        "x.txt",
+        "--set",
+        "steps=3",
+        "--seeds",
+        "0..2",
+    ]
+    result = CliRunner().invoke(
+        train, [*arguments, "-o", str(tmp_path / "s")], catch_exceptions=False
+    )
+    assert "71.00 ± 1.00" in result.stdout
+    assert [command[-1] for command in runs.commands] == ["seed=0", "seed=1", "seed=2"]
+    assert "--data" in runs.commands[0]
+    with pytest.raises(UserError, match="settings are varied with textcl sweep"):
+        CliRunner().invoke(
+            train, [*arguments, "--set", "temperature=0.1,0.2"], catch_exceptions=False
+        )
+    with pytest.raises(UserError, match="does not go with"):
+        CliRunner().invoke(train, [*arguments, "--dry-run"], catch_exceptions=False)
 
 
 def test_a_real_sweep_in_processes_of_its_own(tmp_path):

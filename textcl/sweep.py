@@ -8,8 +8,9 @@ Content of `sweep.json`:
                    ("finished", "failed", "waiting"), score, scores (all of its scores.json), seconds, error, and probes
                    (numbers of `textcl probe` by the data they were taken on)
     before         probes of what the runs started from, by recipe
+    trials         settings that a search proposed, in their order
     table          for each recipe and setting: the scores by seed, their mean and standard deviation (n - 1)
-    tests          paired tests between rows of the table, over the seeds that both have
+    tests          paired tests between rows of the table, see `textcl.comparison`
 """
 
 from __future__ import annotations
@@ -152,6 +153,16 @@ class Plan:
             if ":" not in text.partition("=")[0] or text.startswith(prefix)
         ]
         return [*fixed, *(f"{k}={v}" for k, v in cell.settings.items()), f"seed={cell.seed}"]
+
+    def defaults(self) -> dict[str, dict[str, str]]:
+        """What each recipe has for the settings that vary, for the model of the plan."""
+        options = dict(itertools.pairwise(self.options))
+        found: dict[str, dict[str, str]] = {}
+        for recipe in self.recipes:
+            settings = vars(recipes.find(recipe).settings(options.get("--model")))
+            names = (name.rpartition(":") for name in self.varied)
+            found[recipe] = {key: str(settings[key]) for of, _, key in names if of in ("", recipe)}
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """A plain mapping."""

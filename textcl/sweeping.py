@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from textcl.comparison import compare
 from textcl.errors import RunError, UserError
 from textcl.probe_data import ProbeData, load_probe_data
 from textcl.run import RunFolder, versions, write_json
@@ -35,12 +36,17 @@ class Sweep:
         path: The folder.
         plan: What to run.
         results: What became of every cell so far.
+
+    Attributes:
+        before: Probes of what the runs started from, by recipe.
+        trials: Settings that a search has proposed, in their order.
     """
 
     def __init__(self, path: Path, plan: Plan, results: Sequence[Result] = ()) -> None:
         self.path, self.plan = path, plan
         self.results: dict[str, Result] = {result.cell.name: result for result in results}
         self.before: dict[str, Mapping[str, Any]] = {}
+        self.trials: list[dict[str, str]] = []
         self._writing, self._probing = threading.Lock(), threading.Lock()
         self._data: dict[str, ProbeData] = {}
 
@@ -77,7 +83,7 @@ class Sweep:
         content = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
         results = [_result_of(cell) for cell in content["cells"]]
         sweep = cls(path, Plan.from_mapping(content["plan"]), results)
-        sweep.before = content["before"]
+        sweep.before, sweep.trials = content["before"], content["trials"]
         return sweep
 
     def run(self, jobs: int = 1, say: Say = lambda text: None) -> None:
@@ -92,6 +98,10 @@ class Sweep:
         """
         waiting = [r.cell for r in self.results.values() if r.status != "finished"]
         self.run_cells(waiting, jobs, say)
+        self.tell_failures()
+
+    def tell_failures(self) -> None:
+        """Raise a RunError where runs failed."""
         failed = [r for r in self.results.values() if r.status == "failed"]
         if failed:
             raise RunError(
@@ -122,17 +132,23 @@ class Sweep:
 
     def write(self) -> None:
         """Write sweep.json."""
+        write_json(self.path / "sweep.json", self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Content of sweep.json."""
         results = list(self.results.values())
-        content = {
+        rows = table(results)
+        return {
             "kind": "textcl-sweep",
             "format": FORMAT,
             "plan": self.plan.to_dict(),
             "cells": [result.to_dict() for result in results],
             "before": self.before,
-            "table": table(results),
+            "trials": self.trials,
+            "table": rows,
+            "tests": compare(rows, self.plan.defaults()),
             "versions": versions(),
         }
-        write_json(self.path / "sweep.json", content)
 
     def folder_of(self, cell: Cell) -> Path:
         """The run folder of a cell."""

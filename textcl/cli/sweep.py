@@ -56,6 +56,12 @@ def sweep_command(
     discard_models: Annotated[
         bool, typer.Option("--discard-models", help="Keep no encoders, only numbers.")
     ] = False,
+    search: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Let Optuna search so many settings in ranges such as log:0.01..0.5."
+        ),
+    ] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Sweep folder.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this sweep.")] = None,
@@ -89,9 +95,15 @@ def sweep_command(
         probes=probe or [],
         metric=metric,
         keep_models=not discard_models,
+        search=bool(search),
+        trials=search,
     )  # fmt: skip
+    if search:
+        from textcl.search import space
+
+        space(plan)  # found wrong now, not after the first run
     if dry_run:
-        for cell in plan.cells():
+        for cell in [] if search else plan.cells():
             typer.echo(cell.name)
         return
     finish(Sweep.create(output or new_path(names), plan), jobs)
@@ -120,9 +132,15 @@ def finish(sweep: Sweep, jobs: int) -> None:
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        sweep.run(jobs, say=lambda text: console.print(text, markup=False))
+        if sweep.plan.trials:
+            from textcl.search import run_search
+
+            run_search(sweep, jobs, say=lambda text: console.print(text, markup=False))
+        else:
+            sweep.run(jobs, say=lambda text: console.print(text, markup=False))
     finally:
         show(sweep)
+        draw(sweep)
 
 
 def show(sweep: Sweep) -> None:
@@ -132,12 +150,11 @@ def show(sweep: Sweep) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from textcl.sweep import table
-
+    content = sweep.to_dict()
     console = Console()
     if not console.is_terminal:
         console.width = 120
-    rows = table(list(sweep.results.values()))
+    rows = content["table"]
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     shown.add_column("run")
     for name in (sweep.plan.metric, "seeds", "failed"):
@@ -161,10 +178,54 @@ def show(sweep: Sweep) -> None:
             *(spread(number, 3) if number else "–" for number in numbers),
         )
     console.print(shown)
+    for test in content["tests"]:
+        console.print(tested(test), soft_wrap=True, highlight=False, markup=False)
+    if content["tests"]:
+        name = content["tests"][0]["test"]
+        console.print(f"{name} over seeds, p corrected for {len(content['tests'])} tests (Holm)")
+    if best := best_of(rows, sweep.plan.trials):
+        console.print(f"best of the search: {best}", highlight=False, markup=False)
     console.print(
         f"mean ± standard deviation (n - 1) over seeds; all of it in {sweep.path / 'sweep.json'}",
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
+
+
+def draw(sweep: Sweep) -> None:
+    """Write the figure where one number varies and the extra for figures is there."""
+    from textcl.errors import UserError
+    from textcl.figures import save
+    from textcl.figures.sweeps import points, sweep_figure
+
+    content = sweep.to_dict()
+    if not points(content)[0]:
+        return
+    try:
+        figure = sweep_figure(content)
+    except UserError as error:
+        typer.echo(f"no figure: {error}", err=True)
+        return
+    for ending in ("svg", "png"):
+        save(figure, sweep.path / f"sweep.{ending}")
+    typer.echo(f"figure: {sweep.path / 'sweep.svg'}", err=True)
+
+
+def tested(test: Any) -> str:
+    """One line about a comparison."""
+    p = "p undefined" if test["p_holm"] is None else f"p = {test['p_holm']:.2g}"
+    return (
+        f"{test['row']} − {test['against']}: {test['difference']:+.2f} ± {test['sd']:.2f}, {p} "
+        f"({test['wins']} of {test['n']} seeds higher)"
+    )
+
+
+def best_of(rows: list[Any], trials: int) -> str:
+    """The best setting of a search; nothing for a grid, whose table is read as a whole."""
+    scored = [row for row in rows if row["mean"] is not None]
+    if not trials or not scored:
+        return ""
+    best = max(scored, key=lambda row: row["mean"])
+    return f"{best['group']}, {spread(best, 2)}"
 
 
 def spread(numbers: Any, digits: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,8 @@ textcl train --recipe quickstart
 textcl train --recipe unsup-simcse --model bert-base-uncased --data sentences.txt --output runs/mine
 
 textcl train --recipe unsup-simcse --data corpus.csv --column text=body --set batch_size=128 --set temperature=0.1
+
+textcl train --recipe unsup-simcse --data sentences.txt --seeds 0..4
 
 textcl train --resume runs/mine
 """
@@ -41,6 +43,12 @@ def train_command(
     split: Annotated[str | None, typer.Option(help="Split of a hub data set or folder.")] = None,
     limit: Annotated[int | None, typer.Option(help="Read only so many rows.")] = None,
     deduplicate: Annotated[bool, typer.Option(help="Leave exact duplicates out.")] = False,
+    seeds: Annotated[
+        str,
+        typer.Option(
+            help="Train once with each of these seeds, such as 0..4; mean ± sd at the end."
+        ),
+    ] = "",
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the run in --output.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Show what would be done, and stop.")] = False,
@@ -51,7 +59,20 @@ def train_command(
 
     if resume is not None:
         if any(
-            (recipe, model, data, dev, output, set_, column, split, limit, deduplicate, overwrite)
+            (
+                recipe,
+                model,
+                data,
+                dev,
+                output,
+                set_,
+                column,
+                split,
+                limit,
+                deduplicate,
+                overwrite,
+                seeds,
+            )
         ):
             raise UserError(
                 "--resume goes on with the settings of the run: leave the other options out"
@@ -62,6 +83,13 @@ def train_command(
         raise UserError(
             "which recipe? --recipe NAME; `textcl recipes` lists them, `quickstart` needs nothing"
         )
+    if seeds:
+        if overwrite or dry_run:
+            raise UserError("--seeds does not go with --overwrite or --dry-run")
+        options = {"model": model, "data": data, "dev": dev, "column": column, "split": split}
+        options |= {"limit": limit, "deduplicate": deduplicate}
+        train_seeds(recipe, set_ or [], seeds, output, options)
+        return
     session.train(
         recipe,
         model=model,
@@ -76,6 +104,24 @@ def train_command(
         overwrite=overwrite,
         dry_run=dry_run,
     )
+
+
+def train_seeds(
+    recipe: str, settings: list[str], seeds: str, output: Path | None, options: dict[str, Any]
+) -> None:
+    """A sweep over nothing but seeds."""
+    from textcl.cli.sweep import finish, new_path, train_options
+    from textcl.errors import UserError
+    from textcl.sweep import Plan, parse_seeds
+    from textcl.sweeping import Sweep
+
+    given = train_options(**options)
+    plan = Plan.of([recipe], settings, parse_seeds(seeds), model=options["model"], options=given)
+    if plan.varied:
+        raise UserError(
+            f"--set {next(iter(plan.varied))} has several values: settings are varied with textcl sweep"
+        )
+    finish(Sweep.create(output or new_path([recipe]), plan), jobs=1)
 
 
 def columns_of(options: list[str] | None) -> dict[str, str]:
