@@ -27,7 +27,7 @@ app.command("encode")(textcl.cli.encode.encode_command)
 @pytest.fixture
 def encoder(monkeypatch):
     stub = StubEncoder()
-    monkeypatch.setattr(textcl.cli.encode, "load_encoder", lambda model: stub)
+    monkeypatch.setattr(textcl.cli.encode, "load_encoder", lambda model, backend: stub)
     return stub
 
 
@@ -146,7 +146,9 @@ def test_blocks_bound_the_rows_held_at_once(tmp_path, encoder):
 
 
 def test_mistakes_are_told_before_the_model_is_loaded(tmp_path, lines, monkeypatch):
-    monkeypatch.setattr(textcl.cli.encode, "load_encoder", lambda model: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        textcl.cli.encode, "load_encoder", lambda model, backend: pytest.fail("loaded")
+    )
     out = tmp_path / "out.npy"
     (tmp_path / "there.npy").write_text("old")
     (tmp_path / "header.csv").write_text("text\n")
@@ -188,7 +190,7 @@ def test_a_reader_that_has_seen_enough_ends_the_command(tmp_path):
         "import sys, typer, textcl.cli.encode as command\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from stub_encoder import StubEncoder\n"
-        "command.load_encoder = lambda model: StubEncoder()\n"
+        "command.load_encoder = lambda model, backend: StubEncoder()\n"
         "typer.run(command.encode_command)\n"
     )
     (tmp_path / "x.txt").write_text("a b c\n" * 30_000)
@@ -235,7 +237,7 @@ def test_memory_stays_flat(tmp_path, name):
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from stub_encoder import StubEncoder\n"
         "StubEncoder.dimension = 384\n"
-        "command.load_encoder = lambda model: StubEncoder()\n"
+        "command.load_encoder = lambda model, backend: StubEncoder()\n"
         "sys.argv[1:] = ['model', *sys.argv[1:]]\n"
         "typer.run(command.encode_command)\n"
     )

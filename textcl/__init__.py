@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from textcl.encoder import Encoder as Encoder
     from textcl.errors import RunError as RunError
     from textcl.errors import UserError as UserError
+    from textcl.export import export_encoder as export_encoder
+    from textcl.exported import ExportedEncoder as ExportedEncoder
     from textcl.heads import ClassificationHead as ClassificationHead
     from textcl.heads import make_head as make_head
     from textcl.hooks import Enqueue as Enqueue
@@ -138,6 +140,8 @@ _PLACES = {
         "Route",
     ),
     "textcl.encoder": ("Encoder",),
+    "textcl.export": ("export_encoder",),
+    "textcl.exported": ("ExportedEncoder",),
     "textcl.errors": (
         "RunError",
         "UserError",

@@ -37,6 +37,9 @@ _DROPOUTS = (
 
 _UNLIMITED = 10**9
 
+EXPORT_FILE = "textcl_export.json"
+"""Marks the folder of an encoder that was exported to another library."""
+
 
 def load_backbone(
     folder: Path,
@@ -138,6 +141,10 @@ def quiet() -> Generator[None]:
 
 
 def _load_config(folder: Path, trust_remote_code: bool) -> PretrainedConfig:
+    if (folder / EXPORT_FILE).is_file():
+        raise UserError(
+            f"{folder} was exported to another library: encode and eval take it, but torch needs the model itself"
+        )
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is not a model folder: it has no config.json")
     try:

@@ -20,10 +20,20 @@ from textcl import folder as folders
 from textcl.card import render_card
 from textcl.errors import UserError
 from textcl.hub import find_model
-from textcl.inference import BATCH_TOKENS, batches, blocks, fast_bfloat16, in_bfloat16, progress
+from textcl.inference import (
+    BATCH_TOKENS,
+    batches,
+    check_precision,
+    encode_blocks,
+    fast_bfloat16,
+    find_prompt,
+    in_bfloat16,
+    progress,
+)
 from textcl.packing import hidden_states, padded_hidden_states
 from textcl.pooling import POOLINGS as POOLINGS
 from textcl.pooling import check_pooling, layers_of, pool, pool_all_positions
+from textcl.tokenizing import tokenize
 from textcl.types import Tokens
 
 PARITY_TEXTS = (
@@ -31,6 +41,7 @@ PARITY_TEXTS = (
     "",
     "Zwölf Boxkämpfer jagen Viktor über den Deich: 42 %?",
 )
+"""Texts whose vectors are kept with a model and compared when it is loaded."""
 
 
 class Encoder(nn.Module):
@@ -183,23 +194,7 @@ class Encoder(nn.Module):
         Raises:
             UserError: If one of the texts is not valid Unicode.
         """
-        if not texts:
-            return Tokens.from_lists([])
-        try:
-            rows = self.tokenizer(
-                list(texts),
-                truncation=True,
-                max_length=max_length or self.max_length,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-                verbose=False,
-            )["input_ids"]
-        except (TypeError, UnicodeError) as error:  # what lone surrogates raise
-            bad = next(place for place, text in enumerate(texts) if not _encodable(text))
-            raise UserError(
-                f"text number {bad} is not valid Unicode: {texts[bad]!r:.80}"
-            ) from error
-        return Tokens.from_lists(rows)  # pyright: ignore[reportArgumentType]
+        return tokenize(self.tokenizer, texts, max_length or self.max_length)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B _"]:
         """One vector per row, in float32 or wider and never normalised; a row without tokens gives what a zero does.
@@ -244,25 +239,18 @@ class Encoder(nn.Module):
         Raises:
             UserError: If an argument is out of range or a text is not a string.
         """
-        if isinstance(texts, str):
-            raise UserError("encode takes a list of texts: for a single one pass [text]")
-        dimension = truncate_dim or self.dimension
-        if not 1 <= dimension <= self.dimension:
-            raise UserError(f"truncate_dim={truncate_dim} must be between 1 and {self.dimension}")
-        normalize = self.normalize if normalize is None else normalize
-        prefix = self._prefix(prompt)
         budget = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cpu"])
         total = len(texts) if isinstance(texts, Sequence) else None
-        done: list[np.ndarray] = []
         with self._inference(precision), progress(show_progress, total) as advance:
-            for block in blocks(texts):
-                _check_strings(block)
-                tokens = self.tokenize([prefix + text for text in block] if prefix else block)
-                vectors = self._encode_block(tokens, budget, advance)[:, :dimension]
-                if normalize:
-                    vectors = F.normalize(vectors, dim=-1)
-                done.append(vectors.cpu().numpy())
-        return np.concatenate(done) if done else np.zeros((0, dimension), np.float32)
+            return encode_blocks(
+                texts,
+                self.tokenize,
+                lambda tokens: self._encode_block(tokens, budget, advance),
+                width=self.dimension,
+                prefix=find_prompt(prompt, self.prompts, self.default_prompt),
+                truncate_dim=truncate_dim,
+                normalize=self.normalize if normalize is None else normalize,
+            )
 
     def similarity(
         self,
@@ -344,11 +332,6 @@ class Encoder(nn.Module):
         if self.head is not None and (self.training or self.keep_head):
             yield self.head
 
-    def _prefix(self, prompt: str | None) -> str:
-        if prompt is None:
-            return self.prompts.get(self.default_prompt or "", "")
-        return self.prompts.get(prompt, prompt)
-
     def _encode_block(
         self, tokens: Tokens, budget: int, advance: Callable[[int], None]
     ) -> Float32[Tensor, "N _"]:
@@ -371,8 +354,7 @@ class Encoder(nn.Module):
     @contextmanager
     def _inference(self, precision: str | None) -> Generator[None]:
         """Eval mode (undone at the end), no gradients, and bfloat16 where it pays."""
-        if precision not in (None, "float32", "bfloat16"):
-            raise UserError(f"precision must be 'float32' or 'bfloat16', not {precision!r}")
+        check_precision(precision)
         low = precision == "bfloat16" or (precision is None and fast_bfloat16(self.device.type))
         training = self.training
         self.eval()
@@ -381,17 +363,3 @@ class Encoder(nn.Module):
                 yield
         finally:
             self.train(training)
-
-
-def _check_strings(texts: Sequence[object]) -> None:
-    for place, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise UserError(f"texts must be strings, but number {place} is {text!r:.80}")
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import islice
+from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float32
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from textcl.errors import UserError
+from textcl.tokenizing import check_strings
+from textcl.types import Tokens
 
 BLOCK = 1 << 15
 """Texts that are tokenised and sorted together."""
@@ -17,11 +25,66 @@ BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 """Tokens of a batch; the best of a few on the machines that were at hand, on a wide plateau."""
 
 
-def blocks(texts: Iterable[str]) -> Iterator[list[str]]:
+def blocks(texts: Iterable[Any]) -> Iterator[list[Any]]:
     """Lists of at most `BLOCK` texts."""
     remaining = iter(texts)
     while block := list(islice(remaining, BLOCK)):
         yield block
+
+
+def encode_blocks(
+    texts: Iterable[Any],
+    tokenize: Callable[[Sequence[str]], Tokens],
+    embed: Callable[[Tokens], Float32[Tensor, "B D"]],
+    *,
+    width: int,
+    prefix: str = "",
+    truncate_dim: int | None = None,
+    normalize: bool = False,
+) -> Float32[np.ndarray, "N _"]:
+    """Vectors of texts in the order given, block by block.
+
+    Args:
+        texts: Any number of texts.
+        tokenize: Token ids of a block.
+        embed: Vectors of its rows.
+        width: Dimensions of a vector.
+        prefix: Put in front of every text.
+        truncate_dim: Keep so many leading dimensions.
+        normalize: Whether vectors get length 1 at the end.
+
+    Raises:
+        UserError: If an argument is out of range or a text is not a string.
+    """
+    if isinstance(texts, str):
+        raise UserError("encode takes a list of texts: for a single one pass [text]")
+    dimension = truncate_dim or width
+    if not 1 <= dimension <= width:
+        raise UserError(f"truncate_dim={truncate_dim} must be between 1 and {width}")
+    done: list[np.ndarray] = []
+    for block in blocks(texts):
+        check_strings(block)
+        tokens = tokenize([prefix + text for text in block] if prefix else block)
+        vectors = embed(tokens)[:, :dimension]
+        if normalize:
+            vectors = F.normalize(vectors, dim=-1)
+        done.append(vectors.cpu().numpy())
+    return np.concatenate(done) if done else np.zeros((0, dimension), np.float32)
+
+
+def find_prompt(prompt: str | None, prompts: Mapping[str, str], default: str | None) -> str:
+    """The text to put in front: that of a name or the text itself; the default's when None, nothing for ""."""
+    return prompts.get(default or "", "") if prompt is None else prompts.get(prompt, prompt)
+
+
+def check_precision(precision: str | None) -> None:
+    """Refuse what is neither None nor the name of a precision.
+
+    Raises:
+        UserError: If it is.
+    """
+    if precision not in (None, "float32", "bfloat16"):
+        raise UserError(f"precision must be 'float32' or 'bfloat16', not {precision!r}")
 
 
 def batches(cost: Sequence[int], budget: int) -> Iterator[tuple[int, int]]:
@@ -34,6 +97,22 @@ def batches(cost: Sequence[int], budget: int) -> Iterator[tuple[int, int]]:
         spent += tokens
     if start < len(cost):
         yield start, len(cost)
+
+
+def padded_batches(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, int]]:
+    """Runs of rows of ascending lengths that stay within the budget when padded, and waste little on padding.
+
+    A run ends where a row would be a quarter longer than its first one, unless it is very small.
+    """
+    start = 0
+    for row, length in enumerate(lengths):
+        rows = row - start
+        stretched = length > 1.25 * lengths[start] and rows >= 8
+        if rows and ((rows + 1) * length > budget or stretched):
+            yield start, row
+            start = row
+    if start < len(lengths):
+        yield start, len(lengths)
 
 
 @cache

@@ -9,6 +9,8 @@ import typer
 
 from textcl.cli.encode import encode_command
 from textcl.cli.eval import eval_command
+from textcl.cli.export import EXAMPLES as EXPORT_EXAMPLES
+from textcl.cli.export import export_command
 from textcl.cli.predict import predict_command
 from textcl.cli.probe import EXAMPLES as PROBE_EXAMPLES
 from textcl.cli.probe import probe_command
@@ -34,6 +36,7 @@ app.command("predict")(predict_command)
 app.command("eval")(eval_command)
 app.command("probe", epilog=PROBE_EXAMPLES)(probe_command)
 app.command("sweep", epilog=SWEEP_EXAMPLES)(sweep_command)
+app.command("export", epilog=EXPORT_EXAMPLES)(export_command)
 app.command("recipes", epilog=RECIPES_EXAMPLES)(recipes_command)
 
 

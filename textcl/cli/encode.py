@@ -24,6 +24,14 @@ class Precision(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class Backend(StrEnum):
+    """Library that runs the encoder."""
+
+    torch = "torch"
+    openvino = "openvino"
+    onnx = "onnx"
+
+
 class Lines(StrEnum):
     """What standard input holds."""
 
@@ -72,6 +80,10 @@ def encode_command(
     precision: Annotated[
         Precision | None, typer.Option(help="Default: bfloat16 where it is fast, else float32.")
     ] = None,
+    backend: Annotated[
+        Backend | None,
+        typer.Option(help="Library that runs the model; an export says its own. Default: torch."),
+    ] = None,
     batch_tokens: Annotated[
         int | None, typer.Option(min=1, help="Tokens in one forward pass; less needs less memory.")
     ] = None,
@@ -86,6 +98,7 @@ def encode_command(
 
     Examples: textcl encode RUN sentences.txt -o vectors.npy ·
     textcl encode RUN articles.parquet --column text=title -o titles.parquet --truncate-dim 128 --normalize ·
+    textcl encode RUN sentences.txt -o vectors.npy --backend openvino ·
     zcat log.gz | textcl encode RUN - -o - | head
     """
     from textcl.data import stream_rows
@@ -108,7 +121,7 @@ def encode_command(
         "batch_tokens": batch_tokens,
     }
     log = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    encoder = load_encoder(model)
+    encoder = load_encoder(model, backend and backend.value)
     try:
         with shown_progress(log, "encoding", "sentences") as progress:
             summary = encode_rows(
@@ -126,11 +139,11 @@ def encode_command(
     log.print(summary.describe())
 
 
-def load_encoder(model: str) -> Any:
+def load_encoder(model: str, backend: str | None) -> Any:
     """The encoder that `model` names."""
-    from textcl.encoder import Encoder
+    from textcl import export
 
-    return Encoder.from_pretrained(model)
+    return export.load_encoder(model, backend)
 
 
 def text_column(options: list[str]) -> dict[str, str]:

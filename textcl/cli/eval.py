@@ -37,7 +37,9 @@ class Aggregation(StrEnum):
 
 
 def eval_command(
-    model: Annotated[str, typer.Argument(help="A run, a model folder or a name on the hub.")],
+    model: Annotated[
+        str, typer.Argument(help="A run, a model folder, an export or a name on the hub.")
+    ],
     suite: Annotated[
         list[str] | None,
         typer.Option(help="Tasks that belong together, such as sts (the default)."),
@@ -114,10 +116,10 @@ def eval_command(
 
 def _load(model: str, precision: str, batch_tokens: int | None) -> EncodeWith:
     from textcl.benchmarks import EncodeWith
-    from textcl.encoder import Encoder
+    from textcl.export import load_encoder
 
     options = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
-    encoder = Encoder.from_pretrained(model)
+    encoder = load_encoder(model)
     return EncodeWith(encoder, precision=precision, show_progress=sys.stderr.isatty(), **options)
 
 

@@ -1,0 +1,311 @@
+"""Exported graphs give the vectors of torch; what runs them are extras, so their tests run where they are installed."""
+
+import gc
+import importlib.util
+import sys
+
+import families
+import numpy as np
+import pytest
+import torch
+import typer
+from transformers.models.bert.modeling_bert import BertPooler
+from typer.testing import CliRunner
+
+import textcl.cli.encode
+import textcl.graph
+from textcl import backends
+from textcl.cli.export import EXAMPLES, export_command
+from textcl.encoder import Encoder
+from textcl.errors import RunError, UserError
+from textcl.export import export_encoder, load_encoder
+from textcl.exported import LOWEST_COSINE, Export, ExportedEncoder, closeness
+from textcl.graph import EncoderGraph, exportable
+from textcl.inference import padded_batches
+from textcl.pooling import POOLINGS
+
+TEXTS = ["a man plays the guitar", "", "dog", "the dog and the cat run in the street " * 9, "x y"]
+
+
+def installed(name):
+    return all(importlib.util.find_spec(package) for package in backends.BACKENDS[name])
+
+
+needs = {
+    name: pytest.mark.skipif(not installed(name), reason=f"the extra {name} is not installed")
+    for name in backends.BACKENDS
+}
+BOTH = [pytest.param(name, marks=needs[name]) for name in backends.BACKENDS]
+
+
+def tiny(family="bert", **options):
+    return families.tiny_encoder(family, **options)
+
+
+def through_graph(encoder, texts):
+    tokens = encoder.tokenize(texts)
+    ids, mask = tokens.padded(getattr(encoder.backbone.config, "pad_token_id", 0), 70)
+    with exportable(encoder) as graph, torch.no_grad():
+        return graph(ids[:, :64], mask[:, :64].long()).numpy()
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_the_graph_gives_the_vectors_of_the_encoder(family):
+    encoder = tiny(family)
+    np.testing.assert_allclose(
+        through_graph(encoder, TEXTS), encoder.encode(TEXTS, precision="float32"), atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("pooling", [p for p in POOLINGS if p != "mean_all"] + ["cls+max+mean"])
+def test_every_pooling_is_in_the_graph(pooling):
+    encoder = tiny("bert", pooling=pooling)
+    if pooling == "cls_pooler":
+        encoder.backbone.pooler = BertPooler(encoder.backbone.config)
+    encoder.add_head(keep=True)
+    encoder.normalize = True
+    np.testing.assert_allclose(
+        through_graph(encoder, TEXTS), encoder.encode(TEXTS, precision="float32"), atol=2e-6
+    )
+
+
+def test_a_row_without_tokens_gives_what_a_zero_does():
+    encoder = tiny("bert", pooling="mean+max+lasttoken+weightedmean")
+    encoder.add_head(keep=True)
+    for parameter in encoder.head.parameters():
+        torch.nn.init.normal_(parameter)
+    with exportable(encoder) as graph, torch.no_grad():
+        found = graph(torch.zeros(2, 3, dtype=torch.long), torch.tensor([[0, 0, 0], [1, 1, 0]]))
+        expected = graph.projections(torch.zeros(1, encoder.dimension))[0]
+    torch.testing.assert_close(found[0], expected)
+    assert torch.isfinite(found).all()
+
+
+def test_exporting_leaves_the_encoder_as_it_was():
+    encoder = tiny("bert").train()
+    encoder.encode(["a"])
+    before = encoder.backbone.config._attn_implementation
+    with exportable(encoder) as graph:
+        assert not graph.training
+        assert encoder.backbone.config._attn_implementation == "sdpa" != before
+    assert encoder.training
+    assert encoder.backbone.config._attn_implementation == before
+
+
+def test_a_pooling_over_padding_is_refused():
+    with pytest.raises(UserError, match=r"mean_all.*cannot be exported"):
+        EncoderGraph(tiny("bert", pooling="mean_all"))
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    """One export of a tiny model for each backend that is installed."""
+    encoder, place = tiny("bert", layers=1, normalize=True), tmp_path_factory.mktemp("exports")
+    encoder.prompts = {"query": "find: "}
+    made = {
+        name: export_encoder(encoder, place / name, name)
+        for name in backends.BACKENDS
+        if installed(name)
+    }
+    return encoder, made
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_an_export_encodes_as_the_encoder_does(exports, backend):
+    encoder, made = exports
+    exported = made[backend]
+    expected = encoder.encode(TEXTS, precision="float32")
+    found = exported.encode(TEXTS, precision="float32")
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    for options in (
+        {"batch_tokens": 8},
+        {"prompt": "query"},
+        {"truncate_dim": 3},
+        {"normalize": True},
+    ):
+        np.testing.assert_allclose(
+            exported.encode(iter(TEXTS), precision="float32", **options),
+            encoder.encode(TEXTS, precision="float32", **options),
+            atol=2e-6,
+        )
+    assert exported.encode([]).shape == (0, encoder.dimension)
+    assert exported.encode(TEXTS[:1], precision="float32").shape == (1, encoder.dimension)
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_wrong_arguments_are_told(exports, backend):
+    exported = exports[1][backend]
+    for arguments, options, match in (
+        (["a"], {"normalize": False}, "scales its vectors to length 1: export it again"),
+        (["a"], {"truncate_dim": 99}, "truncate_dim=99 must be between 1 and 32"),
+        (iter(["a", 1]), {}, "texts must be strings, but number 1 is 1"),
+        ("a", {}, "takes a list of texts"),
+        (["a"], {"precision": "float16"}, "precision must be"),
+    ):
+        with pytest.raises(UserError, match=match):
+            exported.encode(arguments, **options)
+
+
+@needs["onnx"]
+def test_onnx_has_no_bfloat16(exports):
+    with pytest.raises(UserError, match="'onnx' runs in float32, not in bfloat16"):
+        exports[1]["onnx"].encode(["a"], precision="bfloat16")
+
+
+@needs["openvino"]
+def test_bfloat16_is_close(exports):
+    encoder, made = exports
+    found = made["openvino"].encode(TEXTS, precision="bfloat16")
+    assert closeness(found, encoder.encode(TEXTS, precision="float32")).min() > 0.999
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_other_vectors_are_refused(exports, backend, tmp_path):
+    exported = exports[1][backend]
+    said = Export.read(exported.folder)
+    changed = Export(**{**vars(said), "vectors": (-np.asarray(said.vectors)).tolist()})
+    with pytest.raises(RunError, match=r"does not give the vectors of torch: lowest cosine -1\.0"):
+        ExportedEncoder(exported.folder, changed, exported.tokenizer).check("float32")
+
+
+def test_a_wrong_graph_leaves_nothing(tmp_path, monkeypatch):
+    """The comparison at export must fail for a graph that forgets what stands behind the pooling."""
+    if not installed("openvino"):
+        pytest.skip("the extra openvino is not installed")
+    encoder = tiny("bert", layers=1)
+    monkeypatch.setattr(textcl.graph, "_weights", lambda mask, pooling: mask.float() / 7)
+    with pytest.raises(RunError, match="does not give the vectors of torch"):
+        export_encoder(encoder, tmp_path / "x", "openvino")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BOTH)
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_int8_stays_close(family, backend, tmp_path):
+    encoder = tiny(family)
+    exported = export_encoder(encoder, tmp_path / "x", backend, int8=True)
+    exact = encoder.encode(TEXTS, precision="float32")
+    close = closeness(exported.encode(TEXTS, precision="float32"), exact)
+    assert LOWEST_COSINE["int8"] < close.min() < 1 - 1e-7  # a float32 graph would be closer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BOTH)
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_every_family_exports(family, backend, tmp_path):
+    encoder = tiny(family, pooling="first_last+cls")
+    exported = export_encoder(encoder, tmp_path / "x", backend)
+    np.testing.assert_allclose(
+        exported.encode(TEXTS, precision="float32"),
+        encoder.encode(TEXTS, precision="float32"),
+        atol=1e-5,
+    )
+
+
+def test_closeness_sees_lengths_too():
+    exact = np.array([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])
+    np.testing.assert_allclose(closeness(exact, exact), 1)
+    np.testing.assert_allclose(closeness(2 * exact[:1], exact[:1]), 1 - 25 / 100)
+    np.testing.assert_allclose(closeness(np.array([[0.0, 1.0]]), exact[2:]), 0)
+
+
+def test_batches_hold_their_budget_and_waste_little():
+    lengths = sorted([3] * 40 + [4, 5, 9, 30, 31, 32] * 7 + [500])
+    found = list(padded_batches(lengths, 128))
+    assert [i for a, b in found for i in range(a, b)] == list(range(len(lengths)))
+    for start, stop in found:
+        assert stop - start == 1 or (stop - start) * lengths[stop - 1] <= 128
+        assert stop - start <= 9 or lengths[stop - 1] <= 1.25 * lengths[start]
+
+
+def test_a_missing_extra_is_told(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r'openvino and nncf, .*pip install "textcl\[openvino\]"'):
+        backends.find_backend("openvino")
+    with pytest.raises(UserError, match="unknown backend 'tensorrt': choose one of openvino, onnx"):
+        backends.find_backend("tensorrt")
+
+
+@needs["openvino"]
+def test_nothing_is_reported_to_the_makers_of_openvino():
+    backends.find_backend("openvino")
+    import openvino.tools.ovc
+
+    assert sys.modules["openvino_telemetry"] is None
+    assert type(openvino.tools.ovc.telemetry).__module__ == "openvino.tools.ovc.telemetry_stub"
+
+
+APP = typer.Typer()
+APP.command("export", epilog=EXAMPLES)(export_command)
+APP.command("encode")(textcl.cli.encode.encode_command)
+
+
+def command(*arguments):
+    result = CliRunner().invoke(APP, list(map(str, arguments)), catch_exceptions=False)
+    assert result.exit_code == 0
+    return result
+
+
+@needs["openvino"]
+def test_an_export_is_used_by_its_folder(exports, tmp_path):
+    encoder, made = exports
+    folder = made["openvino"].folder
+    (tmp_path / "x.txt").write_text("a man\nthe dog plays\n")
+    command(
+        "encode", folder, tmp_path / "x.txt", "-o", tmp_path / "a.npy", "--precision", "float32"
+    )
+    np.testing.assert_allclose(
+        np.load(tmp_path / "a.npy"),
+        encoder.encode(["a man", "the dog plays"], precision="float32"),
+        atol=2e-6,
+    )
+    with pytest.raises(UserError, match="was exported for openvino, not for onnx"):
+        load_encoder(folder, "onnx")
+    with pytest.raises(UserError, match="was exported to another library"):
+        Encoder.from_pretrained(folder)
+
+
+@needs["openvino"]
+def test_the_command_quantises_and_tells_the_cost(tmp_path, monkeypatch):
+    monkeypatch.delenv("TEXTCL_DATA", raising=False)
+    model, out = families.tiny_model_dir(tmp_path, layers=1), tmp_path / "small"
+    (tmp_path / "x.txt").write_text("a man\n\nthe dog plays\n")
+    options = ("-o", out, "--backend", "openvino", "--int8", "--calibration", tmp_path / "x.txt")
+    result = command("export", model, *options)
+    assert "small: openvino, int8, 32 dimensions, pooling mean; cosine to the" in result.stderr
+    assert "sample-pairs-dev" in result.stdout
+    assert "int8 changes the score by" in result.stdout
+    exact = Encoder.from_pretrained(model).encode(TEXTS, precision="float32")
+    close = closeness(ExportedEncoder.from_pretrained(out).encode(TEXTS), exact)
+    assert 0.9 < close.min() < 1 - 1e-7  # a float32 graph would be closer
+    with pytest.raises(UserError, match="exists already: name another folder or add --overwrite"):
+        command("export", model, *options)
+    (tmp_path / "x.txt").write_text("\n\n")
+    with pytest.raises(UserError, match=r"x\.txt: there is no text to fit int8 to"):
+        command("export", model, *options, "--overwrite")
+    with pytest.raises(UserError, match="--calibration is for --int8"):
+        command("export", model, "-o", tmp_path / "y", "--backend", "onnx", "--calibration", "x")
+    with pytest.raises(UserError, match="holds a model: name another folder"):
+        export_encoder(tiny(), model, "openvino")
+
+
+@needs["openvino"]
+def test_a_model_is_converted_on_the_way(tmp_path):
+    model = families.tiny_model_dir(tmp_path, layers=1)
+    exported = load_encoder(model, "openvino")
+    assert isinstance(exported, ExportedEncoder)
+    expected = Encoder.from_pretrained(model).encode(TEXTS, precision="float32")
+    np.testing.assert_allclose(exported.encode(TEXTS, precision="float32"), expected, atol=2e-6)
+    place = exported.folder
+    del exported
+    gc.collect()
+    assert not place.exists()
+
+
+def test_a_folder_that_is_no_export_is_told(tmp_path):
+    with pytest.raises(
+        UserError, match=r"not a folder that textcl export wrote: textcl_export.json"
+    ):
+        ExportedEncoder.from_pretrained(tmp_path)

@@ -1,0 +1,64 @@
+"""ONNX Runtime on CPUs: float32, or int8 weights with activations quantised as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+import onnxruntime  # pyright: ignore[reportMissingImports]
+import torch
+
+from textcl.backends import Padded, Receive, Run
+
+FILE = "model.onnx"
+PRECISIONS = ("float32",)
+
+
+def convert(program: Any, path: Path) -> None:
+    """Write an exported program of torch to `path`, in float32."""
+    with _without_advice("torch.onnx"), contextlib.redirect_stdout(io.StringIO()):
+        converted: Any = torch.onnx.export(program, dynamo=True, verbose=False)
+        converted.save(path)
+
+
+def quantize(path: Path, target: Path, batches: Iterable[Padded]) -> None:
+    """Write the model at `path` to `target` with int8 weights; activations need no batches to fit them to."""
+    from onnxruntime.quantization import (  # pyright: ignore[reportMissingImports]
+        QuantType,
+        quantize_dynamic,
+    )
+
+    with _without_advice(None):
+        quantize_dynamic(path, target, weight_type=QuantType.QInt8, per_channel=True)
+
+
+def load(path: Path, precision: str) -> Run:
+    """The model at `path`, with as many threads as torch uses."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+
+    def run(batches: Iterable[Padded], receive: Receive) -> None:
+        for batch in batches:
+            feed = dict(zip(names, (batch.ids, batch.mask), strict=True))
+            vectors: Any = session.run(None, feed)[0]
+            receive(batch.start, batch.stop, vectors)
+
+    return run
+
+
+@contextlib.contextmanager
+def _without_advice(name: str | None) -> Generator[None]:
+    """Only errors are logged: the exporters tell of packages and passes that are not needed here."""
+    log = logging.getLogger(name)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,163 @@
+"""From an encoder to a graph of another library, with the proof that it gives the same vectors."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+import weakref
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from textcl.backbone import EXPORT_FILE, quiet
+from textcl.backends import BACKENDS, Backend, find_backend
+from textcl.encoder import PARITY_TEXTS, Encoder
+from textcl.errors import RunError, UserError
+from textcl.exported import Export, ExportedEncoder, padded
+from textcl.folder import replacing, versions
+from textcl.graph import EncoderGraph, exportable
+from textcl.hub import find_model
+from textcl.resources import sample_dir
+
+CALIBRATION_ROWS = 300
+"""Sentences that ranges of activations are read from, as many as NNCF takes by default."""
+
+
+def export_encoder(
+    encoder: Encoder,
+    directory: str | Path,
+    backend: str,
+    *,
+    int8: bool = False,
+    calibration: Sequence[str] | None = None,
+) -> ExportedEncoder:
+    """Write an encoder as a graph of another library, whole or not at all; an older export is replaced.
+
+    Args:
+        encoder: What to export; it is not changed.
+        directory: Folder to make or replace.
+        backend: "openvino" or "onnx".
+        int8: Whether weights and activations get 8 bits.
+        calibration: Sentences like those to be encoded, which ranges of activations are read from; some of textcl's
+            sample when None.
+
+    Returns:
+        The export, loaded.
+
+    Raises:
+        UserError: If there is no such backend, its packages are not installed, or the encoder cannot be exported to it.
+        RunError: If the graph does not give the vectors of torch (see `LOWEST_COSINE`).
+    """
+    library, target = find_backend(backend), Path(directory)
+    if (target / "config.json").exists():
+        raise UserError(f"{target} holds a model: name another folder for the export")
+    if encoder.device.type != "cpu":
+        raise UserError(
+            f"only an encoder on the CPU can be exported, this one is on {encoder.device}"
+        )
+    exact = encoder.encode(_parity_texts(encoder), prompt="", precision="float32")
+    said = Export(
+        backend=backend,
+        int8=int8,
+        dimension=encoder.dimension,
+        pooling=encoder.pooling,
+        normalize=encoder.normalize,
+        max_length=encoder.max_length,
+        pad_id=getattr(encoder.backbone.config, "pad_token_id", None) or 0,
+        prompts=encoder.prompts,
+        default_prompt=encoder.default_prompt,
+        texts=_parity_texts(encoder),
+        vectors=exact.tolist(),
+        versions={
+            **versions(),
+            **{name: metadata.version(name) for name in BACKENDS[backend]},
+        },
+    )
+    with replacing(target) as folder, tempfile.TemporaryDirectory() as scratch:
+        exact_graph = Path(scratch) / library.FILE if int8 else folder / library.FILE
+        with exportable(encoder) as graph, warnings.catch_warnings(), quiet():
+            warnings.simplefilter("ignore")  # of the exporters, to their own makers
+            library.convert(_program(graph, encoder), exact_graph)
+        with quiet():
+            encoder.tokenizer.save_pretrained(folder)
+        if int8:
+            rows = list(calibration or sample_sentences())[:CALIBRATION_ROWS]
+            _quantize(library, exact_graph, folder / library.FILE, encoder, rows)
+        said.write(folder)
+        ExportedEncoder(folder, said, encoder.tokenizer).check("float32")
+    return ExportedEncoder.from_pretrained(target)
+
+
+def load_encoder(model: str | Path, backend: str | None = None) -> Any:
+    """An encoder for a backend: an export as it is, any other model converted on the way.
+
+    Args:
+        model: A run, a model folder, a name on the hub, or what `export_encoder` wrote.
+        backend: "torch", "openvino" or "onnx"; that of the export, else torch, when None.
+
+    Returns:
+        An `Encoder` or an `ExportedEncoder`.
+
+    Raises:
+        UserError: If there is no such model or backend, or the model is an export for another backend.
+    """
+    if (Path(model).expanduser() / EXPORT_FILE).exists():
+        made_for = Export.read(Path(model).expanduser()).backend
+        if backend not in (None, made_for):
+            raise UserError(
+                f"{model} was exported for {made_for}, not for {backend}: leave --backend out, or name the model itself"
+            )
+        return ExportedEncoder.from_pretrained(model)
+    if backend in (None, "torch"):
+        return Encoder.from_pretrained(model)
+    find_backend(backend)  # found missing in a moment; a model may take minutes to load
+    loaded = Encoder.from_pretrained(find_model(model), device="cpu")
+    place = tempfile.mkdtemp(prefix="textcl-export-")
+    try:
+        exported = export_encoder(loaded, Path(place) / "export", backend)
+    except BaseException:
+        shutil.rmtree(place)
+        raise
+    weakref.finalize(exported, shutil.rmtree, place, ignore_errors=True)
+    return exported
+
+
+def sample_sentences() -> list[str]:
+    """The sentences that come with textcl."""
+    return (sample_dir() / "sentences.txt").read_text(encoding="utf-8").splitlines()
+
+
+def _parity_texts(encoder: Encoder) -> list[str]:
+    """Texts of many lengths, the longest row among them."""
+    rows = sample_sentences()[: 2 * encoder.max_length : 16]
+    return [*PARITY_TEXTS, *rows[:32], " ".join(sample_sentences()[: encoder.max_length])]
+
+
+def _program(graph: EncoderGraph, encoder: Encoder) -> Any:
+    """The graph as torch exports it, for any number of rows and any length."""
+    ids, mask = encoder.tokenize(["a few words", "one"]).padded(0)
+    free = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
+    try:
+        with torch.no_grad():
+            return torch.export.export(
+                graph, (ids.cpu(), mask.long().cpu()), dynamic_shapes=(free, free)
+            )
+    except Exception as error:  # whatever stops the tracing of somebody else's model
+        kind = encoder.backbone.config.model_type
+        raise RunError(
+            f"torch cannot export this {kind} model: {str(error).strip().splitlines()[0]}; use --backend torch"
+        ) from error
+
+
+def _quantize(
+    library: Backend, graph: Path, target: Path, encoder: Encoder, rows: Sequence[str]
+) -> None:
+    """Quantise over single rows, as they come: a padded position must not widen a range."""
+    tokens = encoder.tokenize([*rows, ""])  # the shortest row has states of its own
+    pad_id = getattr(encoder.backbone.config, "pad_token_id", None) or 0
+    batches = padded(tokens.take(torch.argsort(tokens.lengths, stable=True)), pad_id, 1)
+    library.quantize(graph, target, list(batches))

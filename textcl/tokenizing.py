@@ -1,0 +1,52 @@
+"""From texts to token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from textcl.errors import UserError
+from textcl.types import Tokens
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Tokens:
+    """Token ids with special tokens, cut to `max_length`.
+
+    Raises:
+        UserError: If one of the texts is not valid Unicode.
+    """
+    if not texts:
+        return Tokens.from_lists([])
+    try:
+        rows = tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
+    except (TypeError, UnicodeError) as error:  # what lone surrogates raise
+        bad = next(place for place, text in enumerate(texts) if not _encodable(text))
+        raise UserError(f"text number {bad} is not valid Unicode: {texts[bad]!r:.80}") from error
+    return Tokens.from_lists(rows)  # pyright: ignore[reportArgumentType]
+
+
+def check_strings(texts: Sequence[object]) -> None:
+    """Refuse what is not a text.
+
+    Raises:
+        UserError: If one of the texts is not a string.
+    """
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"texts must be strings, but number {place} is {text!r:.80}")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
