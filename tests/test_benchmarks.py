@@ -3,11 +3,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from textcl import benchmarks
 from textcl.benchmarks import describe, evaluate
 from textcl.errors import RunError, UserError
 from textcl.tasks import Manifest, StsTask
+from textcl.whitening import Whitening
 
 
 class Letters:
@@ -185,3 +187,27 @@ def test_model_that_gives_no_finite_row_for_every_text_is_refused(embeddings, me
 def test_embeddings_of_lists_count_too():
     scores = evaluate(Gives([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4), first_task())
     assert scores["first"] is None
+
+
+def test_pairs_are_whitened_task_by_task():
+    """Fitted on both columns of a task, as the paper's target setting; by plain arithmetic of its algorithm."""
+    rng = np.random.default_rng(0)
+    vectors = {f"t{i}": rng.normal(size=6) @ rng.normal(size=(6, 6)) + 3 for i in range(24)}
+    tasks = [
+        StsTask(name, [f"t{i}" for i in range(k, k + 6)], [f"t{i}" for i in range(k + 6, k + 12)],
+                np.arange(6.0))
+        for name, k in (("one", 0), ("two", 12))
+    ]  # fmt: skip
+    model = type(
+        "Model", (), {"encode": lambda self, texts: np.array([vectors[t] for t in texts])}
+    )()
+    scores = evaluate(model, tasks, whiten=lambda rows: Whitening.fit(rows, 4))
+    for task in tasks:
+        rows = np.array([vectors[t] for t in (*task.sentences1, *task.sentences2)])
+        u, s, _ = np.linalg.svd(np.cov(rows.T))
+        white = (rows - rows.mean(0)) @ (u / np.sqrt(s))[:, :4]
+        white /= np.linalg.norm(white, axis=1, keepdims=True)
+        want = spearmanr((white[:6] * white[6:]).sum(1), task.scores).statistic
+        assert scores[task.name] == pytest.approx(100 * want)
+    plain = evaluate(model, tasks)
+    assert plain["one"] != pytest.approx(scores["one"])

@@ -173,3 +173,26 @@ def test_help_shows_examples():
     out = re.sub(r"\s+", " ", run("--help").stdout)
     assert "Examples: textcl eval RUN" in out
     assert "--beside" in out
+
+
+def test_whitened_scores_say_so(tmp_path):
+    plain = json.loads(run("m", "--task", "STS12", "--json").stdout)
+    assert plain["whitening"] is None
+    result = run("m", "--task", "STS12", "--whiten", "target", "--components", "4", "--json")
+    white = json.loads(result.stdout)
+    assert white["whitening"] == {"fitted_on": "target", "components": 4}
+    assert white["average"] != plain["average"]
+    texts = tmp_path / "texts.txt"
+    texts.write_text(
+        "".join(f"{'a' * (i % 5)}{'b' * (i % 3)}c{'d' * (i % 7)}\n" for i in range(40))
+    )
+    shown = run("m", "--task", "STS12", "--whiten", str(texts), "--components", "2").stdout
+    assert "ours whitened, fitted on" in shown
+
+
+def test_a_wrong_whitening_is_told_before_the_model_is_loaded(offline):
+    with pytest.raises(UserError, match="there is no file nowhere"):
+        run("m", "--task", "STS12", "--whiten", "nowhere")
+    with pytest.raises(UserError, match="--components goes with --whiten"):
+        run("m", "--task", "STS12", "--components", "3")
+    assert offline == []

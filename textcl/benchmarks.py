@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,10 @@ from jaxtyping import Float, Shaped
 from textcl.errors import RunError, UserError
 from textcl.evaluation import Correlation, Encodes, StsResult, pair_scores, sts_aggregate
 from textcl.tasks import StsTask, load_task, task_names
+from textcl.whitening import Whitening
+
+Whiten = Callable[[Float[np.ndarray, "N D"]], Whitening]
+"""A whitening for some vectors: fitted on them, or one that was fitted before."""
 
 AGGREGATIONS: Mapping[str, str] = {
     "all": "over the concatenated subsets",
@@ -149,6 +153,7 @@ def evaluate(
     *,
     aggregation: str = "all",
     round_before_average: bool = False,
+    whiten: Whiten | None = None,
 ) -> Scores:
     """Score anything that encodes texts.
 
@@ -159,6 +164,7 @@ def evaluate(
         tasks: Names of tasks or suites, or tasks already loaded.
         aggregation: "all", "mean" or "wmean" over the subsets of a task.
         round_before_average: Average values rounded to two decimals, as the official script does.
+        whiten: The whitening for a task, given the vectors of its pairs, both columns.
 
     Raises:
         UserError: If a task is unknown or its data missing or wrong.
@@ -180,6 +186,9 @@ def evaluate(
             embeddings[[places[text] for text in column]]
             for column in (task.sentences1, task.sentences2)
         )
+        if whiten is not None:
+            fitted = whiten(np.concatenate([first, second]))
+            first, second = fitted.apply(first), fitted.apply(second)
         scores[task.name] = _score(task, pair_scores(first, second), aggregation)
     return Scores(scores, aggregation, round_before_average, len(places), seconds)
 

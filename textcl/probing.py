@@ -59,7 +59,9 @@ def probe_models(
     """
     if isinstance(data, str):
         data = load_probe_data(data, columns=columns, split=split, seed=seed)
-    fitted_on = _texts_to_fit(whiten, data, columns)
+    fitted_on = None if whiten is None else data.texts
+    if whiten not in (None, "target"):
+        fitted_on = texts_to_fit(whiten, columns)
     if before:
         for name in models:
             RunFolder.open(Path(name))
@@ -110,14 +112,12 @@ def _encoders(models: Sequence[str], before: bool) -> Iterator[tuple[str, Encode
         yield name, Encoder.from_pretrained(name)
 
 
-def _texts_to_fit(
-    whiten: str | None, data: ProbeData, columns: Mapping[str, str] | None
-) -> Sequence[str] | None:
-    """Texts that the whitening is fitted on; None without one."""
-    if whiten is None:
-        return None
-    if whiten == "target":
-        return data.texts
+def texts_to_fit(whiten: str, columns: Mapping[str, str] | None = None) -> Sequence[str]:
+    """All texts of the file that a whitening is fitted on, as NLI is in the paper.
+
+    Raises:
+        UserError: If there is no such file.
+    """
     if not Path(whiten).exists():
         raise UserError(
             f"--whiten is target, or a file with texts to fit the whitening on; there is no file {whiten}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -14,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from textcl.benchmarks import EncodeWith, Scores
+    from textcl.benchmarks import EncodeWith, Scores, Whiten
     from textcl.published import PublishedRow
 
 
@@ -57,6 +58,15 @@ def eval_command(
     aggregation: Annotated[
         Aggregation, typer.Option(help="Of the subsets of a task; papers mostly report all.")
     ] = Aggregation.all,
+    whiten: Annotated[
+        str | None,
+        typer.Option(
+            help="Whiten, fitted on the pairs of each task (target) or on a file's texts."
+        ),
+    ] = None,
+    components: Annotated[
+        int | None, typer.Option(min=1, help="Leading directions that whitening keeps; all.")
+    ] = None,
     precision: Annotated[
         Precision, typer.Option(help="float32 gives exact scores, bfloat16 fast ones.")
     ] = Precision.float32,
@@ -78,7 +88,7 @@ def eval_command(
     The data is taken from the folder that TEXTCL_DATA names, or from the hub.
 
     Examples: textcl eval RUN · textcl eval sentence-transformers/all-MiniLM-L6-v2 --beside "bert-base unsup" ·
-    textcl eval RUN --task STSBenchmark-dev --json
+    textcl eval RUN --task STSBenchmark-dev --json · textcl eval RUN --whiten target --components 256
     """
     from textcl.benchmarks import evaluate
     from textcl.errors import UserError
@@ -89,8 +99,9 @@ def eval_command(
         raise UserError(f"{output} exists already: name another file or add --overwrite")
     # The data first: it is found wrong in a second, a model may take minutes to load.
     tasks = [load_task(name) for name in names]
+    fit = whitening(whiten, components)
     encoder = _load(model, precision.value, batch_tokens)
-    scores = evaluate(encoder, tasks, aggregation=aggregation.value)
+    scores = evaluate(encoder, tasks, aggregation=aggregation.value, whiten=fit(encoder))
     log = Console(stderr=True, soft_wrap=True, highlight=False)
     speed = scores.sentences / max(scores.seconds, 1e-9)
     log.print(
@@ -99,7 +110,8 @@ def eval_command(
     rows = {
         protocol: _published(scores, protocol, beside or []) for protocol in scores.by_protocol()
     }
-    text = _json(model, precision.value, scores, rows)
+    white = {"fitted_on": whiten, "components": components} if whiten else None
+    text = _json(model, precision.value, scores, rows, white)
     if output:
         from textcl.files import atomic_write
 
@@ -112,6 +124,9 @@ def eval_command(
         if not console.is_terminal:
             console.width = 120  # a file or a pipe has room for the names of the rows
         _show(console, model, scores, rows)
+        if white:
+            kept = "all" if components is None else str(components)
+            console.print(f"ours whitened, fitted on {whiten}, {kept} components", markup=False)
 
 
 def _load(model: str, precision: str, batch_tokens: int | None) -> EncodeWith:
@@ -121,6 +136,36 @@ def _load(model: str, precision: str, batch_tokens: int | None) -> EncodeWith:
     options = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
     encoder = load_encoder(model)
     return EncodeWith(encoder, precision=precision, show_progress=sys.stderr.isatty(), **options)
+
+
+def whitening(whiten: str | None, components: int | None) -> Callable[[Any], Whiten | None]:
+    """How an encoder's vectors are whitened: from it to what `evaluate` takes; None for not at all.
+
+    The file is read at once, so that a wrong one is told before a model is loaded.
+
+    Raises:
+        UserError: If there is no such file, or components are asked for without a whitening.
+    """
+    from textcl.errors import UserError
+    from textcl.whitening import Whitening
+
+    if whiten is None:
+        if components is not None:
+            raise UserError("--components goes with --whiten target or --whiten FILE")
+        return lambda encoder: None
+    if whiten == "target":
+        return lambda encoder: lambda rows: Whitening.fit(rows, components)
+    from textcl.probing import texts_to_fit
+
+    texts = texts_to_fit(whiten)
+
+    def fitted(encoder: Any) -> Whiten:
+        from textcl.probe import embed
+
+        one = Whitening.fit(embed(encoder, texts), components)
+        return lambda rows: one
+
+    return fitted
 
 
 def _published(scores: Scores, protocol: str, beside: list[str]) -> list[PublishedRow]:
@@ -136,11 +181,17 @@ def _published(scores: Scores, protocol: str, beside: list[str]) -> list[Publish
     return list({row.id: row for row in found}.values())
 
 
-def _json(model: str, precision: str, scores: Scores, rows: dict[str, list[PublishedRow]]) -> str:
+def _json(
+    model: str,
+    precision: str,
+    scores: Scores,
+    rows: dict[str, list[PublishedRow]],
+    white: dict[str, Any] | None,
+) -> str:
     import json
     from dataclasses import asdict
 
-    content = {"model": model, "precision": precision, **scores.to_dict()}
+    content = {"model": model, "precision": precision, "whitening": white, **scores.to_dict()}
     if any(rows.values()):
         content["published"] = [asdict(row) for found in rows.values() for row in found]
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
