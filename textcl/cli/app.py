@@ -25,7 +25,8 @@ app = typer.Typer(
     name="textcl",
     help="Train sentence encoders and text classifiers by contrastive learning, and measure them.",
     epilog="Examples: textcl train --recipe quickstart · textcl eval RUN --suite sts · "
-    "textcl encode RUN sentences.txt -o vectors.npy · --offline and --debug go with every command.",
+    "textcl encode RUN sentences.txt -o vectors.npy · textcl probe RUN --before · "
+    "--offline and --debug go with every command.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
