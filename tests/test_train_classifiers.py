@@ -191,7 +191,7 @@ def test_the_preview_tells_classes_and_company(model, files, tmp_path):
     assert "1.0 share a row's class on average, and 0% of the rows find none" in shown
     console = quiet()
     run("cross-entropy", model, files, tmp_path / "run", console=console, dry_run=True)
-    assert "negatives from batches of 6 rows" in console.file.getvalue()
+    assert "negatives from batches of 6 rows\n" in console.file.getvalue()
 
 
 def test_a_class_with_one_row_trains_and_is_told(model, files, tmp_path):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from textcl.encoder import Encoder as Encoder
     from textcl.errors import RunError as RunError
     from textcl.errors import UserError as UserError
+    from textcl.estimator import TextClassifier as TextClassifier
     from textcl.export import export_encoder as export_encoder
     from textcl.exported import ExportedEncoder as ExportedEncoder
     from textcl.heads import ClassificationHead as ClassificationHead
@@ -146,6 +147,7 @@ _PLACES = {
         "RunError",
         "UserError",
     ),
+    "textcl.estimator": ("TextClassifier",),
     "textcl.heads": (
         "ClassificationHead",
         "make_head",

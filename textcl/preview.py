@@ -146,7 +146,11 @@ def online_of(method: Method) -> Encoder:
 
 
 def describe_negatives(
-    method: Method, settings: TrainSettings, world: World, labels: Tensor | None = None
+    method: Method,
+    settings: TrainSettings,
+    world: World,
+    labels: Tensor | None = None,
+    company: str = "",
 ) -> str:
     """What the objective's table holds, read from a rehearsal of all processes with made-up embeddings.
 
@@ -155,6 +159,7 @@ def describe_negatives(
         settings: Its settings.
         world: The processes.
         labels: Labels of this process's rows of a batch, where the data has them.
+        company: What else is to be said of the candidates, where there are any.
     """
     share = torch.arange(settings.batch_size).tensor_split(world.size)[world.rank]
     scores = torch.linspace(0, 5, len(share))
@@ -166,7 +171,8 @@ def describe_negatives(
         return f"from batches of {settings.batch_size} rows"
     parts = ", ".join(f"{kind} {count:,}" for kind, count in counts.items())
     what = "negatives" if labels is None else "candidates of other rows"
-    return f"each anchor sees {sum(counts.values()):,} {what}: {parts}"
+    told = f"each anchor sees {sum(counts.values()):,} {what}: {parts}"
+    return f"{told}; {company}" if company else told
 
 
 def describe_machine(accelerator: Accelerator) -> str:

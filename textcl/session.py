@@ -248,9 +248,9 @@ class _Session:
         if not isinstance(self.settings, ClassifierSettings):
             return "", describe_negatives(method, self.settings, self.world)
         labels = loader.batch(0, 0).labels
-        negatives = describe_negatives(method, self.settings, self.world, labels)
         company = describe_company(loader.sampler, targets_of_rows(self.settings, rows))
-        return describe_classes(self.settings), f"{negatives}; {company}"
+        negatives = describe_negatives(method, self.settings, self.world, labels, company)
+        return describe_classes(self.settings), negatives
 
     def _rows(self, source: Any) -> Rows:
         if isinstance(source, str) and not source:

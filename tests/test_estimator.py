@@ -1,0 +1,242 @@
+"""The scikit-learn estimator: on texts, in model selection, and through scikit-learn's own checks."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from families import tiny_model_dir
+from labelled import labelled
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
+
+import textcl
+from textcl.errors import UserError
+from textcl.estimator import TextClassifier
+
+ROWS = labelled(60)
+TEXTS, LABELS = [row["text"] for row in ROWS], [row["label"] for row in ROWS]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(tiny_model_dir(tmp_path_factory.mktemp("model"), layers=1))
+
+
+def make(model, **more):
+    options = {
+        "objective": "cross-entropy",
+        "epochs": 6,
+        "learning_rate": 1e-2,
+        "max_length": 16,
+        "settings": {"pooling": "mean", "dropout": 0, "precision": "fp32"},
+    }
+    return TextClassifier(model, **{**options, **more})
+
+
+@pytest.fixture(scope="module")
+def fitted(model):
+    return make(model).fit(TEXTS, LABELS)
+
+
+def test_it_learns_texts_and_scores(fitted):
+    assert fitted.classes_.tolist() == ["food", "sport", "town"]
+    assert fitted.score(TEXTS, LABELS) > 0.9
+    proba = fitted.predict_proba(TEXTS)
+    assert proba.shape == (60, 3)
+    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
+    assert fitted.predict(TEXTS).tolist() == fitted.classes_[proba.argmax(1)].tolist()
+    assert fitted.predict(np.array(TEXTS[:3])).tolist() == fitted.predict(TEXTS[:3]).tolist()
+
+
+def test_labels_keep_their_type_and_order(model):
+    """Names are sorted as texts inside: 10 before 2."""
+    numbers = {"food": 2, "sport": 10, "town": 1}
+    it = make(model).fit(TEXTS, np.array([numbers[label] for label in LABELS]))
+    assert it.classes_.tolist() == [1, 2, 10]
+    assert it.classifier_.classes == ("1", "10", "2")
+    assert it.score(TEXTS, [numbers[label] for label in LABELS]) > 0.9
+    place = it.classifier_.classes.index("10")
+    want = it.classifier_.predict_proba(TEXTS[:4])[:, place]
+    np.testing.assert_array_equal(it.predict_proba(TEXTS[:4])[:, 2], want)
+
+
+def test_several_labels_come_as_lists_or_as_an_indicator(model):
+    rows = labelled(60, several=True)
+    texts, lists = [row["text"] for row in rows], [row["labels"] for row in rows]
+    it = make(model, epochs=12).fit(texts, lists)
+    assert it.classes_.tolist() == ["food", "sport", "town"]
+    predicted = it.predict(texts)
+    hot = np.array([[name in row for name in it.classes_] for row in lists]).astype(int)
+    assert (predicted == hot).mean() > 0.75
+    again = make(model, epochs=12).fit(texts, hot)
+    np.testing.assert_array_equal(again.predict(texts), predicted)
+    assert again.classes_.tolist() == [0, 1, 2]
+
+
+def test_cross_validation_and_grid_search(model):
+    scores = cross_val_score(make(model), TEXTS, LABELS, cv=2)
+    assert scores.min() > 0.4  # by chance 0.33
+    grid = {"objective": ["supcon"], "temperature": [0.1, 0.5], "loss_weight": [0.5]}
+    search = GridSearchCV(make(model, epochs=1), grid, cv=2, error_score="raise").fit(TEXTS, LABELS)
+    assert search.best_estimator_.get_params()["temperature"] in (0.1, 0.5)
+    assert search.predict(TEXTS[:2]).shape == (2,)
+
+
+def test_parameters_are_got_set_and_cloned(model):
+    it = make(model, temperature=0.1)
+    assert it.get_params()["temperature"] == 0.1
+    assert clone(it).get_params() == it.get_params()
+    assert it.set_params(objective="lcl", epochs=2).objective == "lcl"
+
+
+def test_equal_seeds_give_equal_models_and_leave_the_global_generator_alone(model, fitted):
+    before = torch.get_rng_state()
+    again = make(model).fit(TEXTS, LABELS)
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+    other = make(model, random_state=1).fit(TEXTS, LABELS)
+    assert not np.array_equal(other.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+
+
+def test_it_is_saved_and_loaded(fitted, tmp_path):
+    fitted.save_pretrained(tmp_path / "model")
+    again = TextClassifier.from_pretrained(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+    assert again.get_params() == fitted.get_params()
+    assert again.predict(TEXTS).tolist() == fitted.predict(TEXTS).tolist()
+    plain = textcl.Classifier.from_pretrained(tmp_path / "model")
+    assert plain.classes == ("food", "sport", "town")
+    plain.save_pretrained(tmp_path / "plain")
+    bare = TextClassifier.from_pretrained(tmp_path / "plain")
+    assert bare.predict(TEXTS).tolist() == fitted.predict(TEXTS).tolist()
+    note = json.loads((tmp_path / "model" / "estimator.json").read_text())
+    assert note["classes"] == ["food", "sport", "town"]
+
+
+def test_a_pickled_one_predicts_the_same(fitted):
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+
+
+def test_the_best_epoch_on_held_out_rows_can_be_kept(model):
+    it = make(model, held_out=0.2, epochs=2).fit(TEXTS, LABELS)
+    assert it.score(TEXTS, LABELS) > 0.4
+
+
+def test_a_batch_is_no_larger_than_the_data(model):
+    it = make(model, epochs=1).fit(TEXTS[:4], ["a", "b", "a", "b"])
+    assert it.predict(TEXTS[:1])[0] in ("a", "b")
+    with pytest.raises(UserError, match="fewer than a batch of 10"):
+        make(model, batch_size=10).fit(TEXTS[:4], ["a", "b", "a", "b"])
+
+
+def test_mistakes_are_told(model, tmp_path):
+    it = make(model)
+    with pytest.raises(NotFittedError):
+        it.predict(["a"])
+    for texts, labels, match in (
+        ("one text", ["a"], "expected a list, a 1-D array or a column of texts, got one text"),
+        (np.zeros((3, 2)), [1, 2, 1], r"got an array of shape \(3, 2\)"),
+        (["a", None], ["a", "b"], "texts must be strings, but number 1 is None"),
+        (["a", "b"], None, "requires y to be passed, but the target y is None"),
+        (["a", "b"], ["x"], "inconsistent numbers of samples"),
+        (["a", "b"], ["x", "x"], "have the same label"),
+        (["a", "b"], [0.5, 1.5], "Unknown label type"),
+        ([], [], "expected texts, got none"),
+        (["a"], ["x"], "at least 2 texts"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            it.fit(texts, labels)
+    with pytest.raises(UserError, match="trains no classifier"):
+        make(model, objective="unsup-simcse", settings={}).fit(TEXTS, LABELS)
+    with pytest.raises(UserError, match="unknown setting 'temperature'"):
+        make(model, temperature=0.1).fit(TEXTS, LABELS)
+
+
+class OfNumbers(TextClassifier):
+    """Writes each row of numbers as a text: scikit-learn's checks come with numbers."""
+
+    def fit(self, X, y=None):
+        return super().fit(_as_texts(X), y)
+
+    def predict_proba(self, X):
+        return super().predict_proba(_as_texts(X))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        tags.input_tags.string = tags.input_tags.one_d_array = False
+        return tags
+
+
+def _as_texts(rows):
+    letters = np.clip(np.floor(2 * np.asarray(rows, dtype=float) + 10), 0, 19).astype(int)
+    return [" ".join("abcdefghijklmnopqrst"[place] for place in row) for row in letters]
+
+
+_FEATURES = "texts have no number of features that predict could compare with that of fit"
+_NUMBERS = (
+    "asks for the refusal of numbers that are no texts: NaN, complex, sparse, of another shape"
+)
+NOT_FOR_TEXTS = {
+    "check_n_features_in": _FEATURES,
+    "check_n_features_in_after_fitting": _FEATURES,
+    "check_complex_data": _NUMBERS,
+    "check_dtype_object": _NUMBERS,
+    "check_estimators_empty_data_messages": _NUMBERS,
+    "check_estimators_nan_inf": _NUMBERS,
+    "check_estimator_sparse_array": _NUMBERS,
+    "check_estimator_sparse_matrix": _NUMBERS,
+    "check_estimator_sparse_tag": _NUMBERS,
+    "check_fit1d": _NUMBERS,
+    "check_fit2d_predict1d": _NUMBERS,
+    "check_array_api_input": "needs an environment variable, and arrays on devices are no texts",
+    "check_classifiers_multilabel_output_format_decision_function": "there is no decision_function",
+}
+QUICK = {
+    "check_classifier_data_not_an_array",
+    "check_classifiers_one_label",
+    "check_classifiers_regression_target",
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_estimator_cloneable",
+    "check_estimator_repr",
+    "check_estimator_tags_renamed",
+    "check_estimators_unfitted",
+    "check_fit2d_1sample",
+    "check_get_params_invariance",
+    "check_mixin_order",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_requires_y_none",
+    "check_set_params",
+    "check_supervised_y_no_nan",
+    "check_valid_tag_types",
+}
+
+
+def checks():
+    found: Any = estimator_checks_generator(OfNumbers())
+    for number, (_, check) in enumerate(found):
+        inner: Any = getattr(check, "func", check)
+        name = getattr(inner, "func", inner).__name__
+        if name not in NOT_FOR_TEXTS:
+            marks = () if name in QUICK else (pytest.mark.slow,)
+            yield pytest.param(check, id=f"{name}-{number}", marks=marks)
+
+
+@pytest.mark.parametrize("check", list(checks()))
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_checks(check, model):
+    check(OfNumbers(**make(model, epochs=4).get_params()))
+
+
+def test_scikit_learn_says_that_it_cannot_check_texts_itself():
+    with pytest.warns(UserWarning, match="which requires input"):
+        check_estimator(TextClassifier())

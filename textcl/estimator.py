@@ -1,0 +1,251 @@
+"""The classifier as an estimator of scikit-learn."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from rich.console import Console
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.preprocessing import MultiLabelBinarizer
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+
+from textcl.classifier import Classifier
+from textcl.errors import UserError
+from textcl.files import atomic_write
+from textcl.folder import read_json
+from textcl.hub import find_model
+from textcl.recipe import find
+from textcl.session import train
+
+ESTIMATOR_FILE = "estimator.json"
+
+
+class TextClassifier(ClassifierMixin, BaseEstimator):
+    """Fine-tunes an encoder to tell classes of texts apart, and predicts them.
+
+    Arguments that are None take what the recipe of `objective` says for `model`; the batch is no larger than the data.
+
+    Where a text has several labels, `y` is a list of lists of names, or an indicator matrix as scikit-learn has it.
+
+    Args:
+        model: Encoder to start from: a folder or a name on the hub.
+        objective: "lcl", "supcon" or "cross-entropy"; or a file with a recipe for labelled rows.
+        temperature: Of the contrast.
+        loss_weight: λ, the share of cross-entropy in the loss.
+        epochs: Passes over the data.
+        batch_size: Rows of an update.
+        learning_rate: Highest learning rate.
+        max_length: Longest text in tokens.
+        class_weights: "balanced" lets rare classes count more.
+        held_out: Share of the rows that is held out to select the best epoch; 0 keeps the last one.
+        settings: Further settings of the recipe by name.
+        random_state: Seed of everything.
+        verbose: Whether to show the training on standard error.
+
+    Attributes:
+        classes_: The labels, sorted; columns of `predict_proba`. Where texts have several, the columns of the
+            indicator matrix.
+        classifier_: The `Classifier` itself.
+    """
+
+    @no_type_check  # scikit-learn checks arguments in fit, where a wrong one is told
+    def __init__(
+        self,
+        model: str = "sentence-transformers/all-MiniLM-L6-v2",
+        objective: str = "lcl",
+        *,
+        temperature: float | str | None = None,
+        loss_weight: float | None = None,
+        epochs: float | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        max_length: int | None = None,
+        class_weights: Literal["none", "balanced"] | None = None,
+        held_out: float = 0.0,
+        settings: Mapping[str, Any] | None = None,
+        random_state: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.model = model
+        self.objective = objective
+        self.temperature = temperature
+        self.loss_weight = loss_weight
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.max_length = max_length
+        self.class_weights = class_weights
+        self.held_out = held_out
+        self.settings = settings
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> TextClassifier:  # noqa: N803
+        """Train on texts and their labels.
+
+        Args:
+            X: N texts.
+            y: A label for each; or where texts have several, a list of names for each or an indicator matrix (N, C).
+
+        Returns:
+            Itself.
+
+        Raises:
+            UserError: If a text is no text, the lengths differ, all rows have the same label, or a setting is wrong.
+        """
+        texts = _texts(X)
+        if y is None:
+            raise UserError(
+                "fit requires y to be passed, but the target y is None: a label for each text"
+            )
+        role, labels, classes = _labels(y)
+        check_consistent_length(texts, labels)
+        if len(texts) < 2:
+            raise UserError("expected at least 2 texts to train on, got 1 sample")
+        rows = [{"text": text, role: label} for text, label in zip(texts, labels, strict=True)]
+        with tempfile.TemporaryDirectory(prefix="textcl-") as folder, torch.random.fork_rng():
+            run = train(
+                self.objective,
+                model=self.model,
+                data=rows,
+                dev=str(self.held_out) if self.held_out else "",
+                output=Path(folder) / "run",
+                settings=self._settings(len(rows)),
+                console=None if self.verbose else Console(file=io.StringIO()),
+            )
+        assert run is not None
+        if run.classifier is None:
+            raise UserError(
+                f"the recipe {self.objective!r} trains no classifier: choose lcl, supcon or cross-entropy"
+            )
+        self.classes_, self.classifier_ = classes, run.classifier
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The label of each text (N,); an indicator matrix (N, C) where texts have several.
+
+        Args:
+            X: N texts.
+        """
+        proba = self.predict_proba(X)
+        if self.classifier_.multi_label:
+            return (proba >= self.classifier_.thresholds[self._columns()]).astype(int)
+        return self.classes_[proba.argmax(1)]
+
+    def predict_proba(self, X: Any) -> Float32[np.ndarray, "N C"]:  # noqa: N803
+        """Probability of each of `classes_`.
+
+        Args:
+            X: N texts.
+        """
+        check_is_fitted(self, "classifier_")
+        return self.classifier_.predict_proba(_texts(X))[:, self._columns()]
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write the classifier's folder (see `Classifier.save_pretrained`), with the parameters and labels beside it.
+
+        Args:
+            directory: Folder to make or replace.
+        """
+        check_is_fitted(self, "classifier_")
+        self.classifier_.save_pretrained(directory)
+        note = {"parameters": self.get_params(), "classes": self.classes_.tolist()}
+        with atomic_write(Path(directory) / ESTIMATOR_FILE) as file:
+            file.write(json.dumps(note, indent=1, ensure_ascii=False).encode())
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path) -> TextClassifier:
+        """Load what `save_pretrained` or `textcl train` left.
+
+        Args:
+            name_or_path: A folder, a run, or a name on the hub.
+
+        Raises:
+            UserError: If it is no classifier.
+        """
+        classifier = Classifier.from_pretrained(name_or_path)
+        note = read_json(find_model(name_or_path) / ESTIMATOR_FILE)
+        estimator = cls(**note.get("parameters", {}))
+        estimator.classifier_ = classifier
+        estimator.classes_ = np.array(note.get("classes", sorted(classifier.classes)))
+        return estimator
+
+    def _columns(self) -> list[int]:
+        """Where the probability of each of `classes_` is."""
+        place = {name: index for index, name in enumerate(self.classifier_.classes)}
+        return [place[str(label)] for label in self.classes_]
+
+    def _settings(self, rows: int) -> dict[str, Any]:
+        """The recipe's settings that are said here."""
+        said = {
+            "temperature": self.temperature,
+            "loss_weight": self.loss_weight,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "max_length": self.max_length,
+            "class_weights": self.class_weights,
+        }
+        chosen = {name: value for name, value in said.items() if value is not None}
+        chosen |= {"seed": self.random_state, "save_every": 0, **(self.settings or {})}
+        if "batch_size" not in chosen:
+            kept = rows - int(rows * self.held_out)
+            chosen["batch_size"] = min(find(self.objective).settings(self.model).batch_size, kept)
+        return chosen
+
+    def __sklearn_tags__(self) -> Any:
+        tags: Any = super().__sklearn_tags__()  # pyright: ignore[reportAttributeAccessIssue]
+        tags.input_tags.string = True
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+def _texts(given: Any) -> list[str]:
+    if isinstance(given, str) or getattr(given, "ndim", 1) != 1:
+        what = "one text" if isinstance(given, str) else f"an array of shape {given.shape}"
+        raise UserError(f"expected a list, a 1-D array or a column of texts, got {what}")
+    texts = list(given)
+    if not texts:
+        raise UserError("expected texts, got none: 0 sample(s) while a minimum of 1 is required")
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"texts must be strings, but number {place} is {text!r:.80}")
+    return [str(text) for text in texts]
+
+
+def _labels(y: Any) -> tuple[str, list[Any], np.ndarray]:
+    """The role of the labels, the labels as texts, and the classes."""
+    if not hasattr(y, "__len__"):
+        y = np.asarray(y)
+    lists = isinstance(y, list | tuple) and any(
+        isinstance(name, str)
+        for names in y
+        if isinstance(names, list | tuple | set)
+        for name in names
+    )
+    if lists or type_of_target(y) == "multilabel-indicator":
+        hot: Any
+        if lists:
+            binarizer = MultiLabelBinarizer()
+            hot, classes = binarizer.fit_transform(y), np.asarray(binarizer.classes_)
+        else:
+            dense: Any = y
+            hot = np.asarray(dense.toarray() if issparse(dense) else dense)
+            classes = np.arange(hot.shape[1])
+        return "labels", [[str(classes[i]) for i in np.flatnonzero(row)] for row in hot], classes
+    check_classification_targets(y)
+    column = column_or_1d(y, warn=True)
+    classes = np.unique(column)
+    return "label", [str(label) for label in column], classes
