@@ -46,7 +46,8 @@ def sweep_figure(content: Mapping[str, Any]) -> Any:
         figure,
         f"What {setting} does",
         f"Score, uniformity and tolerance against {setting}, and tolerance against uniformity. {told}.",
-        f"means over {seeds} {'seed' if seeds == 1 else 'seeds'}, bars one standard deviation",
+        f"means over {seeds} {'seed' if seeds == 1 else 'seeds'}, bars one standard deviation; "
+        "below, larger circles score higher",
     )
 
 
@@ -80,46 +81,51 @@ def _probed(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _panel(alt: Any, rows: list[dict[str, Any]], setting: str, key: str) -> Any:
-    base = alt.Chart(alt.Data(values=rows)).encode(x=_axis(alt, rows, setting))
-    colour = alt.Color("recipe:N", title=None)
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=_axis(alt, rows, setting), color=_colour(alt, rows)
+    )
     value = alt.Y(f"{key}:Q", title=PANELS[key], scale=alt.Scale(zero=False))
-    line = base.mark_line(point=True).encode(
-        y=value,
-        color=colour,
-        tooltip=["recipe:N", f"{setting}:Q", alt.Tooltip(f"{key}:Q", format=".3f")],
-    )
-    bars = base.mark_rule().encode(
-        y=alt.Y(f"{key}_low:Q", title=PANELS[key]), y2=f"{key}_high:Q", color=colour
-    )
+    told = ["recipe:N", f"{setting}:Q", alt.Tooltip(f"{key}:Q", format=".3f")]
+    line = base.mark_line(point=True).encode(y=value, tooltip=told)
+    low, high = alt.Y(f"{key}_low:Q", title=PANELS[key]), f"{key}_high:Q"
+    bars = base.mark_rule().encode(y=low, y2=high)
     return (bars + line).properties(width=200, height=200)
 
 
 def _curve(alt: Any, rows: list[dict[str, Any]], setting: str) -> Any:
+    padded = alt.Scale(zero=False, padding=24)
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("uniformity:Q", title=PANELS["uniformity"], scale=alt.Scale(zero=False)),
-        y=alt.Y("tolerance:Q", title=PANELS["tolerance"], scale=alt.Scale(zero=False)),
-        color=alt.Color("recipe:N", title=None),
+        x=alt.X("uniformity:Q", title=PANELS["uniformity"], scale=padded),
+        y=alt.Y("tolerance:Q", title=PANELS["tolerance"], scale=padded),
+        color=_colour(alt, rows),
     )
     line = base.mark_line().encode(order=f"{setting}:Q")
-    dots = base.mark_circle(opacity=1).encode(
-        size=alt.Size(
-            "score:Q",
-            scale=alt.Scale(zero=False, range=[20, 260]),
-            legend=alt.Legend(title="score"),
-        ),
-        tooltip=["recipe:N", f"{setting}:Q", alt.Tooltip("score:Q", format=".2f")],
-    )
-    words = base.mark_text(dx=9, dy=-9, align="left").encode(
-        text=alt.Text(f"{setting}:Q", format="g")
-    )
-    return (line + dots + words).properties(width=680, height=260)
+    size = alt.Size("score:Q", scale=alt.Scale(zero=False, range=[20, 260]), legend=None)
+    told = ["recipe:N", f"{setting}:Q", alt.Tooltip("score:Q", format=".2f")]
+    dots = base.mark_circle(opacity=1).encode(size=size, tooltip=told)
+    layers = [line, dots]
+    for place, recipe in enumerate(dict.fromkeys(row["recipe"] for row in rows)):
+        above = place % 2 == 0  # labels of two recipes keep out of each other's way
+        words = base.mark_text(
+            dx=-6 if above else 6, dy=-12 if above else 14, align="right" if above else "left"
+        )
+        mine = alt.datum.recipe == recipe
+        layers.append(
+            words.transform_filter(mine).encode(text=alt.Text(f"{setting}:Q", format="~g"))
+        )
+    return alt.layer(*layers).properties(width=700, height=260)
+
+
+def _colour(alt: Any, rows: list[dict[str, Any]]) -> Any:
+    recipes = list(dict.fromkeys(row["recipe"] for row in rows))
+    return alt.Color("recipe:N", title=None, sort=recipes)
 
 
 def _axis(alt: Any, rows: list[dict[str, Any]], setting: str) -> Any:
     values = sorted({row[setting] for row in rows})
     wide = values[0] > 0 and values[-1] / values[0] >= 10
     scale = alt.Scale(type="log", nice=False, padding=8) if wide else alt.Scale(zero=False)
-    return alt.X(f"{setting}:Q", scale=scale, axis=alt.Axis(values=values, format="g"))
+    return alt.X(f"{setting}:Q", scale=scale, axis=alt.Axis(values=values, format="~g"))
 
 
 def _best(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
