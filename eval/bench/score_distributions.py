@@ -48,7 +48,7 @@ def ridges(found: dict[str, dict[int, list[dict]]], seed: int, steps: list[int])
         for kind, key in (("positives", "positive"), ("negatives", "negative"))
         for k, count in enumerate(line[f"scores/{key}_histogram"])
     ]  # fmt: skip
-    base = alt.Chart().mark_area(opacity=0.55, interpolate="step").encode(
+    base = alt.Chart().mark_area(opacity=0.55, interpolate="step", clip=True).encode(
         x=alt.X("cosine:Q", title=None, scale=alt.Scale(domain=[-0.5, 1])),
         y=alt.Y("share:Q", title=None, axis=None, stack=None),
         color=alt.Color("scores:N", title=None, sort=["positives", "negatives"]),
