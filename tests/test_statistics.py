@@ -20,12 +20,24 @@ from rich.console import Console
 
 import textcl
 from textcl.backprop import FullBatch
-from textcl.contrast import AllViews, AnchorPositive, Contrast, KeepHardest, MaskDuplicates
+from textcl.contrast import (
+    AllViews,
+    AnchorPositive,
+    Contrast,
+    KeepHardest,
+    MaskDuplicates,
+    only_own_positive,
+)
 from textcl.contrast import cross_entropy as info_nce
 from textcl.memory import AppendQueue, MemoryQueue
 from textcl.objectives.combine import WeightedSum
 from textcl.objectives.contrastive import Contrastive, sup_con, symmetric
-from textcl.objectives.feature_transform import score_statistics
+from textcl.objectives.draws import Mix
+from textcl.objectives.feature_transform import (
+    ExtrapolatePositives,
+    InterpolateQueue,
+    score_statistics,
+)
 from textcl.objectives.joint import JointDirections
 from textcl.objectives.matryoshka import Matryoshka
 from textcl.objectives.simple import simple
@@ -228,6 +240,37 @@ def test_the_simple_loss_pushes_all_negatives_alike_and_the_hard_loss_some():
     hard = Contrastive(AnchorPositive(), TAU, [KeepHardest(0.3)])(z).statistics()
     assert sum(hard["scores/negative_histogram"]) == 8 * 3  # ceil(0.3 * 7)
     assert hard["penalty/effective_negatives"] <= 3
+
+
+def test_feature_transformation_tells_of_the_mixed_table():
+    """Harder positives and milder negatives are seen in the log, as in the paper's pictures."""
+    z, queue = rows(6), MemoryQueue(9, 5).double()
+    queue.enqueue(rows(9, seed=4)["anchor"])
+
+    def outwards(anchors):
+        return Mix(torch.tensor(1.4, dtype=anchors.dtype), torch.arange(len(anchors)))
+
+    def inwards(keys):
+        order = torch.arange(len(keys)).roll(1)
+        return Mix(torch.tensor(0.3, dtype=keys.dtype), order)
+
+    transforms = [ExtrapolatePositives(outwards), only_own_positive, AppendQueue(queue)]
+    mixed = Contrastive(AnchorPositive(), TAU, [*transforms, InterpolateQueue(inwards)])
+    plain = Contrastive(AnchorPositive(), TAU, transforms[1:])
+    got, without = mixed(z).statistics(), plain(z).statistics()
+    want = {name: value.mean() for name, value in score_statistics(mixed.table(z), TAU).items()}
+    assert got["scores/positive_mean"] == pytest.approx(want["positive"].item(), rel=1e-5)
+    assert got["scores/negative_mean"] == pytest.approx(want["negative_mean"].item(), rel=1e-5)
+    variance = want["negative_variance"].item()
+    assert got["scores/negative_variance"] == pytest.approx(variance, rel=1e-5)
+    weight = want["negative_gradient_weight"].item()
+    assert got["penalty/gradient_weight"] == pytest.approx(weight, rel=1e-5)
+    # q̂·k̂ = S + 2λ(1-λ)(1-S) for each pair (methods.md I)
+    s = torch.tensor([cosine(a, b) for a, b in zip(z["anchor"], z["positive"], strict=True)])
+    assert got["scores/positive_mean"] == pytest.approx(
+        (s - 1.12 * (1 - s)).mean().item(), rel=1e-4
+    )
+    assert got["scores/positive_mean"] < without["scores/positive_mean"]
 
 
 def test_composed_objectives_tell_of_their_table():
