@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from textcl import backbone as backbones
 from textcl import folder as folders
 from textcl.card import render_card
+from textcl.dropout import use_fast_dropout
 from textcl.errors import UserError
 from textcl.hub import find_model
 from textcl.inference import (
@@ -73,6 +74,7 @@ class Encoder(nn.Module):
         default_prompt: str | None = None,
     ) -> None:
         super().__init__()
+        use_fast_dropout(backbone)
         self.backbone = backbone
         self.dense = nn.Sequential(*dense)
         self.head: nn.Sequential | None = None

@@ -23,6 +23,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from textcl.dropout import dropout as drop
 from textcl.types import Changes, Tokens
 
 _NAME = "textcl_packed"
@@ -317,7 +318,7 @@ def _attend(
     scores = (query * scale) @ key.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
-    return F.dropout(scores.softmax(-1), dropout) @ value
+    return drop(scores.softmax(-1), dropout) @ value
 
 
 def _window_mask(length: int, window: int | None) -> Bool[Tensor, "L L"] | None:
