@@ -11,6 +11,7 @@ from families import FAMILIES, tiny_encoder
 from labelled import labelled
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from textcl.classifier import Classifier
 from textcl.encoder import Encoder
@@ -92,6 +93,52 @@ def test_a_saved_classifier_is_the_same_and_its_encoder_is_a_sentence_transforme
     np.testing.assert_allclose(theirs, vectors, atol=1e-5)
     ours = Encoder.from_pretrained(tmp_path / "model").encode(TEXTS, precision="float32")
     np.testing.assert_array_equal(ours, vectors)
+
+
+@pytest.mark.parametrize(
+    "family", ["bert", "roberta", "xlm-roberta", "mpnet", "electra", "distilbert", "deberta-v2"]
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+def test_transformers_loads_the_head_of_its_own_shape_with_equal_logits(family, tmp_path):
+    model = classifier(family, options={"pooling": "cls"}, multi_label=family == "bert")
+    before = torch.get_rng_state()
+    model.save_pretrained(tmp_path / "model")
+    assert torch.equal(torch.get_rng_state(), before)
+    theirs, loading = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "model", output_loading_info=True
+    )
+    assert not loading["missing_keys"]
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    with torch.inference_mode():
+        logits = theirs.eval()(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits
+    ours = model.logits(TEXTS, precision="float32")
+    np.testing.assert_allclose(logits.numpy(), ours, atol=1e-5)
+    assert theirs.config.id2label == dict(enumerate(CLASSES))
+    kind = "multi_label_classification" if family == "bert" else "single_label_classification"
+    assert theirs.config.problem_type == kind
+    again = Classifier.from_pretrained(tmp_path / "model")
+    np.testing.assert_allclose(again.logits(TEXTS, precision="float32"), ours, atol=1e-6)
+    vectors = model.encoder.encode(TEXTS, precision="float32")
+    st = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(st, vectors, atol=1e-5)
+    assert "loads the folder too, with equal" in (tmp_path / "model" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "pooling", "why"),
+    [
+        ("bert", "own", "mean", "read the first token, this one the pooling `mean`"),
+        ("bert", "lcl", "cls", "for bert models has another activation than relu"),
+        ("modernbert", "own", "cls", "for modernbert models has another shape"),
+    ],
+)
+def test_the_card_says_why_transformers_cannot_give_the_logits(
+    family, kind, pooling, why, tmp_path
+):
+    classifier(family, kind, options={"pooling": pooling}).save_pretrained(tmp_path / "model")
+    assert why in (tmp_path / "model" / "README.md").read_text()
+    names = load_file(tmp_path / "model" / "model.safetensors")
+    assert not any(name.startswith("classifier") for name in names)
 
 
 def test_a_folder_holds_no_pickle_and_a_card_with_the_classes(tmp_path):

@@ -40,6 +40,8 @@ def render_classifier_card(
     classes: Sequence[str],
     multi_label: bool,
     card: Mapping[str, Any],
+    *,
+    apart: str,
 ) -> str:
     """The README.md of a classifier's folder.
 
@@ -49,6 +51,7 @@ def render_classifier_card(
         classes: Their names.
         multi_label: Whether a text has any number of them.
         card: As for `render_card`.
+        apart: Why transformers alone cannot compute the logits; empty where it can.
     """
     each = "any number" if multi_label else "one"
     what = (
@@ -68,6 +71,12 @@ def render_classifier_card(
         'labels = classifier.predict(["A first text.", "A second one."])\n'
         'probabilities = classifier.predict_proba(["A first text.", "A second one."])\n```',
     ]
+    use.append(
+        f"`AutoModelForSequenceClassification` of transformers cannot give these logits: {apart}."
+        if apart
+        else "`AutoModelForSequenceClassification` of transformers loads the folder too, with equal logits (a fitted "
+        "temperature and thresholds are known to textcl alone)."
+    )
     if known_elsewhere(said.pooling):
         use.append(
             '`SentenceTransformer("path/to/this/folder")` of sentence-transformers loads its encoder alone.'

@@ -21,6 +21,7 @@ from textcl.encoder import PARITY_TEXTS, Encoder
 from textcl.errors import UserError
 from textcl.heads import ClassificationHead
 from textcl.hub import find_model
+from textcl.sequence_classification import why_not, write_sequence_classifier
 from textcl.types import Tokens
 
 HEAD_FILE, NOTE_FILE = "classifier.safetensors", "classifier.json"
@@ -162,13 +163,21 @@ class Classifier(nn.Module):
         """Names as class ids, or as rows of the classes that hold; see `targets_of`."""
         return targets_of(labels, self.classes, self.multi_label, place)
 
+    def _apart(self) -> str:
+        """Why transformers alone cannot compute these logits."""
+        encoder = self.encoder
+        layers = len(encoder.dense) + (encoder.head is not None and encoder.keep_head)
+        return why_not(encoder.backbone, encoder.pooling, layers, self.head)
+
     def save_pretrained(
         self, directory: str | Path, *, card: Mapping[str, Any] | None = None
     ) -> None:
         """Write a folder, whole or not at all; an older one is replaced.
 
         It is the sentence-transformers folder of the encoder with the head in classifier.safetensors, and classes,
-        temperature, thresholds and the logits of a few texts in classifier.json.
+        temperature, thresholds and the logits of a few texts in classifier.json. Where the head has the shape of the
+        architecture's own (cls pooling, `head="own"` in a recipe), `AutoModelForSequenceClassification` of transformers
+        loads the folder too, with equal logits; the model card says so, or why not.
 
         Args:
             directory: Folder to make or replace.
@@ -193,12 +202,22 @@ class Classifier(nn.Module):
         }
         with folders.replacing(Path(directory)) as folder:
             said = replace(self.encoder.write(folder), transformer=Path(directory))
+            apart = self._apart()
+            if not apart:
+                write_sequence_classifier(
+                    folder, self.encoder.backbone, self.head, self.classes, self.multi_label
+                )
             save_file(weights, folder / HEAD_FILE)
             (folder / NOTE_FILE).write_text(
                 json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
             )
             text = render_classifier_card(
-                said, self.encoder.backbone.config, self.classes, self.multi_label, card or {}
+                said,
+                self.encoder.backbone.config,
+                self.classes,
+                self.multi_label,
+                card or {},
+                apart=apart,
             )
             (folder / "README.md").write_text(text, encoding="utf-8")
 

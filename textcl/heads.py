@@ -71,7 +71,14 @@ _OWN: dict[str, dict[str, Any]] = {
     "mpnet": {"activation": "tanh", "dropout_input": True},
     "electra": {"activation": "gelu", "dropout_input": True},
     "distilbert": {"activation": "relu"},
+    "deberta-v2": {"activation": "gelu", "dropout_input": True},
 }
+
+
+def own_shape(model_type: str) -> dict[str, Any]:
+    """How the head of an architecture's sequence classifier differs from that of LCL; empty where it is unknown."""
+    return _OWN.get(model_type, {})
+
 
 HeadKind = Literal["own", "lcl"]
 
@@ -96,4 +103,4 @@ def make_head(
         raise UserError("a classifier needs its classes: they are found in labelled training data")
     if kind == "lcl":
         return ClassificationHead(dimension, classes, dropout=dropout, dropout_logits=True)
-    return ClassificationHead(dimension, classes, dropout=dropout, **_OWN.get(model_type, {}))
+    return ClassificationHead(dimension, classes, dropout=dropout, **own_shape(model_type))
