@@ -72,3 +72,19 @@ def test_rows_that_call_a_task_by_another_name_stand_beside_it():
     assert [row.scores for row in rows] == [{"MultiSimLex-en": 55.6}]
     everything = published_rows(protocol="multi-simlex", match="monolingual mirror")
     assert {"en", "ru"} < set(everything[0].scores)
+
+
+def test_rows_of_classifiers_stand_beside_the_task_with_their_spread():
+    rows = published_rows(protocol="lcl-accuracy", metric="accuracy", tasks=["ISEAR"])
+    best = rows[0]
+    assert (best.model, best.backbone, best.seeds) == ("LCL", "electra-base", 5)
+    assert (best.scores, best.spread) == ({"ISEAR": 72.4}, {"ISEAR": 0.2})
+    assert all(row.scores["ISEAR"] <= 72.4 for row in rows)
+    assert published_rows(protocol="lcl-accuracy", tasks=["ISEAR"]) == []
+    weighted = published_rows(protocol="lcl-weighted-f1", metric="weighted-f1", tasks=["EmoInt"])
+    assert weighted[0].scores == {"EmoInt": 86.6}
+    hard = "EmpatheticDialogues/hard-d"
+    subsets = published_rows(
+        protocol="empathetic-class-subsets", metric="accuracy", match="lcl-ed", tasks=[hard]
+    )
+    assert [row.scores for row in subsets] == [{hard: 69.5}]

@@ -10,6 +10,7 @@ import pytest
 
 from textcl import tasks
 from textcl.errors import UserError
+from textcl.labelled import labelled_manifests
 from textcl.tasks import StsTask, load_task, manifests, suites, task_names
 
 SHARED = Path(os.environ.get("TEXTCL_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -143,7 +144,7 @@ def test_words_suite_is_scored_under_two_protocols():
 
 def test_every_suite_names_tasks_that_exist():
     for members in suites().values():
-        assert set(members) <= set(manifests())
+        assert set(members) <= {*manifests(), *labelled_manifests()}
 
 
 @pytest.mark.parametrize("part", ["dev", "test"])
@@ -203,6 +204,13 @@ def test_task_names_spell_out_suites_once(toy):
 def test_unknown_name_is_answered_with_the_nearest(asked, hint):
     with pytest.raises(UserError, match=f"no benchmark task or suite is called '{asked}': {hint}"):
         task_names([asked])
+
+
+def test_tasks_of_labelled_texts_have_names_but_no_pairs():
+    assert task_names(["ISEAR", "EmpatheticDialogues/hard-a"])[1] == "EmpatheticDialogues/hard-a"
+    assert len(task_names(["emotion"])) == 12
+    with pytest.raises(UserError, match="ISEAR is a task of labelled texts, graded pairs were"):
+        load_task("ISEAR")
 
 
 def test_unknown_task_cannot_be_loaded():

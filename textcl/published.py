@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from textcl.labelled import labelled_manifests
 from textcl.resources import published_path
 from textcl.tasks import manifests, suites
 
@@ -28,6 +29,7 @@ class PublishedRow:
         source: Paper and table, or file.
         source_kind: "primary" (the authors), "secondary" (collected by others) or "reproduction".
         notes: What a reader should know before comparing.
+        spread: Standard deviation over seeds by task, times 100, where the source tells it.
     """
 
     id: str
@@ -41,10 +43,11 @@ class PublishedRow:
     source: str
     source_kind: str
     notes: str
+    spread: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 def published_rows(
-    *, protocol: str, match: str = "", tasks: Sequence[str] = ()
+    *, protocol: str, match: str = "", tasks: Sequence[str] = (), metric: str = "spearman"
 ) -> list[PublishedRow]:
     """Published scores under one protocol, best average first.
 
@@ -54,14 +57,16 @@ def published_rows(
             bert-base-uncased but not roberta-base; case does not matter.
         tasks: Tasks to keep; all when empty. Rows with none of them are left out, and averages too unless the tasks
             are those of the whole suite.
+        metric: What was measured: "spearman", or of classifiers "accuracy", "weighted-f1" or "macro-f1".
     """
     whole = not tasks or set(tasks) == set(suites()["sts"])
     words = [re.compile(rf"(?<![a-z0-9]){re.escape(word)}") for word in match.lower().split()]
-    theirs = {name: manifest.published_as or name for name, manifest in manifests().items()}
+    known = {**manifests(), **labelled_manifests()}
+    theirs = {name: manifest.published_as or name for name, manifest in known.items()}
     names = {theirs.get(task, task): task for task in tasks}
     found: list[PublishedRow] = []
     for entry in json.loads(published_path().read_text(encoding="utf-8")):
-        if entry["protocol"] != protocol or entry["metric"] != "spearman":
+        if entry["protocol"] != protocol or entry["metric"] != metric:
             continue
         text = " ".join(entry[key] for key in ("id", "model", "backbone", "supervision")).lower()
         row = _row(entry, names, whole)
@@ -73,11 +78,14 @@ def published_rows(
 def _row(entry: Mapping[str, Any], names: Mapping[str, str], whole: bool) -> PublishedRow:
     """One row; `names` are our tasks by the names that the row has for them, empty for all of its own."""
     factor = 100 / entry["scale"]
-    scores = {
-        names.get(task, task): round(score * factor, 4)
-        for task, score in entry["scores"].items()
-        if score is not None and (not names or task in names)
-    }
+
+    def chosen(values: Mapping[str, float | None]) -> dict[str, float]:
+        return {
+            names.get(task, task): round(value * factor, 4)
+            for task, value in values.items()
+            if value is not None and (not names or task in names)
+        }
+
     average = round(entry["avg"] * factor, 4) if whole and "avg" in entry else None
     return PublishedRow(
         entry["id"],
@@ -85,12 +93,13 @@ def _row(entry: Mapping[str, Any], names: Mapping[str, str], whole: bool) -> Pub
         entry["backbone"],
         entry["supervision"],
         entry["protocol"],
-        scores,
+        chosen(entry["scores"]),
         average,
         entry.get("n_seeds"),
         entry["source"],
         entry["source_kind"],
         entry.get("notes", ""),
+        chosen(entry.get("std", {})),
     )
 
 

@@ -102,11 +102,26 @@ def suites() -> dict[str, list[str]]:
     return tomllib.loads((tasks_dir() / "suites.toml").read_text(encoding="utf-8"))
 
 
-def manifests() -> dict[str, Manifest]:
-    """Every task by name."""
+def descriptions() -> list[dict[str, Any]]:
+    """What the tomls in `eval/tasks` say, of every kind of task."""
     paths = sorted(path for path in tasks_dir().glob("*.toml") if path.name != "suites.toml")
-    read = [Manifest(**tomllib.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    return [tomllib.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def manifests() -> dict[str, Manifest]:
+    """Every task of graded pairs by name; those of labelled texts are in `textcl.labelled`."""
+    read = [Manifest(**said) for said in descriptions() if said["kind"] == "sts"]
     return {manifest.name: manifest for manifest in read}
+
+
+def _labelled_names() -> list[str]:
+    """Tasks of labelled texts, and their subsets as NAME/SUBSET."""
+    told = [said for said in descriptions() if said["kind"] != "sts"]
+    return [
+        name
+        for said in told
+        for name in (said["name"], *(f"{said['name']}/{part}" for part in said.get("subsets", ())))
+    ]
 
 
 def task_names(chosen: Iterable[str]) -> list[str]:
@@ -115,16 +130,17 @@ def task_names(chosen: Iterable[str]) -> list[str]:
     Raises:
         UserError: If a name is neither a task nor a suite.
     """
-    by_suite, known = suites(), manifests()
+    by_suite, known = suites(), [*manifests(), *_labelled_names()]
     names: list[str] = []
     for name in chosen:
         if name not in by_suite and name not in known:
-            raise UserError(_unknown(name, [*by_suite, *known]))
+            raise UserError(unknown_name(name, [*by_suite, *known]))
         names.extend(by_suite.get(name, [name]))
     return list(dict.fromkeys(names))
 
 
-def _unknown(name: str, valid: Sequence[str]) -> str:
+def unknown_name(name: str, valid: Sequence[str]) -> str:
+    """One sentence about a name that is not valid, with those that are near."""
     folded = {candidate.lower(): candidate for candidate in valid}
     near = [folded[match] for match in difflib.get_close_matches(name.lower(), folded)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(valid)}"
@@ -141,8 +157,13 @@ def load_task(name: str) -> StsTask:
         UserError: If there is no such task, its data cannot be found, or it is not the data of the manifest.
     """
     known = manifests()
+    if name in _labelled_names():
+        raise UserError(
+            f"{name} is a task of labelled texts, graded pairs were expected: score a classifier on it, with "
+            f"textcl eval MODEL --task {name}"
+        )
     if name not in known:
-        raise UserError(_unknown(name, list(known)))
+        raise UserError(unknown_name(name, list(known)))
     manifest = known[name]
     columns, source = _columns(manifest)
     subsets = columns.get("subset")
@@ -164,13 +185,13 @@ def _columns(manifest: Manifest) -> tuple[dict[str, list[Any]], str]:
     """Columns by role, and the name of the copy they were read from."""
     if manifest.package:
         path = sample_dir() / manifest.package["path"]
-        read = _from_file(path, manifest.rows, manifest.package, "install textcl again")
+        read = read_local(path, manifest.rows, manifest.package, "install textcl again")
         return read, f"textcl sample {path.name}"
     root, local, hub = os.environ.get("TEXTCL_DATA"), manifest.local, manifest.hub
     if root and local:
         path = Path(root) / local["path"]
         remedy = "put the original there" + (" or unset TEXTCL_DATA to use the hub" if hub else "")
-        return _from_file(path, manifest.rows, local, remedy), f"TEXTCL_DATA/{local['path']}"
+        return read_local(path, manifest.rows, local, remedy), f"TEXTCL_DATA/{local['path']}"
     if hub:
         source = f"{hub['id']}@{hub['revision'][:8]}, split {hub['split']}"
         return _from_hub(manifest), source
@@ -181,7 +202,7 @@ def _columns(manifest: Manifest) -> tuple[dict[str, list[Any]], str]:
     )
 
 
-def _from_file(
+def read_local(
     path: Path, rows: int, about: Mapping[str, Any], remedy: str
 ) -> dict[str, list[Any]]:
     """Columns by role of a jsonl file that has these rows and this hash."""

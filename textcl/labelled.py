@@ -1,0 +1,194 @@
+"""Labelled texts as benchmarks: the classification tasks of `eval/tasks`, to train on and to score.
+
+A manifest names three splits with their rows and hashes; a subset of its classes is a task of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from textcl.errors import UserError
+from textcl.lcl_preparation import PREPARATIONS
+from textcl.tasks import descriptions, read_local, unknown_name
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class LabelledManifest:
+    """What `eval/tasks/*.toml` says about one task of labelled texts.
+
+    Args:
+        name: Name in scores and on the command line.
+        label: Short name for the head of a table.
+        kind: "classification", a label for each text; or "multi-label".
+        metric: What the papers report.
+        protocol: Key of comparable published scores.
+        published_as: What published rows of this protocol call the task.
+        licence: Terms of the data.
+        citation: Whom to cite.
+        classes: Labels, in the order of the source.
+        local: `columns` (role to column), and for each split `path` in the folder TEXTCL_DATA, `rows`, `sha256`.
+        note: Printed beside every score of this task.
+        lcl_preparation: What the code of LCL does to the texts, a key of `PREPARATIONS`; nothing when empty.
+        subsets: `classes` and `published_as` of the subsets that have a name.
+        filtered: Whether rows of other classes are left out, as in a subset.
+    """
+
+    name: str
+    label: str
+    kind: str
+    metric: str
+    protocol: str
+    published_as: str
+    licence: str
+    citation: str
+    classes: Sequence[str]
+    local: Mapping[str, Any]
+    note: str = ""
+    lcl_preparation: str = ""
+    subsets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    filtered: bool = False
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text has any number of the classes instead of exactly one."""
+        return self.kind == "multi-label"
+
+    def subset(self, name: str, classes: Sequence[str], published_as: str = "") -> LabelledManifest:
+        """The task of these classes alone.
+
+        Raises:
+            UserError: If there are fewer than two, or one is none of the classes.
+        """
+        unknown = [each for each in classes if each not in self.classes]
+        if unknown or len(set(classes)) < 2 or self.multi_label:
+            told = f"{unknown[0]!r} is none of them" if unknown else f"got {', '.join(classes)}"
+            raise UserError(
+                f"{self.name}/{name}: a subset of {self.name} is one of "
+                f"{', '.join(self.subsets) or 'none with a name'}, or at least two of its classes "
+                f"({', '.join(self.classes)}) with commas between: {told}"
+            )
+        return replace(
+            self,
+            name=f"{self.name}/{name}",
+            label=name,
+            protocol="empathetic-class-subsets" if published_as else "own-subset",
+            published_as=published_as,
+            classes=tuple(dict.fromkeys(classes)),
+            subsets={},
+            filtered=True,
+        )
+
+
+@dataclass(frozen=True)
+class LabelledTask:
+    """Labelled texts of one split.
+
+    Args:
+        name: Name in the scores.
+        texts: The texts.
+        labels: The class of each; or a list of them.
+        classes: All classes of the task.
+        multi_label: Whether texts have several.
+        source: The copy that was read.
+        split: Which part.
+        manifest: Where it comes from; None for rows of one's own.
+        preparation: What was done to the texts; "" for nothing.
+    """
+
+    name: str
+    texts: Sequence[str]
+    labels: Sequence[Any]
+    classes: Sequence[str]
+    multi_label: bool
+    source: str
+    split: str = ""
+    manifest: LabelledManifest | None = None
+    preparation: str = ""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows to train on: `text` and `label`, or `labels`."""
+        role = "labels" if self.multi_label else "label"
+        pairs = zip(self.texts, self.labels, strict=True)
+        return [{"text": text, role: label} for text, label in pairs]
+
+
+def labelled_manifests() -> dict[str, LabelledManifest]:
+    """Every task of labelled texts by name, subsets with a name included."""
+    read = [LabelledManifest(**said) for said in descriptions() if said["kind"] != "sts"]
+    parts = [
+        each.subset(name, about["classes"], about["published_as"])
+        for each in read
+        for name, about in each.subsets.items()
+    ]
+    return {manifest.name: manifest for manifest in (*read, *parts)}
+
+
+def find_labelled(name: str) -> LabelledManifest:
+    """A task by its name in any case, or a subset by its classes: "EmpatheticDialogues/afraid,angry,sad".
+
+    Raises:
+        UserError: If there is none.
+    """
+    known = labelled_manifests()
+    folded = {each.casefold(): manifest for each, manifest in known.items()}
+    if found := folded.get(name.casefold()):
+        return found
+    whole, _, part = name.partition("/")
+    if part and (found := folded.get(whole.casefold())):
+        return found.subset(part, [each.strip() for each in part.split(",")])
+    raise UserError(unknown_name(name, list(known)))
+
+
+def load_labelled(
+    task: str | LabelledManifest, split: str = "test", *, lcl_preparation: bool = False
+) -> LabelledTask:
+    """The rows of one split of a task, checked against its manifest.
+
+    Args:
+        task: Its name, or its manifest.
+        split: "train", "dev" or "test".
+        lcl_preparation: Clean the texts as the code of LCL does, where it does.
+
+    Raises:
+        UserError: If there is no such task or split, its data cannot be found, or it is not the data of the manifest.
+    """
+    manifest = find_labelled(task) if isinstance(task, str) else task
+    if split not in SPLITS:
+        raise UserError(f"a split is one of {', '.join(SPLITS)}, not {split!r}")
+    about = manifest.local[split]
+    root = os.environ.get("TEXTCL_DATA")
+    if not root:
+        raise UserError(
+            f"{manifest.name} has no pinned copy on the hub: set TEXTCL_DATA to the folder that holds {about['path']} "
+            f"({about['rows']:,} rows)"
+        )
+    columns = read_local(
+        Path(root) / about["path"],
+        about["rows"],
+        {**about, "columns": manifest.local["columns"]},
+        "put the original there",
+    )
+    texts, labels = columns["text"], columns["labels" if manifest.multi_label else "label"]
+    if manifest.filtered:
+        kept = [place for place, label in enumerate(labels) if label in manifest.classes]
+        texts, labels = [texts[place] for place in kept], [labels[place] for place in kept]
+    preparation = manifest.lcl_preparation if lcl_preparation else ""
+    if preparation:
+        texts = [PREPARATIONS[preparation](text) for text in texts]
+    return LabelledTask(
+        manifest.name,
+        texts,
+        labels,
+        manifest.classes,
+        manifest.multi_label,
+        f"TEXTCL_DATA/{about['path']}",
+        split,
+        manifest,
+        preparation,
+    )
