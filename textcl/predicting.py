@@ -74,7 +74,7 @@ def predict_rows(
     """Write the predicted class of every row; row i of the output belongs to row i of the input.
 
     A row keeps its columns and gets `label`, `probability` and `entropy` (bits); where the classifier gives texts
-    several labels, `labels`, `probabilities` (of those) and `entropy` (the sum over classes, each a yes or no). For
+    several labels, `labels`, `probabilities` (of those) and `entropy` (of a yes or no, the mean over classes). For
     `top_k` > 1 the most probable classes follow as `label_1`, `probability_1`, `label_2`, … A column of the input
     that has one of these names is kept under "input_" and its name.
 
@@ -165,7 +165,7 @@ def _bits(probabilities: Float32[np.ndarray, "N C"], multi_label: bool) -> Seque
     shares = torch.from_numpy(probabilities)
     if not multi_label:
         return entropy(shares, "bits").tolist()
-    return entropy(torch.stack([shares, 1 - shares], dim=2), "bits").sum(1).tolist()
+    return entropy(torch.stack([shares, 1 - shares], dim=2), "bits").mean(1).tolist()
 
 
 def _joined(record: Record, told: dict[str, Any]) -> dict[str, Any]:

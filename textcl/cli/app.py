@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from textcl.cli.calibrate import calibrate_command
 from textcl.cli.encode import encode_command
 from textcl.cli.eval import eval_command
 from textcl.cli.export import EXAMPLES as EXPORT_EXAMPLES
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("train", epilog=TRAIN_EXAMPLES)(train_command)
 app.command("encode")(encode_command)
 app.command("predict")(predict_command)
+app.command("calibrate")(calibrate_command)
 app.command("eval")(eval_command)
 app.command("probe", epilog=PROBE_EXAMPLES)(probe_command)
 app.command("sweep", epilog=SWEEP_EXAMPLES)(sweep_command)
