@@ -101,7 +101,10 @@ class Classifier(nn.Module):
             texts: Any number of texts.
             options: As of `Encoder.encode`: batch_tokens, precision, show_progress.
         """
-        vectors = self.encoder.encode(texts, prompt="", normalize=False, **options)
+        return self.logits_of(self.encoder.encode(texts, prompt="", normalize=False, **options))
+
+    def logits_of(self, vectors: Float[np.ndarray, "N D"]) -> Float32[np.ndarray, "N C"]:
+        """Class logits of vectors that the encoder gave without a prompt and without normalising."""
         training = self.head.training
         self.head.eval()
         try:

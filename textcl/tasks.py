@@ -127,13 +127,16 @@ def _labelled_names() -> list[str]:
 def task_names(chosen: Iterable[str]) -> list[str]:
     """Names of tasks, where a suite stands for all of its own.
 
+    NAME/CLASS,CLASS passes wherever NAME is a task of labelled texts; whether it has those classes is told by
+    `textcl.labelled`.
+
     Raises:
         UserError: If a name is neither a task nor a suite.
     """
     by_suite, known = suites(), [*manifests(), *_labelled_names()]
     names: list[str] = []
     for name in chosen:
-        if name not in by_suite and name not in known:
+        if name not in by_suite and name not in known and name.partition("/")[0] not in known:
             raise UserError(unknown_name(name, [*by_suite, *known]))
         names.extend(by_suite.get(name, [name]))
     return list(dict.fromkeys(names))

@@ -43,12 +43,26 @@ def eval_command(
     ],
     suite: Annotated[
         list[str] | None,
-        typer.Option(help="Tasks that belong together, such as sts (the default)."),
+        typer.Option(help="Tasks that belong together: sts (the default), or emotion."),
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(help="A single task, such as STSBenchmark-dev; may be given again."),
+        typer.Option(help="A single task, such as STSBenchmark-dev or ISEAR; may be given again."),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Score a classifier on your own texts: a file with text and label."),
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="Where they are in --data: text=NAME, label=NAME.")
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the confusions and the calibration as PNG and SVG."),
+    ] = None,
+    lcl_preparation: Annotated[
+        bool, typer.Option("--lcl-preparation", help="Clean task texts as the code of LCL does.")
+    ] = False,
     beside: Annotated[
         list[str] | None,
         typer.Option(
@@ -83,35 +97,40 @@ def eval_command(
         bool, typer.Option("--overwrite", help="Replace the output where it exists.")
     ] = False,
 ) -> None:
-    """Score a model on STS12-16, STS-B and SICK-R, or on the tasks you name.
+    """Score an encoder on STS12-16, STS-B and SICK-R, or a classifier on labelled texts.
 
-    The data is taken from the folder that TEXTCL_DATA names, or from the hub.
+    The data of tasks is taken from the folder that TEXTCL_DATA names, or from the hub. A classifier is scored on the
+    tasks of the suite that have its classes, or on a file.
 
     Examples: textcl eval RUN · textcl eval sentence-transformers/all-MiniLM-L6-v2 --beside "bert-base unsup" ·
-    textcl eval RUN --task STSBenchmark-dev --json · textcl eval RUN --whiten target --components 256
+    textcl eval RUN --task STSBenchmark-dev --json · textcl eval RUN --whiten target --components 256 ·
+    textcl eval CLASSIFIER --suite emotion · textcl eval CLASSIFIER --data test.csv --figures pictures
     """
-    from textcl.benchmarks import evaluate
-    from textcl.errors import UserError
-    from textcl.tasks import load_task, task_names
+    import json
 
-    names = task_names([*(suite or ([] if task else ["sts"])), *(task or [])])
+    from textcl.cli.eval_classifier import Request, eval_classifier, labelled_tasks
+    from textcl.errors import UserError
+    from textcl.tasks import task_names
+
+    if data and (suite or task):
+        raise UserError("--data scores a classifier on one file: leave --suite and --task out")
+    names = task_names([*(suite or ([] if task or data else ["sts"])), *(task or [])])
     if output and output.exists() and not overwrite:
         raise UserError(f"{output} exists already: name another file or add --overwrite")
     # The data first: it is found wrong in a second, a model may take minutes to load.
-    tasks = [load_task(name) for name in names]
-    fit = whitening(whiten, components)
-    encoder = _load(model, precision.value, batch_tokens)
-    scores = evaluate(encoder, tasks, aggregation=aggregation.value, whiten=fit(encoder))
-    log = Console(stderr=True, soft_wrap=True, highlight=False)
-    speed = scores.sentences / max(scores.seconds, 1e-9)
-    log.print(
-        f"{scores.sentences:,} sentences in {scores.seconds:.1f} s ({speed:,.0f} sentences/s)"
-    )
-    rows = {
-        protocol: _published(scores, protocol, beside or []) for protocol in scores.by_protocol()
-    }
-    white = {"fitted_on": whiten, "components": components} if whiten else None
-    text = _json(model, precision.value, scores, rows, white)
+    labelled = labelled_tasks(names, lcl_preparation)
+    if data or labelled:
+        if whiten:
+            raise UserError("--whiten is for encoders on graded pairs: leave it out")
+        request = Request(model, labelled, data, tuple(column or ()), not task, tuple(beside or ()))
+        content, show = eval_classifier(request, figures, precision.value, batch_tokens)
+    else:
+        if figures or column or lcl_preparation:
+            raise UserError("--figures, --column and --lcl-preparation are for classifiers")
+        content, show = _eval_encoder(
+            model, names, beside or [], aggregation, whiten, components, precision, batch_tokens
+        )
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if output:
         from textcl.files import atomic_write
 
@@ -123,10 +142,42 @@ def eval_command(
         console = Console()
         if not console.is_terminal:
             console.width = 120  # a file or a pipe has room for the names of the rows
+        show(console)
+
+
+def _eval_encoder(
+    model: str,
+    names: list[str],
+    beside: list[str],
+    aggregation: Aggregation,
+    whiten: str | None,
+    components: int | None,
+    precision: Precision,
+    batch_tokens: int | None,
+) -> tuple[dict[str, Any], Callable[[Console], None]]:
+    """What --json prints, and what shows the same on a console."""
+    from textcl.benchmarks import evaluate
+    from textcl.tasks import load_task
+
+    tasks = [load_task(name) for name in names]
+    fit = whitening(whiten, components)
+    encoder = _load(model, precision.value, batch_tokens)
+    scores = evaluate(encoder, tasks, aggregation=aggregation.value, whiten=fit(encoder))
+    log = Console(stderr=True, soft_wrap=True, highlight=False)
+    speed = scores.sentences / max(scores.seconds, 1e-9)
+    log.print(
+        f"{scores.sentences:,} sentences in {scores.seconds:.1f} s ({speed:,.0f} sentences/s)"
+    )
+    rows = {protocol: _published(scores, protocol, beside) for protocol in scores.by_protocol()}
+    white = {"fitted_on": whiten, "components": components} if whiten else None
+
+    def show(console: Console) -> None:
         _show(console, model, scores, rows)
         if white:
             kept = "all" if components is None else str(components)
             console.print(f"ours whitened, fitted on {whiten}, {kept} components", markup=False)
+
+    return _content(model, precision.value, scores, rows, white), show
 
 
 def _load(model: str, precision: str, batch_tokens: int | None) -> EncodeWith:
@@ -181,20 +232,19 @@ def _published(scores: Scores, protocol: str, beside: list[str]) -> list[Publish
     return list({row.id: row for row in found}.values())
 
 
-def _json(
+def _content(
     model: str,
     precision: str,
     scores: Scores,
     rows: dict[str, list[PublishedRow]],
     white: dict[str, Any] | None,
-) -> str:
-    import json
+) -> dict[str, Any]:
     from dataclasses import asdict
 
     content = {"model": model, "precision": precision, "whitening": white, **scores.to_dict()}
     if any(rows.values()):
         content["published"] = [asdict(row) for found in rows.values() for row in found]
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return content
 
 
 def _show(
