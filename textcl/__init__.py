@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from textcl.backprop import GradCache as GradCache
     from textcl.backprop import backprop_for as backprop_for
     from textcl.benchmarks import evaluate as evaluate
+    from textcl.calibrating import calibrate as calibrate
     from textcl.classes import ClassifierSettings as ClassifierSettings
     from textcl.classifier import Classifier as Classifier
     from textcl.contrast import AllViews as AllViews
@@ -120,6 +121,7 @@ _PLACES = {
         "backprop_for",
     ),
     "textcl.benchmarks": ("evaluate",),
+    "textcl.calibrating": ("calibrate",),
     "textcl.classes": ("ClassifierSettings",),
     "textcl.classifier": ("Classifier",),
     "textcl.contrast": (

@@ -108,7 +108,9 @@ def train(
     """
     found = recipes.find(recipe)
     overrides = (
-        [f"{k}={v}" for k, v in settings.items()] if isinstance(settings, Mapping) else settings
+        [f"{key}={_as_text(value)}" for key, value in settings.items()]
+        if isinstance(settings, Mapping)
+        else settings
     )
     chosen = with_overrides(found.settings(model), overrides)
     source = data if data is not None else chosen.data
@@ -383,6 +385,11 @@ class _Session:
             )
         classifier = method.trained if isinstance(method.trained, Classifier) else None
         return Trained(folder, online_of(method), position, classifier)
+
+
+def _as_text(value: Any) -> str:
+    """A setting as `--set` takes it."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _following(method: Method, folder: RunFolder) -> str:

@@ -17,6 +17,8 @@ textcl train --recipe unsup-simcse --data corpus.csv --column text=body --set ba
 
 textcl train --recipe unsup-simcse --data sentences.txt --seeds 0..4
 
+textcl train --recipe lcl --data train.jsonl --dev dev.jsonl --output runs/classifier
+
 textcl train --resume runs/mine
 """
 
@@ -31,7 +33,10 @@ def train_command(
     ] = None,
     dev: Annotated[
         str | None,
-        typer.Option(help="Task or file of graded pairs that select the weights; empty: none."),
+        typer.Option(
+            help="What selects the weights: a task or file of graded pairs; for a classifier a file of labelled rows, "
+            "or the share of the training rows to hold out; empty: none."
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder.")] = None,
     set_: Annotated[
@@ -53,7 +58,7 @@ def train_command(
     overwrite: Annotated[bool, typer.Option(help="Replace the run in --output.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Show what would be done, and stop.")] = False,
 ) -> None:
-    """Train a sentence encoder and leave it, measured, in a run folder."""
+    """Train a sentence encoder, or a classifier, and leave it, measured, in a run folder."""
     from textcl import session
     from textcl.errors import UserError
 
