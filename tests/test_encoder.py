@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from textcl import inference
 from textcl.encoder import POOLINGS, Encoder
 from textcl.errors import UserError
 from textcl.types import Tokens
@@ -243,3 +244,27 @@ def test_unknown_precision_and_pooling_are_told():
 def test_progress_ends_at_the_number_of_texts(capsys):
     families.tiny_encoder().encode(TEXTS, show_progress=True)
     assert "6/6" in capsys.readouterr().err
+
+
+def test_encode_tokenises_ahead_and_keeps_the_order(monkeypatch):
+    monkeypatch.setattr(inference, "BLOCK", 2)
+    encoder, texts = families.tiny_encoder(), ["a man", "dog", "the cat eats", "ball", "red"]
+    expected = encoder.encode(texts, precision="float32", batch_tokens=10**6)
+    seen: list[str] = []
+
+    def read():
+        for text in texts:
+            seen.append(text)
+            yield text
+
+    first = next(inference._ahead(map(encoder.tokenize, inference.blocks(read()))))
+    assert len(first) == 2
+    assert len(seen) <= 4  # no more than one block ahead
+    np.testing.assert_allclose(encoder.encode(read(), precision="float32"), expected, atol=1e-6)
+
+    def broken():
+        yield from texts[:3]
+        raise UserError("line 4 is torn")
+
+    with pytest.raises(UserError, match="line 4 is torn"):
+        encoder.encode(broken())

@@ -245,3 +245,20 @@ def test_a_token_whose_window_is_cut_out_attends_to_itself():
     hidden[10:40] = False
     tokens = replace(row, changes=Changes(attend=hidden))
     assert torch.isfinite(hidden_states(model, tokens)[-1]).all()
+
+
+@pytest.mark.parametrize("length", [3, 128, 129])
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_in_bfloat16_is_that_of_float32(length, masked):
+    generator = torch.Generator().manual_seed(length)
+    q, k, v = (torch.randn(2, 3, length, 16, generator=generator) for _ in range(3))
+    mask = torch.rand(2, 1, 1, length, generator=generator) < 0.7 if masked else None
+    if mask is not None:
+        mask[..., 0] = True
+    scores = (q * 0.25) @ k.mT
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    expected = scores.softmax(-1) @ v
+    found = packing._attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask, 0.25, 0.0)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.03)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from itertools import islice
@@ -62,14 +63,26 @@ def encode_blocks(
     if not 1 <= dimension <= width:
         raise UserError(f"truncate_dim={truncate_dim} must be between 1 and {width}")
     done: list[np.ndarray] = []
-    for block in blocks(texts):
+
+    def prepare(block: list[Any]) -> Tokens:
         check_strings(block)
-        tokens = tokenize([prefix + text for text in block] if prefix else block)
+        return tokenize([prefix + text for text in block] if prefix else block)
+
+    for tokens in _ahead(map(prepare, blocks(texts))):
         vectors = embed(tokens)[:, :dimension]
         if normalize:
             vectors = F.normalize(vectors, dim=-1)
         done.append(vectors.cpu().numpy())
     return np.concatenate(done) if done else np.zeros((0, dimension), np.float32)
+
+
+def _ahead(values: Iterator[Tokens]) -> Generator[Tokens]:
+    """The same values, each made in a thread while the one before is used."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, values, None)
+        while (value := coming.result()) is not None:
+            coming = thread.submit(next, values, None)
+            yield value
 
 
 def find_prompt(prompt: str | None, prompts: Mapping[str, str], default: str | None) -> str:

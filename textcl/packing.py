@@ -36,6 +36,8 @@ _PACKED = frozenset(
 # Padded groups end where a row would be this much longer than the first one, unless they are this small.
 _STRETCH, _SMALL = 1.25, 16
 
+_SHORT = 128  # tokens up to which plain products beat the fused attention on CPUs in bfloat16
+
 
 @dataclass(frozen=True)
 class Packing:
@@ -310,10 +312,11 @@ def _attend(
     scale: float,
     dropout: float,
 ) -> Float[Tensor, "B H L d"]:
-    # Measured at lengths 4 to 512: the fused kernel's backward in bfloat16 is several times slower than this
-    # plain path on CPUs, and with dropout it is no faster than it.
+    # Measured at lengths 4 to 512: in bfloat16 the fused kernel is slower than this plain path on CPUs up to 128
+    # tokens, its backward several times slower at all lengths; with dropout it is no faster than it.
     needs_grad = torch.is_grad_enabled() and query.requires_grad
-    if not dropout and not (needs_grad and query.dtype == torch.bfloat16):
+    plain = query.dtype == torch.bfloat16 and (needs_grad or query.shape[-2] <= _SHORT)
+    if not dropout and not plain:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     scores = (query * scale) @ key.transpose(-1, -2)
     if mask is not None:

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import time
 from collections.abc import Callable
 from importlib import metadata
 
@@ -23,6 +24,30 @@ def facts() -> dict[str, object]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "bf16_tiles": torch.cpu._is_amx_tile_supported(),
     }
+
+
+def ceiling(dtype: torch.dtype, device: str = "cpu") -> float:
+    """Floating-point operations per second of the best of a few matrix products, those of BERT layers among them."""
+    shapes = [(2048, 384, 1536), (2048, 1536, 384), (2048, 768, 3072), (4096, 4096, 4096)]
+    if device == "cuda":
+        shapes = [(65536, 768, 3072), (65536, 3072, 768), (8192, 8192, 8192)]
+    best = 0.0
+    for rows, inner, columns in shapes:
+        a = torch.randn(rows, inner, device=device, dtype=dtype)
+        b = torch.randn(columns, inner, device=device, dtype=dtype)
+        for _ in range(4):
+            start = now(device)
+            with torch.inference_mode():
+                torch.nn.functional.linear(a, b)
+            best = max(best, 2 * rows * inner * columns / (now(device) - start))
+    return best
+
+
+def now(device: str = "cpu") -> float:
+    """Seconds, when all that was started on the device is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def in_pairs(
