@@ -222,6 +222,11 @@ def test_several_labels_are_selected_by_macro_f1(tmp_path):
     assert load_dev_texts(settings).select_by == "macro-f1"
 
 
+def test_labels_that_are_numbers_stand_for_their_digits():
+    assert targets_of(np.array([2, 10]), ["10", "2"], False, "x").tolist() == [1, 0]
+    assert targets_of([[2], []], ["10", "2"], True, "x").tolist() == [[False, True], [False, False]]
+
+
 def test_targets_tell_the_commonest_unknown_labels():
     with pytest.raises(UserError, match=r"'z' \(2 rows\), 'y' \(1 rows\); correct them"):
         targets_of(["a", "z", "z", "y"], ["a", "b"], False, "test.csv")

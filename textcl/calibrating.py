@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class CalibrationReport:
 
 
 def calibrate(
-    classifier: Classifier, texts: Sequence[str], labels: Sequence[Any], place: str = "the data"
+    classifier: Classifier, texts: Sequence[str], labels: Iterable[Any], place: str = "the data"
 ) -> CalibrationReport:
     """Fit the temperature, and where texts have several labels the thresholds, and set them in the classifier.
 

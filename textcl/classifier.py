@@ -162,7 +162,7 @@ class Classifier(nn.Module):
         """
         return self.names(self.decide(self.predict_proba(texts, **options)))
 
-    def targets(self, labels: Sequence[Any], place: str = "the data") -> Targets:
+    def targets(self, labels: Iterable[Any], place: str = "the data") -> Targets:
         """Names as class ids, or as rows of the classes that hold; see `targets_of`."""
         return targets_of(labels, self.classes, self.multi_label, place)
 
@@ -272,12 +272,12 @@ def is_classifier(folder: Path) -> bool:
 
 
 def targets_of(
-    labels: Sequence[Any], classes: Sequence[str], multi_label: bool, place: str
+    labels: Iterable[Any], classes: Sequence[str], multi_label: bool, place: str
 ) -> Targets:
     """Names of classes as numbers.
 
     Args:
-        labels: A name for each row, or a list of names where rows have several.
+        labels: A name for each row, or a list of names where rows have several; numbers stand for their digits.
         classes: Names in the order of their ids.
         multi_label: Whether rows have several.
         place: What a message calls the data.
@@ -289,8 +289,8 @@ def targets_of(
         UserError: If a label is none of the classes.
     """
     ids = {name: index for index, name in enumerate(classes)}
-    lists = labels if multi_label else [[name] for name in labels]
-    unknown = Counter(str(name) for names in lists for name in names if name not in ids)
+    lists = [[str(name) for name in (names if multi_label else [names])] for names in labels]
+    unknown = Counter(name for names in lists for name in names if name not in ids)
     if unknown:
         told = ", ".join(f"{name!r} ({count} rows)" for name, count in unknown.most_common(5))
         known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
@@ -299,8 +299,8 @@ def targets_of(
             "correct them, leave those rows out, or train with them"
         )
     if not multi_label:
-        return np.array([ids[name] for name in labels], dtype=np.int64)
-    hot = np.zeros((len(labels), len(classes)), dtype=bool)
+        return np.array([ids[name] for (name,) in lists], dtype=np.int64)
+    hot = np.zeros((len(lists), len(classes)), dtype=bool)
     for row, names in enumerate(lists):
         hot[row, [ids[name] for name in names]] = True
     return hot
