@@ -13,6 +13,7 @@ from textcl.labelled import (
     find_labelled,
     labelled_manifests,
     load_labelled,
+    named_task,
 )
 from textcl.lcl_preparation import clean_sentence, clean_tweet
 
@@ -131,6 +132,17 @@ def test_any_subset_of_the_classes_is_a_task():
     assert found.classes == ("sad", "lonely", "jealous")
     assert found.protocol == "own-subset"
     assert find_labelled("isear").name == "ISEAR"
+
+
+def test_a_name_in_the_place_of_a_file_means_a_task_unless_there_is_the_file(tmp_path, monkeypatch):
+    assert named_task("isear") == (find_labelled("ISEAR"), False)
+    assert named_task("EmoInt:lcl") == (find_labelled("EmoInt"), True)
+    assert named_task("empatheticdialogues/sad,lonely")[0].classes == ("sad", "lonely")
+    for other in ("some/hub-set", "rows.jsonl", "ISEAR:config", "", 3, None, ["ISEAR"]):
+        assert named_task(other) is None
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ISEAR").mkdir()
+    assert named_task("ISEAR") is None
 
 
 @pytest.mark.parametrize(

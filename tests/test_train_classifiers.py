@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import io
 import json
@@ -20,6 +21,7 @@ import textcl.session
 from textcl.classifier import Classifier
 from textcl.errors import UserError
 from textcl.hooks import Hook
+from textcl.labelled import LabelledManifest
 from textcl.session import resume, train
 
 SETTINGS = [
@@ -231,3 +233,41 @@ def test_every_recipe_names_its_settings_in_presets_that_exist():
         small = found.settings("sentence-transformers/all-MiniLM-L6-v2")
         assert (small.pooling, small.head) == ("mean", "own")
         assert (found.settings().batch_size, found.settings().learning_rate) == (10, 2e-5)
+
+
+def test_a_task_is_trained_on_by_its_name_and_its_dev_split_selects(model, tmp_path, monkeypatch):
+    parts = {"train": labelled(60), "dev": labelled(12, seed=1), "test": labelled(9, seed=2)}
+    about = {}
+    for split, rows in parts.items():
+        content = Path(write_jsonl(tmp_path / f"{split}.jsonl", rows)).read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        about[split] = {"path": f"{split}.jsonl", "rows": len(rows), "sha256": digest}
+    toy = LabelledManifest(
+        name="Toy",
+        label="Toy",
+        kind="classification",
+        metric="accuracy",
+        protocol="toy",
+        published_as="",
+        licence="CC0",
+        citation="nobody",
+        classes=("food", "sport", "town"),
+        local={**about, "columns": {"text": "text", "label": "label"}},
+    )
+    monkeypatch.setattr("textcl.labelled.labelled_manifests", lambda: {"Toy": toy})
+    monkeypatch.setenv("TEXTCL_DATA", str(tmp_path))
+    options = {"model": model, "settings": [*SETTINGS, "steps=2"], "console": quiet()}
+    done = train("cross-entropy", data="toy", output=tmp_path / "a", **options)
+    assert done.folder.facts["data"]["source"] == "toy, train"
+    assert done.folder.facts["settings"]["dev"] == "toy"
+    assert done.position.best is not None
+    same = train(
+        "cross-entropy", data=str(tmp_path / "train.jsonl"), dev=str(tmp_path / "dev.jsonl"),
+        output=tmp_path / "b", **options,
+    )  # fmt: skip
+    assert same.position.best == done.position.best
+    texts = [row["text"] for row in parts["test"]]
+    np.testing.assert_array_equal(
+        same.classifier.logits(texts, precision="float32"),
+        done.classifier.logits(texts, precision="float32"),
+    )

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from textcl.classifier import Targets, targets_of
 from textcl.data import Rows, load_rows
 from textcl.errors import UserError
+from textcl.labelled import load_labelled, named_task
 from textcl.loader import ClassBatches, Sampler, ShuffledBatches
 from textcl.settings import TrainSettings
 
@@ -208,12 +209,17 @@ class DevTexts:
 def load_dev_texts(
     settings: ClassifierSettings, columns: Mapping[str, str] | None = None
 ) -> DevTexts:
-    """The labelled texts that `settings.dev` names.
+    """The labelled texts that `settings.dev` names: a file, or a task of `eval/tasks`, whose dev split is meant.
 
     Raises:
         UserError: If there is no such file, something is wrong in it, or a label is no class of the training data.
     """
     role = "labels" if settings.multi_label else "label"
+    if task := named_task(settings.dev):
+        there = load_labelled(task[0], "dev", lcl_preparation=task[1])
+        return dev_texts(
+            load_rows(there.rows(), roles=("text", role)), settings, f"{settings.dev}, dev"
+        )
     if not Path(settings.dev).exists():
         raise UserError(
             f"--dev {settings.dev}: there is no such file; name one with the columns text and {role}, or the share of "

@@ -145,6 +145,21 @@ def find_labelled(name: str) -> LabelledManifest:
     raise UserError(unknown_name(name, list(known)))
 
 
+def named_task(source: Any) -> tuple[LabelledManifest, bool] | None:
+    """The task that a name in the place of a file means; "EmoInt:lcl" asks for the preparation of LCL too.
+
+    Returns:
+        None where the source is something else, a file of that name included.
+    """
+    if not isinstance(source, str) or Path(source).exists():
+        return None
+    name, _, option = source.partition(":")
+    known = {each.casefold() for each in labelled_manifests()}
+    if name.partition("/")[0].casefold() not in known or option not in ("", "lcl"):
+        return None
+    return find_labelled(name), option == "lcl"
+
+
 def load_labelled(
     task: str | LabelledManifest, split: str = "test", *, lcl_preparation: bool = False
 ) -> LabelledTask:

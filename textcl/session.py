@@ -35,6 +35,7 @@ from textcl.dev import DevPairs, load_dev
 from textcl.encoder import Encoder
 from textcl.errors import UserError
 from textcl.inference import fast_bfloat16
+from textcl.labelled import load_labelled, named_task
 from textcl.loader import Collate, Loader, ShuffledBatches
 from textcl.loop import run as run_loop
 from textcl.loop import world_of
@@ -86,7 +87,9 @@ def train(
     Args:
         recipe: Name of a recipe, or a file with one.
         model: HuggingFace or sentence-transformers model to start from; the recipe's when None.
-        data: File, folder, hub data set, list of texts or dicts, or `datasets.Dataset`; "sample" is textcl's own.
+        data: File, folder, hub data set, list of texts or dicts, or `datasets.Dataset`; "sample" is textcl's own; for a
+            classifier also a task of `eval/tasks`, such as "ISEAR", whose dev split then selects the weights, or
+            "EmoInt:lcl" with texts cleaned as in LCL's code.
         dev: What selects the best weights: a task name or a file of graded pairs; for a classifier a file of labelled
             texts, or the share of the training rows to hold out, such as "0.1"; "" for none.
         output: Run folder; a new one under runs/ when None.
@@ -114,6 +117,8 @@ def train(
     )
     chosen = with_overrides(found.settings(model), overrides)
     source = data if data is not None else chosen.data
+    if dev is None and isinstance(chosen, ClassifierSettings) and named_task(source):
+        dev = source
     named = [f"data={source}"] if isinstance(source, (str, Path)) else []
     chosen = with_overrides(chosen, [*named, *([] if dev is None else [f"dev={dev}"])])
     asked_dev = dev is not None or any(text.startswith("dev=") for text in overrides)
@@ -260,7 +265,9 @@ class _Session:
         sample = isinstance(source, str) and source == "sample"
         if sample:
             source = str(sample_dir() / "sentences.txt")
-        request = self.request
+        request, task = self.request, named_task(source)
+        if task and isinstance(self.settings, ClassifierSettings):
+            source = load_labelled(task[0], "train", lcl_preparation=task[1]).rows()
         rows = load_rows(
             source,
             roles=settle_roles(
@@ -271,8 +278,9 @@ class _Session:
             limit=request["limit"],
             deduplicate=request["deduplicate"],
         )
-        if sample:
-            rows.report = replace(rows.report, source="sample")
+        if sample or task:
+            told = "sample" if sample else f"{self.settings.data}, train"
+            rows.report = replace(rows.report, source=told)
         return rows
 
     def _check_batch(self, rows: Rows) -> None:
