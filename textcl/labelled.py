@@ -36,6 +36,7 @@ class LabelledManifest:
         note: Printed beside every score of this task.
         lcl_preparation: What the code of LCL does to the texts, a key of `PREPARATIONS`; nothing when empty.
         subsets: `classes` and `published_as` of the subsets that have a name.
+        hub_id: Where the hub has the data; it is told, but not read, as its rows were not compared with those here.
         filtered: Whether rows of other classes are left out, as in a subset.
     """
 
@@ -52,6 +53,7 @@ class LabelledManifest:
     note: str = ""
     lcl_preparation: str = ""
     subsets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    hub_id: str = ""
     filtered: bool = False
 
     @property
@@ -179,9 +181,10 @@ def load_labelled(
     about = manifest.local[split]
     root = os.environ.get("TEXTCL_DATA")
     if not root:
+        elsewhere = f" (the data is at {manifest.hub_id} too)" if manifest.hub_id else ""
         raise UserError(
-            f"{manifest.name} has no pinned copy on the hub: set TEXTCL_DATA to the folder that holds {about['path']} "
-            f"({about['rows']:,} rows)"
+            f"{manifest.name} has no pinned copy on the hub{elsewhere}: set TEXTCL_DATA to the folder that holds "
+            f"{about['path']} ({about['rows']:,} rows)"
         )
     columns = read_local(
         Path(root) / about["path"],
