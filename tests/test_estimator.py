@@ -161,12 +161,18 @@ def test_mistakes_are_told(model, tmp_path):
 
 
 class OfNumbers(TextClassifier):
-    """Writes each row of numbers as a text: scikit-learn's checks come with numbers."""
+    """Writes each row of numbers as a text: scikit-learn's checks come with numbers.
+
+    Texts have no number of features, so that it stays the same is looked for here.
+    """
 
     def fit(self, X, y=None):
+        self.n_features_in_ = np.asarray(X).shape[-1]
         return super().fit(_as_texts(X), y)
 
     def predict_proba(self, X):
+        if np.asarray(X).shape[-1] != getattr(self, "n_features_in_", np.asarray(X).shape[-1]):
+            raise ValueError("another number of features")
         return super().predict_proba(_as_texts(X))
 
     def __sklearn_tags__(self):
