@@ -17,6 +17,8 @@ from textcl.cli.probe import EXAMPLES as PROBE_EXAMPLES
 from textcl.cli.probe import probe_command
 from textcl.cli.recipes import EXAMPLES as RECIPES_EXAMPLES
 from textcl.cli.recipes import recipes_command
+from textcl.cli.report import EXAMPLES as REPORT_EXAMPLES
+from textcl.cli.report import report_command
 from textcl.cli.sweep import EXAMPLES as SWEEP_EXAMPLES
 from textcl.cli.sweep import sweep_command
 from textcl.cli.train import EXAMPLES as TRAIN_EXAMPLES
@@ -40,6 +42,7 @@ app.command("eval")(eval_command)
 app.command("probe", epilog=PROBE_EXAMPLES)(probe_command)
 app.command("sweep", epilog=SWEEP_EXAMPLES)(sweep_command)
 app.command("export", epilog=EXPORT_EXAMPLES)(export_command)
+app.command("report", epilog=REPORT_EXAMPLES)(report_command)
 app.command("recipes", epilog=RECIPES_EXAMPLES)(recipes_command)
 
 

@@ -12,6 +12,9 @@ from textcl.figures.charts import specification, title, version, vl_convert
 from textcl.figures.theme import Mode
 from textcl.files import atomic_write
 
+WIDTH = 560
+"""Pixels of a plot in a PNG or SVG that is as wide as its place on a page."""
+
 
 def save(chart: Any, path: Path | str, *, mode: Mode = "light") -> None:
     """Write a chart whole or not at all; the ending of the name says how.
@@ -27,6 +30,8 @@ def save(chart: Any, path: Path | str, *, mode: Mode = "light") -> None:
     """
     path = Path(path)
     spec = specification(chart, mode)
+    if spec.get("width") == "container" and path.suffix.lower() != ".html":
+        spec["width"] = WIDTH
     match path.suffix.lower():
         case ".png":
             content = vl_convert().vegalite_to_png(spec, version(spec), scale=2)

@@ -31,6 +31,7 @@ async function draw(place) {
   });
   views.get(place)?.finalize();
   views.set(place, result);
+  place.style.minHeight = 0;
   place.dataset.drawn = 'yes';
 }
 function failed(place, error) { place.textContent = 'This figure could not be drawn: ' + error.message; }
@@ -61,10 +62,9 @@ def figure(name: str, chart: Any, *, height: int = 260, renderer: str = "svg") -
     """
     spec = specification(chart)
     del spec["config"]  # the page has both themes, once
-    words = escape(spec.get("description", name))
     return (
-        f'<div class="chart" data-figure="{name}" data-renderer="{renderer}" role="img" '
-        f'aria-label="{words}" style="min-height:{height}px"></div>\n'
+        f'<div class="chart" data-figure="{name}" data-renderer="{renderer}" '
+        f'style="min-height:{height}px"></div>\n'
         f'<script type="application/json" id="{name}">{as_json(spec)}</script>\n'
     )
 

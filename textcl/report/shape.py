@@ -1,0 +1,283 @@
+"""The sections about the space: its numbers and figures, maps, nearest neighbours, and what a classifier confuses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from textcl.classification import confused_pairs, score_classes
+from textcl.classifier import Classifier, is_classifier
+from textcl.errors import RunError, UserError
+from textcl.figures.confusion import calibration_figure, confusion_figure
+from textcl.figures.space import embedding_map, plane, spectrum
+from textcl.figures.training import ridges
+from textcl.probe_data import ProbeData
+from textcl.report.document import Document, Neighbour
+from textcl.report.runs import RunRecord
+from textcl.report.space import Map, Model, distinct, drawn, nearest, pca_map, umap_map, unit
+from textcl.report.training import slug
+
+QUERIES, NEIGHBOURS = 6, 4
+"""Texts whose neighbours are shown, and how many neighbours each."""
+
+_TEXT = 200  # characters of a text in a tooltip
+
+_NUMBERS = (
+    ("spearman × 100", "spearman"),
+    ("alignment", "alignment"),
+    ("uniformity", "uniformity"),
+    ("tolerance", "tolerance"),
+    ("mean cosine", "mean_cosine"),
+    ("top share", "top_share"),
+    ("effective rank", "effective_rank"),
+)
+
+
+def space_section(page: Document, models: Sequence[Model], data: ProbeData) -> None:
+    """Numbers, spectrum and scores of the models on the same texts."""
+    columns = [
+        (name, key) for name, key in _NUMBERS if any(m.numbers[key] is not None for m in models)
+    ]
+    page.table(
+        f"The space of {data.source}",
+        ("model", *(name for name, _ in columns)),
+        [[model.name, *(model.numbers[key] for _, key in columns)] for model in models],
+        note="Alignment: mean squared distance of positive pairs. Uniformity: ln mean e^(−2 · squared distance). Both: "
+        "lower is better. Tolerance: mean cosine of two texts of one class. Top share: variance in the strongest "
+        "direction; effective rank: how many directions carry the variance. Encoded in float32, dropout off.",
+    )
+    page.figure(
+        "spectrum", spectrum({model.name: model.numbers["spectrum"] for model in models}), "half"
+    )
+    kinds = {"positives": "positives", "random": "random pairs", "hardest": "nearest"}
+    rows = [
+        (
+            model.name,
+            {
+                kinds[kind]: counts
+                for kind, counts in model.numbers["histograms"].items()
+                if any(counts)
+            },
+        )
+        for model in models
+    ]
+    subtitle = f"positives: {data.to_dict()['positives']}" if data.to_dict()["positives"] else None
+    page.figure(
+        "cosines", ridges(rows, "Cosines by kind of pair", side="model", subtitle=subtitle), "half"
+    )
+    _bands(page, models)
+    _plane(page, models)
+
+
+def _bands(page: Document, models: Sequence[Model]) -> None:
+    if not models[0].numbers["bands"]:
+        return
+    rows = [
+        (
+            f"{band['low']:g}–{band['high']:g}",
+            {
+                m.name: m.numbers["bands"][at]["histogram"]
+                for m in models
+                if m.numbers["bands"][at]["pairs"]
+            },
+        )
+        for at, band in enumerate(models[0].numbers["bands"])
+    ]
+    chart = ridges(
+        [row for row in rows if row[1]],
+        "Cosines by gold score",
+        side="gold score",
+        subtitle="bands that lie apart and in order are what Spearman's correlation rewards",
+    )
+    page.figure("gold", chart, "half")
+
+
+def _plane(page: Document, models: Sequence[Model]) -> None:
+    """Models between uniformity and tolerance where there are labels, else alignment."""
+    key = "tolerance" if models[0].numbers["tolerance"] is not None else "alignment"
+    rows: list[dict[str, Any]] = [
+        {
+            "uniformity": model.numbers["uniformity"],
+            key: model.numbers[key],
+            "name": model.name,
+            "model": model.name,
+            "label": model.name,
+        }
+        for model in models
+        if model.numbers[key] is not None and model.numbers["uniformity"] is not None
+    ]
+    if not rows:
+        return
+    up = "up: classes stay together" if key == "tolerance" else "down: positives stay together"
+    chart = plane(
+        rows,
+        x="uniformity",
+        y=key,
+        title=f"Uniformity and {key}",
+        subtitle=f"left: spread more evenly; {up}",
+        color="model",
+        label="",
+    )
+    page.figure("uniformity", chart, "half")
+
+
+def map_section(
+    page: Document,
+    models: Sequence[Model],
+    data: ProbeData,
+    kinds: Sequence[str],
+    points: int,
+    seed: int,
+) -> None:
+    """Maps of the texts, one a model and kind."""
+    places = distinct(data.texts)
+    shown = drawn(len(places), points, seed)
+    page.section(
+        "map",
+        "Map",
+        "Point at a text to read it" + (", click a label to pick it." if data.labels else "."),
+    )
+    if len(places) < 4:
+        page.missing(f"There is no map: {len(places)} different texts are too few.")
+        return
+    if len(shown) < len(places):
+        page.text(f"{len(shown):,} of {len(places):,} texts, drawn with seed {seed}.", "note")
+    if data.labels is None:
+        page.missing("Points have one colour: the texts have no labels.")
+    for kind in kinds:
+        for model in models:
+            units = unit(model.vectors[places])
+            found = _map_of(kind, units, shown, seed)
+            rows = [
+                {
+                    "x": round(float(x), 4),
+                    "y": round(float(y), 4),
+                    "text": _short(data.texts[int(place)]),
+                    **({} if data.labels is None else {"label": str(data.labels[place])}),
+                }
+                for (x, y), place in zip(found.points, places[shown], strict=True)
+            ]
+            page.figure(
+                f"{kind}-{slug(model.name)}",
+                embedding_map(rows, f"{kind.upper()} {model.name}", found.how),
+                "half",
+            )
+
+
+def _map_of(kind: str, units: np.ndarray, shown: Int[np.ndarray, " n"], seed: int) -> Map:
+    """PCA is fitted on all texts, UMAP on those that are shown."""
+    if kind == "umap":
+        return umap_map(units[shown], seed)
+    found = pca_map(units)
+    return Map(found.points[shown], found.how)
+
+
+def neighbour_section(page: Document, models: Sequence[Model], data: ProbeData, seed: int) -> None:
+    """The nearest texts of some texts under every model, and how much they changed over all texts."""
+    places = distinct(data.texts)
+    page.section("neighbours", "Nearest neighbours")
+    if len(places) < 3:
+        page.missing(f"There are no neighbours: {len(places)} different texts are too few.")
+        return
+    texts = [data.texts[place] for place in places]
+    labels = None if data.labels is None else [str(data.labels[place]) for place in places]
+    every = np.arange(len(places))
+    found = [nearest(unit(model.vectors[places]), every, NEIGHBOURS) for model in models]
+    page.text(_changes(models, [near for near, _ in found], labels))
+    for query in drawn(len(places), QUERIES, seed):
+        columns: list[tuple[str, list[Neighbour]]] = []
+        for model, (near, cosines) in zip(models, found, strict=True):
+            old = set(found[0][0][query].tolist())
+            listed = [
+                Neighbour(texts[place], cosine, labels[place] if labels else "", place not in old)
+                for place, cosine in zip(near[query].tolist(), cosines[query].tolist(), strict=True)
+            ]
+            columns.append((model.name, listed))
+        page.neighbours(texts[query], labels[query] if labels else "", columns)
+
+
+def _changes(
+    models: Sequence[Model], near: Sequence[np.ndarray], labels: Sequence[str] | None
+) -> str:
+    parts = [f"Texts drawn at random, with the {near[0].shape[1]} texts of the highest cosine."]
+    for model, places in zip(models[1:], near[1:], strict=True):
+        kept = np.mean(
+            [len({*a} & {*b}) for a, b in zip(near[0].tolist(), places.tolist(), strict=True)]
+        )
+        parts.append(
+            f"Over all {len(places):,} texts, {models[0].name} and {model.name} share {kept:.1f} of "
+            f"{places.shape[1]} neighbours."
+        )
+    if labels:
+        ids = np.unique(labels, return_inverse=True)[1]
+        same = [
+            f"{np.mean(ids[places] == ids[:, None]):.0%} ({m.name})"
+            for m, places in zip(models, near, strict=True)
+        ]
+        parts.append(f"Neighbours that share the text's label: {', '.join(same)}.")
+    return " ".join(parts)
+
+
+def class_section(page: Document, run: RunRecord, data: ProbeData, alone: bool) -> None:
+    """What a classifier confuses, on labelled texts."""
+    of = "" if alone else f" of {run.label}"
+    page.section(f"classes-{slug(run.label)}", f"Classes{of}")
+    if run.best is None or not is_classifier(run.best):
+        page.missing("There is no confusion matrix: the run has saved no classifier yet.")
+        return
+    if run.settings.get("multi_label"):
+        page.missing("There is no confusion matrix: a text may have several labels.")
+        return
+    if data.labels is None:
+        page.missing(
+            f"There is no confusion matrix: {data.source} has no labels; name labelled texts with --data."
+        )
+        return
+    try:
+        classifier = Classifier.from_pretrained(run.best)
+        targets = classifier.targets(list(data.labels), data.source)
+    except (UserError, RunError) as error:
+        page.missing(f"There is no confusion matrix: {error}.")
+        return
+    result = score_classes(
+        classifier.predict_proba(list(data.texts), precision="float32"), targets, classifier.classes
+    )
+    assert result.confusion is not None
+    said = f"{result.n:,} texts of {data.source}; accuracy {result.accuracy:.1%}, macro-F1 {result.macro_f1:.1%}"
+    tall = max(260, 26 * len(classifier.classes))
+    drawn_table = confusion_figure(result.confusion, classifier.classes, f"Confusion{of}", said)
+    name = "" if alone else f"-{slug(run.label)}"
+    table = drawn_table.properties(width="container", height=tall)
+    many = len(classifier.classes) > 12
+    page.figure(f"confusion{name}", table, "wide" if many else "half")
+    curve = calibration_figure(
+        {"as trained": result.calibration}, f"Calibration{of}", "on the diagonal: as sure as right"
+    )
+    page.figure(
+        f"calibration{name}", curve.properties(width="container", height=min(tall, 320)), "half"
+    )
+    page.table(
+        f"Classes{of}",
+        ("class", "texts", "predicted", "precision", "recall", "F1"),
+        [[c.name, c.support, c.predicted, c.precision, c.recall, c.f1] for c in result.per_class],
+        note=f"On {data.source}, which "
+        + (
+            "also selected the weights."
+            if str(run.settings.get("dev")) == data.source
+            else "is shown as it is given."
+        ),
+    )
+    pairs = confused_pairs(result.confusion, classifier.classes, 8)
+    if pairs:
+        page.table(
+            "Most confused",
+            ("true class", "taken for", "texts", "share of the class"),
+            [[p.true, p.predicted, p.rows, p.share] for p in pairs],
+        )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _TEXT else f"{text[: _TEXT - 1]}…"

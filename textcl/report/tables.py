@@ -1,0 +1,309 @@
+"""The sections about numbers: scores with their protocol and published rows, sweeps, data, settings and versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from textcl import recipe as recipes
+from textcl.benchmarks import EncodeWith, Scores, describe, evaluate
+from textcl.data import truncation_report
+from textcl.errors import RunError, UserError
+from textcl.figures.space import plane
+from textcl.figures.sweeps import points as sweep_points
+from textcl.figures.training import curves
+from textcl.probing import started_from
+from textcl.published import PublishedRow, published_rows
+from textcl.report.document import Document
+from textcl.report.runs import RunRecord, SweepRecord
+from textcl.report.space import Stage
+from textcl.report.texts import training_rows
+from textcl.report.training import slug
+from textcl.tasks import StsTask, manifests
+
+PUBLISHED = 4
+"""Published rows that stand beside ours where none are asked for."""
+
+_UNCUT = 10**6  # tokens; longer than any text
+
+
+def results_section(page: Document, runs: Sequence[RunRecord], beside: Sequence[str]) -> None:
+    """Dev scores, a table for each protocol: what stands in one table may be compared."""
+    page.section("results", "Results")
+    protocols = list(dict.fromkeys(run.facts.get("dev") for run in runs))
+    for protocol in protocols:
+        mine = [run for run in runs if run.facts.get("dev") == protocol]
+        rows = [_result(run) for run in mine]
+        theirs = _published_dev(mine[0], beside) if protocol else []
+        rows += [[_whose(row), None, None, None, _one(row), None, None] for row in theirs]
+        page.table(
+            f"Scores on dev: {protocol}" if protocol else "Runs without a dev set",
+            ("run", "recipe", "seed", "before", "best", "at update", "seconds"),
+            rows,
+            quiet=range(len(mine), len(rows)),
+            note=_sources(theirs),
+        )
+    for run in runs:
+        if not run.finished:
+            total = run.settings.get("steps")
+            of = f" of {total:,}" if total else ""
+            page.missing(
+                f"{run.label} is not finished: the report shows it as of update {run.steps:,}{of}."
+            )
+        if not run.facts.get("dev"):
+            page.missing(
+                f"{run.label} has no dev set: its last weights are its best, and no score says how good."
+            )
+        before, best = run.scores.get("before"), run.scores.get("best")
+        if before is not None and best is not None and best < before:
+            page.missing(
+                f"Training did not help {run.label} on this dev set: the model before it scores higher."
+            )
+
+
+def _result(run: RunRecord) -> list[Any]:
+    scores, devs = run.scores, run.dev_scores()
+    best = max(devs, key=lambda point: point[1], default=None) if not run.finished else None
+    name = run.label if run.finished else f"{run.label} (unfinished)"
+    return [
+        name,
+        Path(str(run.facts["recipe"])).name,
+        run.settings.get("seed"),
+        scores.get("before"),
+        best[1] if best else scores.get("best"),
+        int(best[0]) if best else scores.get("best_step") if devs else None,
+        scores.get("train_seconds"),
+    ]
+
+
+def _published_dev(run: RunRecord, beside: Sequence[str]) -> list[PublishedRow]:
+    """Published rows of the same dev protocol: those asked for, else those of the same model."""
+    manifest = manifests().get(str(run.settings.get("dev")))
+    if manifest is None:
+        return []
+    protocol = manifest.protocol.replace("{aggregation}", "all")
+    return matching(protocol, [str(run.settings["dev"])], beside, str(run.settings["model"]))
+
+
+def matching(
+    protocol: str, tasks: Sequence[str], beside: Sequence[str], model: str
+) -> list[PublishedRow]:
+    """Published rows under one protocol, each once.
+
+    Args:
+        protocol: Such as "senteval-all".
+        tasks: Tasks that the rows should have.
+        beside: Words of the rows that are wanted, as of `textcl eval --beside`; when empty, rows of the same model, or
+            of the backbone that most papers use.
+        model: The model that a run started from.
+    """
+    found = [
+        row
+        for words in beside
+        for row in published_rows(protocol=protocol, match=words, tasks=tasks)
+    ]
+    if not beside:
+        name = Path(model).name
+        found = published_rows(protocol=protocol, match=name, tasks=tasks)
+        found = found or published_rows(protocol=protocol, match="bert-base-uncased", tasks=tasks)
+        found = found[:PUBLISHED]
+    return list({row.id: row for row in found}.values())
+
+
+def _whose(row: PublishedRow) -> str:
+    return f"published: {row.model}, {row.backbone}, {row.supervision}"
+
+
+def _one(row: PublishedRow) -> float | None:
+    return next(iter(row.scores.values()), None)
+
+
+def _sources(rows: Sequence[PublishedRow]) -> str:
+    sources = "; ".join(dict.fromkeys(row.source for row in rows))
+    return (
+        f"Published rows are the papers' own, with their models, data and seeds: {sources}."
+        if rows
+        else ""
+    )
+
+
+def suite_section(
+    page: Document,
+    found: Sequence[Stage],
+    tasks: Sequence[StsTask],
+    beside: Sequence[str],
+    model: str,
+    say: Callable[[str], object],
+) -> None:
+    """Scores of every model on benchmarks, a table for each protocol."""
+    page.section("benchmarks", "Benchmarks")
+    scored: dict[str, Scores] = {}
+    for name, _, _, load in found:
+        if load is None:
+            page.missing(f"{name} is left out: the run has saved no weights yet.")
+            continue
+        say(f"scoring {name}")
+        try:
+            scored[name] = evaluate(EncodeWith(load(), precision="float32"), list(tasks))
+        except (UserError, RunError) as error:
+            page.missing(f"{name} is left out: {error}.")
+    if not scored:
+        return
+    one = next(iter(scored.values()))
+    for protocol, names in one.by_protocol().items():
+        mean = len(names) > 1
+        rows: list[list[Any]] = [
+            [name, *(scores[task] for task in names), *([scores.mean(names)] if mean else [])]
+            for name, scores in scored.items()
+        ]
+        theirs = matching(protocol, names, beside, model)
+        for row in theirs:
+            average = [row.average] if mean else []
+            rows.append([_whose(row), *(row.scores.get(task) for task in names), *average])
+        page.table(
+            f"{describe(protocol, 'all')}, float32",
+            ("model", *(one.tasks[task].label for task in names), *(["average"] if mean else [])),
+            rows,
+            quiet=range(len(scored), len(rows)),
+            note=_sources(theirs),
+        )
+        for note in dict.fromkeys(one.tasks[task].note for task in names):
+            if note:
+                page.text(note, "note")
+
+
+def sweep_section(page: Document, sweep: SweepRecord) -> None:
+    """The table of a sweep, its tests, and its curves where one number varies."""
+    content, name = sweep.content, slug(sweep.label)
+    page.section(f"sweep-{name}", f"Sweep {sweep.label}")
+    cells = content.get("cells", [])
+    done = sum(cell["status"] == "finished" for cell in cells)
+    failed = [cell["name"] for cell in cells if cell["status"] == "failed"]
+    if done < len(cells):
+        page.missing(
+            f"{done} of {len(cells)} runs are finished"
+            + (f"; failed: {', '.join(failed)}." if failed else ".")
+        )
+    table = content.get("table", [])
+    keys = list(dict.fromkeys(key for row in table for key in row["settings"]))
+    page.table(
+        "Mean and standard deviation (n − 1) over seeds",
+        ("recipe", *keys, "seeds", "score", "sd"),
+        [
+            [
+                row["recipe"],
+                *(row["settings"].get(key) for key in keys),
+                row["n"],
+                row["mean"],
+                row["sd"],
+            ]
+            for row in table
+        ],
+    )
+    rows, setting = sweep_points(content)
+    if not rows:
+        page.missing("There are no curves: they need exactly one setting that varies over numbers.")
+        return
+    recipes_ = list(dict.fromkeys(row["recipe"] for row in rows))
+    for key in ("score", "uniformity", "tolerance"):
+        found = {
+            recipe: [
+                (row[setting], row[key])
+                for row in rows
+                if row["recipe"] == recipe and row[key] is not None
+            ]
+            for recipe in recipes_
+        }
+        found = {recipe: line for recipe, line in found.items() if line}
+        if found:
+            title = f"{key.capitalize()} by {setting}"
+            chart = curves(found, title, key, form=".4~g", x=setting)
+            page.figure(f"sweep-{name}-{key}", chart)
+    both = [row for row in rows if row["uniformity"] is not None and row["tolerance"] is not None]
+    if not both:
+        page.missing("There is no uniformity–tolerance curve: it needs probes on labelled texts.")
+        return
+    dots = [
+        {
+            "uniformity": row["uniformity"],
+            "tolerance": row["tolerance"],
+            "name": f"{setting} {row[setting]:g}",
+            "recipe": row["recipe"],
+            "score": row["score"],
+            "order": row[setting],
+        }
+        for row in both
+    ]
+    chart = plane(
+        dots,
+        x="uniformity",
+        y="tolerance",
+        title="Uniformity and tolerance",
+        subtitle="left is more uniform, up is more tolerant",
+        path="recipe",
+        color="recipe",
+    )
+    page.figure(f"sweep-{name}-plane", chart)
+
+
+def data_section(page: Document, runs: Sequence[RunRecord]) -> None:
+    """What the runs were trained on."""
+    page.section("data", "Data")
+    rows = []
+    for run in runs:
+        report = run.facts["data"]
+        kept = "dropped" if report["dropped"] else "kept"
+        rows.append(
+            [
+                run.label,
+                report["source"],
+                report["rows"],
+                report["blank"],
+                f"{report['duplicates']:,} ({kept})" if report["duplicates"] else "0",
+                report["longest"],
+                report["sha256"][:16],
+            ]
+        )
+    header = (
+        "run",
+        "training data",
+        "rows",
+        "blank, skipped",
+        "duplicates",
+        "longest text, characters",
+        "sha256",
+    )
+    page.table("Training data", header, rows)
+    seen: set[str] = set()
+    for run in runs:
+        key = f"{run.facts['data']['sha256']} {run.settings.get('max_length')} {run.settings['model']}"
+        if key not in seen:
+            page.text(f"{run.label}: {_truncation(run)}", "note")
+        seen.add(key)
+
+
+def _truncation(run: RunRecord) -> str:
+    longest = int(run.settings["max_length"])
+    try:
+        rows = training_rows(run, recipes.find(str(run.facts["recipe"])).roles)
+        encoder = started_from(run.folder.path)
+    except (UserError, RunError) as error:
+        return f"how many texts were cut at {longest} tokens cannot be told any more: {error}."
+    report = truncation_report(
+        lambda texts: encoder.tokenize(texts, max_length=_UNCUT).lengths.tolist(), rows, longest
+    )
+    return report.describe() + "."
+
+
+def settings_section(page: Document, runs: Sequence[RunRecord], own: Mapping[str, Any]) -> None:
+    """Everything that is needed to do it again."""
+    page.section("settings", "Settings and versions")
+    for run in runs:
+        facts = run.facts
+        known = ("command", "seed", "device", "threads", "processes", "precision", "versions")
+        rest = {key: facts[key] for key in known if key in facts}
+        versions = rest.pop("versions", {})
+        page.folded(f"{run.label}: settings", {**rest, **run.settings})
+        page.folded(f"{run.label}: versions", versions)
+    page.folded("This report", own)

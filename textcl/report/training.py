@@ -1,0 +1,272 @@
+"""The sections about training: curves, scores over time, and the path between alignment and uniformity."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from textcl.figures.space import plane
+from textcl.figures.training import bands, curves, ridges
+from textcl.report.document import Document
+from textcl.report.runs import RunRecord
+
+RUNS = 7
+"""Most runs in one figure, each with a colour that can be told from the others."""
+
+RIDGES = 9
+_POINTS = 300
+
+_CURVES = (
+    ("loss", "loss", "Loss", "loss", ".4~g"),
+    ("learning-rate", "learning_rate", "Learning rate", "learning rate", ".1~e"),
+    ("gradient-norm", "grad_norm", "Gradient norm", "gradient norm before clipping", ".3~g"),
+    (
+        "rows-per-second",
+        "rows_per_second",
+        "Speed",
+        "training rows per second since the start",
+        ".4~g",
+    ),
+)
+_PUSH = (
+    (
+        "effective-negatives",
+        "penalty/effective_negatives",
+        "Effective negatives",
+        "negatives that the loss really looks at",
+        "e to the entropy of how the push is shared among an anchor's negatives",
+        ".3~g",
+    ),
+    (
+        "gradient-weight",
+        "penalty/gradient_weight",
+        "Push on the negatives",
+        "gradient weight on negatives",
+        "mean over anchors; near 0 there is nothing left to learn from a batch",
+        ".3~g",
+    ),
+    (
+        "saturated",
+        "penalty/saturated_rows",
+        "Saturated anchors",
+        "share of anchors with a gradient weight below 0.01",
+        "",
+        ".0~%",
+    ),
+    (
+        "masked",
+        "masked",
+        "Masked candidates",
+        "candidates masked for their text, by anchor",
+        "",
+        ".3~g",
+    ),
+)
+_SCORES = (
+    ("scores/positive_mean", "positives"),
+    ("scores/hardest_negative", "hardest negative"),
+    ("scores/negative_mean", "negatives"),
+)
+
+T = TypeVar("T")
+
+
+def training_section(page: Document, runs: Sequence[RunRecord]) -> None:
+    """Curves of one or several runs by update."""
+    page.section("training", "Training")
+    shown = runs[:RUNS]
+    if len(runs) > RUNS:
+        page.missing(
+            f"Curves show the first {RUNS} of {len(runs)} runs, more colours could not be told apart."
+        )
+    silent = [run.label for run in shown if not run.updates]
+    if silent:
+        page.missing(
+            f"No update of {', '.join(silent)} was logged yet, so there are no curves of it."
+        )
+    dev = {run.label: thin(run.dev_scores(), _POINTS) for run in shown if run.dev_scores()}
+    if dev:
+        protocols = list(
+            dict.fromkeys(str(run.facts.get("dev")) for run in shown if run.facts.get("dev"))
+        )
+        page.figure(
+            "dev", curves(dev, "Dev score", "dev score", subtitle="; ".join(protocols), form=".2f")
+        )
+    else:
+        page.missing(
+            "There is no curve of dev scores: no dev set was given, or nothing was evaluated yet."
+        )
+    for name, key, title, value, form in _CURVES:
+        _curve(page, shown, name, key, title, value, "", form)
+
+
+def push_section(page: Document, runs: Sequence[RunRecord]) -> None:
+    """How the loss treats positives and negatives, from the statistics in the log."""
+    page.section(
+        "scores",
+        "What the loss does to the scores",
+        "Statistics of training batches, with dropout on. Scores are the dot products that the loss compares: cosines, "
+        "but for feature transformation.",
+    )
+    seen = [run for run in runs[:RUNS] if run.series("scores/positive_mean")]
+    for run in runs[:RUNS]:
+        if run not in seen and run.updates:
+            page.missing(
+                f"{run.label} logged no statistics of scores: its objective compares no table of candidates, or it was "
+                "trained by an earlier version."
+            )
+    for run in seen[:3]:
+        _ridges(page, run, alone=len(runs) == 1)
+    _trajectory(page, seen)
+    if len(seen) == 1:
+        parts = {name: thin(seen[0].series(key), _POINTS) for key, name in _SCORES}
+        parts = {name: points for name, points in parts.items() if points}
+        page.figure("score-means", curves(parts, "Mean scores", "score", form=".3~f"))
+    else:
+        for key, name in _SCORES:
+            title = f"Mean score of the {name}"
+            _curve(
+                page, seen, f"score-{slug(name)}", key, title, f"score of the {name}", "", ".3~f"
+            )
+    for name, key, title, value, subtitle, form in _PUSH:
+        if any(y for run in seen for _, y in run.series(key)):
+            _curve(page, seen, name, key, title, value, subtitle, form)
+    for run in [run for run in runs[:3] if run.series("dimension_std/mean")]:
+        _spread(page, run, alone=len(runs) == 1)
+
+
+def _curve(
+    page: Document,
+    runs: Sequence[RunRecord],
+    name: str,
+    key: str,
+    title: str,
+    value: str,
+    subtitle: str,
+    form: str,
+) -> None:
+    found = {run.label: thin(run.series(key), _POINTS) for run in runs}
+    found = {label: points for label, points in found.items() if points}
+    if found:
+        page.figure(name, curves(found, title, value, subtitle=subtitle or None, form=form))
+
+
+def _ridges(page: Document, run: RunRecord, alone: bool) -> None:
+    kinds = {"positives": "scores/positive_histogram", "negatives": "scores/negative_histogram"}
+    lines = [line for line in run.updates if any(line.get(key) for key in kinds.values())]
+    rows = [
+        (str(line["step"]), {kind: line[key] for kind, key in kinds.items() if line.get(key)})
+        for line in thin(lines, RIDGES)
+    ]
+    if not rows:
+        page.missing(f"{run.label} logged no histograms of scores.")
+        return
+    of = "" if alone else f" of {run.label}"
+    chart = ridges(
+        rows,
+        f"Scores of positives and negatives{of}",
+        side="update",
+        subtitle="each histogram is scaled to its own peak; later updates below",
+    )
+    page.figure(f"ridges{'' if alone else '-' + slug(run.label)}", chart, "tall")
+
+
+def _spread(page: Document, run: RunRecord, alone: bool) -> None:
+    lines = [line for line in run.updates if line.get("dimension_std/quantiles")]
+    if not lines:
+        return
+    names = ("0", "10", "25", "50", "75", "90", "100")
+    points = {
+        name: thin(
+            [(float(line["step"]), float(line["dimension_std/quantiles"][at])) for line in lines],
+            _POINTS,
+        )
+        for at, name in enumerate(names)
+    }
+    of = "" if alone else f" of {run.label}"
+    chart = bands(
+        points,
+        f"Spread of the dimensions{of}",
+        "standard deviation of a dimension of the unit embeddings",
+        "median, and bands that hold 50, 80 and all of the dimensions; bands that touch 0 are collapsed dimensions",
+    )
+    page.figure(f"dimensions{'' if alone else '-' + slug(run.label)}", chart)
+
+
+def _trajectory(page: Document, runs: Sequence[RunRecord]) -> None:
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        path = trajectory(run)
+        for order, (step, uniformity, alignment) in enumerate(path := thin(path, 60)):
+            ends = order in (0, len(path) - 1)
+            rows.append(
+                {
+                    "uniformity": round(uniformity, 4),
+                    "alignment": round(alignment, 4),
+                    "name": f"update {step:g}",
+                    "label": f"update {step:g}" if ends else "",
+                    "run": run.label,
+                    "order": order,
+                }
+            )
+    if not rows:
+        page.missing(
+            "There is no path between alignment and uniformity: it is made of score statistics of cosines."
+        )
+        return
+    chart = plane(
+        rows,
+        x="uniformity",
+        y="alignment",
+        title="Alignment and uniformity over training",
+        subtitle="lower is better on both; of training batches, from their score statistics",
+        path="run",
+        color="run",
+        label="label",
+        height=420,
+    )
+    page.figure("trajectory", chart, "tall")
+
+
+def trajectory(run: RunRecord) -> list[tuple[float, float, float]]:
+    """(update, uniformity, alignment) of the training batches of a run; empty where scores are no cosines.
+
+    Alignment, the mean squared distance of positive pairs, is 2 − 2 · their mean cosine. Uniformity,
+    ln mean e^(−2 · squared distance), is read from the histogram of the negatives, a bin at a time (the integral over
+    the bin, as if cosines spread evenly in it).
+
+    Source: Wang & Isola 2020, https://arxiv.org/abs/2005.10242
+    """
+    if "transform" in str(run.facts["recipe"]):
+        return []
+    found: list[tuple[float, float, float]] = []
+    for line in run.updates:
+        mean, counts = line.get("scores/positive_mean"), line.get("scores/negative_histogram")
+        if mean is not None and counts and sum(counts):
+            found.append((float(line["step"]), uniformity_of(counts), 2 - 2 * float(mean)))
+    return found
+
+
+def uniformity_of(counts: Sequence[int]) -> float:
+    """Uniformity, ln mean e^(4 · cosine − 4), of cosines counted in equal bins over [−1, 1]."""
+    width = 2 / len(counts)
+    spread = math.sinh(2 * width) / (2 * width)
+    total = sum(
+        count * math.exp(4 * ((at + 0.5) * width - 1) - 4) * spread
+        for at, count in enumerate(counts)
+    )
+    return math.log(total / sum(counts))
+
+
+def thin(values: Sequence[T], most: int) -> list[T]:
+    """At most `most` of the values, evenly spaced, the first and the last among them."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(at * (len(values) - 1) / (most - 1))] for at in range(most)]
+
+
+def slug(text: str) -> str:
+    """Letters, digits and dashes of a text, for ids and file names."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "run"
