@@ -38,7 +38,7 @@ from textcl.contrast import Block, Contrast, RowLoss, unit
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, Statistics
 
-SAMPLE = 2**20
+SAMPLE = 2**19
 """Pairs of anchor and candidate that are looked at; of a larger table, its first anchors (at least one)."""
 
 BINS = 40
