@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from textcl import probing
 from textcl.cli.probe import probe_command
 from textcl.errors import RunError, UserError
 from textcl.evaluation import alignment, spearman, tolerance, uniformity
+from textcl.labelled import find_labelled
 from textcl.probe import embed, probe
 from textcl.probe_data import ProbeData, load_probe_data
 from textcl.statistics import BINS
@@ -230,6 +233,26 @@ def test_a_task_brings_its_range():
     data = load_probe_data("sample-pairs-dev")
     assert data.kind == "pairs"
     assert data.to_dict()["positives"] == "gold > 4 of 0..5"
+
+
+def test_a_task_of_labelled_texts_brings_its_labels(tmp_path, monkeypatch):
+    rows = [{"text": f"t {i}", "label": ["joy", "fear"][i % 2]} for i in range(4)]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    (tmp_path / "made_up.jsonl").write_bytes(content)
+    about = {"path": "made_up.jsonl", "rows": 4, "sha256": hashlib.sha256(content).hexdigest()}
+    known = find_labelled("ISEAR")
+    local = {"test": about, "columns": known.local["columns"]}
+    monkeypatch.setenv("TEXTCL_DATA", str(tmp_path))
+    monkeypatch.setattr(
+        "textcl.probe_data.named_task", lambda source: (replace(known, local=local), False)
+    )
+    data = load_probe_data("ISEAR")
+    assert (data.source, data.kind) == ("ISEAR test", "labelled")
+    assert data.labels == ["joy", "fear"] * 2
+    several = find_labelled("GoEmotions-multilabel")
+    monkeypatch.setattr("textcl.probe_data.named_task", lambda source: (several, False))
+    with pytest.raises(UserError, match="has several labels a text"):
+        load_probe_data("ISEAR")
 
 
 def test_bad_data_is_one_sentence(tmp_path):

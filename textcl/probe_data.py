@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from textcl.data import Rows, load_rows
 from textcl.errors import UserError
+from textcl.labelled import LabelledManifest, load_labelled, named_task
 from textcl.roles import SYNONYMS
 from textcl.sources import open_source
 from textcl.tasks import StsTask, load_task, manifests
@@ -103,17 +104,20 @@ def load_probe_data(
     """Texts to probe a model on.
 
     Args:
-        source: An STS task, such as STSBenchmark-dev; or a file, folder or hub data set with sentence1, sentence2 and
-            maybe score; anchor and positive; text and label; or text alone.
+        source: An STS task such as STSBenchmark-dev; a task of labelled texts such as ISEAR; or a file, folder or hub
+            data set with sentence1, sentence2 and maybe score; anchor and positive; text and label; or text alone.
         columns: Role to column name.
-        split: Split of a hub data set or folder.
+        split: Split of a hub data set, folder or task of labelled texts (its test split when None).
         sample: Most texts; of more, so many are drawn, pairs together.
         seed: Draws them.
 
     Raises:
         UserError: If there is no such data, it has none of these columns, or fewer than two texts.
     """
-    if not Path(source).exists() and source in manifests():
+    labelled = named_task(source)
+    if labelled is not None:
+        found = _of_labelled(*labelled, split or "test")
+    elif not Path(source).exists() and source in manifests():
         found = _of_task(load_task(source))
     else:
         found = _of_rows(source, columns or {}, split)
@@ -127,6 +131,17 @@ def _of_task(task: StsTask) -> ProbeData:
     low, high = task.manifest.score_range if task.manifest else (0.0, 5.0)
     first, second = (_take(column, scored) for column in (task.sentences1, task.sentences2))
     return _of_pairs(task.name, first, second, task.scores[scored], (float(low), float(high)))
+
+
+def _of_labelled(manifest: LabelledManifest, prepared: bool, split: str) -> ProbeData:
+    if manifest.multi_label:
+        raise UserError(
+            f"{manifest.name} has several labels a text: a probe wants one class each, or texts alone"
+        )
+    task = load_labelled(manifest, split, lcl_preparation=prepared)
+    name = f"{task.name} {split}" + (f", {task.preparation}" if task.preparation else "")
+    labels = [str(label) for label in task.labels]
+    return ProbeData(name, "labelled", list(task.texts), labels=labels, rows=len(labels))
 
 
 def _of_pairs(

@@ -19,6 +19,8 @@ textcl probe runs/mine --before
 
 textcl probe runs/a runs/b --data STSBenchmark-dev -o probe.json
 
+textcl probe runs/mine --data ISEAR
+
 textcl probe runs/mine --data emotions.jsonl --column label=emotion
 
 textcl probe bert-base-uncased --data sentences.txt --whiten target --components 256
@@ -45,7 +47,8 @@ def probe_command(
     data: Annotated[
         str,
         typer.Option(
-            help="An STS task, or a file or hub data set of pairs (with a score or not), labelled texts, or texts."
+            help="An STS task, a task of labelled texts such as ISEAR, or a file or hub data set of pairs "
+            "(with a score or not), labelled texts, or texts."
         ),
     ] = "STSBenchmark-dev",
     column: Annotated[
