@@ -7,6 +7,10 @@ import importlib
 import io
 import json
 import math
+import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +26,7 @@ from textcl.classifier import Classifier
 from textcl.errors import UserError
 from textcl.hooks import Hook
 from textcl.labelled import LabelledManifest
+from textcl.run import RunFolder
 from textcl.session import resume, train
 
 SETTINGS = [
@@ -161,6 +166,32 @@ def test_a_crashed_run_goes_on_as_if_it_had_not(
             run(recipe, model, files, tmp_path / "crashed", settings=settings, dev=dev)
     resume(tmp_path / "crashed", console=quiet())
     assert_same_run(tmp_path / "whole", tmp_path / "crashed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_killed_run_ends_bit_identical(attempt, model, files, tmp_path):
+    settings = ["epochs=1.5", "rows_per_class=2"]
+    run("lcl", model, files, tmp_path / "whole", settings=settings)
+    sets = [part for setting in (*SETTINGS, *settings) for part in ("--set", setting)]
+    data = ["--data", files / "train.jsonl", "--dev", files / "dev.jsonl"]
+    command = ["--recipe", "lcl", "--model", model, *data, "--output", tmp_path / "killed", *sets]
+    victim = subprocess.Popen(
+        [sys.executable, "-m", "textcl", "train", *map(str, command)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    draw = random.Random(attempt)
+    target = draw.randint(1, 14)
+    for line in victim.stderr:
+        if line.startswith(f"update {target}/"):
+            break
+    time.sleep(draw.random() * 0.05)
+    victim.kill()
+    victim.communicate()
+    if not RunFolder(tmp_path / "killed").finished:
+        resume(tmp_path / "killed", console=quiet())
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_dev_is_scored_after_every_epoch_unless_asked_otherwise(model, files, tmp_path):
