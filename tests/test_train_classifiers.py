@@ -89,9 +89,11 @@ def test_every_recipe_learns_and_leaves_a_classifier(recipe, model, files, tmp_p
     gold = [row["label"] for row in labelled(12, seed=1)]
     right = np.mean([a == b for a, b in zip(loaded.predict(texts), gold, strict=True)])
     assert 100 * right == pytest.approx(done.position.best)
-    assert read(tmp_path / "run", "scores.json")["protocol"].endswith(
-        "dev.jsonl, accuracy × 100, float32"
-    )
+    protocol = read(tmp_path / "run", "scores.json")["protocol"]
+    assert protocol == "dev.jsonl, accuracy × 100, float32"
+    card = (tmp_path / "run" / "best" / "README.md").read_text()
+    assert protocol in card
+    assert str(files) not in card, "no folder of this machine"
 
 
 def test_several_labels_are_learned_too(model, files, tmp_path):

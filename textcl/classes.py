@@ -226,7 +226,7 @@ def load_dev_texts(
             "the training rows to hold out, such as 0.1"
         )
     rows = load_rows(settings.dev, roles=("text", role), columns=columns)
-    return dev_texts(rows, settings, settings.dev)
+    return dev_texts(rows, settings, Path(settings.dev).name)
 
 
 def dev_texts(rows: Rows, settings: ClassifierSettings, name: str) -> DevTexts:
