@@ -10,8 +10,8 @@ epoch with the best dev accuracy is kept.
     accuracy, ELECTRA   SST-5   SST-2   Empathetic-32   GoEmotions-27   ISEAR-7   EmoInt-4
     cross-entropy       57.1    94.4    58.3            64.8            71.4      85.5
 
-Columns `text` and `label`; or `labels`, a list, where a text has several. Expect one epoch to take half the time of
-`supcon` and a quarter of `lcl` with a second encoder.
+Columns `text` and `label`; or `labels`, a list, where a text has several. Each row is embedded once an epoch; `supcon`
+embeds it twice, `lcl` with its second encoder four times.
 """
 
 from __future__ import annotations

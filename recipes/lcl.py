@@ -71,8 +71,7 @@ class Settings(ClassifierSettings):
         temperature: Number, "learnable:0.3", or a schedule such as "cosine:0.5:0.1".
         loss_weight: λ, the share of cross-entropy in the loss.
         variant: "official" is the authors' code, which the published numbers come from; "paper" the printed formula.
-        weighting: The weighting network: "encoder", a second one; or "shared", a second head on the same encoder, at
-            about half the cost.
+        weighting: The weighting network: "encoder", a second one; or "shared", a second head on the same encoder.
         detach_weights: No gradient of the contrast reaches the weighting network.
         second_view: What the other view of a text is; "synonyms" (WordNet) in the paper.
         projector: Width of what an MLP makes of the vectors before they are contrasted; 0 contrasts them as they are.
