@@ -488,3 +488,38 @@ def test_a_umap_follows_from_its_seed():
     one, same, other = (umap_map(units, seed).points for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, same)
     assert not np.allclose(one, other)
+
+
+def test_a_run_on_a_named_task_is_shown_on_its_dev_split(classes, tmp_path, monkeypatch):
+    class Task:
+        texts, labels, multi_label = (
+            ["eat food", "run ball", "city man", "old food"],
+            list("abca"),
+            False,
+        )
+
+        def rows(self):
+            return [
+                {"text": text, "label": label}
+                for text, label in zip(self.texts, self.labels, strict=True)
+            ]
+
+    asked = []
+
+    def load(task, split, *, lcl_preparation):
+        asked.append((task, split, lcl_preparation))
+        return Task()
+
+    monkeypatch.setattr(
+        "textcl.report.texts.named_task", lambda name: ("T", True) if "Toy" in name else None
+    )
+    monkeypatch.setattr("textcl.report.texts.load_labelled", load)
+    run = copied(classes, tmp_path)
+    rewrite(
+        run / "settings.json", lambda facts: facts["settings"].update(data="Toy:lcl", dev="Toy:lcl")
+    )
+    page = report([run], tmp_path)
+    assert "4 texts of Toy:lcl, dev" in page.text
+    assert asked == [("T", "dev", True), ("T", "train", True)]
+    assert "the data in Toy:lcl changed since the run" in page.text
+    assert "no confusion matrix" in page.text  # labels that the classifier does not know

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from textcl.classes import held_out_share, hold_out
 from textcl.data import Rows, load_rows, settle_roles
 from textcl.errors import UserError
+from textcl.labelled import load_labelled, named_task
 from textcl.probe_data import ProbeData, load_probe_data
 from textcl.report.runs import RunRecord
 from textcl.resources import sample_dir
@@ -34,6 +35,11 @@ def shown_texts(
     dev = str(run.settings.get("dev") or "")
     if run.classifies and dev and held_out_share(dev) is not None:
         return _held_out(run, float(dev), seed)
+    if run.classifies and (task := named_task(dev)):
+        there = load_labelled(task[0], "dev", lcl_preparation=task[1])
+        return _labelled(
+            f"{dev}, dev", there.texts, None if there.multi_label else there.labels, seed
+        )
     asked = run.facts.get("columns") or {}
     if dev and (run.classifies or run.facts.get("dev")):
         return load_probe_data(dev, columns=asked if run.classifies else {}, seed=seed)
@@ -69,6 +75,9 @@ def training_rows(run: RunRecord, roles: tuple[str, ...]) -> Rows:
         UserError: If they are gone, or others than then.
     """
     source, facts = training_source(run), run.facts
+    name, task = Path(source).name, named_task(source) if run.classifies else None
+    if task:
+        source = load_labelled(task[0], "train", lcl_preparation=task[1]).rows()
     options: dict[str, Any] = {"columns": facts.get("columns") or {}, "split": facts.get("split")}
     rows = load_rows(
         source,
@@ -78,7 +87,7 @@ def training_rows(run: RunRecord, roles: tuple[str, ...]) -> Rows:
         **options,
     )
     if rows.report.sha256 != facts["data"]["sha256"]:
-        raise UserError(f"the data in {Path(source).name} changed since the run")
+        raise UserError(f"the data in {name} changed since the run")
     return rows
 
 
@@ -86,9 +95,12 @@ def _held_out(run: RunRecord, share: float, seed: int) -> ProbeData:
     rows = training_rows(run, ("text", "label|labels"))
     _, held = hold_out(rows, share, int(run.settings["seed"]))
     name = f"{share:.0%} of {Path(str(run.settings['data'])).name}, held out"
-    texts = held.column("text")
-    if "labels" in held.roles:
-        return ProbeData(name, "texts", texts, rows=len(texts), seed=seed)
-    return ProbeData(
-        name, "labelled", texts, labels=held.column("label"), rows=len(texts), seed=seed
-    )
+    labels = None if "labels" in held.roles else held.column("label")
+    return _labelled(name, held.column("text"), labels, seed)
+
+
+def _labelled(
+    name: str, texts: Sequence[str], labels: Sequence[str] | None, seed: int
+) -> ProbeData:
+    kind = "texts" if labels is None else "labelled"
+    return ProbeData(name, kind, texts, labels=labels, rows=len(texts), seed=seed)
