@@ -316,6 +316,7 @@ def test_a_search_proposes_within_its_ranges_and_ends_near_the_best(tmp_path, mo
     sweep = Sweep.create(tmp_path / "s", asked)
     run_search(sweep)
     assert len(sweep.trials) == 25
+    assert sweep.to_dict()["tests"] == []
     for trial in sweep.trials:
         assert 0.01 <= float(trial["temperature"]) <= 0.9
         assert 8 <= int(trial["batch_size"]) <= 64
