@@ -54,7 +54,7 @@ def ridges(found: dict[str, dict[int, list[dict]]], seed: int, steps: list[int])
         color=alt.Color("scores:N", title=None, sort=["positives", "negatives"]),
     )  # fmt: skip
     header = alt.Header(labelAngle=0, labelAlign="left", labelLimit=220)
-    return base.properties(width=120, height=44, data=alt.Data(values=rows)).facet(
+    return base.properties(width=165, height=44, data=alt.Data(values=rows)).facet(
         row=alt.Row("run:N", title=None, sort=list(found), header=header),
         column=alt.Column("update:Q", title="update"),
         spacing=6,
