@@ -12,7 +12,8 @@ https://arxiv.org/abs/2108.02982
     MoCo-v2 → with transformation            67.5 → 69.6
 
 The coefficients are 1 + Beta(2, 2) for positives and Beta(1.6, 1.6) for negatives, one each a step. Queue and momentum
-are those of `moco`. No score on text is published; the log shows negatives and loss of `moco` to compare with.
+are those of `moco`. No score on text is published; the log shows how scores and gradient weights change against
+`moco`. On a small encoder and 40 updates all of it is seen, and none of it helps: see eval/results.
 """
 
 from __future__ import annotations
