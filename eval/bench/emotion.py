@@ -31,6 +31,8 @@ import textcl
 from textcl.calibration import fit_temperature, fit_thresholds
 from textcl.classification import ClassificationResult, score_classes, score_labels
 from textcl.evaluation import tolerance
+from textcl.figures import save
+from textcl.figures.confusion import confusion_figure
 from textcl.files import atomic_write
 from textcl.labelled import LabelledTask, find_labelled, load_labelled
 from textcl.significance import mean_sd, paired_test
@@ -316,6 +318,22 @@ def multi_label(runs: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def draw(results: list[dict], folder: Path) -> None:
+    """The confusions of the first seed of LCL on ISEAR, where the extra `report` is installed."""
+    for run in results:
+        if (run["stage"], run["task"], run["base"], run["seed"]) == ("main", "ISEAR", "lcl", 0):
+            told = (
+                f"accuracy {run['accuracy']:.2f}, n = {run['test_rows']:,}, {run['method']}, seed 0"
+            )
+            chart = confusion_figure(
+                np.array(run["confusion"]),
+                run["classes"],
+                "ISEAR: which class is taken for which",
+                told,
+            )
+            save(chart, folder / "isear-lcl-confusion.svg")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -346,6 +364,7 @@ def main() -> None:
             file.write((json.dumps({"facts": facts(), "results": kept}, indent=1) + "\n").encode())
         (options.output / "table.md").write_text(table(kept), encoding="utf-8")
     (options.output / "table.md").write_text(table(kept), encoding="utf-8")
+    draw(kept, options.output)
 
 
 if __name__ == "__main__":
