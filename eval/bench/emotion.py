@@ -115,7 +115,7 @@ def plan(stages: list[str], options: argparse.Namespace) -> Iterator[Run]:
 
 
 def tuning_runs() -> list[Run]:
-    """Half as long, with a seed that no other stage uses. Temperature and λ are tuned for LCL; SupCon takes the same."""
+    """Half as long, with a seed of their own. Temperature and λ are tuned for LCL, and SupCon takes the same."""
     half: dict[str, object] = {"steps": COMMON["steps"] // 2}
     rates = [("cross-entropy", {"learning_rate": rate}) for rate in (1e-4, 3e-4)]
     contrasts = [
