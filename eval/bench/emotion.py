@@ -42,8 +42,8 @@ MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 COMMON: dict[str, Any] = {
     "max_length": 64,
     "batch_size": 32,
-    "steps": 80,
-    "learning_rate": 1e-4,
+    "steps": 40,
+    "learning_rate": 3e-4,
     "warmup": 0.1,
     "save_every": 0,
 }
@@ -52,7 +52,7 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {
     "supcon": ("supcon", {"temperature": 0.3, "loss_weight": 0.5}),
     "lcl": ("lcl", {"temperature": 0.3, "loss_weight": 0.5, "weighting": "shared"}),
 }
-MULTI_LABEL = {"steps": 200, "batch_size": 64, "learning_rate": 3e-4}
+MULTI_LABEL = {"steps": 120, "batch_size": 64, "learning_rate": 3e-4}
 HARD = [f"EmpatheticDialogues/hard-{letter}" for letter in "abcd"]
 
 
@@ -86,7 +86,7 @@ class Run:
 def plan(stages: list[str], options: argparse.Namespace) -> Iterator[Run]:
     """All runs of the stages in turn, seed by seed, so that what is there at any time can be paired."""
     sizes = [int(count) for count in options.classes.split(",")]
-    longer: dict[str, object] = {"steps": 300}
+    longer: dict[str, object] = {"steps": 120}
     stage_runs = {
         "tune": tuning_runs(),
         "main": grid("main", ["ISEAR", "EmoInt"], options.seeds or 5),
@@ -115,15 +115,15 @@ def plan(stages: list[str], options: argparse.Namespace) -> Iterator[Run]:
 
 
 def tuning_runs() -> list[Run]:
-    """Half as long, with a seed of their own. Temperature and λ are tuned for LCL, and SupCon takes the same."""
-    half: dict[str, object] = {"steps": COMMON["steps"] // 2}
+    """With a seed of their own. Temperature and λ are tuned for LCL, and SupCon takes the same."""
+    budget: dict[str, object] = {"steps": 40}
     rates = [("cross-entropy", {"learning_rate": rate}) for rate in (1e-4, 3e-4)]
     contrasts = [
         ("lcl", {"temperature": temperature, "loss_weight": weight, "learning_rate": 3e-4})
         for temperature, weight in ((0.3, 0.5), (0.1, 0.5), (0.3, 0.9))
     ]
     return [
-        Run("tune", "ISEAR", base, 100, {**half, **changes})
+        Run("tune", "ISEAR", base, 100, {**budget, **changes})
         for base, changes in (*rates, *contrasts)
     ]
 
