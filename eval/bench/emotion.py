@@ -172,6 +172,7 @@ def train(run: Run) -> dict[str, object]:
         "method": run.method,
         "train_rows": len(rows.texts),
         "epochs": round(done.position.step * used["batch_size"] / len(rows.texts), 2),
+        "threads": torch.get_num_threads(),
         "training_seconds": round(done.position.seconds, 1),
         "seconds": round(time.perf_counter() - start, 1),
         "settings": used,
