@@ -26,7 +26,10 @@ SETTINGS = (
     "learning_rate=1e-3",
     "schedule=constant",
 )
-VALUES = {"score": lambda draw: round(draw.uniform(0, 5), 1)}  # every other role is a text
+VALUES = {  # every other role is a text
+    "score": lambda draw: round(draw.uniform(0, 5), 1),
+    "label": lambda draw: draw.choice(["animals", "food"]),
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def data(tmp_path):
 
     def write(roles, rows=24):
         draw = random.Random(0)
-        path = tmp_path / f"{'-'.join(roles)}.jsonl"
+        path = tmp_path / "rows.jsonl"
         path.write_text("".join(json.dumps(row(roles, draw)) + "\n" for _ in range(rows)))
         return str(path)
 
@@ -48,7 +51,8 @@ def data(tmp_path):
 
 
 def row(roles, draw):
-    return {role: VALUES.get(role, sentence)(draw) for role in roles}
+    first = [role.split("|")[0] for role in roles]  # of alternatives
+    return {role: VALUES.get(role, sentence)(draw) for role in first}
 
 
 def sentence(draw):
