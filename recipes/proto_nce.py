@@ -11,7 +11,8 @@ Source: Li et al., Prototypical Contrastive Learning, ICLR 2021, https://arxiv.o
     text (default here)     n/20, n/10, n/5       256               none        no published score
 
 Queue, momentum and rates are those of `moco`. There is no warm-up here, because a language model's sentences have
-neighbours from the start. Clustering takes faiss where it is installed, scikit-learn otherwise.
+neighbours from the start. Clustering takes faiss where it is installed (extra `faiss`), scikit-learn
+otherwise; both are seeded, and they find different clusters.
 """
 
 from __future__ import annotations

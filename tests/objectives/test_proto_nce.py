@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -212,51 +210,62 @@ def check_clusters_of_blobs(levels, tolerance=1e-4):
     torch.testing.assert_close(levels[0].centroids[0], mean, rtol=0, atol=tolerance)
 
 
-def test_scikit_learn_finds_the_blobs(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    clustering = KMeansClusters([4, 2], temperature=0.1)
+LIBRARIES = [
+    "scikit-learn",
+    pytest.param(
+        "faiss",
+        marks=pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="needs faiss"),
+    ),
+]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_k_means_finds_the_blobs_and_repeats_with_its_seed(library):
+    clustering = KMeansClusters([4, 2], temperature=0.1, library=library)
     levels = clustering(3 * blobs())
     check_clusters_of_blobs(levels)
-    assert torch.equal(clustering(blobs())[1].assignment, levels[1].assignment)
-    sampled = KMeansClusters([4, 2], temperature=0.1, points_per_centroid=8)(blobs())
-    check_clusters_of_blobs(sampled, tolerance=0.1)  # centres of 32 of the 48 rows
+    again = clustering(blobs())
+    assert all(torch.equal(a.assignment, b.assignment) for a, b in zip(levels, again, strict=True))
+    sampled = KMeansClusters([4, 2], temperature=0.1, points_per_centroid=8, library=library)
+    check_clusters_of_blobs(sampled(blobs()), tolerance=0.1)  # centres of 32 of the 48 rows
 
 
-class StandInIndex:
-    """What is used of a trained faiss index."""
-
-    def __init__(self, centroids):
-        self.centroids = centroids
-
-    def search(self, rows, k):
-        distances = ((rows[:, None] - self.centroids) ** 2).sum(2)
-        nearest = distances.argsort(1)[:, :k]
-        return np.take_along_axis(distances, nearest, 1), nearest
-
-
-class StandInKmeans:
-    """What is used of faiss.Kmeans, so that the branch runs where faiss is not installed."""
-
-    def __init__(
-        self, d, k, *, niter, nredo, seed, max_points_per_centroid, min_points_per_centroid
-    ):
-        assert (d, niter, nredo) == (4, 20, 5)
-        assert (max_points_per_centroid, min_points_per_centroid) == (1000, 1)
-        self.k = k
-
-    def train(self, rows):
-        assert rows.dtype == np.float32
-        self.centroids = rows.reshape(self.k, -1, 4).mean(1)
-        self.index = StandInIndex(self.centroids)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_k_means_draws_anew_with_another_seed(library):
+    g = torch.Generator().manual_seed(0)
+    rows = torch.randn(
+        (200, 8), generator=g
+    )  # no clusters: what is found depends on where it starts
+    found = [
+        KMeansClusters([20], seed=seed, restarts=1, library=library)(rows)[0].assignment
+        for seed in (0, 0, 1)
+    ]
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
 
 
-def test_faiss_finds_the_blobs(monkeypatch):
-    if importlib.util.find_spec("faiss") is None:
-        module = types.ModuleType("faiss")
-        monkeypatch.setattr(module, "Kmeans", StandInKmeans, raising=False)
-        module.__spec__ = importlib.util.spec_from_loader("faiss", None)
-        monkeypatch.setitem(sys.modules, "faiss", module)
+def test_both_libraries_agree_on_clusters_far_apart():
+    pytest.importorskip("faiss")
+    g = torch.Generator().manual_seed(1)
+    centres = torch.nn.functional.normalize(torch.randn((12, 16), generator=g))
+    rows = (centres[:, None] + 0.02 * torch.randn((12, 30, 16), generator=g)).reshape(360, 16)
+    (ours,), (theirs,) = (
+        KMeansClusters([12], restarts=40, library=library)(rows)
+        for library in ("scikit-learn", "faiss")
+    )
+    pairs = set(zip(ours.assignment.tolist(), theirs.assignment.tolist(), strict=True))
+    assert len(pairs) == 12  # the same clusters under other names
+    there = dict(pairs)
+    order = torch.tensor([there[c] for c in range(12)])
+    torch.testing.assert_close(ours.centroids, theirs.centroids[order], rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours.density, theirs.density[order], rtol=1e-4, atol=0)
+
+
+def test_without_faiss_scikit_learn_clusters_and_faiss_is_asked_for(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     check_clusters_of_blobs(KMeansClusters([4, 2], temperature=0.1)(blobs()))
+    with pytest.raises(UserError, match=r"not installed: pip install 'textcl\[faiss\]'"):
+        KMeansClusters([4], library="faiss")
 
 
 def test_fewer_distinct_rows_than_clusters_still_cluster():

@@ -145,8 +145,8 @@ def density(
 class KMeansClusters:
     """Clusters the embeddings of all training rows, once for each number of clusters.
 
-    Runs on the CPU in float32: with faiss where it is installed, with scikit-learn otherwise. Both restart from several
-    draws of the first centres and keep the tightest result; they do not give the same clusters.
+    Runs on the CPU in float32. Both libraries restart from several draws of the first centres and keep the tightest
+    result; they agree where clusters are far apart, and only there.
 
     Args:
         clusters: Numbers of clusters, for text about N/20, N/10 and N/5.
@@ -156,6 +156,10 @@ class KMeansClusters:
         restarts: Of k-means.
         points_per_centroid: At most so many rows for each centre are used to find the centres.
         seed: Of the first clustering; the next ones count up.
+        library: What runs k-means; "auto" takes faiss where it is installed, scikit-learn otherwise.
+
+    Raises:
+        UserError: If faiss is asked for and not installed.
     """
 
     clusters: Sequence[int]
@@ -165,6 +169,14 @@ class KMeansClusters:
     restarts: int = 5
     points_per_centroid: int = 1000
     seed: int = 0
+    library: Literal["auto", "faiss", "scikit-learn"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.library == "faiss" and not _has_faiss():
+            raise UserError(
+                "k-means with faiss needs faiss, which is not installed: "
+                "pip install 'textcl[faiss]', or use library=\"scikit-learn\""
+            )
 
     def __call__(self, features: Float[Tensor, "N D"]) -> list[Clusters]:
         """The clusterings of the rows, normalised first."""
@@ -177,10 +189,15 @@ class KMeansClusters:
         return [self._level(rows, count, self.seed + m) for m, count in enumerate(self.clusters)]
 
     def _level(self, rows: Tensor, count: int, seed: int) -> Clusters:
-        fit = _faiss if importlib.util.find_spec("faiss") else _scikit_learn
+        chosen = _has_faiss() if self.library == "auto" else self.library == "faiss"
+        fit = _faiss if chosen else _scikit_learn
         centroids, assignment = (torch.from_numpy(x) for x in fit(rows.numpy(), count, seed, self))
         phi = density(rows, assignment, centroids, self.temperature, self.smoothing)
         return Clusters(centroids, phi, assignment)
+
+
+def _has_faiss() -> bool:
+    return importlib.util.find_spec("faiss") is not None
 
 
 def _scikit_learn(
