@@ -5,6 +5,8 @@ updates, and the best weights on STS-B dev are scored on the seven STS tasks. Ru
 not repeated, so the command can be stopped and started again.
 
 TEXTCL_DATA=… python eval/bench/recipes.py --output eval/results/… unsup-simcse:0,1,2 mirror-bert:0
+
+With --data, --column or --set one recipe is trained on something else, and its rows get the name of --label.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -70,31 +74,42 @@ def measure(encoder: Encoder) -> dict[str, object]:
     }
 
 
-def run(name: str, seed: int) -> dict[str, object]:
+@dataclass(frozen=True)
+class Other:
+    """What a variant of a recipe is trained on instead, and how."""
+
+    label: str = ""
+    data: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def run(name: str, seed: int, other: Other) -> dict[str, object]:
     """Train one recipe with one seed and measure it."""
     found = recipe.find(name)
-    data = Path(os.environ["TEXTCL_DATA"]) / (
-        "words/top10k_en.txt" if name in WORDS else DATA[found.roles]
-    )
+    usual = "words/top10k_en.txt" if name in WORDS else DATA[found.roles]
+    data = Path(os.environ["TEXTCL_DATA"]) / (other.data or usual)
     known = vars(found.settings(MODEL))
     changes = {key: value for key, value in COMMON.items() if key in known} | {"seed": seed}
+    changes |= other.settings
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         done = train(
             name, model=MODEL, data=str(data), output=f"{folder}/run", settings=changes,
-            console=Console(file=io.StringIO()),
+            columns=other.columns or None, console=Console(file=io.StringIO()),
         )  # fmt: skip
-        seconds = time.perf_counter() - start
+        seconds, busy = time.perf_counter() - start, time.process_time() - busy
         assert done is not None
         position, facts_of_run = done.position, done.folder.facts
     rows = position.step * facts_of_run["settings"]["batch_size"]
     return {
-        "recipe": name,
+        "recipe": other.label or name,
         "seed": seed,
         "before": position.before,
         "best_step": position.best_step,
         "rows_per_second": round(rows / position.seconds, 1),
         "seconds": round(seconds, 1),
+        "processor_seconds": round(busy, 1),
         "settings": {**facts_of_run["settings"], "data": data.name},
         "data_sha256": facts_of_run["data"]["sha256"],
         **measure(done.encoder),
@@ -145,7 +160,17 @@ def main() -> None:
     )
     parser.add_argument("recipes", nargs="+", help="recipe:seed,seed,…")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--data", default="", help="file under TEXTCL_DATA to train on instead")
+    parser.add_argument("--column", action="append", default=[], help="role=column of the file")
+    parser.add_argument("--set", action="append", default=[], help="setting=value")
+    parser.add_argument("--label", default="", help="name of the rows of this variant")
     options = parser.parse_args()
+    columns, settings = (
+        dict(part.split("=", 1) for part in parts) for parts in (options.column, options.set)
+    )
+    if (options.data or columns or settings) and not options.label:
+        parser.error("a variant needs a --label")
+    other = Other(options.label, options.data, columns, settings)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "results.json"
     kept = json.loads(path.read_text())["results"] if path.exists() else []
@@ -157,11 +182,12 @@ def main() -> None:
             {"recipe": "before training", "seed": None, "rows_per_second": None, **measure(encoder)}
         )
     for name, seed in wanted:
-        if any(result["recipe"] == name and result["seed"] == seed for result in kept):
+        label = other.label or name
+        if any(result["recipe"] == label and result["seed"] == seed for result in kept):
             continue
-        kept.append(run(name, seed))
+        kept.append(run(name, seed, other))
         print(
-            name, seed, f"dev {kept[-1]['dev']:.2f} average {kept[-1]['average']:.2f}", flush=True
+            label, seed, f"dev {kept[-1]['dev']:.2f} average {kept[-1]['average']:.2f}", flush=True
         )
         path.write_text(json.dumps({"facts": facts(), "results": kept}, indent=1) + "\n")
         (options.output / "table.md").write_text(f"{table(kept)}\n\n{word_table(kept)}\n")
