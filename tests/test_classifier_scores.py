@@ -149,6 +149,15 @@ def test_a_csv_of_ones_own_is_scored_with_columns_named(folder, tmp_path):
     assert found["protocol"] == "own-texts"
 
 
+def test_what_was_not_calibrated_has_one_row(tmp_path):
+    classifier().save_pretrained(tmp_path / "plain")
+    path = write_jsonl(tmp_path / "mine.jsonl", labelled(30))
+    result = run(str(tmp_path / "plain"), "--data", path)
+    assert result.exit_code == 0
+    assert "without calibration" not in result.stdout
+    assert "n = 30" in result.stdout
+
+
 def test_a_suite_leaves_out_tasks_of_other_classes_and_shows_published_rows(folder, monkeypatch):
     manifest = find_labelled("ISEAR").subset("toy", ["joy", "fear", "anger"], "ISEAR-7")
     manifest = type(manifest)(**{**vars(manifest), "classes": CLASSES, "protocol": "lcl-accuracy"})

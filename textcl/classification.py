@@ -33,7 +33,7 @@ class ClassScore:
     predicted: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """How often a probability comes true.
 
@@ -55,7 +55,7 @@ class Calibration:
         return float((gaps * self.counts).sum() / self.counts.sum())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassificationResult:
     """What a classifier is worth on labelled rows. Shares lie in [0, 1].
 

@@ -220,7 +220,7 @@ def _show(
 ) -> None:
     """Headline with published rows, classes, confusions, protocol."""
     from textcl.classification import confused_pairs
-    from textcl.classifier_scores import describe
+    from textcl.classifier_scores import describe, headline
 
     result, plain = score.result, score.uncalibrated
     head = _table(
@@ -238,7 +238,7 @@ def _show(
         tolerance,
         end_section=True,
     )
-    if plain != result and plain.calibration.error != result.calibration.error:
+    if headline(plain) != headline(result):
         head.add_row(
             "  without calibration",
             f"{100 * plain.accuracy:.2f}",
