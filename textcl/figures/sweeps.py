@@ -46,8 +46,8 @@ def sweep_figure(content: Mapping[str, Any]) -> Any:
         figure,
         f"What {setting} does",
         f"Score, uniformity and tolerance against {setting}, and tolerance against uniformity. {told}.",
-        f"means over {seeds} {'seed' if seeds == 1 else 'seeds'}, bars one standard deviation; "
-        "below, larger circles score higher",
+        ("one seed" if seeds == 1 else f"means over {seeds} seeds, bars one standard deviation")
+        + "; below, larger circles score higher",
     )
 
 
