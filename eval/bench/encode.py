@@ -27,11 +27,12 @@ from common import ceiling, facts
 
 from textcl.encoder import Encoder
 from textcl.evaluation import pair_scores, sts_aggregate
-from textcl.export import CALIBRATION_ROWS, sample_sentences
+from textcl.export import sample_sentences
 from textcl.hub import find_model
 from textcl.tasks import load_task
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+THEIR_ROWS = 128  # sentences that their quantisation is fitted to; what it takes of a longer list
 WAYS = {
     "textcl float32": ("textcl", {"precision": "float32"}),
     "textcl": ("textcl", {}),
@@ -108,7 +109,7 @@ def main() -> None:
         files = {
             "texts": texts,
             "sample": texts[::4],
-            "calibration": sample_sentences()[:CALIBRATION_ROWS],
+            "calibration": sample_sentences()[:THEIR_ROWS],
         }
         for name, rows in files.items():
             (place / f"{name}.json").write_text(json.dumps(rows))
@@ -121,12 +122,23 @@ def main() -> None:
             own = name.startswith("theirs openvino")
             workers[name] = Worker(name, options.their_python if own else sys.executable, common)
             print("ready:", name, workers[name].about["settings"], flush=True)
-        quality = scored(workers, place)
-        seconds, peaks = rounds(workers, place / "texts.json", options.pairs)
+        if options.scores:
+            quality = scored(workers, place)
+        else:
+            seconds, peaks = rounds(workers, place / "texts.json", options.pairs)
         about = {name: worker.about for name, worker in workers.items()}
         for worker in workers.values():
             worker.close()
-    write(options, seconds, peaks, quality, about, texts, tokens)
+    if options.scores:
+        save(options.output, "encode_scores.json", {"ways": quality, **facts()})
+    else:
+        save(options.output, "encode.json", summary(seconds, peaks, about, texts, tokens))
+
+
+def save(folder: Path | None, name: str, result: dict) -> None:
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(result, indent=1) + "\n")
 
 
 def parse() -> argparse.Namespace:
@@ -136,8 +148,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=5, help="rounds")
     parser.add_argument("--limit", type=int, default=2000, help="sentences, spread over the tasks")
     parser.add_argument("--their-python", help="Python of an environment with their OpenVINO")
+    parser.add_argument(
+        "--scores", action="store_true", help="STS-B and cosines of every way instead of times"
+    )
     parser.add_argument("--only", nargs="*", choices=WAYS, help="ways; all when not given")
-    parser.add_argument("--output", type=Path, help="folder for encode.json")
+    parser.add_argument("--output", type=Path, help="folder for the JSON files")
     return parser.parse_args()
 
 
@@ -181,7 +196,7 @@ def scored(workers: dict, place: Path) -> dict:
     return result
 
 
-def write(options, seconds, peaks, quality, about, texts, tokens) -> None:
+def summary(seconds, peaks, about, texts, tokens) -> dict:
     layers, width = 6, 384
     work = 2 * 12 * layers * width**2  # multiply-adds of a token in the linear layers, times two
     limit = {
@@ -196,7 +211,6 @@ def write(options, seconds, peaks, quality, about, texts, tokens) -> None:
             "tokens_per_s": round(tokens / median),
             "share_of_bf16_ceiling": round(work * tokens / median / limit["bfloat16"], 3),
             "peak_mib": round(peaks[name]),
-            **quality[name],
             "seconds": [round(t, 3) for t in times],
             **about[name],
         }
@@ -223,9 +237,7 @@ def write(options, seconds, peaks, quality, about, texts, tokens) -> None:
         print(
             f"{name:22}{way['sentences_per_s']:9.1f} sentences/s  {way['tokens_per_s']:8,} tokens/s"
         )
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "encode.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ def textcl_compile(given):
 
     encoder = Encoder.from_pretrained(given["model"], device="cpu")
     encoder.backbone.set_attn_implementation("sdpa")
-    in_bfloat16(encoder.backbone).__enter__()
+    weights = in_bfloat16(encoder.backbone)
+    weights.__enter__()  # for good: the process ends with it
     backbone = torch.compile(encoder.backbone, dynamic=True)
 
     def encode(texts):
@@ -92,6 +93,7 @@ def textcl_compile(given):
         vectors = F.normalize(torch.cat(parts), dim=-1)
         return torch.empty_like(vectors).index_copy_(0, order, vectors).numpy()
 
+    encode.weights = weights  # kept, or the weights would become float32 again
     encode(json.loads(Path(given["sample"]).read_text()))
     return encode, {"precision": "bfloat16", "dynamic": True}
 

@@ -1,5 +1,7 @@
 """InfoNCE, loss and gradient: seconds and memory of the whole table and of the same table in tiles.
 
+"cached" is the loss stage of sentence-transformers' CachedMultipleNegativesRankingLoss, which `gpu.py` asks for.
+
 python eval/bench/info_nce_memory.py [--rows 4096 16384 65536] [--whole-up-to 16384] [--output DIR]
 
 Each measurement is a process of its own. Memory is the peak above the two inputs and their gradients: resident memory
@@ -34,7 +36,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--whole-up-to", type=int, default=65536 if cuda else 16384)
     parser.add_argument("--output", type=Path, default=None, help="folder for results.json")
-    parser.add_argument("--measure", choices=["whole", "tiled"], default=None)
+    parser.add_argument("--measure", choices=["whole", "tiled", "cached"], default=None)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(options.rows[0], options.width, options.measure)))
@@ -67,6 +69,8 @@ def measure(rows: int, width: int, kind: str) -> dict:
     if kind == "whole":
         textcl.contrast.TILE_ELEMENTS = rows * rows
     objective = Contrastive(AnchorPositive(), 0.05)
+    if kind == "cached":
+        objective = cached
     # the code paths once, so that what they load is not counted; small, so that nothing large stays cached
     step(objective, *inputs(64, width, device), 16 * 64 if kind == "tiled" else 0)
     anchors, positives = inputs(rows, width, device)
@@ -100,7 +104,19 @@ def inputs(rows: int, width: int, device: str) -> list[torch.Tensor]:
     return [x.requires_grad_(), y.requires_grad_()]
 
 
+def cached(anchors, positives) -> torch.Tensor:
+    """The loss stage of sentence-transformers' CachedMultipleNegativesRankingLoss, backward included."""
+    from sentence_transformers.losses import CachedMultipleNegativesRankingLoss
+
+    loss = CachedMultipleNegativesRankingLoss(
+        torch.nn.Sequential(torch.nn.Identity()), scale=20.0, mini_batch_size=1024
+    )
+    return loss.calculate_loss([[anchors], [positives]], with_backward=True)
+
+
 def step(objective, anchors, positives, tile: int = 0) -> torch.Tensor:
+    if objective is cached:
+        return cached(anchors, positives)
     kept = textcl.contrast.TILE_ELEMENTS
     textcl.contrast.TILE_ELEMENTS = tile or kept
     loss = objective(Embeddings.of(anchor=anchors, positive=positives)).loss

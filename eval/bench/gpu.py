@@ -1,0 +1,277 @@
+"""What textcl does on a GPU, in one command of at most eight minutes: training steps, encoding, and InfoNCE.
+
+A randomly initialised model of the shape of BERT-base on a million made-up sentences (or --data), bfloat16, beside
+sentence-transformers. Every part has its share of the time and stops there; what did not fit is said to be missing.
+
+    python eval/bench/gpu.py --output eval/results/…
+    python eval/bench/gpu.py --toy        # the same path in a minute on a CPU, at a size that measures nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from common import ceiling, facts, now
+from rich.console import Console
+from train_step import SKIP, Clock
+from transformers import BertConfig, BertModel
+
+import textcl.session
+from textcl.encoder import Encoder
+from textcl.export import sample_sentences
+from textcl.hub import find_model
+from textcl.session import train
+
+KINDS = ("whole", "tiled", "cached")  # of InfoNCE; the last is that of sentence-transformers
+TOKENIZER = "sentence-transformers/all-MiniLM-L6-v2"  # the vocabulary of bert-base-uncased
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured; the shape is that of BERT-base unless it is a toy."""
+
+    sentences: int = 1_000_000
+    layers: int = 12
+    width: int = 768
+    batches: tuple[int, ...] = (64, 512)
+    length: int = 32
+    steps: int = 60
+    rows: tuple[int, ...] = (16_384, 65_536, 262_144, 1_048_576)
+    minutes: float = 8.0
+    shapes: int = 4
+
+
+TOY = Size(200, 1, 32, (8,), 16, 5, (256,), 4.0, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--toy", action="store_true")
+    parser.add_argument("--data", type=Path, help="a sentence a line, in place of made-up ones")
+    parser.add_argument("--output", type=Path, help="folder for gpu.json")
+    options = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu" and not options.toy:
+        raise SystemExit("expected a CUDA device and found none: --toy tries the script on a CPU")
+    warnings.filterwarnings("ignore")
+    size, start = TOY if options.toy else Size(), time.perf_counter()
+    result = {
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "toy": options.toy,
+        "sentences": size.sentences,
+        "bf16_ceiling_tflops": round(ceiling(torch.bfloat16, device, size.shapes) / 1e12, 3),
+        **facts(),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        data = options.data or made_up(Path(folder), size.sentences)
+        model = save_model(Path(folder) / "model", size)
+        for name, part in (
+            ("training", lambda: training(model, data, size, result)),
+            ("encode", lambda: encoding(model, data, size, device)),
+            ("info_nce", lambda: info_nce(size, start)),
+        ):
+            spent = (time.perf_counter() - start) / 60
+            result[name] = part() if spent < size.minutes else "no time left"
+            print(name, json.dumps(result[name], indent=1), flush=True)
+            if options.output:
+                options.output.mkdir(parents=True, exist_ok=True)
+                (options.output / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
+    result["minutes"] = round((time.perf_counter() - start) / 60, 2)
+    print(f"{result['minutes']} minutes")
+
+
+def made_up(folder: Path, count: int) -> Path:
+    """Distinct sentences of 4 to 30 words that are drawn from those of the sample."""
+    words = [word for text in sample_sentences() for word in text.split()]
+    draw = random.Random(0)
+    path = folder / "sentences.txt"
+    with path.open("w", encoding="utf-8") as file:
+        for _ in range(count):
+            length = min(30, 4 + int(draw.expovariate(1 / 8)))
+            first = draw.randrange(len(words) - length)
+            line = words[first : first + length]
+            line[draw.randrange(length)] = draw.choice(words)
+            file.write(" ".join(line) + "\n")
+    return path
+
+
+def save_model(folder: Path, size: Size) -> Path:
+    torch.manual_seed(0)
+    config = BertConfig(
+        hidden_size=size.width, num_hidden_layers=size.layers, intermediate_size=4 * size.width,
+        num_attention_heads=max(1, size.width // 64),
+    )  # fmt: skip
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    Encoder.from_pretrained(find_model(TOKENIZER), device="cpu").tokenizer.save_pretrained(folder)
+    return folder
+
+
+def training(model: Path, data: Path, size: Size, about: dict) -> list[dict]:
+    """Unsupervised SimCSE: every sentence twice, so a row of the batch has its tokens counted twice."""
+    lines = list(itertools.islice(data.open(encoding="utf-8"), 20_000))
+    tokens = Encoder.from_pretrained(model, device="cpu", max_length=size.length).tokenize(lines)
+    per_row = 2 * len(tokens.ids) / len(lines)
+    work = (
+        3 * 2 * 12 * size.layers * size.width**2
+    )  # forward and backward of a token, linear layers
+    results = []
+    for batch in size.batches:
+        for name, run in (("textcl", our_training), ("sentence-transformers", their_training)):
+            seconds = run(model, data, batch, size) / (size.steps - SKIP)
+            rate = batch * per_row / seconds
+            results.append({
+                "library": name,
+                "batch": batch,
+                "ms_per_step": round(1000 * seconds, 2),
+                "tokens_per_s": round(rate),
+                "share_of_bf16_ceiling": round(rate * work / (about["bf16_ceiling_tflops"] * 1e12), 4),
+                "seconds_per_million_sentences": round(1e6 / batch * seconds, 1),
+            })  # fmt: skip
+    return results
+
+
+def our_training(model: Path, data: Path, batch: int, size: Size) -> float:
+    clock, loop = DeviceClock(size.steps), textcl.session.run_loop
+
+    def with_clock(method, *args, **kwargs):
+        object.__setattr__(method, "hooks", [*method.hooks, clock])
+        return loop(method, *args, **kwargs)
+
+    textcl.session.run_loop = with_clock
+    settings = {
+        "batch_size": batch, "max_length": size.length, "steps": size.steps, "pooling": "mean",
+        "head": "none", "save_every": 0,
+    }  # fmt: skip
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            train(
+                "unsup-simcse", model=str(model), data=str(data), dev="", output=f"{folder}/run",
+                settings=settings, console=Console(file=io.StringIO()),
+            )  # fmt: skip
+    finally:
+        textcl.session.run_loop = loop
+    return clock.seconds()
+
+
+class DeviceClock(Clock):
+    """Notes when updates ended; waits for the device only where the counting starts and where it ends."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def after_update(self, step: int) -> None:
+        done = len(self.times) + 1
+        if torch.cuda.is_available() and done in (SKIP, self.steps):
+            torch.cuda.synchronize()
+        super().after_update(step)
+
+
+def their_training(model: Path, data: Path, batch: int, size: Size) -> float:
+    from datasets import Dataset
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from sentence_transformers.losses import MultipleNegativesRankingLoss
+    from transformers import TrainerCallback
+
+    clock = DeviceClock(size.steps)
+
+    class Ticks(TrainerCallback):
+        def on_step_end(self, *_args, **_kwargs) -> None:
+            clock.after_update(0)
+
+    lines = [
+        line.strip() for line in itertools.islice(data.open(encoding="utf-8"), batch * size.steps)
+    ]
+    encoder = SentenceTransformer(str(model))
+    encoder.max_seq_length = size.length
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=folder, per_device_train_batch_size=batch, max_steps=size.steps, bf16=True,
+            use_cpu=not torch.cuda.is_available(), report_to=[], save_strategy="no",
+            logging_strategy="no", disable_tqdm=True, dataloader_drop_last=True,
+        )  # fmt: skip
+        SentenceTransformerTrainer(
+            model=encoder, args=arguments, loss=MultipleNegativesRankingLoss(encoder), callbacks=[Ticks()],
+            train_dataset=Dataset.from_dict({"anchor": lines, "positive": lines}),
+        ).train()  # fmt: skip
+    return clock.seconds()
+
+
+def encoding(model: Path, data: Path, size: Size, device: str) -> list[dict]:
+    """Texts to vectors on the CPU side, tokenising included, after a part of them that is not counted."""
+    from sentence_transformers import SentenceTransformer
+
+    lines = [line.strip() for line in data.open(encoding="utf-8")]
+    ours = Encoder.from_pretrained(model, max_length=128)
+    theirs = SentenceTransformer(str(model), model_kwargs={"dtype": torch.bfloat16})
+    theirs.max_seq_length = 128
+    some = lines[: max(50, len(lines) // 10)]
+    tokens = len(ours.tokenize(some).ids) / len(some)
+    results = []
+    for name, count, run in (
+        ("textcl", len(lines), lambda texts: ours.encode(texts, precision="bfloat16")),
+        ("sentence-transformers", len(some), lambda texts: theirs.encode(texts, batch_size=512)),
+    ):
+        run(some)
+        start = now(device)
+        run(lines[:count])
+        seconds = now(device) - start
+        results.append({
+            "library": name,
+            "sentences": count,
+            "sentences_per_s": round(count / seconds),
+            "tokens_per_s": round(count * tokens / seconds),
+        })  # fmt: skip
+    return results
+
+
+def info_nce(size: Size, start: float) -> list[dict]:
+    """Each measurement in a process of its own; a table that does not fit says so."""
+    script, results = Path(__file__).with_name("info_nce_memory.py"), []
+    for rows, kind in itertools.product(size.rows, KINDS):
+        left = 60 * size.minutes - (time.perf_counter() - start)
+        about = {"rows": rows, "width": size.width, "kind": kind}
+        if left < 10:
+            results.append({**about, "missing": "no time left"})
+            continue
+        command = [
+            sys.executable,
+            script,
+            "--measure",
+            kind,
+            "--rows",
+            str(rows),
+            "--width",
+            str(size.width),
+        ]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=left)
+        except subprocess.TimeoutExpired:
+            results.append({**about, "missing": "took longer than the time left"})
+            continue
+        failed = done.returncode != 0
+        why = (done.stderr.strip().splitlines() or ["killed"])[-1][:160]
+        results.append({**about, "missing": why} if failed else json.loads(done.stdout))
+    return results
+
+
+if __name__ == "__main__":
+    main()
