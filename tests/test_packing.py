@@ -82,16 +82,33 @@ def test_attention_with_repadding_equals_attention_by_length(family, monkeypatch
     assert_same(gradients(model, repadded), expected, atol=1e-9, rtol=1e-9)
 
 
-@pytest.mark.parametrize("length", [7, 40])
-@pytest.mark.parametrize("window", [None, 5])
-def test_plain_attention_equals_the_fused_kernel(length, window):
-    generator = torch.Generator().manual_seed(0)
-    q, k, v = torch.randn(3, 4, 2, length, 16, generator=generator, dtype=torch.float64)
-    mask = packing._window_mask(length, window)
-    fused = packing._attend(q, k, v, mask, 0.25, 0.0)
-    # A dropout too small to hit anything takes the plain path.
-    plain = packing._attend(q, k, v, mask, 0.25, 1e-12)
-    torch.testing.assert_close(plain, fused)
+PACKED_KINDS = [_ for _ in families.FAMILIES if _ in PACKED]
+
+
+@pytest.mark.parametrize("family", PACKED_KINDS)
+def test_attention_in_buckets_equals_attention_by_length(family, monkeypatch):
+    # What runs in training with dropout or in bfloat16, here without both.
+    model, tokens = families.tiny_model(family).double(), random_tokens(family)
+    by_length = hidden_states(model, tokens)[-1]
+    expected = gradients(model, by_length)
+    monkeypatch.setattr(packing, "_attend_by_length", packing._attend_in_buckets)
+    in_buckets = hidden_states(model, tokens)[-1]
+    torch.testing.assert_close(in_buckets, by_length, atol=1e-9, rtol=1e-9)
+    assert_same(gradients(model, in_buckets), expected, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("family", PACKED_KINDS)
+def test_attention_in_buckets_equals_padded_in_float32(family, monkeypatch):
+    monkeypatch.setattr(packing, "_attend_by_length", packing._attend_in_buckets)
+    model, tokens = families.tiny_model(family), random_tokens(family, seed=2)
+    ours, theirs = hidden_states(model, tokens, LAYERS), padded(model, tokens)
+    assert_same(ours, theirs, atol=1e-5, rtol=0)
+    scale = max(float(g.abs().max()) for g in gradients(model, theirs[-1]).values())
+    ours, theirs = (
+        gradients(model, hidden_states(model, tokens)[-1]),
+        gradients(model, padded(model, tokens)[-1]),
+    )
+    assert_same(ours, theirs, atol=1e-5 * scale, rtol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert", "mpnet"])
@@ -203,8 +220,10 @@ def test_changed_tokens_give_with_repadding_what_they_give_by_length(family, mon
     model = families.tiny_model(family).double()
     tokens = changed(model, random_tokens(family), 0.5)
     by_length = hidden_states(model, tokens)[-1]
-    monkeypatch.setattr(packing, "_attend_by_length", packing._attend_padded)
-    torch.testing.assert_close(hidden_states(model, tokens)[-1], by_length, atol=1e-9, rtol=1e-9)
+    for other in (packing._attend_padded, packing._attend_in_buckets):
+        monkeypatch.setattr(packing, "_attend_by_length", other)
+        states = hidden_states(model, tokens)[-1]
+        torch.testing.assert_close(states, by_length, atol=1e-9, rtol=1e-9)
 
 
 def test_changed_rows_equal_the_model_taken_apart():
@@ -259,6 +278,6 @@ def test_attention_in_bfloat16_is_that_of_float32(length, masked):
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     expected = scores.softmax(-1) @ v
-    found = packing._attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask, 0.25, 0.0)
+    found = packing._attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask, 0.25)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.03)

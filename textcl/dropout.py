@@ -15,7 +15,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_STEPS = 1 << 16
+STEPS = 1 << 16
+"""The resolution of a probability: it is a multiple of one in so many."""
 
 
 def dropout(x: Float[Tensor, ...], p: float, training: bool = True) -> Float[Tensor, ...]:
@@ -34,7 +35,7 @@ def dropout(x: Float[Tensor, ...], p: float, training: bool = True) -> Float[Ten
     """
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return F.dropout(x, p, training)
-    dropped = _dropped(p)
+    dropped = steps_of(p)
     if not training or not dropped or not x.numel():
         return x
     return _Dropout.apply(x, dropped)  # pyright: ignore[reportReturnType]
@@ -63,22 +64,25 @@ def draw_mask(count: int, dropped: int) -> UInt8[Tensor, " count"]:
     return torch.from_numpy(keep.view(np.uint8))
 
 
-def _dropped(p: float) -> int:
-    """The probability in steps of 2^-16. Only 1 itself drops everything, because then there is no scale."""
+def steps_of(p: float) -> int:
+    """The probability in steps of 2^-16, as `draw_mask` takes it.
+
+    Only 1 itself drops everything, because then there is no scale.
+    """
     if not 0 <= p <= 1:
         raise ValueError(f"the probability to drop an element must be between 0 and 1, not {p}")
-    return _STEPS if p == 1 else min(round(p * _STEPS), _STEPS - 1)
+    return STEPS if p == 1 else min(round(p * STEPS), STEPS - 1)
 
 
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dropped: int) -> Tensor:
-        if dropped == _STEPS:
+        if dropped == STEPS:
             keep, ctx.scale = torch.zeros(x.shape, dtype=torch.uint8), 0.0
         else:
             keep, ctx.scale = (
                 draw_mask(x.numel(), dropped).view(x.shape),
-                _STEPS / (_STEPS - dropped),
+                STEPS / (STEPS - dropped),
             )
         ctx.save_for_backward(keep)
         # Scaled in a second step: the scale itself rounded to bfloat16 would be wrong by up to 0.4 %.

@@ -2,14 +2,15 @@
 
 All tokens of a batch make one row of T tokens: linear layers, norms and activations see real tokens
 only. Rows are sorted by length, so that attention, which must stay inside each row, runs once per
-length over a plain slice. Architectures that do not let their attention be replaced are run with
-padding, in groups of similar length; the callers cannot tell the difference.
+length over a plain slice; in training on a CPU once for all lengths up to the next multiple of 16.
+Architectures that do not let their attention be replaced are run with padding, in groups of similar
+length; the callers cannot tell the difference.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -23,7 +24,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from textcl.dropout import dropout as drop
+from textcl import attention
 from textcl.types import Changes, Tokens
 
 _NAME = "textcl_packed"
@@ -56,6 +57,16 @@ class Packing:
         """(rows, length) of each run of equally long rows."""
         lengths, rows = torch.unique_consecutive(self.lengths, return_counts=True)
         return list(zip(rows.tolist(), lengths.tolist(), strict=True))
+
+    @cached_property
+    def _buckets(self) -> dict[int, attention.Buckets]:
+        return {}
+
+    def buckets(self, heads: int) -> attention.Buckets:
+        """Where the rows lie when attention pads them a little; the same for all layers."""
+        if heads not in self._buckets:
+            self._buckets[heads] = attention.Buckets.of(self.lengths, heads)
+        return self._buckets[heads]
 
     @cached_property
     def mask(self) -> Bool[Tensor, "B L"]:
@@ -277,9 +288,19 @@ def _attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attend = _attend_by_length if query.device.type == "cpu" else _attend_padded
+    attend = _attention_for(query, dropout)
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     return attend(q, k, v, packing, scale, dropout, sliding_window)[None], None
+
+
+def _attention_for(query: Tensor, dropout: float) -> Callable[..., Tensor]:
+    if query.device.type != "cpu":
+        return _attend_padded
+    # Measured at lengths 4 to 512: the backward pass of the fused kernel is several times slower in bfloat16 than
+    # plain products on CPUs, and with dropout it is no faster.
+    needs_grad = torch.is_grad_enabled() and query.requires_grad
+    plain = dropout or (needs_grad and query.dtype == torch.bfloat16)
+    return _attend_in_buckets if plain else _attend_by_length
 
 
 def _attend_by_length(
@@ -300,7 +321,7 @@ def _attend_by_length(
         mask = _window_mask(length, window)
         if seen is not None:
             mask = _visible(seen.view(rows, 1, 1, length), mask)
-        contexts.append(_attend(q, k, v, mask, scale, dropout).transpose(1, 2).flatten(0, 1))
+        contexts.append(_attend(q, k, v, mask, scale).transpose(1, 2).flatten(0, 1))
     return torch.cat(contexts)
 
 
@@ -310,18 +331,46 @@ def _attend(
     value: Float[Tensor, "B H L d"],
     mask: Bool[Tensor, ...] | None,
     scale: float,
-    dropout: float,
 ) -> Float[Tensor, "B H L d"]:
-    # Measured at lengths 4 to 512: in bfloat16 the fused kernel is slower than this plain path on CPUs up to 128
-    # tokens, its backward several times slower at all lengths; with dropout it is no faster than it.
-    needs_grad = torch.is_grad_enabled() and query.requires_grad
-    plain = query.dtype == torch.bfloat16 and (needs_grad or query.shape[-2] <= _SHORT)
-    if not dropout and not plain:
+    # Measured at lengths 4 to 512: in bfloat16 the fused kernel is slower than plain products on CPUs up to 128 tokens.
+    if query.dtype != torch.bfloat16 or query.shape[-2] > _SHORT:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     scores = (query * scale) @ key.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
-    return drop(scores.softmax(-1), dropout) @ value
+    return scores.softmax(-1) @ value
+
+
+def _attend_in_buckets(
+    query: Float[Tensor, "T H d"],
+    key: Float[Tensor, "T H d"],
+    value: Float[Tensor, "T H d"],
+    packing: Packing,
+    scale: float,
+    dropout: float,
+    window: int | None,
+) -> Float[Tensor, "T H d"]:
+    buckets = packing.buckets(query.shape[1])
+    visible: list[Tensor | None] = []
+    start = 0
+    for bucket in buckets.buckets:
+        near, keys = _window_mask(bucket.width, window), bucket.real
+        if packing.attend is not None:
+            real = packing.mask[start : start + bucket.rows, : bucket.width]
+            real = F.pad(real, (0, bucket.width - real.shape[1]))
+            keys = torch.zeros_like(real).masked_scatter_(
+                real, packing.attend[_tokens(packing, start) :]
+            )
+        elif keys is None and near is not None:
+            keys = near.new_ones(bucket.rows, bucket.width)
+        visible.append(None if keys is None else _visible(keys[:, None, None], near))
+        start += bucket.rows
+    return attention.attend(query, key, value, buckets, visible, scale, dropout)
+
+
+def _tokens(packing: Packing, rows: int) -> int:
+    """Tokens of the first rows."""
+    return int(packing.lengths[:rows].sum())
 
 
 def _window_mask(length: int, window: int | None) -> Bool[Tensor, "L L"] | None:

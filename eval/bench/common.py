@@ -64,7 +64,13 @@ def in_pairs(
 
 
 def report(
-    name: str, ours: list[float], theirs: list[float], work: float, unit: str, **more
+    name: str,
+    ours: list[float],
+    theirs: list[float],
+    work: float,
+    unit: str,
+    other: str = "sentence_transformers",
+    **more,
 ) -> None:
     """Print one line of JSON: medians, and the median of the ratios of the pairs."""
     ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
@@ -73,7 +79,7 @@ def report(
         "ratio": round(statistics.median(ratios), 2),
         "ratios": [round(r, 2) for r in ratios],
         f"textcl_{unit}_per_s": round(work / statistics.median(ours), 1),
-        f"sentence_transformers_{unit}_per_s": round(work / statistics.median(theirs), 1),
+        f"{other}_{unit}_per_s": round(work / statistics.median(theirs), 1),
         **more,
         **facts(),
     }
