@@ -167,7 +167,10 @@ def test_dev_curve_begins_with_the_model_before(page, run):
     points = record.dev_scores()
     assert [step for step, _ in points] == [0, 4, 8]
     drawn = page.rows("dev")
-    assert [(row["step"], row["value"]) for row in drawn] == points
+    assert [row["step"] for row in drawn] == [step for step, _ in points]
+    assert [row["value"] for row in drawn] == pytest.approx(
+        [score for _, score in points], rel=1e-5
+    )
 
 
 def test_a_classifier_report_shows_its_confusions(classes, tmp_path):
@@ -176,16 +179,23 @@ def test_a_classifier_report_shows_its_confusions(classes, tmp_path):
     cells = page.rows("confusion")
     assert sum(cell["rows"] for cell in cells) == 20
     assert '<b>"one"</b>' in page.text
+    assert "dev.jsonl, which also selected the weights" in page.text
     rows = page.rows("pca-after-training")
     assert {"label", "group", "text"} <= set(rows[0])
     assert "Neighbours that share the text's label" in page.text
+
+
+def test_texts_that_are_given_did_not_select_the_weights(classes, tmp_path):
+    data = str(classes.parent / "train.jsonl")
+    page = report([classes], tmp_path, Wanted(maps=("pca",), data=data))
+    assert "train.jsonl, which did not select the weights" in page.text
 
 
 def test_held_out_rows_are_shown_where_dev_was_a_share(classes, tmp_path):
     run = copied(classes, tmp_path)
     rewrite(run / "settings.json", lambda facts: facts["settings"].update(dev="0.25"))
     page = report([run], tmp_path)
-    assert re.search(r"\d+ texts of 25% of train\.jsonl, held out", page.text)
+    assert re.search(r"\d+ texts of 25% of the training rows, held out", page.text)
 
 
 def test_several_runs_share_their_figures(run, tmp_path):

@@ -24,7 +24,7 @@ def spectrum(models: Mapping[str, Sequence[float]], subtitle: str | None = None)
     """
     alt = altair()
     rows = [
-        {"model": name, "rank": rank, "share": share}
+        {"model": name, "rank": rank, "share": float(f"{share:.3g}")}
         for name, shares in models.items()
         for rank, share in enumerate(shares, 1)
         if share > 1e-5 and _kept(rank)
@@ -177,8 +177,8 @@ def groups(labels: Sequence[str]) -> list[str]:
 
 
 def _kept(rank: int) -> bool:
-    """Whether a direction is drawn: all of the first 40, then ever fewer, evenly on a logarithmic axis."""
-    return rank <= 40 or rank % max(2, rank // 25) == 0
+    """Whether a direction is drawn: all of the first 20, then ever fewer, evenly on a logarithmic axis."""
+    return rank <= 20 or rank % (rank // 10) == 0
 
 
 def _typed(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:

@@ -37,7 +37,9 @@ def curves(
     """
     alt = altair()
     rows = [
-        {"series": name, "step": step, "value": y} for name, run in runs.items() for step, y in run
+        {"series": name, "step": step, "value": _short(y)}
+        for name, run in runs.items()
+        for step, y in run
     ]
     near = alt.selection_point(
         name="near", on="pointerover", nearest=True, empty=False, encodings=["x"]
@@ -79,11 +81,11 @@ def bands(points: Mapping[str, Points], title: str, value: str, subtitle: str | 
     alt = altair()
     low = [quantile for quantile in points if float(quantile) < 50]
     rows = [
-        {"step": step, "band": f"{q} to {100 - float(q):g} %", "low": a, "high": b}
+        {"step": step, "band": f"{q} to {100 - float(q):g} %", "low": _short(a), "high": _short(b)}
         for q in low
         for (step, a), (_, b) in zip(points[q], points[f"{100 - float(q):g}"], strict=True)
     ]
-    middle = [{"step": step, "median": y} for step, y in points["50"]]
+    middle = [{"step": step, "median": _short(y)} for step, y in points["50"]]
     x = alt.X("step:Q", title="update", axis=alt.Axis(grid=False, tickMinStep=1, format="d"))
     area = (
         alt.Chart(alt.Data(values=rows))
@@ -128,14 +130,16 @@ def ridges(
     alt = altair()
     kinds = list(dict.fromkeys(kind for _, counts in rows for kind in counts))
     values = [
-        value
+        _ridge(place, label, kind, counts)
         for place, (label, by_kind) in enumerate(rows)
         for kind, counts in by_kind.items()
-        for value in _ridge(place, label, kind, counts, low, high)
+        if any(counts)
     ]
-    filled = [value["score"] for value in values if value["share"]]
-    width = (high - low) / max(1, len(next(iter(rows[0][1].values()))))
-    left = max(low, min(filled, default=low) - 1.5 * width)
+    width = (high - low) / max(
+        1, *(len(counts) for _, by_kind in rows for counts in by_kind.values())
+    )
+    first = min((min(value["bin"]) for value in values), default=0)
+    left = max(low, low + first * width)
     labels = "[" + ",".join(_quoted(label) for label, _ in rows) + "][-datum.value]"
     base = alt.Chart().encode(
         x=alt.X(
@@ -175,30 +179,33 @@ def ridges(
             ],
         )
     )
-    chart = alt.layer(areas, hover, data=alt.Data(values=values)).properties(
-        width="container", height=max(150, 42 * len(rows) + 50)
+    chart = (
+        alt.layer(areas, hover, data=alt.Data(values=values))
+        .transform_flatten(["bin", "count"])
+        .transform_calculate(
+            score=f"{low} + (datum.bin + 0.5) * {width}",
+            share="datum.count / datum.total",
+            top="datum.base + 1.35 * datum.count / datum.most",
+        )
+        .properties(width="container", height=max(150, 42 * len(rows) + 50))
     )
     parts = [_moved(kind, rows, low, high) for kind in kinds]
     return titled(chart, title, ". ".join(filter(None, parts)), subtitle)
 
 
-def _ridge(
-    place: int, label: str, kind: str, counts: Sequence[float], low: float, high: float
-) -> list[dict[str, Any]]:
-    total, most = sum(counts), max(counts, default=0)
-    width = (high - low) / max(1, len(counts))
-    return [
-        {
-            "row": label,
-            "kind": kind,
-            "score": round(low + (at + 0.5) * width, 4),
-            "share": round(count / total, 5),
-            "base": -place,
-            "top": round(-place + 1.35 * count / most, 4),
-        }
-        for at, count in enumerate(counts)
-        if any(counts[max(0, at - 1) : at + 2])  # a flat line where nothing is says nothing
-    ]
+def _ridge(place: int, label: str, kind: str, counts: Sequence[float]) -> dict[str, Any]:
+    """One histogram in one row, from the bin before its first count to the bin behind its last."""
+    filled = [at for at, count in enumerate(counts) if count]
+    bins = list(range(max(0, filled[0] - 1), min(len(counts), filled[-1] + 2)))
+    return {
+        "row": label,
+        "kind": kind,
+        "base": -place,
+        "total": sum(counts),
+        "most": max(counts),
+        "bin": bins,
+        "count": [counts[at] for at in bins],
+    }
 
 
 def legend(names: Sequence[str]) -> Any:
@@ -237,6 +244,11 @@ def _path(name: str, points: Points, x: str) -> str:
         return f"{name} has no value"
     (first, a), (last, b) = points[0], points[-1]
     return f"{name} from {a:.4g} at {x} {first:g} to {b:.4g} at {x} {last:g}"
+
+
+def _short(value: float) -> float:
+    """Six digits, more than a figure shows."""
+    return float(f"{value:.6g}")
 
 
 def _axis(alt: Any, x: str, values: Sequence[float]) -> Any:

@@ -137,12 +137,13 @@ class Document:
             quiet: Rows in a softer colour, such as those of others.
         """
         self._close_grid()
+        kinds = [_number_class([row[at] for row in rows]) for at in range(len(header))]
         head = "".join(
-            f'<th scope="col"{_number_class([row[at] for row in rows])}>{escape(name)}</th>'
-            for at, name in enumerate(header)
+            f'<th scope="col"{kind}>{escape(name)}</th>'
+            for name, kind in zip(header, kinds, strict=True)
         )
         body = "".join(
-            f"<tr{' class=quiet' if at in quiet else ''}>{_cells(row)}</tr>"
+            f"<tr{' class=quiet' if at in quiet else ''}>{_cells(row, kinds)}</tr>"
             for at, row in enumerate(rows)
         )
         self._parts.append(
@@ -246,10 +247,10 @@ def _chip(text: str, strong: bool = False) -> str:
     return f' <span class="chip{" same" * strong}">{escape(text)}</span>' if text else ""
 
 
-def _cells(row: Sequence[Any]) -> str:
+def _cells(row: Sequence[Any], kinds: Sequence[str]) -> str:
     first, *rest = row
     return f"<th scope=row>{escape(_plain(first))}</th>" + "".join(
-        f"<td{_number_class([cell])}>{escape(_plain(cell))}</td>" for cell in rest
+        f"<td{kind}>{escape(_plain(cell))}</td>" for cell, kind in zip(rest, kinds[1:], strict=True)
     )
 
 
@@ -267,13 +268,9 @@ def _plain(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return (
-            f"{value:.2f}"
-            if abs(value) >= 10
-            else f"{value:.3g}"
-            if abs(value) < 0.01
-            else f"{value:.3f}"
-        )
+        size = abs(value)
+        text = f"{value:.2f}" if size >= 10 else f"{value:.3f}" if size >= 0.01 else f"{value:.3g}"
+        return text.replace("-", "−", 1) if value < 0 else text
     if isinstance(value, list | tuple):
         return ", ".join(_plain(each) for each in value) or "none"
     return str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -246,6 +247,7 @@ def class_section(page: Document, run: RunRecord, data: ProbeData, alone: bool) 
         classifier.predict_proba(list(data.texts), precision="float32"), targets, classifier.classes
     )
     assert result.confusion is not None
+    selected = str(run.facts.get("dev") or "").startswith(Path(data.source).name)
     said = f"{result.n:,} texts of {data.source}; accuracy {result.accuracy:.1%}, macro-F1 {result.macro_f1:.1%}"
     tall = max(260, 26 * len(classifier.classes))
     drawn_table = confusion_figure(result.confusion, classifier.classes, f"Confusion{of}", said)
@@ -264,11 +266,7 @@ def class_section(page: Document, run: RunRecord, data: ProbeData, alone: bool) 
         ("class", "texts", "predicted", "precision", "recall", "F1"),
         [[c.name, c.support, c.predicted, c.precision, c.recall, c.f1] for c in result.per_class],
         note=f"On {data.source}, which "
-        + (
-            "also selected the weights."
-            if str(run.settings.get("dev")) == data.source
-            else "is shown as it is given."
-        ),
+        + ("also selected the weights." if selected else "did not select the weights."),
     )
     pairs = confused_pairs(result.confusion, classifier.classes, 8)
     if pairs:

@@ -94,7 +94,7 @@ def training_rows(run: RunRecord, roles: tuple[str, ...]) -> Rows:
 def _held_out(run: RunRecord, share: float, seed: int) -> ProbeData:
     rows = training_rows(run, ("text", "label|labels"))
     _, held = hold_out(rows, share, int(run.settings["seed"]))
-    name = f"{share:.0%} of {Path(str(run.settings['data'])).name}, held out"
+    name = f"{share:.0%} of the training rows, held out"
     labels = None if "labels" in held.roles else held.column("label")
     return _labelled(name, held.column("text"), labels, seed)
 
