@@ -358,6 +358,13 @@ def command(monkeypatch, capsys, *arguments):
     return stopped.value.code or 0, out, err
 
 
+def test_help_has_examples_and_names_the_extra(monkeypatch, capsys):
+    code, out, _ = command(monkeypatch, capsys, "--help")
+    assert code == 0
+    assert "textcl report runs/mine" in out
+    assert "extra report" in out.replace("`", "")
+
+
 def test_bad_input_is_one_sentence(run, tmp_path, monkeypatch, capsys):
     output = tmp_path / "a.html"
     output.write_text("old")

@@ -72,7 +72,7 @@ def report_command(
 ) -> None:
     """Show what training did: scores, curves, what the loss does to the space, maps and neighbours, on one page.
 
-    Needs the extra report: pip install 'textcl[report]'.
+    Needs the extra `report`, which holds Altair and vl-convert.
     """
     from textcl.errors import UserError
     from textcl.report import Wanted, write_report
