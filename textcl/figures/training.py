@@ -7,6 +7,9 @@ from typing import Any
 
 from textcl.figures.charts import altair, titled
 
+FEW = 12
+"""Points of a curve up to which each is drawn; of more, the one under the pointer."""
+
 Points = Sequence[tuple[float, float]]
 """(update, value) in the order of the updates."""
 
@@ -54,8 +57,9 @@ def curves(
             legend=legend(list(runs)),
         ),
     )
-    points = base.mark_point(size=70).encode(
-        opacity=alt.condition(near, alt.value(1.0), alt.value(0.0)),
+    few = max(map(len, runs.values()), default=0) <= FEW
+    points = base.mark_point(size=30 if few else 70).encode(
+        opacity=alt.condition(near, alt.value(1.0), alt.value(0.8 if few else 0.0)),
         tooltip=[
             alt.Tooltip("series:N", title="series"),
             alt.Tooltip("step:Q", title=x),

@@ -229,6 +229,7 @@ def sweep_section(page: Document, sweep: SweepRecord) -> None:
             "uniformity": row["uniformity"],
             "tolerance": row["tolerance"],
             "name": f"{setting} {row[setting]:g}",
+            "label": f"{row[setting]:g}",
             "recipe": row["recipe"],
             "score": row["score"],
             "order": row[setting],
@@ -240,11 +241,12 @@ def sweep_section(page: Document, sweep: SweepRecord) -> None:
         x="uniformity",
         y="tolerance",
         title="Uniformity and tolerance",
-        subtitle="left is more uniform, up is more tolerant",
+        subtitle=f"left is more uniform, up is more tolerant; numbers are the {setting}",
         path="recipe",
         color="recipe",
+        label="label",
     )
-    page.figure(f"sweep-{name}-plane", chart)
+    page.figure(f"sweep-{name}-plane", chart, "wide")
 
 
 def data_section(page: Document, runs: Sequence[RunRecord]) -> None:
