@@ -13,8 +13,8 @@ temperature 0.05, AdamW without weight decay, linear decay; the checkpoint with 
     RoBERTa-base        5e-5          82.52
     RoBERTa-large       1e-5          83.76
 
-Expect to be ahead of `unsup-simcse` by several points at the same number of updates. NLI repeats its premises: in
-large batches `mask_duplicates` keeps a premise's other entailments from being pushed away.
+Expect to be ahead of `unsup-simcse` by several points on the same sentences and the same number of updates. NLI
+repeats its premises: in large batches `mask_duplicates` keeps a premise's other entailments from being pushed away.
 """
 
 from __future__ import annotations
