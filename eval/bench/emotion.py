@@ -52,7 +52,7 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {
     "supcon": ("supcon", {"temperature": 0.3, "loss_weight": 0.5}),
     "lcl": ("lcl", {"temperature": 0.3, "loss_weight": 0.5, "weighting": "shared"}),
 }
-MULTI_LABEL = {"steps": 120, "batch_size": 64, "learning_rate": 3e-4}
+MULTI_LABEL = {"steps": 80, "batch_size": 64, "learning_rate": 3e-4}
 HARD = [f"EmpatheticDialogues/hard-{letter}" for letter in "abcd"]
 
 
