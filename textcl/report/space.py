@@ -192,15 +192,15 @@ def umap_map(units: Float[np.ndarray, "N D"], seed: int) -> Map:
 
     Source: McInnes, Healy and Melville 2018, https://arxiv.org/abs/1802.03426
     """
+    import importlib
     import warnings
 
     neighbours = min(15, len(units) - 1)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # that Tensorflow is not there, and that a fixed seed means one thread
+        # it says that Tensorflow is not there, and that a fixed seed means one thread
+        warnings.simplefilter("ignore")
         try:
-            import umap
+            umap: Any = importlib.import_module("umap")
         except ModuleNotFoundError as error:
             raise UserError("a UMAP needs umap-learn: pip install 'textcl[umap]'") from error
         reducer: Any = umap.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed)
