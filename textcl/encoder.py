@@ -31,6 +31,7 @@ from textcl.inference import (
     in_bfloat16,
     progress,
 )
+from textcl.lookup import use_kept_gradients
 from textcl.packing import hidden_states, padded_hidden_states
 from textcl.pooling import POOLINGS as POOLINGS
 from textcl.pooling import check_pooling, layers_of, pool, pool_all_positions
@@ -75,6 +76,7 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         use_fast_dropout(backbone)
+        use_kept_gradients(backbone)
         self.backbone = backbone
         self.dense = nn.Sequential(*dense)
         self.head: nn.Sequential | None = None

@@ -17,6 +17,7 @@ from textcl.distributed import World
 from textcl.encoder import Encoder
 from textcl.errors import RunError
 from textcl.loader import Loader
+from textcl.lookup import clear_gradients
 from textcl.method import Method
 from textcl.momentum import MomentumEncoder
 from textcl.recorder import Dev, Model, Position, Recorder, Reporter
@@ -150,7 +151,7 @@ class _Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.stepper.step()
-            self.stepper.zero_grad()
+            self._clear_gradients()
         at.step += 1
         if not self.accelerator.optimizer_step_was_skipped:
             for hook in self.method.hooks:
@@ -191,6 +192,14 @@ class _Training:
         bound = self.settings.max_grad_norm or float("inf")
         norm = self.accelerator.clip_grad_norm_(parameters, bound)
         return torch.as_tensor(norm).detach()
+
+    def _clear_gradients(self) -> None:
+        if (
+            self.loader.world.size > 1
+        ):  # where the buffers belong to what averages them over processes
+            self.stepper.zero_grad()
+        else:
+            clear_gradients(self.modules["embedder"], self.stepper.zero_grad)
 
     def _embed_all(self) -> Tensor:
         """Embeddings of all training rows in row order, by the momentum encoder where there is one.
