@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from textcl.alarms import Alarms
+from textcl.allocator import freed_memory_kept
 from textcl.distributed import World
 from textcl.encoder import Encoder
 from textcl.errors import RunError
@@ -114,7 +115,7 @@ class _Training:
         for hook in self.method.hooks:
             hook.before_training(record.total)
         record.reporter.start(record.at.step, record.total)
-        with self._watch_interrupts():
+        with self._watch_interrupts(), freed_memory_kept():
             self._epochs(record)
         record.reporter.stop()
         record.finish()

@@ -3,7 +3,9 @@
 The same model (all-MiniLM-L6-v2, 6 layers), sentences, batch, length, dropout, optimizer and objective
 (MultipleNegativesRankingLoss there). Both train with the precision that is faster for them. Time is counted from the
 end of the third update to the end of the last. On a machine that others use too, `--clock cpu` with
-OMP_NUM_THREADS=1 counts the processor time of the process instead.
+OMP_NUM_THREADS=1 counts the processor time of the process instead. Every measurement is a process of its own, so that
+neither finds the memory or the kernels of the other. Tokens are real ones, of both views; the share of the ceiling
+counts the linear layers, forward and backward, against the fastest product of bfloat16 matrices measured here.
 
 python eval/bench/train_step.py --data sentences.txt [--against padded] [--pairs 5] [--steps 13] [--clock cpu]
 """
@@ -12,21 +14,29 @@ from __future__ import annotations
 
 import argparse
 import io
+import multiprocessing
+import resource
+import statistics
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from common import in_pairs, report
+import torch
+from common import ceiling, in_pairs, report
 from rich.console import Console
 
 import textcl.session
 from textcl import packing
+from textcl.encoder import Encoder
 from textcl.hooks import Hook
 from textcl.hub import find_model
 from textcl.session import train
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+LAYERS, WIDTH = 6, 384
 SKIP = 3
 
 
@@ -138,6 +148,28 @@ def theirs(data: Path, batch: int, length: int, steps: int, bf16: bool) -> float
     return clock.seconds()
 
 
+def apart(peaks: dict[str, list[float]], clock: str, work: Callable[..., float], *args) -> float:
+    """Seconds of a measurement in a new process; its peak memory is noted."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        seconds, peak = pool.submit(measured, clock, work, *args).result()
+    peaks.setdefault(work.__name__, []).append(peak)
+    return seconds
+
+
+def measured(clock: str, work: Callable[..., float], *args) -> tuple[float, float]:
+    warnings.filterwarnings("ignore")
+    Clock.now = staticmethod(CLOCKS[clock])
+    seconds = work(*args)
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def tokens_of(data: Path, length: int) -> float:
+    """Mean tokens of a row."""
+    encoder = Encoder.from_pretrained(MODEL, max_length=length, device="cpu")
+    return float(encoder.tokenize(data.read_text("utf-8").splitlines()).lengths.double().mean())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -150,25 +182,37 @@ def main() -> None:
     )
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    Clock.now = staticmethod(CLOCKS[options.clock])
     work = (options.data, options.batch, options.length, options.steps)
     more: dict[str, object] = {"clock": options.clock}
+    peaks: dict[str, list[float]] = {}
+
+    def run(measurement: Callable[..., float], *args: object) -> float:
+        return apart(peaks, options.clock, measurement, *args)
+
     if options.against == "padded":
-        other, rival = "textcl_padded", lambda: padded(*work)
+        other, rival = "textcl_padded", lambda: run(padded, *work)
     else:
-        single, half = theirs(*work, bf16=False), theirs(*work, bf16=True)
-        other, rival = "sentence_transformers", lambda: theirs(*work, bf16=half < single)
+        single, half = run(theirs, *work, False), run(theirs, *work, True)
+        other, rival = "sentence_transformers", lambda: run(theirs, *work, half < single)
         more |= {
             "their_precision": "bf16" if half < single else "float32",
             "their_bf16_over_float32": round(half / single, 2),
         }
+    pairs = in_pairs(lambda: run(ours, *work), rival, options.pairs)
+    rows = options.batch * (options.steps - SKIP)
+    tokens, limit = 2 * rows * tokens_of(options.data, options.length), ceiling(torch.bfloat16)
+    for name, seconds in zip(("textcl", other), map(statistics.median, pairs), strict=True):
+        flops = 6 * 12 * LAYERS * WIDTH**2 * tokens
+        more[f"{name}_tokens_per_s"] = round(tokens / seconds)
+        more[f"{name}_share_of_ceiling"] = round(flops / seconds / limit, 3)
     report(
         f"training step, all-MiniLM-L6-v2, batch {options.batch}, length {options.length}",
-        *in_pairs(lambda: ours(*work), rival, options.pairs),
-        options.batch * (options.steps - SKIP),
+        *pairs,
+        rows,
         "rows",
         other=other,
+        peak_mib={name: round(max(found)) for name, found in peaks.items()},
+        bf16_gflops=round(limit / 1e9),
         **more,
     )
 
