@@ -76,7 +76,14 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
     )
     kind = online.backbone.config.model_type
-    head = make_head(s.head, kind, online.dimension, len(s.classes), dropout=s.head_dropout)
+    head = make_head(
+        s.head,
+        kind,
+        online.dimension,
+        len(s.classes),
+        dropout=s.head_dropout,
+        multi_label=s.multi_label,
+    )
     return Method(
         views={"anchor": View("text")},
         encoders={"online": online},

@@ -107,18 +107,34 @@ def build(s: Settings, world: World) -> Method:
     """The method."""
     online = _encoder(s)
     kind = online.backbone.config.model_type
-    head = make_head(s.head, kind, online.dimension, len(s.classes), dropout=s.head_dropout)
+    head = make_head(
+        s.head,
+        kind,
+        online.dimension,
+        len(s.classes),
+        dropout=s.head_dropout,
+        multi_label=s.multi_label,
+    )
     views = ("anchor", "positive")
     encoders: dict[str, nn.Module] = {"online": online}
     routes = {name: Route("online", name) for name in views}
     if s.weighting == "encoder":
         second, weighing_head = _encoder(s), None
-        drawn = make_head("own", kind, second.dimension, len(s.classes), dropout=s.head_dropout)
+        drawn = make_head(
+            "own",
+            kind,
+            second.dimension,
+            len(s.classes),
+            dropout=s.head_dropout,
+            multi_label=s.multi_label,
+        )
         encoders["weigher"] = Classifier(second, drawn, s.classes, multi_label=s.multi_label)
         weighers = tuple(f"weigher_{name}" for name in views)
         routes |= {f"weigher_{name}": Route("weigher", name) for name in views}
     else:  # without dropout of its own, so that contrast and cross-entropy see the same logits
-        weighing_head = make_head("own", kind, online.dimension, len(s.classes), dropout=0.0)
+        weighing_head = make_head(
+            "own", kind, online.dimension, len(s.classes), dropout=0.0, multi_label=s.multi_label
+        )
         weighers = views
     contrast = LabelAware(
         as_temperature(s.temperature),

@@ -99,7 +99,14 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
     )
     kind = online.backbone.config.model_type
-    head = make_head(s.head, kind, online.dimension, len(s.classes), dropout=s.head_dropout)
+    head = make_head(
+        s.head,
+        kind,
+        online.dimension,
+        len(s.classes),
+        dropout=s.head_dropout,
+        multi_label=s.multi_label,
+    )
     views = ("anchor", "positive")
     compared = ("projected_anchor", "projected_positive") if s.projector else views
     contrast = sup_con(

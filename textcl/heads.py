@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -84,7 +85,13 @@ HeadKind = Literal["own", "lcl"]
 
 
 def make_head(
-    kind: HeadKind, model_type: str, dimension: int, classes: int, *, dropout: float = 0.1
+    kind: HeadKind,
+    model_type: str,
+    dimension: int,
+    classes: int,
+    *,
+    dropout: float = 0.1,
+    multi_label: bool = False,
 ) -> ClassificationHead:
     """A fresh head.
 
@@ -95,12 +102,16 @@ def make_head(
         dimension: Width of an embedding.
         classes: Number of classes.
         dropout: Probability.
+        multi_label: Start from one label a row, a probability of 1 / classes for each, instead of one half: otherwise
+            hundreds of updates teach all rows the same, that most labels are absent.
 
     Raises:
         UserError: If there are no classes.
     """
     if not classes:
         raise UserError("a classifier needs its classes: they are found in labelled training data")
-    if kind == "lcl":
-        return ClassificationHead(dimension, classes, dropout=dropout, dropout_logits=True)
-    return ClassificationHead(dimension, classes, dropout=dropout, **own_shape(model_type))
+    shape = {"dropout_logits": True} if kind == "lcl" else own_shape(model_type)
+    head = ClassificationHead(dimension, classes, dropout=dropout, **shape)
+    if multi_label and classes > 1:
+        nn.init.constant_(head.output.bias, -math.log(classes - 1))
+    return head
