@@ -16,8 +16,9 @@ def pair(padding: int | None = None) -> tuple[nn.Embedding, Embedding]:
     plain = nn.Embedding(30, 4, padding_idx=padding)
     model = nn.Sequential(copy.deepcopy(plain))
     use_kept_gradients(model)
-    assert isinstance(model[0], Embedding)
-    return plain, model[0]
+    (kept,) = model
+    assert isinstance(kept, Embedding)
+    return plain, kept
 
 
 def ids_of(seed: int) -> torch.Tensor:

@@ -110,7 +110,7 @@ def make_head(
     """
     if not classes:
         raise UserError("a classifier needs its classes: they are found in labelled training data")
-    shape = {"dropout_logits": True} if kind == "lcl" else own_shape(model_type)
+    shape: dict[str, Any] = {"dropout_logits": True} if kind == "lcl" else own_shape(model_type)
     head = ClassificationHead(dimension, classes, dropout=dropout, **shape)
     if multi_label and classes > 1:
         nn.init.constant_(head.output.bias, -math.log(classes - 1))
