@@ -36,8 +36,6 @@ import textcl
 from textcl.calibration import fit_temperature, fit_thresholds
 from textcl.classification import ClassificationResult, score_classes, score_labels
 from textcl.evaluation import tolerance
-from textcl.figures import save
-from textcl.figures.confusion import confusion_figure
 from textcl.files import atomic_write
 from textcl.labelled import LabelledTask, find_labelled, load_labelled
 from textcl.significance import mean_sd, paired_test
@@ -56,7 +54,7 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {
     "supcon": ("supcon", {"temperature": 0.3, "loss_weight": 0.9}),
     "lcl": ("lcl", {"temperature": 0.3, "loss_weight": 0.9, "weighting": "shared"}),
 }
-MULTI_LABEL: dict[str, object] = {"steps": 400, "batch_size": 64}
+MULTI_LABEL: dict[str, object] = {"steps": 300, "batch_size": 64}
 HARD = [f"EmpatheticDialogues/hard-{letter}" for letter in "abcd"]
 
 
@@ -331,22 +329,6 @@ def multi_label(runs: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def draw(results: list[dict], folder: Path) -> None:
-    """The confusions of the first seed of LCL on ISEAR, where the extra `report` is installed."""
-    for run in results:
-        if (run["stage"], run["task"], run["base"], run["seed"]) == ("main", "ISEAR", "lcl", 0):
-            told = (
-                f"accuracy {run['accuracy']:.2f}, n = {run['test_rows']:,}, {run['method']}, seed 0"
-            )
-            chart = confusion_figure(
-                np.array(run["confusion"]),
-                run["classes"],
-                "ISEAR: which class is taken for which",
-                told,
-            )
-            save(chart, folder / "isear-lcl-confusion.svg")
-
-
 def results_of(runs: Iterator[Run], jobs: int, until: float) -> Iterator[dict[str, object]]:
     """Results as they come, of processes that train side by side; after `until` none is started."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -391,7 +373,6 @@ def main() -> None:
             file.write((json.dumps({"facts": facts(), "results": kept}, indent=1) + "\n").encode())
         (options.output / "table.md").write_text(table(kept), encoding="utf-8")
     (options.output / "table.md").write_text(table(kept), encoding="utf-8")
-    draw(kept, options.output)
 
 
 if __name__ == "__main__":
