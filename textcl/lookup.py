@@ -35,9 +35,17 @@ def use_kept_gradients(model: nn.Module) -> None:
 
 
 def clear_gradients(model: nn.Module, zero_grad: Callable[[], None]) -> None:
-    """Clear all gradients with `zero_grad`, but keep the buffers of embedding tables, filled with zeros."""
+    """Clear all gradients with `zero_grad`, but keep the buffers of embedding tables, filled with zeros.
+
+    Called before the first update too: where a step looks a table up twice, sums round differently without a buffer,
+    and a resumed run would not repeat the one that went on.
+    """
     tables = {m.weight for m in model.modules() if isinstance(m, Embedding)}
-    buffers = [(x, x.grad) for x in tables if x.grad is not None and x.device.type == "cpu"]
+    buffers = [
+        (x, torch.zeros_like(x) if x.grad is None else x.grad)
+        for x in tables
+        if x.requires_grad and x.device.type == "cpu"
+    ]
     zero_grad()
     for table, buffer in buffers:
         table.grad = buffer.zero_()

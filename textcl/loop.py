@@ -115,6 +115,7 @@ class _Training:
         for hook in self.method.hooks:
             hook.before_training(record.total)
         record.reporter.start(record.at.step, record.total)
+        self._clear_gradients()
         with self._watch_interrupts(), freed_memory_kept():
             self._epochs(record)
         record.reporter.stop()
