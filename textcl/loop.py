@@ -196,9 +196,7 @@ class _Training:
         return torch.as_tensor(norm).detach()
 
     def _clear_gradients(self) -> None:
-        if (
-            self.loader.world.size > 1
-        ):  # where the buffers belong to what averages them over processes
+        if self.loader.world.size > 1:  # what averages over processes owns the buffers
             self.stepper.zero_grad()
         else:
             clear_gradients(self.modules["embedder"], self.stepper.zero_grad)
