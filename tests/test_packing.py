@@ -18,6 +18,7 @@ from textcl.views import View
 
 PACKED = {"bert", "roberta", "xlm-roberta", "electra", "distilbert", "modernbert"}
 LAYERS = (0, 1, -1)
+VARLEN_ATTN = packing.varlen_attn
 
 
 def random_tokens(family: str, seed: int = 0) -> Tokens:
@@ -80,6 +81,56 @@ def test_attention_with_repadding_equals_attention_by_length(family, monkeypatch
     repadded = hidden_states(model, tokens)[-1]
     torch.testing.assert_close(repadded, by_length, atol=1e-9, rtol=1e-9)
     assert_same(gradients(model, repadded), expected, atol=1e-9, rtol=1e-9)
+
+
+def slow_varlen_attn(q, k, v, starts, starts_k, longest, longest_k, *, scale, window_size):
+    """What `torch.nn.attention.varlen.varlen_attn` says it does, one row after another."""
+    assert starts is starts_k
+    assert starts.dtype == torch.int32
+    assert longest == longest_k == int(starts.diff().max())
+    left, right = window_size
+    rows = []
+    for start, stop in pairwise(starts.tolist()):
+        scores = torch.einsum("ihd,jhd->hij", q[start:stop], k[start:stop]) * scale
+        ahead = torch.arange(stop - start) - torch.arange(stop - start)[:, None]
+        hidden = ((left >= 0) & (ahead < -left)) | ((right >= 0) & (ahead > right))
+        scores = scores.masked_fill(hidden, float("-inf"))
+        rows.append(torch.einsum("hij,jhd->ihd", scores.softmax(-1), v[start:stop]))
+    return torch.cat(rows)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
+def test_attention_without_padding_on_cuda_is_called_as_it_asks(family, monkeypatch):
+    model, tokens = families.tiny_model(family).double(), random_tokens(family)
+    by_length = hidden_states(model, tokens)[-1]
+    expected = gradients(model, by_length)
+    monkeypatch.setattr(packing, "varlen_attn", slow_varlen_attn)
+    monkeypatch.setattr(packing, "_attend_by_length", packing._attend_varlen)
+    varlen = hidden_states(model, tokens)[-1]
+    torch.testing.assert_close(varlen, by_length, atol=1e-9, rtol=1e-9)
+    assert_same(gradients(model, varlen), expected, atol=1e-9, rtol=1e-9)
+
+
+def test_attention_without_padding_is_for_cuda_alone():
+    assert packing.varlen_attn is not None
+    assert not packing._has_varlen(torch.zeros(1, 2, 3, 64, dtype=torch.bfloat16))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
+def test_attention_without_padding_equals_repadding_on_a_gpu(family, monkeypatch):
+    model, tokens = families.tiny_model(family).cuda().bfloat16(), random_tokens(family).to("cuda")
+    called = []
+    monkeypatch.setattr(
+        packing, "varlen_attn", lambda *a, **k: called.append(1) or VARLEN_ATTN(*a, **k)
+    )
+    varlen = hidden_states(model, tokens)[-1]
+    assert called
+    monkeypatch.setattr(packing, "_has_varlen", lambda _: False)
+    repadded = hidden_states(model, tokens)[-1]
+    assert torch.nn.functional.cosine_similarity(varlen, repadded).min() > 0.999
+    ours, theirs = gradients(model, varlen), gradients(model, repadded)
+    assert_same(ours, theirs, atol=0.05, rtol=0.05)
 
 
 PACKED_KINDS = [_ for _ in families.FAMILIES if _ in PACKED]
@@ -145,6 +196,19 @@ def test_packed_states_under_autocast_stay_close(family):
     )
     grads = gradients(model, low)
     assert all(torch.isfinite(gradient).all() for gradient in grads.values())
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_states_under_autocast_on_a_cpu_travel_in_bfloat16(family):
+    model, tokens = families.tiny_model(family), random_tokens(family)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, theirs = hidden_states(model, tokens, LAYERS), padded(model, tokens)
+    assert {state.dtype for state in ours.values()} == {torch.bfloat16}
+    assert {state.dtype for state in theirs.values()} == {torch.bfloat16}
+    exact = hidden_states(model, tokens, LAYERS)
+    assert {state.dtype for state in exact.values()} == {torch.float32}
+    close = torch.nn.functional.cosine_similarity(ours[-1].float(), exact[-1])
+    assert close.min() > 0.99
 
 
 def test_a_batch_longer_than_the_position_table_is_packed():

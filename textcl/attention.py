@@ -8,6 +8,7 @@ The backward pass is written out, which saves the copies and reductions that aut
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -28,12 +29,14 @@ class Bucket:
         rows: How many rows, R.
         width: Their padded length W.
         index: Which of the T x H vectors of a head stands at each (row, head, place); the row's last where it has none.
+        query: The same, but T x H where it has none.
         real: True where a row has a token, or None where all are full.
     """
 
     rows: int
     width: int
     index: Int[Tensor, " RHW"]
+    query: Int[Tensor, " RHW"]
     real: Bool[Tensor, "R W"] | None
 
 
@@ -48,6 +51,19 @@ class Buckets:
 
     buckets: tuple[Bucket, ...]
     back: Int[Tensor, " TH"]
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Vectors of each bucket, padding included."""
+        return [len(bucket.index) for bucket in self.buckets]
+
+    def parts(self, padded: Float[Tensor, "P d"]) -> list[Float[Tensor, "RH W d"]]:
+        """The vectors of each bucket, one sequence per row and head."""
+        parts = padded.split(self.sizes)
+        return [
+            part.view(-1, bucket.width, padded.shape[1])
+            for part, bucket in zip(parts, self.buckets, strict=True)
+        ]
 
     @classmethod
     def of(cls, lengths: Int[Tensor, " B"], heads: int) -> Buckets:
@@ -66,8 +82,17 @@ class Buckets:
             place, rows = torch.arange(width), len(length)
             token = start[:, None] + torch.minimum(place, length[:, None] - 1)
             real = place < length[:, None]
-            index = (token[:, None] * heads + head[:, None]).flatten()
-            buckets.append(Bucket(rows, width, index, None if bool(real.all()) else real))
+            index = token[:, None] * heads + head[:, None]
+            query = index.masked_fill(~real[:, None], int(lengths.sum()) * heads)
+            buckets.append(
+                Bucket(
+                    rows,
+                    width,
+                    index.flatten(),
+                    query.flatten(),
+                    None if bool(real.all()) else real,
+                )
+            )
             row, column = real.nonzero(as_tuple=True)
             back.append(base + ((row[:, None] * heads + head) * width + column[:, None]).flatten())
             base += rows * heads * width
@@ -112,51 +137,50 @@ class _Attend(torch.autograd.Function):
         dropped: int,
     ) -> Tensor:
         heads, width = query.shape[1:]
-        contexts: list[Tensor] = []
+        padded = query.new_empty(sum(buckets.sizes), width)
         kept: list[Tensor] = []
-        for bucket, seen in zip(buckets.buckets, visible, strict=True):
+        for bucket, seen, into in zip(buckets.buckets, visible, buckets.parts(padded), strict=True):
             q, k, v = (
                 x.reshape(-1, width).index_select(0, bucket.index).view(-1, bucket.width, width)
                 for x in (query, key, value)
             )
             probabilities = _softmax(q, k, seen, heads, scale)
-            thinned = probabilities
+            keep, thinned = None, probabilities
             if dropped:
                 keep = draw_mask(thinned.numel(), dropped).view(thinned.shape)
-                thinned = thinned * keep.to(thinned.dtype)
-            contexts.append(torch.bmm(thinned, v).view(-1, width))
-            kept += [q, k, v, probabilities, thinned]
-        context = _packed(contexts, buckets, query).mul_(STEPS / (STEPS - dropped))
-        ctx.save_for_backward(context, *kept)
+                thinned = probabilities * keep.to(q.dtype)
+            torch.bmm(thinned, v, out=into)
+            kept += [q, k, v, probabilities, keep, thinned]
+        ctx.save_for_backward(*kept)
         ctx.buckets, ctx.scale, ctx.dropped = buckets, scale, dropped
-        return context
+        return _packed(padded, buckets, query).mul_(STEPS / (STEPS - dropped))
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, ...]:
-        (gradient,), (context, *kept) = gradients, ctx.saved_tensors
-        width = gradient.shape[2]
-        # Row sums of probability x its gradient, from the contexts: sum_j P_ij M_ij (g_i . v_j) = g_i . o_i
-        inner = _widened(gradient).mul(context).sum(-1).to(context.dtype).flatten()
-        gradient = (gradient * (STEPS / (STEPS - ctx.dropped))).reshape(-1, width)
-        parts: tuple[list[Tensor], ...] = ([], [], [])
-        for bucket, q, k, v, probabilities, thinned in zip(
-            ctx.buckets.buckets, *(kept[i::5] for i in range(5)), strict=True
+        (gradient,), kept, buckets = gradients, ctx.saved_tensors, ctx.buckets
+        tokens, heads, width = gradient.shape
+        scaled = gradient.new_empty(tokens * heads + 1, width)  # the last row is that of padding
+        torch.mul(gradient.reshape(-1, width), STEPS / (STEPS - ctx.dropped), out=scaled[:-1])
+        scaled[-1] = 0.0
+        padded = [gradient.new_empty(sum(buckets.sizes), width) for _ in range(3)]
+        for bucket, q, k, v, probabilities, keep, thinned, *into in zip(
+            buckets.buckets,
+            *(kept[i::6] for i in range(6)),
+            *(buckets.parts(x) for x in padded),
+            strict=True,
         ):
-            g = gradient.index_select(0, bucket.index).view(-1, bucket.width, width)
-            subtracted = inner.index_select(0, bucket.index).view(-1, bucket.width, 1)
-            if bucket.real is not None:  # nothing comes from the queries of padding
-                real = bucket.real.to(g.dtype)[:, None, :, None]
-                for x in (g, subtracted):
-                    x.view(bucket.rows, -1, bucket.width, x.shape[2]).mul_(real)
-            scores = torch.bmm(g, v.transpose(1, 2)).mul_(thinned)
-            scores.addcmul_(probabilities, subtracted, value=-1)
-            parts[0].append(_product(scores, k, ctx.scale).view(-1, width))
-            parts[1].append(_product(scores.transpose(1, 2), q, ctx.scale).view(-1, width))
-            parts[2].append(torch.bmm(thinned.transpose(1, 2), g).view(-1, width))
-        return *(_packed(x, ctx.buckets, context) for x in parts), None, None, None, None
+            g = scaled.index_select(0, bucket.query).view(-1, bucket.width, width)
+            scores = torch.bmm(g, v.transpose(1, 2))
+            if keep is not None:
+                scores.mul_(keep.to(scores.dtype))
+            scores = _softmax_backward(scores, probabilities)
+            _product(scores, k, ctx.scale, into[0])
+            _product(scores.transpose(1, 2), q, ctx.scale, into[1])
+            torch.bmm(thinned.transpose(1, 2), g, out=into[2])
+        return *(_packed(x, buckets, gradient) for x in padded), None, None, None, None
 
 
 def _softmax(
@@ -173,12 +197,26 @@ def _softmax(
     return scores.softmax(-1).to(q.dtype)
 
 
-def _product(a: Float[Tensor, "B L M"], b: Float[Tensor, "B M N"], scale: float) -> Tensor:
-    return torch.baddbmm(a.new_empty(()), a, b, beta=0, alpha=scale)
+def _softmax_backward(
+    gradient: Float[Tensor, "RH W W"], probabilities: Float[Tensor, "RH W W"]
+) -> Float[Tensor, "RH W W"]:
+    # widened, which is many times as fast: torch does not vectorise over rows of 16 numbers in bfloat16
+    p = _widened(probabilities)
+    wide: Tensor = torch.ops.aten._softmax_backward_data(_widened(gradient), p, -1, p.dtype)
+    return wide.to(gradient.dtype)
 
 
-def _packed(parts: list[Tensor], buckets: Buckets, like: Tensor) -> Tensor:
-    return torch.cat(parts).index_select(0, buckets.back).view(like.shape)
+def _product(
+    a: Float[Tensor, "B L M"],
+    b: Float[Tensor, "B M N"],
+    scale: float,
+    out: Float[Tensor, "B L N"] | None = None,
+) -> Float[Tensor, "B L N"]:
+    return torch.baddbmm(a.new_empty(()), a, b, beta=0, alpha=scale, out=out)
+
+
+def _packed(padded: Float[Tensor, "P d"], buckets: Buckets, like: Tensor) -> Tensor:
+    return padded.index_select(0, buckets.back).view(like.shape)
 
 
 def _widened(x: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 All tokens of a batch make one row of T tokens: linear layers, norms and activations see real tokens
 only. Rows are sorted by length, so that attention, which must stay inside each row, runs once per
-length over a plain slice; in training on a CPU once for all lengths up to the next multiple of 16.
+length over a plain slice; in training on a CPU once for all lengths up to the next multiple of 16. On CUDA flash
+attention takes the rows as they lie, and where it does not (dropout, hidden tokens, float32) they are padded for the
+attention alone.
 Architectures that do not let their attention be replaced are run with padding, in groups of similar
 length; the callers cannot tell the difference.
 """
@@ -14,10 +16,11 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from inspect import signature
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Int32, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -26,6 +29,14 @@ from transformers.masking_utils import sdpa_mask
 
 from textcl import attention
 from textcl.types import Changes, Tokens
+
+try:
+    from torch.nn.attention.varlen import varlen_attn
+
+    if not {"scale", "window_size"} <= signature(varlen_attn).parameters.keys():
+        varlen_attn = None  # of torch 2.10, which has neither
+except ImportError:
+    varlen_attn = None
 
 _NAME = "textcl_packed"
 
@@ -71,7 +82,38 @@ class Packing:
     @cached_property
     def mask(self) -> Bool[Tensor, "B L"]:
         """True on real tokens of the padded batch."""
-        return torch.arange(int(self.lengths.max())) < self.lengths[:, None]
+        return torch.arange(self.longest) < self.lengths[:, None]
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return int(self.lengths.max())
+
+    @cached_property
+    def _placed(self) -> dict[Any, Any]:
+        return {}
+
+    def offsets(self, device: torch.device) -> Int32[Tensor, " B1"]:
+        """Where each row starts, and the end of the last one; the same tensor for all layers."""
+        if device not in self._placed:
+            offsets = F.pad(self.lengths.cumsum(0), (1, 0)).to(torch.int32)
+            self._placed[device] = offsets.to(device, non_blocking=True)
+        return self._placed[device]
+
+    def padding(
+        self, device: torch.device, window: int | None
+    ) -> tuple[Int[Tensor, " T"], Bool[Tensor, "B 1 #L L"]]:
+        """Place of each token in the padded batch, and which keys a query attends to; the same for all layers."""
+        if (device, window) not in self._placed:
+            rows, width = self.mask.shape
+            real = self.mask.flatten().nonzero().squeeze(1).to(device, non_blocking=True)
+            keys = self.mask.flatten().to(device, non_blocking=True)
+            if self.attend is not None:
+                keys = keys.index_copy(0, real, self.attend)
+            near = _window_mask(width, window)
+            near = None if near is None else near.to(device, non_blocking=True)
+            self._placed[device, window] = real, _visible(keys.view(rows, 1, 1, width), near)
+        return self._placed[device, window]
 
 
 def is_packed(backbone: PreTrainedModel) -> bool:
@@ -132,7 +174,7 @@ def padded_hidden_states(
     inputs = {"input_ids": ids, "attention_mask": seen.long()}
     if changes.positions is not None:
         inputs["position_ids"] = _spread(_positions(backbone, tokens), mask)
-    with _cut(backbone, None if keep is None else _spread(keep, mask)):
+    with _embedded(backbone, None if keep is None else _spread(keep, mask)):
         output = backbone(**inputs, output_hidden_states=_needs_all(layers))
     return _select(output, layers), mask
 
@@ -158,21 +200,31 @@ def _kept_embeddings(tokens: Tokens) -> Bool[Tensor, "T _"] | None:
 
 
 @contextmanager
-def _cut(backbone: PreTrainedModel, keep: Bool[Tensor, "B L _"] | None) -> Generator[None]:
-    """Within it the embedding output, normalised and dropped out, becomes 0 where `keep` is False."""
-    if keep is None:
+def _embedded(backbone: PreTrainedModel, keep: Bool[Tensor, "B L _"] | None) -> Generator[None]:
+    """Within it the embedding output, normalised and dropped out, becomes 0 where `keep` is False.
+
+    Under autocast on a CPU it is also handed on in the lower precision, and with it all hidden states: a training step
+    is a tenth faster than with float32 states, which every linear layer has to convert.
+    """
+    low = torch.get_autocast_dtype("cpu") if _autocast_on_cpu(backbone) else None
+    if keep is None and low is None:
         yield
         return
 
-    def cut(module: torch.nn.Module, args: object, output: Tensor) -> Tensor:
-        return output.masked_fill(~keep, 0.0)
+    def change(module: torch.nn.Module, args: object, output: Tensor) -> Tensor:
+        kept = output if keep is None else output.masked_fill(~keep, 0.0)
+        return kept if low is None else kept.to(low)
 
     embeddings = getattr(backbone, "embeddings", None) or backbone.get_input_embeddings()
-    handle = embeddings.register_forward_hook(cut)
+    handle = embeddings.register_forward_hook(change)
     try:
         yield
     finally:
         handle.remove()
+
+
+def _autocast_on_cpu(backbone: PreTrainedModel) -> bool:
+    return backbone.device.type == "cpu" and torch.is_autocast_enabled("cpu")
 
 
 def _run_packed(
@@ -194,7 +246,7 @@ def _run_packed(
         attend = F.pad(attend, (0, missing), value=True)
     if hasattr(getattr(backbone, "embeddings", None), "token_type_embeddings"):
         inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
-    with _cut(backbone, keep):
+    with _embedded(backbone, keep):
         output = backbone(
             **inputs,
             # A mask of four dimensions is handed on as it is, so that no model builds one of T x T.
@@ -288,14 +340,18 @@ def _attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attend = _attention_for(query, dropout)
-    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+    attend = _attention_for(query, value, packing, dropout)
+    # squeezed and not indexed, because the backward pass of an index fills a whole tensor
+    q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
     return attend(q, k, v, packing, scale, dropout, sliding_window)[None], None
 
 
-def _attention_for(query: Tensor, dropout: float) -> Callable[..., Tensor]:
+def _attention_for(
+    query: Tensor, value: Tensor, packing: Packing, dropout: float
+) -> Callable[..., Tensor]:
     if query.device.type != "cpu":
-        return _attend_padded
+        plain = not dropout and packing.attend is None
+        return _attend_varlen if plain and _has_varlen(value) else _attend_padded
     # Measured at lengths 4 to 512: the backward pass of the fused kernel is several times slower in bfloat16 than
     # plain products on CPUs, and with dropout it is no faster.
     needs_grad = torch.is_grad_enabled() and query.requires_grad
@@ -391,6 +447,44 @@ def _visible(
     return mask | (itself & ~mask.any(-1, keepdim=True))
 
 
+def _has_varlen(value: Float[Tensor, "B H L d"]) -> bool:
+    """Whether torch's flash attention over rows without padding takes values like these."""
+    return (
+        varlen_attn is not None
+        and value.device.type == "cuda"
+        and value.dtype in (torch.bfloat16, torch.float16)
+        and value.shape[-1] % 8 == 0
+        and value.shape[-1] <= 256
+        and torch.backends.cuda.is_flash_attention_available()
+        and torch.cuda.get_device_capability(value.device) >= (8, 0)
+    )
+
+
+def _attend_varlen(
+    query: Float[Tensor, "T H d"],
+    key: Float[Tensor, "T H d"],
+    value: Float[Tensor, "T H d"],
+    packing: Packing,
+    scale: float,
+    dropout: float,
+    window: int | None,
+) -> Float[Tensor, "T H d"]:
+    offsets, longest = packing.offsets(query.device), packing.longest
+    reach = -1 if window is None else window - 1  # to either side
+    query, key = query.to(value.dtype), key.to(value.dtype)  # a rotation may have widened them
+    return varlen_attn(  # pyright: ignore[reportOptionalCall, reportReturnType]
+        query,
+        key,
+        value,
+        offsets,
+        offsets,
+        longest,
+        longest,
+        scale=scale,
+        window_size=(reach, reach),
+    )
+
+
 def _attend_padded(
     query: Float[Tensor, "T H d"],
     key: Float[Tensor, "T H d"],
@@ -400,15 +494,8 @@ def _attend_padded(
     dropout: float,
     window: int | None,
 ) -> Float[Tensor, "T H d"]:
-    device = query.device
     rows, width = packing.mask.shape
-    real = packing.mask.flatten().nonzero().squeeze(1).to(device, non_blocking=True)
-    keys = packing.mask.flatten().to(device, non_blocking=True)
-    if packing.attend is not None:
-        keys = keys.index_copy(0, real, packing.attend)
-    near = _window_mask(width, window)
-    near = None if near is None else near.to(device, non_blocking=True)
-    mask = _visible(keys.view(rows, 1, 1, width), near)
+    real, mask = packing.padding(query.device, window)
     q, k, v = (
         x.new_zeros(rows * width, *x.shape[1:])
         .index_copy(0, real, x)
