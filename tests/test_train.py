@@ -244,6 +244,26 @@ def test_twenty_killed_runs_end_bit_identical(model, corpus, dev, tmp_path):
     check_kills(20, model, corpus, dev, tmp_path, seed=1)
 
 
+def test_tokens_from_disk_change_nothing(model, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("textcl.table.datasets_config.HF_DATASETS_CACHE", tmp_path / "cache")
+    console = quiet()
+    run(model, corpus, tmp_path / "table", console=console)
+    assert "tokenising 64 texts" in console.file.getvalue()
+    monkeypatch.setattr(textcl.session, "cached_tokens", lambda *_: None)
+    run(model, corpus, tmp_path / "batches")
+    assert_same_run(tmp_path / "table", tmp_path / "batches")
+
+
+def test_a_run_that_sees_a_part_of_the_rows_tokenises_no_more(model, corpus, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("all rows were tokenised")
+
+    monkeypatch.setattr(textcl.session, "cached_tokens", refuse)
+    run(model, corpus, tmp_path / "run", settings=["steps=7"])
+    with pytest.raises(AssertionError, match="all rows"):
+        run(model, corpus, tmp_path / "epoch", settings=["steps=8"])
+
+
 def test_a_finished_run_is_not_resumed(model, corpus, tmp_path):
     run(model, corpus, tmp_path / "run")
     with pytest.raises(UserError, match="is finished: its model is"):

@@ -59,6 +59,10 @@ class Rows:
         values = zip(*(columns[role] for role in self.roles), strict=True)
         return [dict(zip(self.roles, row, strict=True)) for row in values]
 
+    def values(self, role: str, indices: Sequence[int]) -> list[Any]:
+        """The values of a role in the rows at `indices`, in that order."""
+        return list(self._data[list(indices)][role])
+
     def column(self, role: str) -> list[Any]:
         """All values of a role, in order."""
         return list(self._data[role])

@@ -18,6 +18,7 @@ import torch
 from textcl.data import Rows, text_group
 from textcl.distributed import World
 from textcl.errors import UserError
+from textcl.token_table import TokenTable
 from textcl.types import Batch, Tokens
 from textcl.views import View
 
@@ -150,12 +151,14 @@ class Collate:
         tokenize: From texts to token rows, cut to the maximum length.
         seed: Seed of the run.
         classes: Label names in the order of their ids, where rows have labels.
+        tables: Tokens of all rows by column, as `tokenize` would make them; columns that are not here are tokenised.
     """
 
     views: Mapping[str, View]
     tokenize: Callable[[Sequence[str]], Tokens]
     seed: int
     classes: Sequence[str] = ()
+    tables: Mapping[str, TokenTable] = field(default_factory=dict[str, TokenTable])
     _ids: dict[str, int] = field(init=False, default_factory=dict[str, int])
 
     def __post_init__(self) -> None:
@@ -171,6 +174,13 @@ class Collate:
             for name, view in self.views.items()
         }
 
+    def tokens(self, name: str, texts: Sequence[str], index: np.ndarray) -> Tokens:
+        """The tokens of what a view shows of the rows with these numbers."""
+        view = self.views[name]
+        if view.augmentations or view.column not in self.tables:
+            return self.tokenize(texts)
+        return self.tables[view.column].take(index)
+
     def __call__(self, rows: Sequence[Mapping[str, Any]], index: np.ndarray, epoch: int) -> Batch:
         """The batch of the rows with these numbers."""
         texts = self.texts(rows, index, epoch)
@@ -182,7 +192,7 @@ class Collate:
         return Batch(
             tokens={
                 name: self.views[name].change(
-                    self.tokenize(shown), self.seed, epoch, index.tolist(), name
+                    self.tokens(name, shown, index), self.seed, epoch, index.tolist(), name
                 )
                 for name, shown in texts.items()
             },

@@ -47,6 +47,7 @@ from textcl.recorder import Dev, Position
 from textcl.resources import sample_dir
 from textcl.run import RunFolder, versions
 from textcl.settings import TrainSettings, as_mapping, from_mapping, with_overrides
+from textcl.token_table import cached_tokens
 
 
 @dataclass(frozen=True)
@@ -338,6 +339,25 @@ class _Session:
         collate = Collate(method.views, online.tokenize, settings.seed, classes)
         return Loader(rows, sampler, collate, self.world)
 
+    def _tokenised(self, loader: Loader, online: Encoder) -> Loader:
+        """The loader with the tokens of whole columns at hand, where the run sees every row at least once."""
+        updates = self.settings.total_steps(len(loader.sampler))
+        if updates * self.settings.accumulation < len(loader.sampler):
+            return loader
+
+        def tell(line: str) -> None:
+            if self.main:
+                self.console.print(line, soft_wrap=True)
+
+        views = loader.collate.views.values()
+        with self.accelerator.local_main_process_first():
+            found = {
+                role: cached_tokens(loader.rows, role, online.tokenizer, online.max_length, tell)
+                for role in sorted({view.column for view in views if not view.augmentations})
+            }
+        tables = {role: table for role, table in found.items() if table is not None}
+        return replace(loader, collate=replace(loader.collate, tables=tables))
+
     def _facts(self, rows: Rows, dev: Dev | None) -> dict[str, Any]:
         return {
             "settings": as_mapping(self.settings),
@@ -371,6 +391,7 @@ class _Session:
             self.accelerator.init_trackers(
                 "textcl", config={k: v for k, v in values.items() if v is not None}
             )
+        loader = self._tokenised(loader, online_of(method))
         reporter = ConsoleReporter(self.console, quiet=not self.main)
         try:
             position = run_loop(

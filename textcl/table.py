@@ -124,21 +124,31 @@ def cached_table(wanted: Wanted) -> tuple[Path, DataReport]:
     sha256 = source.sha256() or _rows_sha256(wanted)
     asked = [_LAYOUT, sha256, source.format, wanted.roles, wanted.columns, wanted.limit]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
-    folder = Path(datasets_config.HF_DATASETS_CACHE) / "textcl"
+    folder = cache_folder()
     table, notes = folder / f"{key}.arrow", folder / f"{key}.json"
     if not (table.exists() and notes.exists()):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"cannot make the cache folder {folder} ({error.strerror}): "
-                "set HF_DATASETS_CACHE to a folder that you may write to"
-            ) from error
         counts = _write_table(table, wanted)
         with atomic_write(notes) as file:
             file.write(json.dumps(counts).encode())
     counts = json.loads(notes.read_text())
     return table, DataReport(source.name, source.format, **counts, dropped=0, sha256=sha256)
+
+
+def cache_folder() -> Path:
+    """Where rows and their tokens are kept; it is there afterwards.
+
+    Raises:
+        UserError: If it cannot be made.
+    """
+    folder = Path(datasets_config.HF_DATASETS_CACHE) / "textcl"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the cache folder {folder} ({error.strerror}): "
+            "set HF_DATASETS_CACHE to a folder that you may write to"
+        ) from error
+    return folder
 
 
 def _rows_sha256(wanted: Wanted) -> str:

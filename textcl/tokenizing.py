@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 
+import tokenizers
+import transformers
 from transformers import PreTrainedTokenizerBase
 
 from textcl.errors import UserError
@@ -31,6 +35,22 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_lengt
         bad = next(place for place, text in enumerate(texts) if not _encodable(text))
         raise UserError(f"text number {bad} is not valid Unicode: {texts[bad]!r:.80}") from error
     return Tokens.from_lists(rows)  # pyright: ignore[reportArgumentType]
+
+
+def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """A digest of all that the tokens of a text follow from but `max_length`; None where that cannot be told."""
+    if not tokenizer.is_fast:
+        return None
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())  # pyright: ignore[reportAttributeAccessIssue]
+    backend["truncation"] = backend["padding"] = None  # of the last call
+    facts = [
+        backend,
+        type(tokenizer).__name__,
+        tokenizer.truncation_side,
+        tokenizers.__version__,
+        transformers.__version__,
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def check_strings(texts: Sequence[object]) -> None:

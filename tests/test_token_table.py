@@ -1,0 +1,107 @@
+"""Tokens on disk are those that the tokenizer makes, and are made once."""
+
+from __future__ import annotations
+
+import families
+import numpy as np
+import pytest
+import torch
+
+from textcl import token_table
+from textcl.data import load_rows
+from textcl.loader import Collate
+from textcl.token_table import cached_tokens
+from textcl.tokenizing import fingerprint, tokenize
+from textcl.views import View
+
+TEXTS = ["a cat", "two dogs run in the park and never stop", "zwölf 12", "a cat", "ok " * 50]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("textcl.table.datasets_config.HF_DATASETS_CACHE", tmp_path)
+    return tmp_path / "textcl"
+
+
+def rows_of(texts):
+    return load_rows(texts, roles=("text",))
+
+
+def refuse(*_):
+    raise AssertionError("texts were tokenised again")
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
+def test_rows_are_what_the_tokenizer_makes(family, monkeypatch):
+    monkeypatch.setattr(token_table, "_BLOCK", 2)
+    tokenizer = families.tiny_tokenizer(family)
+    table = cached_tokens(rows_of(TEXTS), "text", tokenizer, 12)
+    assert len(table) == len(TEXTS)
+    for numbers in ([0, 1, 2, 3, 4], [4, 1, 1], [2]):
+        ours = table.take(np.array(numbers))
+        theirs = tokenize(tokenizer, [TEXTS[i] for i in numbers], 12)
+        assert torch.equal(ours.ids, theirs.ids)
+        assert torch.equal(ours.lengths, theirs.lengths)
+
+
+def test_tokens_are_made_once_and_told(monkeypatch):
+    told, tokenizer, rows = [], families.tiny_tokenizer("bert"), rows_of(TEXTS)
+    first = cached_tokens(rows, "text", tokenizer, 12, told.append)
+    assert len(told) == 1
+    assert "5 texts" in told[0]
+    tokenizer(["another"], truncation=True, max_length=3)  # leaves its settings in the tokenizer
+    monkeypatch.setattr(token_table, "tokenize", refuse)
+    again = cached_tokens(rows, "text", tokenizer, 12, told.append)
+    assert len(told) == 1
+    assert np.array_equal(first.ids, again.ids)
+
+
+def test_another_length_text_or_tokenizer_makes_other_tokens(monkeypatch):
+    tokenizer = families.tiny_tokenizer("bert")
+    cached_tokens(rows_of(TEXTS), "text", tokenizer, 12)
+    monkeypatch.setattr(token_table, "tokenize", refuse)
+    for rows, other, length in (
+        (rows_of(TEXTS), tokenizer, 13),
+        (rows_of([*TEXTS[:-1], "new"]), tokenizer, 12),
+        (rows_of(["a catt", "wo dogs", *TEXTS[2:]]), tokenizer, 12),
+        (rows_of(TEXTS), families.tiny_tokenizer("roberta"), 12),
+    ):
+        with pytest.raises(AssertionError, match="tokenised again"):
+            cached_tokens(rows, "text", other, length)
+
+
+def test_a_new_token_changes_the_fingerprint():
+    tokenizer = families.tiny_tokenizer("bert")
+    before = fingerprint(tokenizer)
+    tokenizer.add_tokens(["zwölf"])
+    assert before != fingerprint(tokenizer)
+
+
+def test_what_a_kill_left_behind_is_made_anew(cache):
+    tokenizer, rows = families.tiny_tokenizer("bert"), rows_of(TEXTS)
+    whole = cached_tokens(rows, "text", tokenizer, 12).ids.tolist()
+    next(cache.glob("*.offsets.npy")).unlink()
+    next(cache.glob("*.ids")).write_bytes(b"half")
+    assert cached_tokens(rows, "text", tokenizer, 12).ids.tolist() == whole
+
+
+def test_only_texts_that_nothing_changes_come_from_the_table():
+    tokenizer, rows = families.tiny_tokenizer("bert"), rows_of(TEXTS)
+    table = cached_tokens(rows, "text", tokenizer, 12)
+    shown = []
+
+    def watched(texts):
+        shown.append(list(texts))
+        return tokenize(tokenizer, texts, 12)
+
+    views = {
+        "anchor": View("text"),
+        "positive": View("text", (lambda text, rng: text + " dogs",)),
+    }
+    collate = Collate(views, watched, seed=0, tables={"text": table})
+    index = np.array([3, 1])
+    batch = collate(rows[index.tolist()], index, 0)
+    assert shown == [[f"{TEXTS[3]} dogs", f"{TEXTS[1]} dogs"]]
+    assert torch.equal(
+        batch.tokens["anchor"].ids, tokenize(tokenizer, [TEXTS[3], TEXTS[1]], 12).ids
+    )

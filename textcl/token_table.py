@@ -1,0 +1,113 @@
+"""The tokens of a column of texts on disk: made once for the same tokenizer, length and texts.
+
+Training draws rows at random, epoch after epoch and run after run; a tokenizer gives the same text the same tokens
+every time. They lie beside the rows, in the cache of `datasets`, and are read by memory mapping.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int32, Int64
+from transformers import PreTrainedTokenizerBase
+
+from textcl.data import Rows
+from textcl.files import atomic_write
+from textcl.table import cache_folder
+from textcl.tokenizing import fingerprint, tokenize
+from textcl.types import Tokens
+
+_LAYOUT = 1  # of the cached files: a change of what they hold needs a new number
+_BLOCK = 8192  # texts that are tokenised together, by all threads of the tokenizer
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Rows of token ids that can be drawn from at random.
+
+    Args:
+        ids: Token ids of all rows, one after another.
+        offsets: Where each row starts in `ids`, and the end of the last one.
+    """
+
+    ids: Int32[np.ndarray, " T"]
+    offsets: Int64[np.ndarray, " N1"]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def take(self, rows: Int64[np.ndarray, " B"]) -> Tokens:
+        """The rows with these numbers, in this order."""
+        starts, stops = self.offsets[rows], self.offsets[rows + 1]
+        lengths = stops - starts
+        shift = np.repeat(starts - (lengths.cumsum() - lengths), lengths)
+        ids = self.ids[np.arange(len(shift)) + shift].astype(np.int64)
+        return Tokens(torch.from_numpy(ids), torch.from_numpy(lengths))
+
+
+def cached_tokens(
+    rows: Rows,
+    role: str,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    tell: Callable[[str], object] = lambda _: None,
+) -> TokenTable | None:
+    """The tokens of one text role, made if they are not there yet.
+
+    Args:
+        rows: The data set.
+        role: A role that holds texts.
+        tokenizer: Makes the tokens.
+        max_length: Longer texts are cut to so many tokens, special ones included.
+        tell: Called with a line for the user when tokens have to be made.
+
+    Returns:
+        As many rows as the data; None if the tokenizer does not say all that its tokens follow from.
+
+    Raises:
+        UserError: If the cache cannot be written.
+        RunError: If the disk of the cache is full.
+    """
+    tokens_from = fingerprint(tokenizer)
+    if tokens_from is None:
+        return None
+    digest = hashlib.sha256(json.dumps([_LAYOUT, tokens_from, max_length]).encode())
+    for block in _blocks(rows, role):
+        for text in block:
+            encoded = text.encode()
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
+    folder = cache_folder()
+    ids, offsets = (folder / f"{digest.hexdigest()[:32]}.{part}" for part in ("ids", "offsets.npy"))
+    if not (ids.exists() and offsets.exists()):
+        tell(f"tokenising {len(rows):,} texts; later runs find the tokens in {folder}")
+        _write(ids, offsets, rows, role, tokenizer, max_length)
+    return TokenTable(np.memmap(ids, np.int32, mode="r"), np.load(offsets))
+
+
+def _write(
+    ids: Path,
+    offsets: Path,
+    rows: Rows,
+    role: str,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+) -> None:
+    lengths: list[np.ndarray] = [np.zeros(1, np.int64)]
+    with atomic_write(ids) as file:
+        for block in _blocks(rows, role):
+            tokens = tokenize(tokenizer, block, max_length)
+            file.write(tokens.ids.numpy().astype(np.int32).tobytes())
+            lengths.append(tokens.lengths.numpy())
+    with atomic_write(offsets) as file:  # the last of the two: where it is, the other is whole
+        np.save(file, np.concatenate(lengths).cumsum())
+
+
+def _blocks(rows: Rows, role: str) -> Iterator[list[str]]:
+    for start in range(0, len(rows), _BLOCK):
+        yield rows.values(role, range(start, min(start + _BLOCK, len(rows))))
