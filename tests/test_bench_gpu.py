@@ -22,13 +22,20 @@ def run(monkeypatch, *arguments):
 def test_the_script_measures_every_part(tmp_path, monkeypatch):
     gpu = run(monkeypatch, "--toy", "--output", str(tmp_path))
     monkeypatch.setattr(gpu, "KINDS", ())  # a process each; measured below in this one
+    compilers = []  # no compiler sees through the shape checks of these tests; the command itself compiles
+    monkeypatch.setattr(gpu, "compile_layers", lambda _, compiler: compilers.append(compiler))
     with warnings.catch_warnings():
         gpu.main()
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert found["toy"] is True
-    for part in ("training", "encode"):
-        assert [row["library"] for row in found[part]] == ["textcl", "sentence-transformers"]
+    for part, third in (
+        ("training", "textcl compiled"),
+        ("encode", "textcl, rows padded for the attention"),
+    ):
+        libraries = [row["library"] for row in found[part]]
+        assert libraries == ["textcl", "sentence-transformers", third]
         assert all(row["tokens_per_s"] > 0 for row in found[part])
+    assert compilers == ["eager"]
     assert found["info_nce"] == []
 
 

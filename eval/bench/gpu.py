@@ -19,16 +19,18 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from common import ceiling, facts, now
 from rich.console import Console
-from train_step import SKIP, Clock
-from transformers import BertConfig, BertModel
+from train_step import SKIP, Clock, compile_layers
+from transformers import BertConfig, BertModel, PreTrainedModel
 
 import textcl.session
+from textcl import attention, packing
 from textcl.encoder import Encoder
 from textcl.export import sample_sentences
 from textcl.hub import find_model
@@ -51,9 +53,10 @@ class Size:
     rows: tuple[int, ...] = (16_384, 65_536, 262_144, 1_048_576)
     minutes: float = 8.0
     shapes: int = 4
+    compiler: str = "inductor"
 
 
-TOY = Size(200, 1, 32, (8,), 16, 5, (256,), 4.0, 1)
+TOY = Size(200, 1, 32, (8,), 16, 5, (256,), 4.0, 1, "eager")
 
 
 def main() -> None:
@@ -129,9 +132,18 @@ def training(model: Path, data: Path, size: Size, about: dict) -> list[dict]:
         3 * 2 * 12 * size.layers * size.width**2
     )  # forward and backward of a token, linear layers
     results = []
-    for batch in size.batches:
-        for name, run in (("textcl", our_training), ("sentence-transformers", their_training)):
+    ways = {
+        "textcl": our_training,
+        "sentence-transformers": their_training,
+        "textcl compiled": our_compiled_training,
+    }
+    for (name, run), batch in itertools.product(ways.items(), size.batches):
+        try:
             seconds = run(model, data, batch, size) / (size.steps - SKIP)
+        except RuntimeError as error:  # a compiler that cannot, or memory
+            missing = str(error).splitlines()[0][:160]
+            results.append({"library": name, "batch": batch, "missing": missing})
+        else:
             rate = batch * per_row / seconds
             results.append({
                 "library": name,
@@ -144,10 +156,27 @@ def training(model: Path, data: Path, size: Size, about: dict) -> list[dict]:
     return results
 
 
-def our_training(model: Path, data: Path, batch: int, size: Size) -> float:
+def our_compiled_training(model: Path, data: Path, batch: int, size: Size) -> float:
+    attend = attention.attend
+    try:
+        return our_training(
+            model, data, batch, size, lambda backbone: compile_layers(backbone, size.compiler)
+        )
+    finally:
+        attention.attend = attend
+
+
+def our_training(
+    model: Path,
+    data: Path,
+    batch: int,
+    size: Size,
+    prepare: Callable[[PreTrainedModel], None] = lambda _: None,
+) -> float:
     clock, loop = DeviceClock(size.steps), textcl.session.run_loop
 
     def with_clock(method, *args, **kwargs):
+        prepare(method.encoders["online"].backbone)
         object.__setattr__(method, "hooks", [*method.hooks, clock])
         return loop(method, *args, **kwargs)
 
@@ -225,10 +254,20 @@ def encoding(model: Path, data: Path, size: Size, device: str) -> list[dict]:
     theirs.max_seq_length = 128
     some = lines[: max(50, len(lines) // 10)]
     tokens = len(ours.tokenize(some).ids) / len(some)
+
+    def repadded(texts: list[str]) -> None:
+        has_varlen = packing._has_varlen
+        packing._has_varlen = lambda _: False
+        try:
+            ours.encode(texts, precision="bfloat16")
+        finally:
+            packing._has_varlen = has_varlen
+
     results = []
     for name, count, run in (
         ("textcl", len(lines), lambda texts: ours.encode(texts, precision="bfloat16")),
         ("sentence-transformers", len(some), lambda texts: theirs.encode(texts, batch_size=512)),
+        ("textcl, rows padded for the attention", len(some), repadded),
     ):
         run(some)
         start = now(device)
