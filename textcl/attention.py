@@ -138,14 +138,15 @@ class _Attend(torch.autograd.Function):
     ) -> Tensor:
         heads, width = query.shape[1:]
         padded = query.new_empty(sum(buckets.sizes), width)
-        kept: list[Tensor] = []
+        kept: list[Tensor | None] = []
         for bucket, seen, into in zip(buckets.buckets, visible, buckets.parts(padded), strict=True):
             q, k, v = (
                 x.reshape(-1, width).index_select(0, bucket.index).view(-1, bucket.width, width)
                 for x in (query, key, value)
             )
             probabilities = _softmax(q, k, seen, heads, scale)
-            keep, thinned = None, probabilities
+            keep: Tensor | None = None
+            thinned = probabilities
             if dropped:
                 keep = draw_mask(thinned.numel(), dropped).view(thinned.shape)
                 thinned = probabilities * keep.to(q.dtype)

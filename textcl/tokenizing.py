@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import tokenizers
 import transformers
@@ -39,9 +40,10 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_lengt
 
 def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str | None:
     """A digest of all that the tokens of a text follow from but `max_length`; None where that cannot be told."""
-    if not tokenizer.is_fast:
+    rust: Any = getattr(tokenizer, "backend_tokenizer", None)
+    if rust is None:
         return None
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())  # pyright: ignore[reportAttributeAccessIssue]
+    backend = json.loads(rust.to_str())
     backend["truncation"] = backend["padding"] = None  # of the last call
     facts = [
         backend,
