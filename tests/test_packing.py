@@ -11,8 +11,9 @@ import families
 import pytest
 import torch
 
-from textcl import packing
-from textcl.packing import Packing, hidden_states, is_packed, padded_hidden_states
+from textcl import attention, packing
+from textcl.attention import Packing
+from textcl.packing import hidden_states, is_packed, padded_hidden_states
 from textcl.token_views import CutFeatures, CutSpan, CutTokens, ShufflePositions
 from textcl.types import Changes, Tokens
 from textcl.views import View
@@ -77,7 +78,7 @@ def test_attention_with_repadding_equals_attention_by_length(family, monkeypatch
     model, tokens = families.tiny_model(family).double(), random_tokens(family)
     by_length = hidden_states(model, tokens)[-1]
     expected = gradients(model, by_length)
-    monkeypatch.setattr(packing, "_attend_by_length", packing._attend_padded)
+    monkeypatch.setattr(attention, "_attend_by_length", attention._attend_padded)
     repadded = hidden_states(model, tokens)[-1]
     torch.testing.assert_close(repadded, by_length, atol=1e-9, rtol=1e-9)
     assert_same(gradients(model, repadded), expected, atol=1e-9, rtol=1e-9)
@@ -104,26 +105,26 @@ def test_attention_without_padding_on_cuda_is_called_as_it_asks(family, monkeypa
     model, tokens = families.tiny_model(family).double(), random_tokens(family)
     by_length = hidden_states(model, tokens)[-1]
     expected = gradients(model, by_length)
-    monkeypatch.setattr(packing, "varlen_attn", slow_varlen_attn)
-    monkeypatch.setattr(packing, "_attend_by_length", packing._attend_varlen)
+    monkeypatch.setattr(attention, "varlen_attn", slow_varlen_attn)
+    monkeypatch.setattr(attention, "_attend_by_length", attention._attend_varlen)
     varlen = hidden_states(model, tokens)[-1]
     torch.testing.assert_close(varlen, by_length, atol=1e-9, rtol=1e-9)
     assert_same(gradients(model, varlen), expected, atol=1e-9, rtol=1e-9)
 
 
 def test_attention_without_padding_is_for_cuda_alone():
-    assert packing.varlen_attn is not None
-    assert not packing._has_varlen(torch.zeros(1, 2, 3, 64, dtype=torch.bfloat16))
+    assert attention.varlen_attn is not None
+    assert not attention._has_varlen(torch.zeros(1, 2, 3, 64, dtype=torch.bfloat16))
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
 def test_attention_without_padding_equals_repadding_on_a_gpu(family, monkeypatch):
     model, tokens = families.tiny_model(family).cuda().bfloat16(), random_tokens(family).to("cuda")
-    monkeypatch.setattr(packing, "varlen_attn", Mock(wraps=packing.varlen_attn))
+    monkeypatch.setattr(attention, "varlen_attn", Mock(wraps=attention.varlen_attn))
     varlen = hidden_states(model, tokens)[-1]
-    assert packing.varlen_attn.called
-    monkeypatch.setattr(packing, "_has_varlen", lambda _: False)
+    assert attention.varlen_attn.called
+    monkeypatch.setattr(attention, "_has_varlen", lambda _: False)
     repadded = hidden_states(model, tokens)[-1]
     assert torch.nn.functional.cosine_similarity(varlen, repadded).min() > 0.999
     ours, theirs = gradients(model, varlen), gradients(model, repadded)
@@ -139,7 +140,7 @@ def test_attention_in_buckets_equals_attention_by_length(family, monkeypatch):
     model, tokens = families.tiny_model(family).double(), random_tokens(family)
     by_length = hidden_states(model, tokens)[-1]
     expected = gradients(model, by_length)
-    monkeypatch.setattr(packing, "_attend_by_length", packing._attend_in_buckets)
+    monkeypatch.setattr(attention, "_attend_by_length", attention._attend_in_buckets)
     in_buckets = hidden_states(model, tokens)[-1]
     torch.testing.assert_close(in_buckets, by_length, atol=1e-9, rtol=1e-9)
     assert_same(gradients(model, in_buckets), expected, atol=1e-9, rtol=1e-9)
@@ -147,7 +148,7 @@ def test_attention_in_buckets_equals_attention_by_length(family, monkeypatch):
 
 @pytest.mark.parametrize("family", PACKED_KINDS)
 def test_attention_in_buckets_equals_padded_in_float32(family, monkeypatch):
-    monkeypatch.setattr(packing, "_attend_by_length", packing._attend_in_buckets)
+    monkeypatch.setattr(attention, "_attend_by_length", attention._attend_in_buckets)
     model, tokens = families.tiny_model(family), random_tokens(family, seed=2)
     ours, theirs = hidden_states(model, tokens, LAYERS), padded(model, tokens)
     assert_same(ours, theirs, atol=1e-5, rtol=0)
@@ -281,8 +282,8 @@ def test_changed_tokens_give_with_repadding_what_they_give_by_length(family, mon
     model = families.tiny_model(family).double()
     tokens = changed(model, random_tokens(family), 0.5)
     by_length = hidden_states(model, tokens)[-1]
-    for other in (packing._attend_padded, packing._attend_in_buckets):
-        monkeypatch.setattr(packing, "_attend_by_length", other)
+    for other in (attention._attend_padded, attention._attend_in_buckets):
+        monkeypatch.setattr(attention, "_attend_by_length", other)
         states = hidden_states(model, tokens)[-1]
         torch.testing.assert_close(states, by_length, atol=1e-9, rtol=1e-9)
 
@@ -339,6 +340,6 @@ def test_attention_in_bfloat16_is_that_of_float32(length, masked):
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     expected = scores.softmax(-1) @ v
-    found = packing._attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask, 0.25)
+    found = attention._attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask, 0.25)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.03)

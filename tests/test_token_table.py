@@ -12,6 +12,7 @@ from textcl.data import load_rows
 from textcl.loader import Collate
 from textcl.token_table import cached_tokens
 from textcl.tokenizing import fingerprint, tokenize
+from textcl.types import Tokens
 from textcl.views import View
 
 TEXTS = ["a cat", "two dogs run in the park and never stop", "zwölf 12", "a cat", "ok " * 50]
@@ -75,6 +76,15 @@ def test_a_new_token_changes_the_fingerprint():
     before = fingerprint(tokenizer)
     tokenizer.add_tokens(["zwölf"])
     assert before != fingerprint(tokenizer)
+
+
+def test_texts_without_tokens_are_rows_without_tokens(monkeypatch):
+    def nothing(_, texts, __):
+        return Tokens.from_lists([[] for _ in texts])
+
+    monkeypatch.setattr(token_table, "tokenize", nothing)
+    table = cached_tokens(rows_of(TEXTS), "text", families.tiny_tokenizer("bert"), 12)
+    assert table.take(np.array([1, 4])).lengths.tolist() == [0, 0]
 
 
 def test_what_a_kill_left_behind_is_made_anew(cache):

@@ -1,224 +1,293 @@
-"""Attention inside the rows of a packed batch, forward and backward, for training on a CPU.
+"""How the rows of a packed batch attend: each to itself, however they lie.
 
-Rows of random lengths make many small products, and softmax over a few numbers is slow however it is vectorised. So
-rows are padded, for the attention alone, to the next multiple of 16: few products, of widths that the machine likes.
-The backward pass is written out, which saves the copies and reductions that autograd would make.
+Rows are sorted by length, so that attention runs once per length over a plain slice; in training on a CPU once for all
+lengths up to the next multiple of 16. On CUDA flash attention takes the rows as they lie, and where it does not
+(dropout, hidden tokens, float32) they are padded for the attention alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
-from textcl.dropout import STEPS, draw_mask, steps_of
+from textcl import bucketed_attention
 
-_WIDTH = 16
+try:
+    from torch.nn.attention.varlen import varlen_attn
 
+    if not {"scale", "window_size"} <= signature(varlen_attn).parameters.keys():
+        varlen_attn = None  # of torch 2.10, which has neither
+except ImportError:
+    varlen_attn = None
 
-@dataclass(frozen=True)
-class Bucket:
-    """Rows of a packed batch that are padded to one width.
+NAME = "textcl_packed"
+"""Under which transformers knows this attention."""
 
-    Args:
-        rows: How many rows, R.
-        width: Their padded length W.
-        index: Which of the T x H vectors of a head stands at each (row, head, place); the row's last where it has none.
-        query: The same, but T x H where it has none.
-        real: True where a row has a token, or None where all are full.
-    """
-
-    rows: int
-    width: int
-    index: Int[Tensor, " RHW"]
-    query: Int[Tensor, " RHW"]
-    real: Bool[Tensor, "R W"] | None
+_SHORT = 128  # tokens up to which plain products beat the fused attention on CPUs in bfloat16
 
 
 @dataclass(frozen=True)
-class Buckets:
-    """All rows of a packed batch.
+class Packing:
+    """Where the rows of a packed batch lie.
 
     Args:
-        buckets: In the order of the rows.
-        back: Where each of the T x H vectors of a head stands among those of all buckets, padding included.
+        lengths: Tokens of each row, none 0, equal ones side by side; on the CPU.
+        attend: False for tokens that none attends to; all may be attended to when None.
     """
 
-    buckets: tuple[Bucket, ...]
-    back: Int[Tensor, " TH"]
+    lengths: Int[Tensor, " B"]
+    attend: Bool[Tensor, " T"] | None = None
 
     @cached_property
-    def sizes(self) -> list[int]:
-        """Vectors of each bucket, padding included."""
-        return [len(bucket.index) for bucket in self.buckets]
+    def groups(self) -> list[tuple[int, int]]:
+        """(rows, length) of each run of equally long rows."""
+        lengths, rows = torch.unique_consecutive(self.lengths, return_counts=True)
+        return list(zip(rows.tolist(), lengths.tolist(), strict=True))
 
-    def parts(self, padded: Float[Tensor, "P d"]) -> list[Float[Tensor, "RH W d"]]:
-        """The vectors of each bucket, one sequence per row and head."""
-        parts = padded.split(self.sizes)
-        return [
-            part.view(-1, bucket.width, padded.shape[1])
-            for part, bucket in zip(parts, self.buckets, strict=True)
-        ]
+    @cached_property
+    def _buckets(self) -> dict[int, bucketed_attention.Buckets]:
+        return {}
 
-    @classmethod
-    def of(cls, lengths: Int[Tensor, " B"], heads: int) -> Buckets:
-        """Buckets of rows of ascending lengths, none 0."""
-        widths, counts = torch.unique_consecutive(-(-lengths // _WIDTH), return_counts=True)
-        starts, head = lengths.cumsum(0) - lengths, torch.arange(heads)
-        buckets: list[Bucket] = []
-        back: list[Tensor] = []
-        base = 0
-        for width, start, length in zip(
-            (widths * _WIDTH).tolist(),
-            starts.split(counts.tolist()),
-            lengths.split(counts.tolist()),
-            strict=True,
-        ):
-            place, rows = torch.arange(width), len(length)
-            token = start[:, None] + torch.minimum(place, length[:, None] - 1)
-            real = place < length[:, None]
-            index = token[:, None] * heads + head[:, None]
-            query = index.masked_fill(~real[:, None], int(lengths.sum()) * heads)
-            buckets.append(
-                Bucket(
-                    rows,
-                    width,
-                    index.flatten(),
-                    query.flatten(),
-                    None if bool(real.all()) else real,
-                )
-            )
-            row, column = real.nonzero(as_tuple=True)
-            back.append(base + ((row[:, None] * heads + head) * width + column[:, None]).flatten())
-            base += rows * heads * width
-        return cls(tuple(buckets), torch.cat(back))
+    def buckets(self, heads: int) -> bucketed_attention.Buckets:
+        """Where the rows lie when attention pads them a little; the same for all layers."""
+        if heads not in self._buckets:
+            self._buckets[heads] = bucketed_attention.Buckets.of(self.lengths, heads)
+        return self._buckets[heads]
+
+    @cached_property
+    def mask(self) -> Bool[Tensor, "B L"]:
+        """True on real tokens of the padded batch."""
+        return torch.arange(self.longest) < self.lengths[:, None]
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return int(self.lengths.max())
+
+    @cached_property
+    def _placed(self) -> dict[Any, Any]:
+        return {}
+
+    def offsets(self, device: torch.device) -> Int32[Tensor, " B1"]:
+        """Where each row starts, and the end of the last one; the same tensor for all layers."""
+        if device not in self._placed:
+            offsets = F.pad(self.lengths.cumsum(0), (1, 0)).to(torch.int32)
+            self._placed[device] = offsets.to(device, non_blocking=True)
+        return self._placed[device]
+
+    def padding(
+        self, device: torch.device, window: int | None
+    ) -> tuple[Int[Tensor, " T"], Bool[Tensor, "B 1 #L L"]]:
+        """Place of each token in the padded batch, and which keys a query attends to; the same for all layers."""
+        if (device, window) not in self._placed:
+            rows, width = self.mask.shape
+            real = self.mask.flatten().nonzero().squeeze(1).to(device, non_blocking=True)
+            keys = self.mask.flatten().to(device, non_blocking=True)
+            if self.attend is not None:
+                keys = keys.index_copy(0, real, self.attend)
+            near = _window_mask(width, window)
+            near = None if near is None else near.to(device, non_blocking=True)
+            self._placed[device, window] = real, _visible(keys.view(rows, 1, 1, width), near)
+        return self._placed[device, window]
 
 
-def attend(
+def _attention(
+    module: torch.nn.Module,
+    query: Float[Tensor, "B H L d"],
+    key: Float[Tensor, "B H L d"],
+    value: Float[Tensor, "B H L d"],
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    packing: Packing | None = None,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[Float[Tensor, "B L H d"], None]:
+    """Attention inside each row of a packed batch; without a packing, transformers' own."""
+    if packing is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    attend = _attention_for(query, value, packing, dropout)
+    # squeezed and not indexed, because the backward pass of an index fills a whole tensor
+    q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
+    return attend(q, k, v, packing, scale, dropout, sliding_window)[None], None
+
+
+def _attention_for(
+    query: Tensor, value: Tensor, packing: Packing, dropout: float
+) -> Callable[..., Tensor]:
+    if query.device.type != "cpu":
+        plain = not dropout and packing.attend is None
+        return _attend_varlen if plain and _has_varlen(value) else _attend_padded
+    # Measured at lengths 4 to 512: the backward pass of the fused kernel is several times slower in bfloat16 than
+    # plain products on CPUs, and with dropout it is no faster.
+    needs_grad = torch.is_grad_enabled() and query.requires_grad
+    plain = dropout or (needs_grad and query.dtype == torch.bfloat16)
+    return _attend_in_buckets if plain else _attend_by_length
+
+
+def _attend_by_length(
     query: Float[Tensor, "T H d"],
     key: Float[Tensor, "T H d"],
     value: Float[Tensor, "T H d"],
-    buckets: Buckets,
-    visible: list[Bool[Tensor, "_ 1 _ _"] | None],
+    packing: Packing,
     scale: float,
     dropout: float,
+    window: int | None,
 ) -> Float[Tensor, "T H d"]:
-    """Contexts of every token.
-
-    Args:
-        query: Queries of the packed rows.
-        key: Their keys.
-        value: Their values.
-        buckets: Where the rows lie.
-        visible: For each bucket which keys a query attends to, None for all.
-        scale: Factor of the scores.
-        dropout: Probability to drop an attention probability, below 1.
-    """
-    query, key = query.to(value.dtype), key.to(value.dtype)  # a rotation may have widened them
-    with torch.autocast("cpu", enabled=False):
-        return _Attend.apply(query, key, value, buckets, visible, scale, steps_of(dropout))  # pyright: ignore[reportReturnType]
+    sizes = [rows * length for rows, length in packing.groups]
+    contexts: list[Tensor] = []
+    attend = [None] * len(sizes) if packing.attend is None else packing.attend.split(sizes)
+    slices = zip(*(x.split(sizes) for x in (query, key, value)), strict=True)
+    for (rows, length), group, seen in zip(packing.groups, slices, attend, strict=True):
+        q, k, v = (x.view(rows, length, *x.shape[1:]).transpose(1, 2) for x in group)
+        mask = _window_mask(length, window)
+        if seen is not None:
+            mask = _visible(seen.view(rows, 1, 1, length), mask)
+        contexts.append(_attend(q, k, v, mask, scale).transpose(1, 2).flatten(0, 1))
+    return torch.cat(contexts)
 
 
-class _Attend(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        buckets: Buckets,
-        visible: list[Tensor | None],
-        scale: float,
-        dropped: int,
-    ) -> Tensor:
-        heads, width = query.shape[1:]
-        padded = query.new_empty(sum(buckets.sizes), width)
-        kept: list[Tensor | None] = []
-        for bucket, seen, into in zip(buckets.buckets, visible, buckets.parts(padded), strict=True):
-            q, k, v = (
-                x.reshape(-1, width).index_select(0, bucket.index).view(-1, bucket.width, width)
-                for x in (query, key, value)
+def _attend(
+    query: Float[Tensor, "B H L d"],
+    key: Float[Tensor, "B H L d"],
+    value: Float[Tensor, "B H L d"],
+    mask: Bool[Tensor, ...] | None,
+    scale: float,
+) -> Float[Tensor, "B H L d"]:
+    # Measured at lengths 4 to 512: in bfloat16 the fused kernel is slower than plain products on CPUs up to 128 tokens.
+    if query.dtype != torch.bfloat16 or query.shape[-2] > _SHORT:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    scores = (query * scale) @ key.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return scores.softmax(-1) @ value
+
+
+def _attend_in_buckets(
+    query: Float[Tensor, "T H d"],
+    key: Float[Tensor, "T H d"],
+    value: Float[Tensor, "T H d"],
+    packing: Packing,
+    scale: float,
+    dropout: float,
+    window: int | None,
+) -> Float[Tensor, "T H d"]:
+    buckets = packing.buckets(query.shape[1])
+    visible: list[Tensor | None] = []
+    start = 0
+    for bucket in buckets.buckets:
+        near, keys = _window_mask(bucket.width, window), bucket.real
+        if packing.attend is not None:
+            real = packing.mask[start : start + bucket.rows, : bucket.width]
+            real = F.pad(real, (0, bucket.width - real.shape[1]))
+            keys = torch.zeros_like(real).masked_scatter_(
+                real, packing.attend[_tokens(packing, start) :]
             )
-            probabilities = _softmax(q, k, seen, heads, scale)
-            keep: Tensor | None = None
-            thinned = probabilities
-            if dropped:
-                keep = draw_mask(thinned.numel(), dropped).view(thinned.shape)
-                thinned = probabilities * keep.to(q.dtype)
-            torch.bmm(thinned, v, out=into)
-            kept += [q, k, v, probabilities, keep, thinned]
-        ctx.save_for_backward(*kept)
-        ctx.buckets, ctx.scale, ctx.dropped = buckets, scale, dropped
-        return _packed(padded, buckets, query).mul_(STEPS / (STEPS - dropped))
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *gradients: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        (gradient,), kept, buckets = gradients, ctx.saved_tensors, ctx.buckets
-        tokens, heads, width = gradient.shape
-        scaled = gradient.new_empty(tokens * heads + 1, width)  # the last row is that of padding
-        torch.mul(gradient.reshape(-1, width), STEPS / (STEPS - ctx.dropped), out=scaled[:-1])
-        scaled[-1] = 0.0
-        padded = [gradient.new_empty(sum(buckets.sizes), width) for _ in range(3)]
-        for bucket, q, k, v, probabilities, keep, thinned, *into in zip(
-            buckets.buckets,
-            *(kept[i::6] for i in range(6)),
-            *(buckets.parts(x) for x in padded),
-            strict=True,
-        ):
-            g = scaled.index_select(0, bucket.query).view(-1, bucket.width, width)
-            scores = torch.bmm(g, v.transpose(1, 2))
-            if keep is not None:
-                scores.mul_(keep.to(scores.dtype))
-            scores = _softmax_backward(scores, probabilities)
-            _product(scores, k, ctx.scale, into[0])
-            _product(scores.transpose(1, 2), q, ctx.scale, into[1])
-            torch.bmm(thinned.transpose(1, 2), g, out=into[2])
-        return *(_packed(x, buckets, gradient) for x in padded), None, None, None, None
+        elif keys is None and near is not None:
+            keys = near.new_ones(bucket.rows, bucket.width)
+        visible.append(None if keys is None else _visible(keys[:, None, None], near))
+        start += bucket.rows
+    return bucketed_attention.attend(query, key, value, buckets, visible, scale, dropout)
 
 
-def _softmax(
-    q: Float[Tensor, "RH W d"],
-    k: Float[Tensor, "RH W d"],
-    seen: Bool[Tensor, "R 1 _ W"] | None,
-    heads: int,
+def _tokens(packing: Packing, rows: int) -> int:
+    """Tokens of the first rows."""
+    return int(packing.lengths[:rows].sum())
+
+
+def _window_mask(length: int, window: int | None) -> Bool[Tensor, "L L"] | None:
+    if window is None or length <= window:
+        return None
+    places = torch.arange(length)
+    return (places[:, None] - places).abs() < window
+
+
+def _visible(
+    keys: Bool[Tensor, "B 1 1 L"], near: Bool[Tensor, "L L"] | None
+) -> Bool[Tensor, "B 1 #L L"]:
+    """Which keys each query attends to; itself where it would have none, because a row of zeros turns to nan."""
+    if near is None:
+        return keys
+    mask = keys & near
+    itself = torch.eye(len(near), dtype=torch.bool, device=near.device)
+    return mask | (itself & ~mask.any(-1, keepdim=True))
+
+
+def _has_varlen(value: Float[Tensor, "B H L d"]) -> bool:
+    """Whether torch's flash attention over rows without padding takes values like these."""
+    return (
+        varlen_attn is not None
+        and value.device.type == "cuda"
+        and value.dtype in (torch.bfloat16, torch.float16)
+        and value.shape[-1] % 8 == 0
+        and value.shape[-1] <= 256
+        and torch.backends.cuda.is_flash_attention_available()
+        and torch.cuda.get_device_capability(value.device) >= (8, 0)
+    )
+
+
+def _attend_varlen(
+    query: Float[Tensor, "T H d"],
+    key: Float[Tensor, "T H d"],
+    value: Float[Tensor, "T H d"],
+    packing: Packing,
     scale: float,
-) -> Float[Tensor, "RH W W"]:
-    scores = _widened(_product(q, k.transpose(1, 2), scale))
-    if seen is not None:
-        hidden = torch.zeros(seen.shape, dtype=scores.dtype).masked_fill_(~seen, float("-inf"))
-        scores.view(-1, heads, *scores.shape[1:]).add_(hidden)
-    return scores.softmax(-1).to(q.dtype)
+    dropout: float,
+    window: int | None,
+) -> Float[Tensor, "T H d"]:
+    offsets, longest = packing.offsets(query.device), packing.longest
+    reach = -1 if window is None else window - 1  # to either side
+    query, key = query.to(value.dtype), key.to(value.dtype)  # a rotation may have widened them
+    return varlen_attn(  # pyright: ignore[reportOptionalCall, reportReturnType]
+        query,
+        key,
+        value,
+        offsets,
+        offsets,
+        longest,
+        longest,
+        scale=scale,
+        window_size=(reach, reach),
+    )
 
 
-def _softmax_backward(
-    gradient: Float[Tensor, "RH W W"], probabilities: Float[Tensor, "RH W W"]
-) -> Float[Tensor, "RH W W"]:
-    # widened, which is many times as fast: torch does not vectorise over rows of 16 numbers in bfloat16
-    p = _widened(probabilities)
-    wide: Tensor = torch.ops.aten._softmax_backward_data(_widened(gradient), p, -1, p.dtype)
-    return wide.to(gradient.dtype)
-
-
-def _product(
-    a: Float[Tensor, "B L M"],
-    b: Float[Tensor, "B M N"],
+def _attend_padded(
+    query: Float[Tensor, "T H d"],
+    key: Float[Tensor, "T H d"],
+    value: Float[Tensor, "T H d"],
+    packing: Packing,
     scale: float,
-    out: Float[Tensor, "B L N"] | None = None,
-) -> Float[Tensor, "B L N"]:
-    return torch.baddbmm(a.new_empty(()), a, b, beta=0, alpha=scale, out=out)
+    dropout: float,
+    window: int | None,
+) -> Float[Tensor, "T H d"]:
+    rows, width = packing.mask.shape
+    real, mask = packing.padding(query.device, window)
+    q, k, v = (
+        x.new_zeros(rows * width, *x.shape[1:])
+        .index_copy(0, real, x)
+        .view(rows, width, *x.shape[1:])
+        .transpose(1, 2)
+        for x in (query, key, value)
+    )
+    context = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale
+    )
+    return context.transpose(1, 2).flatten(0, 1).index_select(0, real)
 
 
-def _packed(padded: Float[Tensor, "P d"], buckets: Buckets, like: Tensor) -> Tensor:
-    return padded.index_select(0, buckets.back).view(like.shape)
-
-
-def _widened(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
+AttentionInterface.register(NAME, _attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -61,7 +61,7 @@ class Rows:
 
     def values(self, role: str, indices: Sequence[int]) -> list[Any]:
         """The values of a role in the rows at `indices`, in that order."""
-        return list(self._data[list(indices)][role])
+        return self._data[indices][role]
 
     def column(self, role: str) -> list[Any]:
         """All values of a role, in order."""

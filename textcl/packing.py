@@ -1,44 +1,26 @@
 """How rows without padding travel through an unmodified HuggingFace model.
 
-All tokens of a batch make one row of T tokens: linear layers, norms and activations see real tokens
-only. Rows are sorted by length, so that attention, which must stay inside each row, runs once per
-length over a plain slice; in training on a CPU once for all lengths up to the next multiple of 16. On CUDA flash
-attention takes the rows as they lie, and where it does not (dropout, hidden tokens, float32) they are padded for the
-attention alone.
-Architectures that do not let their attention be replaced are run with padding, in groups of similar
-length; the callers cannot tell the difference.
+All tokens of a batch make one row of T tokens, so that linear layers, norms and activations see real tokens only;
+attention, which must stay inside each row, is replaced. Architectures that do not let it be are run with padding, in
+groups of similar length; the callers cannot tell the difference.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from inspect import signature
+from functools import lru_cache
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int, Int32, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import PreTrainedModel
 
-from textcl import attention
+from textcl.attention import NAME, Packing
 from textcl.types import Changes, Tokens
-
-try:
-    from torch.nn.attention.varlen import varlen_attn
-
-    if not {"scale", "window_size"} <= signature(varlen_attn).parameters.keys():
-        varlen_attn = None  # of torch 2.10, which has neither
-except ImportError:
-    varlen_attn = None
-
-_NAME = "textcl_packed"
 
 # Bidirectional encoders whose attention goes through transformers' interface and sees nothing but q, k and v.
 _PACKED = frozenset(
@@ -47,73 +29,6 @@ _PACKED = frozenset(
 
 # Padded groups end where a row would be this much longer than the first one, unless they are this small.
 _STRETCH, _SMALL = 1.25, 16
-
-_SHORT = 128  # tokens up to which plain products beat the fused attention on CPUs in bfloat16
-
-
-@dataclass(frozen=True)
-class Packing:
-    """Where the rows of a packed batch lie.
-
-    Args:
-        lengths: Tokens of each row, none 0, equal ones side by side; on the CPU.
-        attend: False for tokens that none attends to; all may be attended to when None.
-    """
-
-    lengths: Int[Tensor, " B"]
-    attend: Bool[Tensor, " T"] | None = None
-
-    @cached_property
-    def groups(self) -> list[tuple[int, int]]:
-        """(rows, length) of each run of equally long rows."""
-        lengths, rows = torch.unique_consecutive(self.lengths, return_counts=True)
-        return list(zip(rows.tolist(), lengths.tolist(), strict=True))
-
-    @cached_property
-    def _buckets(self) -> dict[int, attention.Buckets]:
-        return {}
-
-    def buckets(self, heads: int) -> attention.Buckets:
-        """Where the rows lie when attention pads them a little; the same for all layers."""
-        if heads not in self._buckets:
-            self._buckets[heads] = attention.Buckets.of(self.lengths, heads)
-        return self._buckets[heads]
-
-    @cached_property
-    def mask(self) -> Bool[Tensor, "B L"]:
-        """True on real tokens of the padded batch."""
-        return torch.arange(self.longest) < self.lengths[:, None]
-
-    @cached_property
-    def longest(self) -> int:
-        """Tokens of the longest row."""
-        return int(self.lengths.max())
-
-    @cached_property
-    def _placed(self) -> dict[Any, Any]:
-        return {}
-
-    def offsets(self, device: torch.device) -> Int32[Tensor, " B1"]:
-        """Where each row starts, and the end of the last one; the same tensor for all layers."""
-        if device not in self._placed:
-            offsets = F.pad(self.lengths.cumsum(0), (1, 0)).to(torch.int32)
-            self._placed[device] = offsets.to(device, non_blocking=True)
-        return self._placed[device]
-
-    def padding(
-        self, device: torch.device, window: int | None
-    ) -> tuple[Int[Tensor, " T"], Bool[Tensor, "B 1 #L L"]]:
-        """Place of each token in the padded batch, and which keys a query attends to; the same for all layers."""
-        if (device, window) not in self._placed:
-            rows, width = self.mask.shape
-            real = self.mask.flatten().nonzero().squeeze(1).to(device, non_blocking=True)
-            keys = self.mask.flatten().to(device, non_blocking=True)
-            if self.attend is not None:
-                keys = keys.index_copy(0, real, self.attend)
-            near = _window_mask(width, window)
-            near = None if near is None else near.to(device, non_blocking=True)
-            self._placed[device, window] = real, _visible(keys.view(rows, 1, 1, width), near)
-        return self._placed[device, window]
 
 
 def is_packed(backbone: PreTrainedModel) -> bool:
@@ -204,7 +119,7 @@ def _embedded(backbone: PreTrainedModel, keep: Bool[Tensor, "B L _"] | None) -> 
     """Within it the embedding output, normalised and dropped out, becomes 0 where `keep` is False.
 
     Under autocast on a CPU it is also handed on in the lower precision, and with it all hidden states: a training step
-    is a tenth faster than with float32 states, which every linear layer has to convert.
+    is 3 to 4 % faster than with float32 states, which every linear layer has to convert.
     """
     low = torch.get_autocast_dtype("cpu") if _autocast_on_cpu(backbone) else None
     if keep is None and low is None:
@@ -230,8 +145,8 @@ def _autocast_on_cpu(backbone: PreTrainedModel) -> bool:
 def _run_packed(
     backbone: PreTrainedModel, tokens: Tokens, layers: Sequence[int]
 ) -> dict[int, Tensor]:
-    if backbone.config._attn_implementation != _NAME:  # pyright: ignore[reportPrivateUsage]
-        backbone.set_attn_implementation(_NAME)
+    if backbone.config._attn_implementation != NAME:  # pyright: ignore[reportPrivateUsage]
+        backbone.set_attn_implementation(NAME)
     count, lengths = len(tokens.ids), tokens.lengths
     missing = _missing(tokens)
     inputs = {"input_ids": tokens.ids, "position_ids": _positions(backbone, tokens)}
@@ -320,194 +235,3 @@ def _select(output: Any, layers: Sequence[int]) -> dict[int, Tensor]:
     if not _needs_all(layers):
         return {-1: output.last_hidden_state}
     return {layer: output.hidden_states[layer] for layer in layers}
-
-
-def _attention(
-    module: torch.nn.Module,
-    query: Float[Tensor, "B H L d"],
-    key: Float[Tensor, "B H L d"],
-    value: Float[Tensor, "B H L d"],
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    packing: Packing | None = None,
-    sliding_window: int | None = None,
-    **kwargs: Any,
-) -> tuple[Float[Tensor, "B L H d"], None]:
-    """Attention inside each row of a packed batch; without a packing, transformers' own."""
-    if packing is None:
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
-        )
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attend = _attention_for(query, value, packing, dropout)
-    # squeezed and not indexed, because the backward pass of an index fills a whole tensor
-    q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
-    return attend(q, k, v, packing, scale, dropout, sliding_window)[None], None
-
-
-def _attention_for(
-    query: Tensor, value: Tensor, packing: Packing, dropout: float
-) -> Callable[..., Tensor]:
-    if query.device.type != "cpu":
-        plain = not dropout and packing.attend is None
-        return _attend_varlen if plain and _has_varlen(value) else _attend_padded
-    # Measured at lengths 4 to 512: the backward pass of the fused kernel is several times slower in bfloat16 than
-    # plain products on CPUs, and with dropout it is no faster.
-    needs_grad = torch.is_grad_enabled() and query.requires_grad
-    plain = dropout or (needs_grad and query.dtype == torch.bfloat16)
-    return _attend_in_buckets if plain else _attend_by_length
-
-
-def _attend_by_length(
-    query: Float[Tensor, "T H d"],
-    key: Float[Tensor, "T H d"],
-    value: Float[Tensor, "T H d"],
-    packing: Packing,
-    scale: float,
-    dropout: float,
-    window: int | None,
-) -> Float[Tensor, "T H d"]:
-    sizes = [rows * length for rows, length in packing.groups]
-    contexts: list[Tensor] = []
-    attend = [None] * len(sizes) if packing.attend is None else packing.attend.split(sizes)
-    slices = zip(*(x.split(sizes) for x in (query, key, value)), strict=True)
-    for (rows, length), group, seen in zip(packing.groups, slices, attend, strict=True):
-        q, k, v = (x.view(rows, length, *x.shape[1:]).transpose(1, 2) for x in group)
-        mask = _window_mask(length, window)
-        if seen is not None:
-            mask = _visible(seen.view(rows, 1, 1, length), mask)
-        contexts.append(_attend(q, k, v, mask, scale).transpose(1, 2).flatten(0, 1))
-    return torch.cat(contexts)
-
-
-def _attend(
-    query: Float[Tensor, "B H L d"],
-    key: Float[Tensor, "B H L d"],
-    value: Float[Tensor, "B H L d"],
-    mask: Bool[Tensor, ...] | None,
-    scale: float,
-) -> Float[Tensor, "B H L d"]:
-    # Measured at lengths 4 to 512: in bfloat16 the fused kernel is slower than plain products on CPUs up to 128 tokens.
-    if query.dtype != torch.bfloat16 or query.shape[-2] > _SHORT:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
-    scores = (query * scale) @ key.transpose(-1, -2)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return scores.softmax(-1) @ value
-
-
-def _attend_in_buckets(
-    query: Float[Tensor, "T H d"],
-    key: Float[Tensor, "T H d"],
-    value: Float[Tensor, "T H d"],
-    packing: Packing,
-    scale: float,
-    dropout: float,
-    window: int | None,
-) -> Float[Tensor, "T H d"]:
-    buckets = packing.buckets(query.shape[1])
-    visible: list[Tensor | None] = []
-    start = 0
-    for bucket in buckets.buckets:
-        near, keys = _window_mask(bucket.width, window), bucket.real
-        if packing.attend is not None:
-            real = packing.mask[start : start + bucket.rows, : bucket.width]
-            real = F.pad(real, (0, bucket.width - real.shape[1]))
-            keys = torch.zeros_like(real).masked_scatter_(
-                real, packing.attend[_tokens(packing, start) :]
-            )
-        elif keys is None and near is not None:
-            keys = near.new_ones(bucket.rows, bucket.width)
-        visible.append(None if keys is None else _visible(keys[:, None, None], near))
-        start += bucket.rows
-    return attention.attend(query, key, value, buckets, visible, scale, dropout)
-
-
-def _tokens(packing: Packing, rows: int) -> int:
-    """Tokens of the first rows."""
-    return int(packing.lengths[:rows].sum())
-
-
-def _window_mask(length: int, window: int | None) -> Bool[Tensor, "L L"] | None:
-    if window is None or length <= window:
-        return None
-    places = torch.arange(length)
-    return (places[:, None] - places).abs() < window
-
-
-def _visible(
-    keys: Bool[Tensor, "B 1 1 L"], near: Bool[Tensor, "L L"] | None
-) -> Bool[Tensor, "B 1 #L L"]:
-    """Which keys each query attends to; itself where it would have none, because a row of zeros turns to nan."""
-    if near is None:
-        return keys
-    mask = keys & near
-    itself = torch.eye(len(near), dtype=torch.bool, device=near.device)
-    return mask | (itself & ~mask.any(-1, keepdim=True))
-
-
-def _has_varlen(value: Float[Tensor, "B H L d"]) -> bool:
-    """Whether torch's flash attention over rows without padding takes values like these."""
-    return (
-        varlen_attn is not None
-        and value.device.type == "cuda"
-        and value.dtype in (torch.bfloat16, torch.float16)
-        and value.shape[-1] % 8 == 0
-        and value.shape[-1] <= 256
-        and torch.backends.cuda.is_flash_attention_available()
-        and torch.cuda.get_device_capability(value.device) >= (8, 0)
-    )
-
-
-def _attend_varlen(
-    query: Float[Tensor, "T H d"],
-    key: Float[Tensor, "T H d"],
-    value: Float[Tensor, "T H d"],
-    packing: Packing,
-    scale: float,
-    dropout: float,
-    window: int | None,
-) -> Float[Tensor, "T H d"]:
-    offsets, longest = packing.offsets(query.device), packing.longest
-    reach = -1 if window is None else window - 1  # to either side
-    query, key = query.to(value.dtype), key.to(value.dtype)  # a rotation may have widened them
-    return varlen_attn(  # pyright: ignore[reportOptionalCall, reportReturnType]
-        query,
-        key,
-        value,
-        offsets,
-        offsets,
-        longest,
-        longest,
-        scale=scale,
-        window_size=(reach, reach),
-    )
-
-
-def _attend_padded(
-    query: Float[Tensor, "T H d"],
-    key: Float[Tensor, "T H d"],
-    value: Float[Tensor, "T H d"],
-    packing: Packing,
-    scale: float,
-    dropout: float,
-    window: int | None,
-) -> Float[Tensor, "T H d"]:
-    rows, width = packing.mask.shape
-    real, mask = packing.padding(query.device, window)
-    q, k, v = (
-        x.new_zeros(rows * width, *x.shape[1:])
-        .index_copy(0, real, x)
-        .view(rows, width, *x.shape[1:])
-        .transpose(1, 2)
-        for x in (query, key, value)
-    )
-    context = F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale
-    )
-    return context.transpose(1, 2).flatten(0, 1).index_select(0, real)
-
-
-AttentionInterface.register(_NAME, _attention)
-AttentionMaskInterface.register(_NAME, sdpa_mask)

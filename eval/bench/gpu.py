@@ -30,7 +30,7 @@ from train_step import SKIP, Clock, compile_layers
 from transformers import BertConfig, BertModel, PreTrainedModel
 
 import textcl.session
-from textcl import attention, packing
+from textcl import attention, bucketed_attention
 from textcl.encoder import Encoder
 from textcl.export import sample_sentences
 from textcl.hub import find_model
@@ -157,13 +157,13 @@ def training(model: Path, data: Path, size: Size, about: dict) -> list[dict]:
 
 
 def our_compiled_training(model: Path, data: Path, batch: int, size: Size) -> float:
-    attend = attention.attend
+    attend = bucketed_attention.attend
     try:
         return our_training(
             model, data, batch, size, lambda backbone: compile_layers(backbone, size.compiler)
         )
     finally:
-        attention.attend = attend
+        bucketed_attention.attend = attend
 
 
 def our_training(
@@ -256,12 +256,12 @@ def encoding(model: Path, data: Path, size: Size, device: str) -> list[dict]:
     tokens = len(ours.tokenize(some).ids) / len(some)
 
     def repadded(texts: list[str]) -> None:
-        has_varlen = packing._has_varlen
-        packing._has_varlen = lambda _: False
+        has_varlen = attention._has_varlen
+        attention._has_varlen = lambda _: False
         try:
             ours.encode(texts, precision="bfloat16")
         finally:
-            packing._has_varlen = has_varlen
+            attention._has_varlen = has_varlen
 
     results = []
     for name, count, run in (

@@ -30,7 +30,7 @@ from rich.console import Console
 from transformers import PreTrainedModel
 
 import textcl.session
-from textcl import attention, packing
+from textcl import bucketed_attention, packing
 from textcl.encoder import Encoder
 from textcl.hooks import Hook
 from textcl.hub import find_model
@@ -119,7 +119,7 @@ def compiled(data: Path, batch: int, length: int, steps: int) -> float:
 
 def compile_layers(backbone: PreTrainedModel, backend: str = "inductor") -> None:
     """`torch.compile` for sizes that vary; the attention on a CPU stays as it is, for its draws cannot be traced."""
-    attention.attend = torch.compiler.disable(attention.attend)
+    bucketed_attention.attend = torch.compiler.disable(bucketed_attention.attend)
     for layer in backbone.encoder.layer:
         layer.compile(dynamic=True, backend=backend)
 

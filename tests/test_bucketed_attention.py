@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from textcl.attention import Buckets, attend
+from textcl.attention import Packing, _attend_in_buckets
+from textcl.bucketed_attention import Buckets, attend
 from textcl.dropout import STEPS, draw_mask, steps_of
-from textcl.packing import Packing, _attend_in_buckets
 
 HEADS, WIDTH, SCALE = 3, 5, 0.3
 
