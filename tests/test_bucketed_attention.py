@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from textcl import bucketed_attention
 from textcl.attention import Packing, _attend_in_buckets
 from textcl.bucketed_attention import Buckets, attend
 from textcl.dropout import STEPS, draw_mask, steps_of
@@ -100,3 +101,18 @@ def test_a_narrower_rotation_is_cast_to_the_values():
         query.float(), key.float(), value, Packing(torch.tensor([4])), SCALE, 0.0, None
     )
     assert out.dtype == torch.bfloat16
+
+
+def test_large_buckets_are_cut_and_nothing_else_changes(monkeypatch):
+    lengths = [3, 5, 7, 9, 16, 20, 30, 32]
+    inputs, packing = made_up(lengths), Packing(torch.tensor(lengths), torch.arange(122) % 7 != 3)
+    whole = _attend_in_buckets(*inputs, packing, SCALE, 0.0, 6)
+    expected = torch.autograd.grad(whole.sum(), inputs)
+    monkeypatch.setattr(bucketed_attention, "_SCORES", 2 * HEADS * 16 * 16)
+    packing = Packing(packing.lengths, packing.attend)
+    buckets = packing.buckets(HEADS).buckets
+    assert [(b.rows, b.width) for b in buckets] == [(2, 16), (2, 16), (1, 16)] + 3 * [(1, 32)]
+    cut = _attend_in_buckets(*inputs, packing, SCALE, 0.0, 6)
+    torch.testing.assert_close(cut, whole)
+    for ours, theirs in zip(torch.autograd.grad(cut.sum(), inputs), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)

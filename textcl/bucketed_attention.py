@@ -7,6 +7,7 @@ The backward pass is written out, which saves the copies and reductions that aut
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +20,9 @@ from torch.autograd.function import once_differentiable
 from textcl.dropout import STEPS, draw_mask, steps_of
 
 _WIDTH = 16
+_SCORES = (
+    1 << 22
+)  # of a bucket: larger ones leave the cache, and the C library maps pages anew for blocks above 32 MiB
 
 
 @dataclass(frozen=True)
@@ -68,22 +72,17 @@ class Buckets:
     @classmethod
     def of(cls, lengths: Int[Tensor, " B"], heads: int) -> Buckets:
         """Buckets of rows of ascending lengths, none 0."""
-        widths, counts = torch.unique_consecutive(-(-lengths // _WIDTH), return_counts=True)
         starts, head = lengths.cumsum(0) - lengths, torch.arange(heads)
         buckets: list[Bucket] = []
         back: list[Tensor] = []
         base = 0
-        for width, start, length in zip(
-            (widths * _WIDTH).tolist(),
-            starts.split(counts.tolist()),
-            lengths.split(counts.tolist()),
-            strict=True,
-        ):
-            place, rows = torch.arange(width), len(length)
+        for width, run in _runs(lengths, heads):
+            start, length, place = starts[run], lengths[run], torch.arange(width)
             token = start[:, None] + torch.minimum(place, length[:, None] - 1)
             real = place < length[:, None]
             index = token[:, None] * heads + head[:, None]
             query = index.masked_fill(~real[:, None], int(lengths.sum()) * heads)
+            rows = len(length)
             buckets.append(
                 Bucket(
                     rows,
@@ -97,6 +96,19 @@ class Buckets:
             back.append(base + ((row[:, None] * heads + head) * width + column[:, None]).flatten())
             base += rows * heads * width
         return cls(tuple(buckets), torch.cat(back))
+
+
+def _runs(lengths: Int[Tensor, " B"], heads: int) -> Iterator[tuple[int, slice]]:
+    """Width and rows of each bucket."""
+    widths = -(-lengths // _WIDTH) * _WIDTH
+    first = 0
+    for width, count in zip(
+        *(x.tolist() for x in torch.unique_consecutive(widths, return_counts=True)), strict=True
+    ):
+        most = max(1, _SCORES // (heads * width**2))
+        for start in range(first, first + count, most):
+            yield width, slice(start, min(start + most, first + count))
+        first += count
 
 
 def attend(
