@@ -77,7 +77,10 @@ def picture(points: list[dict[str, object]], chunk: int):
         )
         for sweep, name in (
             ("length", "longest row of a batch of 16, tokens"),
-            ("batch", f"rows of a batch, up to 32 tokens each; above {chunk} with gradient caching"),
+            (
+                "batch",
+                f"rows of a batch, up to 32 tokens each; above {chunk} with gradient caching",
+            ),
         )
     ]
     return titled(
