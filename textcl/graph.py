@@ -13,11 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from textcl.encoder import Encoder
 from textcl.errors import UserError
 from textcl.packing import is_packed
 from textcl.pooling import layers_of
+
+_NAME = "textcl_export"
 
 
 class EncoderGraph(nn.Module):
@@ -77,13 +82,30 @@ def exportable(encoder: Encoder) -> Generator[EncoderGraph]:
     encoder.eval()
     graph.eval()
     if is_packed(encoder.backbone):
-        encoder.backbone.set_attn_implementation("sdpa")
+        encoder.backbone.set_attn_implementation(_NAME)
     try:
         yield graph
     finally:
         if is_packed(encoder.backbone) and attention is not None:
             encoder.backbone.set_attn_implementation(attention)
         encoder.train(training)
+
+
+def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
+    """The mask of transformers, but every query attends to itself.
+
+    Padding outside the window of all tokens would attend to nothing, which is nan in graphs of other libraries and
+    spreads from there.
+    """
+    mask = sdpa_mask(*args, **kwargs)
+    if mask is None:
+        return None
+    place = torch.arange(mask.shape[-1], device=mask.device)
+    return mask | (place[:, None] == place)
+
+
+AttentionInterface.register(_NAME, sdpa_attention_forward)
+AttentionMaskInterface.register(_NAME, _mask)
 
 
 def _pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
