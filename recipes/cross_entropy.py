@@ -29,7 +29,6 @@ from textcl import (
     View,
     World,
     backprop_for,
-    make_head,
 )
 
 ROLES = ("text", "label|labels")
@@ -75,15 +74,7 @@ def build(s: Settings, world: World) -> Method:
         num_layers=s.num_layers,
         dropout=s.dropout,
     )
-    kind = online.backbone.config.model_type
-    head = make_head(
-        s.head,
-        kind,
-        online.dimension,
-        len(s.classes),
-        dropout=s.head_dropout,
-        multi_label=s.multi_label,
-    )
+    head = s.head_for(online, s.head, s.head_dropout)
     return Method(
         views={"anchor": View("text")},
         encoders={"online": online},

@@ -46,7 +46,6 @@ from textcl import (
     World,
     as_temperature,
     backprop_for,
-    make_head,
     mlp,
     second_view,
 )
@@ -106,35 +105,18 @@ class Settings(ClassifierSettings):
 def build(s: Settings, world: World) -> Method:
     """The method."""
     online = _encoder(s)
-    kind = online.backbone.config.model_type
-    head = make_head(
-        s.head,
-        kind,
-        online.dimension,
-        len(s.classes),
-        dropout=s.head_dropout,
-        multi_label=s.multi_label,
-    )
+    head = s.head_for(online, s.head, s.head_dropout)
     views = ("anchor", "positive")
     encoders: dict[str, nn.Module] = {"online": online}
     routes = {name: Route("online", name) for name in views}
     if s.weighting == "encoder":
         second, weighing_head = _encoder(s), None
-        drawn = make_head(
-            "own",
-            kind,
-            second.dimension,
-            len(s.classes),
-            dropout=s.head_dropout,
-            multi_label=s.multi_label,
-        )
+        drawn = s.head_for(second, "own", s.head_dropout)
         encoders["weigher"] = Classifier(second, drawn, s.classes, multi_label=s.multi_label)
         weighers = tuple(f"weigher_{name}" for name in views)
         routes |= {f"weigher_{name}": Route("weigher", name) for name in views}
     else:  # without dropout of its own, so that contrast and cross-entropy see the same logits
-        weighing_head = make_head(
-            "own", kind, online.dimension, len(s.classes), dropout=0.0, multi_label=s.multi_label
-        )
+        weighing_head = s.head_for(online, "own", 0.0)
         weighers = views
     contrast = LabelAware(
         as_temperature(s.temperature),

@@ -37,7 +37,6 @@ from textcl import (
     World,
     as_temperature,
     backprop_for,
-    make_head,
     mlp,
     second_view,
     sup_con,
@@ -98,15 +97,7 @@ def build(s: Settings, world: World) -> Method:
         num_layers=s.num_layers,
         dropout=s.dropout,
     )
-    kind = online.backbone.config.model_type
-    head = make_head(
-        s.head,
-        kind,
-        online.dimension,
-        len(s.classes),
-        dropout=s.head_dropout,
-        multi_label=s.multi_label,
-    )
+    head = s.head_for(online, s.head, s.head_dropout)
     views = ("anchor", "positive")
     compared = ("projected_anchor", "projected_positive") if s.projector else views
     contrast = sup_con(

@@ -13,7 +13,9 @@ from jaxtyping import Float
 
 from textcl.classifier import Targets, targets_of
 from textcl.data import Rows, load_rows
+from textcl.encoder import Encoder
 from textcl.errors import UserError
+from textcl.heads import ClassificationHead, HeadKind, make_head
 from textcl.labelled import load_labelled, named_task
 from textcl.loader import ClassBatches, Sampler, ShuffledBatches
 from textcl.settings import TrainSettings
@@ -57,6 +59,17 @@ class ClassifierSettings(TrainSettings):
             return None
         total = sum(self.class_rows)
         return tuple(total / (len(self.classes) * max(1, rows)) for rows in self.class_rows)
+
+    def head_for(self, encoder: Encoder, kind: HeadKind, dropout: float) -> ClassificationHead:
+        """A fresh head with these classes behind an encoder; see `make_head`."""
+        return make_head(
+            kind,
+            encoder.backbone.config.model_type,
+            encoder.dimension,
+            len(self.classes),
+            dropout=dropout,
+            multi_label=self.multi_label,
+        )
 
 
 S = TypeVar("S", bound=ClassifierSettings)
