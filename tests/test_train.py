@@ -20,6 +20,7 @@ from families import tiny_model_dir
 from rich.console import Console
 from safetensors.torch import load_file
 
+import textcl.loader
 import textcl.session
 from textcl.errors import RunError, UserError
 from textcl.hooks import Hook
@@ -248,7 +249,7 @@ def test_tokens_from_disk_change_nothing(model, corpus, tmp_path, monkeypatch):
     console = quiet()
     run(model, corpus, tmp_path / "table", console=console)
     assert "tokenising 64 texts" in console.file.getvalue()
-    monkeypatch.setattr(textcl.session, "cached_tokens", lambda *_: None)
+    monkeypatch.setattr(textcl.loader, "cached_tokens", lambda *_: None)
     run(model, corpus, tmp_path / "batches")
     assert_same_run(tmp_path / "table", tmp_path / "batches")
 
@@ -257,7 +258,7 @@ def test_a_run_that_sees_a_part_of_the_rows_tokenises_no_more(model, corpus, tmp
     def refuse(*_):
         raise AssertionError("all rows were tokenised")
 
-    monkeypatch.setattr(textcl.session, "cached_tokens", refuse)
+    monkeypatch.setattr(textcl.loader, "cached_tokens", refuse)
     run(model, corpus, tmp_path / "run", settings=["steps=7"])
     with pytest.raises(AssertionError, match="all rows"):
         run(model, corpus, tmp_path / "epoch", settings=["steps=8"])

@@ -76,21 +76,25 @@ class Packing:
         return int(self.lengths.max())
 
     @cached_property
-    def _placed(self) -> dict[Any, Any]:
+    def _offsets(self) -> dict[torch.device, Tensor]:
+        return {}
+
+    @cached_property
+    def _paddings(self) -> dict[tuple[torch.device, int | None], tuple[Tensor, Tensor]]:
         return {}
 
     def offsets(self, device: torch.device) -> Int32[Tensor, " B1"]:
         """Where each row starts, and the end of the last one; the same tensor for all layers."""
-        if device not in self._placed:
+        if device not in self._offsets:
             offsets = F.pad(self.lengths.cumsum(0), (1, 0)).to(torch.int32)
-            self._placed[device] = offsets.to(device, non_blocking=True)
-        return self._placed[device]
+            self._offsets[device] = offsets.to(device, non_blocking=True)
+        return self._offsets[device]
 
     def padding(
         self, device: torch.device, window: int | None
     ) -> tuple[Int[Tensor, " T"], Bool[Tensor, "B 1 #L L"]]:
         """Place of each token in the padded batch, and which keys a query attends to; the same for all layers."""
-        if (device, window) not in self._placed:
+        if (device, window) not in self._paddings:
             rows, width = self.mask.shape
             real = self.mask.flatten().nonzero().squeeze(1).to(device, non_blocking=True)
             keys = self.mask.flatten().to(device, non_blocking=True)
@@ -98,8 +102,8 @@ class Packing:
                 keys = keys.index_copy(0, real, self.attend)
             near = _window_mask(width, window)
             near = None if near is None else near.to(device, non_blocking=True)
-            self._placed[device, window] = real, _visible(keys.view(rows, 1, 1, width), near)
-        return self._placed[device, window]
+            self._paddings[device, window] = real, _visible(keys.view(rows, 1, 1, width), near)
+        return self._paddings[device, window]
 
 
 def _attention(

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from textcl.data import Rows, text_group
 from textcl.distributed import World
 from textcl.errors import UserError
-from textcl.token_table import TokenTable
+from textcl.token_table import TokenTable, cached_tokens
 from textcl.types import Batch, Tokens
 from textcl.views import View
 
@@ -230,6 +231,24 @@ class Loader:
     collate: Collate
     world: World
     ahead: int = 2
+
+    def with_tokens(
+        self, tokenizer: PreTrainedTokenizerBase, max_length: int, tell: Callable[[str], object]
+    ) -> Loader:
+        """The same batches, from the tokens of whole columns on disk where no augmentation changes their texts.
+
+        Args:
+            tokenizer: That of `collate.tokenize`.
+            max_length: The same.
+            tell: Called with a line for the user when tokens have to be made.
+        """
+        views = self.collate.views.values()
+        found = {
+            role: cached_tokens(self.rows, role, tokenizer, max_length, tell)
+            for role in sorted({view.column for view in views if not view.augmentations})
+        }
+        tables = {role: table for role, table in found.items() if table is not None}
+        return replace(self, collate=replace(self.collate, tables=tables))
 
     def batch(self, epoch: int, index: int) -> Batch:
         """This process's share of a batch."""

@@ -47,7 +47,6 @@ from textcl.recorder import Dev, Position
 from textcl.resources import sample_dir
 from textcl.run import RunFolder, versions
 from textcl.settings import TrainSettings, as_mapping, from_mapping, with_overrides
-from textcl.token_table import cached_tokens
 
 
 @dataclass(frozen=True)
@@ -349,14 +348,8 @@ class _Session:
             if self.main:
                 self.console.print(line, soft_wrap=True)
 
-        views = loader.collate.views.values()
         with self.accelerator.local_main_process_first():
-            found = {
-                role: cached_tokens(loader.rows, role, online.tokenizer, online.max_length, tell)
-                for role in sorted({view.column for view in views if not view.augmentations})
-            }
-        tables = {role: table for role, table in found.items() if table is not None}
-        return replace(loader, collate=replace(loader.collate, tables=tables))
+            return loader.with_tokens(online.tokenizer, online.max_length, tell)
 
     def _facts(self, rows: Rows, dev: Dev | None) -> dict[str, Any]:
         return {
