@@ -7,13 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from textcl.contrast import (
-    AllViews,
-    AnchorPositive,
-    KeepHardest,
-    MaskDuplicates,
-    only_own_positive,
-)
+from textcl.contrast import AllViews, AnchorPositive, KeepHardest, MaskDuplicates, only_own_positive
 from textcl.distributed import World
 from textcl.embedder import Route
 from textcl.heads import ClassificationHead

@@ -10,6 +10,7 @@ from contracts import loss_and_gradients, on_ranks, rows_of
 from made_up import cosine, log_sum_exp, rows
 
 import textcl.contrast
+from textcl.arithmetic import unit
 from textcl.contrast import (
     AllViews,
     AnchorPositive,
@@ -18,7 +19,6 @@ from textcl.contrast import (
     Pairing,
     Transform,
     only_own_positive,
-    unit,
 )
 from textcl.distributed import ALONE
 from textcl.objectives.contrastive import Contrastive

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from textcl.contrast import unit
+from textcl.arithmetic import unit
 from textcl.types import Embeddings
 
 SPREAD = 0.1

@@ -19,29 +19,27 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from textcl.arithmetic import unit, widen
 from textcl.distributed import World
 from textcl.heap import give_large_blocks_back
 from textcl.types import Embeddings
 
 TILE_ELEMENTS = 3 * 2**22
+
+
 """Logits of the table held at once; a larger table is reduced in blocks of anchors (48 MiB each in float32)."""
 
+
 Rule = Callable[[Int[Tensor, " r"]], Float[Tensor, "r C"]]
+
+
 """Given the indices of some anchors, a number for each of their candidates."""
 
+
 Mask = Callable[[Int[Tensor, " r"]], Bool[Tensor, "r C"]]
+
+
 """Given the indices of some anchors, whether each of their candidates is meant."""
-
-
-def unit(x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-    """Rows of length 1, in float32 or wider; a zero row stays zero."""
-    with torch.autocast(x.device.type, enabled=False):
-        return torch.nn.functional.normalize(widen(x), dim=-1, eps=1e-12)
-
-
-def widen(x: Tensor) -> Tensor:
-    """Half precision becomes float32; float64 stays."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,8 @@ class Block:
 
 
 RowLoss = Callable[[Block], tuple[Float[Tensor, " r"], Float[Tensor, " r"]]]
+
+
 """Reduces each anchor's row to (its summed loss, how many terms it counts for in the mean).
 
 An anchor that counts for 0 terms must have the loss 0.

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from textcl.contrast import widen
+from textcl.arithmetic import widen
 from textcl.types import Batch, Embeddings, Tokens
 
 

@@ -13,10 +13,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from textcl.alarms import Alarms
-from textcl.allocator import freed_memory_kept
 from textcl.distributed import World
 from textcl.encoder import Encoder
 from textcl.errors import RunError
+from textcl.heap import freed_memory_kept
 from textcl.loader import Loader
 from textcl.lookup import clear_gradients
 from textcl.method import Method

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from textcl.contrast import Contrast, unit
+from textcl.arithmetic import unit
+from textcl.contrast import Contrast
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings
 

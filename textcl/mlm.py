@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from textcl.contrast import widen
+from textcl.arithmetic import widen
 from textcl.encoder import Encoder
 from textcl.errors import UserError
 from textcl.packing import hidden_states

@@ -34,7 +34,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from textcl.contrast import Block, Contrast, RowLoss, unit
+from textcl.arithmetic import unit
+from textcl.contrast import Block, Contrast, RowLoss
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, Statistics
 

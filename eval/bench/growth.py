@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 from common import facts
 
-from textcl.allocator import freed_memory_kept
 from textcl.backprop import backprop_for
 from textcl.contrast import AnchorPositive
 from textcl.embedder import Embedder, Route
 from textcl.encoder import Encoder
 from textcl.figures import altair, save, titled
+from textcl.heap import freed_memory_kept
 from textcl.lookup import clear_gradients
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.temperature import as_temperature

@@ -7,7 +7,8 @@ import torch
 from contracts import check_objective
 from made_up import rows
 
-from textcl.contrast import AllViews, AnchorPositive, unit
+from textcl.arithmetic import unit
+from textcl.contrast import AllViews, AnchorPositive
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.draws import BetaMix, Mix
 from textcl.objectives.mixup import MixAnchors

@@ -1,7 +1,8 @@
 import torch
 from torch import nn
 
-from textcl.contrast import AnchorPositive, only_own_positive, unit
+from textcl.arithmetic import unit
+from textcl.contrast import AnchorPositive, only_own_positive
 from textcl.distributed import ALONE
 from textcl.hooks import Enqueue
 from textcl.memory import AppendQueue, MemoryQueue

@@ -1,6 +1,7 @@
 import torch
 
-from textcl.contrast import Contrast, only_own_positive, unit
+from textcl.arithmetic import unit
+from textcl.contrast import Contrast, only_own_positive
 from textcl.memory import AppendQueue, MemoryQueue
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.draws import Mix

@@ -1,6 +1,6 @@
 import torch
 
-from textcl.contrast import unit
+from textcl.arithmetic import unit
 from textcl.objectives.proto_nce import density
 
 

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from textcl.contrast import Block, unit
+from textcl.arithmetic import unit
+from textcl.contrast import Block
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, LossOutput
 

@@ -10,7 +10,7 @@ from itertools import count
 import torch
 from torch import Tensor, nn
 
-from textcl.contrast import widen
+from textcl.arithmetic import widen
 from textcl.types import Embeddings, LossOutput, Statistics
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from textcl.contrast import widen
+from textcl.arithmetic import widen
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, LossOutput
 

@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from textcl.contrast import Block, Contrast, cross_entropy, unit
+from textcl.arithmetic import unit
+from textcl.contrast import Block, Contrast, cross_entropy
 from textcl.distributed import ALONE, World
 from textcl.objectives.temperature import positive
 from textcl.types import Embeddings, LossOutput

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from textcl.contrast import Contrast, Rule, exclude, unit
+from textcl.arithmetic import unit
+from textcl.contrast import Contrast, Rule, exclude
 from textcl.objectives.draws import Mix
 from textcl.types import Embeddings
 

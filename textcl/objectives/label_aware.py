@@ -10,16 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from textcl.contrast import (
-    AllViews,
-    Block,
-    Contrast,
-    Rule,
-    Transform,
-    cross_entropy,
-    lay_out,
-    widen,
-)
+from textcl.arithmetic import widen
+from textcl.contrast import AllViews, Block, Contrast, Rule, Transform, cross_entropy, lay_out
 from textcl.distributed import ALONE, World
 from textcl.objectives.contrastive import (
     NoPositive,

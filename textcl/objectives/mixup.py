@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from textcl.contrast import Contrast, unit
+from textcl.arithmetic import unit
+from textcl.contrast import Contrast
 from textcl.distributed import ALONE, World
 from textcl.objectives.draws import Mix
 from textcl.token_views import mix_embeddings

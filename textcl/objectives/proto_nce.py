@@ -19,7 +19,8 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
-from textcl.contrast import Contrast, cross_entropy, unit
+from textcl.arithmetic import unit
+from textcl.contrast import Contrast, cross_entropy
 from textcl.distributed import ALONE, World
 from textcl.errors import UserError
 from textcl.memory import Clusters, Prototypes

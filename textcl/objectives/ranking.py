@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from textcl.contrast import unit
+from textcl.arithmetic import unit
 from textcl.distributed import ALONE, World
 from textcl.objectives.temperature import Temperature, current, positive
 from textcl.types import Embeddings, LossOutput

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from textcl.contrast import Contrast, unit
+from textcl.arithmetic import unit
+from textcl.contrast import Contrast
 from textcl.distributed import ALONE, World
 from textcl.objectives.byol import agreement, collapse_terms, predicted
 from textcl.types import Embeddings, LossOutput

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from textcl import contrast
-from textcl.contrast import unit, widen
+from textcl.arithmetic import unit, widen
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, LossOutput
 

@@ -23,8 +23,8 @@ from textcl.report.document import Document
 from textcl.report.runs import RunRecord, open_all
 from textcl.report.space import POINTS, Model, models_of, stages, umap_there
 from textcl.report.texts import shown_texts
-from textcl.run import versions
 from textcl.tasks import load_task, task_names
+from textcl.versions import versions
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 
 GROWTH = """
 import resource, torch
-from textcl.allocator import freed_memory_kept
+from textcl.heap import freed_memory_kept
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
@@ -38,8 +38,8 @@ def test_memory_stays_while_training_and_goes_back_afterwards():
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch):
-    from textcl import allocator
+    from textcl import heap
 
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
-    with allocator.freed_memory_kept():
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
+    with heap.freed_memory_kept():
         pass
