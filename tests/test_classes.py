@@ -19,7 +19,7 @@ from textcl.classes import (
     with_classes,
 )
 from textcl.classifier import targets_of
-from textcl.data import load_rows, settle_roles
+from textcl.data.rows import load_rows, settle_roles
 from textcl.errors import UserError
 from textcl.loader import ClassBatches
 

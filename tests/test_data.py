@@ -13,8 +13,11 @@ import pytest
 from disks import fill_disk
 from pyarrow import parquet
 
-import textcl.table
-from textcl.data import load_rows, stream_rows, text_group, truncation_report
+import textcl.data.cache
+from textcl.data.lengths import truncation_report
+from textcl.data.roles import text_group
+from textcl.data.rows import load_rows
+from textcl.data.stream import stream_rows
 from textcl.errors import RunError, UserError
 
 TRIPLETS = [
@@ -473,7 +476,7 @@ def test_text_group_ignores_only_form_and_outer_space():
 
 
 def test_text_group_is_the_identity_that_counts_duplicates():
-    assert textcl.table.row_group(("caf\u00e9 ",)) == text_group("caf\u00e9")
+    assert textcl.data.cache.row_group(("caf\u00e9 ",)) == text_group("caf\u00e9")
 
 
 def words(texts):

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from textcl import inference
-from textcl.encoder import POOLINGS, Encoder
+from textcl.encoder import Encoder
 from textcl.errors import UserError
+from textcl.pooling import POOLINGS
 from textcl.types import Tokens
 
 TEXTS = [

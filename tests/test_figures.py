@@ -6,7 +6,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from textcl.errors import UserError
-from textcl.figures import altair, page, save, specification, titled
+from textcl.figures import page
+from textcl.figures.charts import altair, specification, titled
+from textcl.figures.files import save
 from textcl.figures.theme import PAPER, config
 
 NASTY = "</script><script>alert(\"1\")</script> & 'x' <!-- \u2028 é"

@@ -14,8 +14,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules as st_modules
 
 from textcl import folder as folders
-from textcl.encoder import POOLINGS, Encoder
+from textcl.encoder import Encoder
 from textcl.errors import RunError, UserError
+from textcl.pooling import POOLINGS
 
 TEXTS = ["a dog runs in the street", "", "Two men PLAY the guitar , and é 世界", "word " * 100]
 

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import torch
 
-from textcl.data import load_rows
+from textcl.data.rows import load_rows
 from textcl.distributed import World
 from textcl.loader import Collate, Loader, ShuffledBatches
 from textcl.types import Tokens

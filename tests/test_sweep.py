@@ -399,7 +399,8 @@ def test_the_figure_takes_both_numbers_from_the_labelled_texts():
 def test_a_figure_is_drawn_and_says_what_it_shows(tmp_path):
     pytest.importorskip("altair")
     pytest.importorskip("vl_convert")
-    from textcl.figures import save, specification
+    from textcl.figures.charts import specification
+    from textcl.figures.files import save
 
     spec = specification(sweep_figure(swept("0.01", "0.1", "0.5", recipes=("a", "b"))))
     assert spec["title"]["text"] == "What t does"

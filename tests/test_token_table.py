@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from textcl import token_table
-from textcl.data import load_rows
+from textcl.data.rows import load_rows
 from textcl.loader import Collate
 from textcl.token_table import cached_tokens
 from textcl.tokenizing import fingerprint, tokenize
@@ -20,7 +20,7 @@ TEXTS = ["a cat", "two dogs run in the park and never stop", "zwölf 12", "a cat
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr("textcl.table.datasets_config.HF_DATASETS_CACHE", tmp_path)
+    monkeypatch.setattr("textcl.data.cache.datasets_config.HF_DATASETS_CACHE", tmp_path)
     return tmp_path / "textcl"
 
 

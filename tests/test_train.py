@@ -245,7 +245,7 @@ def test_twenty_killed_runs_end_bit_identical(model, corpus, dev, tmp_path):
 
 
 def test_tokens_from_disk_change_nothing(model, corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr("textcl.table.datasets_config.HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("textcl.data.cache.datasets_config.HF_DATASETS_CACHE", tmp_path / "cache")
     console = quiet()
     run(model, corpus, tmp_path / "table", console=console)
     assert "tokenising 64 texts" in console.file.getvalue()

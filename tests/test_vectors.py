@@ -8,8 +8,8 @@ from disks import fill_disk
 from pyarrow import parquet
 from safetensors.numpy import load_file
 
+from textcl.data.vectors import open_vectors, vector_format
 from textcl.errors import RunError, UserError
-from textcl.vectors import open_vectors, vector_format
 
 RECORDS = [
     {"text": "a", "id": 1, "tags": ["x"], "meta": {"k": 1}},
@@ -49,9 +49,9 @@ def test_safetensors_reads_back(tmp_path, vectors):
 
 @pytest.mark.parametrize("format", ["npy", "safetensors"])
 def test_headers_keep_their_length_for_any_count(format):
-    import textcl.vectors
+    import textcl.data.vectors
 
-    header = getattr(textcl.vectors, f"_{format}_header")
+    header = getattr(textcl.data.vectors, f"_{format}_header")
     assert len(header(0, 1)) == len(header(10**12, 10**5)) in (128, 256)
     assert b"1000000000000, 100000" in header(10**12, 10**5)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from textcl.contrast import KeepHardest as KeepHardest
     from textcl.contrast import MaskDuplicates as MaskDuplicates
     from textcl.contrast import only_own_positive as only_own_positive
-    from textcl.data import load_rows as load_rows
+    from textcl.data.rows import load_rows as load_rows
     from textcl.distributed import ALONE as ALONE
     from textcl.distributed import World as World
     from textcl.drophead import install_drophead as install_drophead
@@ -132,7 +132,7 @@ _PLACES = {
         "MaskDuplicates",
         "only_own_positive",
     ),
-    "textcl.data": ("load_rows",),
+    "textcl.data.rows": ("load_rows",),
     "textcl.distributed": (
         "ALONE",
         "World",

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from textcl.data.files import atomic_write
 from textcl.errors import UserError
-from textcl.files import atomic_write
 
 Translator = Callable[[list[str]], list[str]]
 """There and back again: texts to as many paraphrases, in order."""

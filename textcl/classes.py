@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from textcl.classifier import Targets, targets_of
-from textcl.data import Rows, load_rows
+from textcl.data.rows import Rows, load_rows
 from textcl.encoder import Encoder
 from textcl.errors import UserError
 from textcl.heads import ClassificationHead, HeadKind, make_head

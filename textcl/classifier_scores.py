@@ -18,7 +18,7 @@ from textcl.classification import (
     score_labels,
 )
 from textcl.classifier import Classifier, Targets
-from textcl.data import load_rows
+from textcl.data.rows import load_rows
 from textcl.errors import UserError
 from textcl.evaluation import tolerance
 from textcl.labelled import LabelledTask

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from textcl.benchmarks import EncodeWith, describe, evaluate
-from textcl.data import load_rows
+from textcl.data.rows import load_rows
 from textcl.encoder import Encoder
 from textcl.errors import RunError
 from textcl.tasks import StsTask, load_task

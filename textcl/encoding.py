@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 
-from textcl.data import StreamedRow
+from textcl.data.stream import StreamedRow, row_blocks
+from textcl.data.vectors import open_vectors
 from textcl.errors import UserError
-from textcl.vectors import open_vectors
-
-_BLOCK_ROWS, _BLOCK_CHARACTERS = 8192, 16_000_000
 
 
 @dataclass
@@ -119,17 +117,3 @@ def count_truncated(encoder: Any, texts: Sequence[str]) -> int:
         return 0
     lengths = encoder.tokenize(long, max_length=encoder.max_length + 1).lengths
     return int((lengths > encoder.max_length).sum())
-
-
-def row_blocks(rows: Iterable[StreamedRow]) -> Iterator[list[StreamedRow]]:
-    """Rows in lists that fit into memory whatever their length."""
-    block: list[StreamedRow] = []
-    characters = 0
-    for row in rows:
-        block.append(row)
-        characters += len(row.text)
-        if len(block) == _BLOCK_ROWS or characters > _BLOCK_CHARACTERS:
-            yield block
-            block, characters = [], 0
-    if block:
-        yield block

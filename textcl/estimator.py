@@ -20,9 +20,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from textcl.classifier import Classifier
+from textcl.data.files import atomic_write, read_json
 from textcl.errors import UserError
-from textcl.files import atomic_write
-from textcl.folder import read_json
 from textcl.hub import find_model
 from textcl.recipe import find
 from textcl.session import train

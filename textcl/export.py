@@ -15,10 +15,11 @@ import torch
 
 from textcl.backbone import EXPORT_FILE, quiet
 from textcl.backends import BACKENDS, Backend, find_backend
+from textcl.data.files import replacing
 from textcl.encoder import PARITY_TEXTS, Encoder
 from textcl.errors import RunError, UserError
 from textcl.exported import Export, ExportedEncoder, padded
-from textcl.folder import replacing, versions
+from textcl.folder import versions
 from textcl.graph import EncoderGraph, exportable
 from textcl.hub import find_model
 from textcl.resources import sample_dir

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import secrets
-import shutil
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,18 +23,25 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textcl.backbone import quiet
+from textcl.data.files import read_json
 from textcl.errors import RunError, UserError
 from textcl.pooling import layers_of
 
 PARITY_FILE = "textcl_parity.json"
+
+
 NOTE_FILE = "textcl.json"
+
 
 _ACTIVATIONS = {
     c.__name__: c for c in (nn.Tanh, nn.Identity, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid)
 }
 
+
 # The layout of sentence-transformers before version 6, which every version reads.
 _ST = "sentence_transformers.models."
+
+
 _ST_POOLINGS = {
     "cls": "pooling_mode_cls_token",
     "max": "pooling_mode_max_tokens",
@@ -46,6 +50,8 @@ _ST_POOLINGS = {
     "weightedmean": "pooling_mode_weightedmean_tokens",
     "lasttoken": "pooling_mode_lasttoken",
 }
+
+
 # Poolings that sentence-transformers expresses as a weighted mean of layers, then a mean over tokens.
 _ST_LAYER_MEANS = ("first_last", "first_last_embedding", "top2")
 
@@ -251,25 +257,6 @@ def versions() -> dict[str, str]:
     return {**found, "pytorch": str(torch.__version__), "textcl": _own_version()}
 
 
-@contextmanager
-def replacing(target: Path) -> Generator[Path]:
-    """A new folder beside `target` that takes its place when the block ends well, and vanishes otherwise."""
-    target = target.absolute()
-    if target.exists() and not target.is_dir():
-        raise UserError(f"{target} is a file: name a folder for the model")
-    mark = secrets.token_hex(4)
-    new, old = (target.with_name(f".{target.name}.{mark}.{kind}") for kind in ("part", "old"))
-    new.mkdir(parents=True)
-    try:
-        yield new
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
 def _own_version() -> str:
     try:
         return importlib.metadata.version("textcl")
@@ -346,20 +333,6 @@ def _write_dense(folder: Path, layer: nn.Sequential) -> None:
         f"linear.{k}": v.detach().float().cpu().contiguous() for k, v in linear.state_dict().items()
     }
     save_file(weights, folder / "model.safetensors")
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; nothing if there is no such file.
-
-    Raises:
-        UserError: If it is not JSON.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
 
 
 def _write_json(path: Path, content: Any) -> None:

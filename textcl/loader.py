@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from textcl.data import Rows, text_group
+from textcl.data.roles import text_group
+from textcl.data.rows import Rows
 from textcl.distributed import World
 from textcl.errors import UserError
 from textcl.token_table import TokenTable, cached_tokens

@@ -13,11 +13,11 @@ import pyarrow
 import torch
 from jaxtyping import Float32
 
-from textcl.data import StreamedRow
-from textcl.encoding import count_truncated, row_blocks
+from textcl.data.records import Record, open_records
+from textcl.data.stream import StreamedRow, row_blocks
+from textcl.encoding import count_truncated
 from textcl.errors import UserError
 from textcl.evaluation import entropy
-from textcl.records import Record, open_records
 
 
 @dataclass

@@ -11,7 +11,8 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
 
-from textcl.data import Rows, truncation_report
+from textcl.data.lengths import truncation_report
+from textcl.data.rows import Rows
 from textcl.distributed import World
 from textcl.encoder import Encoder
 from textcl.loader import Loader

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from textcl.data import Rows, load_rows
+from textcl.data.roles import SYNONYMS
+from textcl.data.rows import Rows, load_rows
+from textcl.data.sources import open_source
 from textcl.errors import UserError
 from textcl.labelled import LabelledManifest, load_labelled, named_task
-from textcl.roles import SYNONYMS
-from textcl.sources import open_source
 from textcl.tasks import StsTask, load_task, manifests
 
 SAMPLE = 10_000

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from textcl.data.files import write_json
 from textcl.errors import UserError
 
 
@@ -115,10 +116,3 @@ class RunFolder:
         """Forget what was logged after a checkpoint."""
         if self.logged() > size:
             os.truncate(self.path / "metrics.jsonl", size)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)

@@ -30,7 +30,7 @@ from textcl.classes import (
     with_classes,
 )
 from textcl.classifier import Classifier
-from textcl.data import Rows, load_rows, settle_roles
+from textcl.data.rows import Rows, load_rows, settle_roles
 from textcl.dev import DevPairs, load_dev
 from textcl.encoder import Encoder
 from textcl.errors import UserError

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from textcl.comparison import compare
+from textcl.data.files import write_json
 from textcl.errors import RunError, UserError
 from textcl.probe_data import ProbeData, load_probe_data
-from textcl.run import RunFolder, write_json
+from textcl.run import RunFolder
 from textcl.sweep import FORMAT, Cell, Plan, Result, metric_of, table
 from textcl.versions import versions
 

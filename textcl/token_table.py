@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Int32, Int64
 from transformers import PreTrainedTokenizerBase
 
-from textcl.data import Rows
-from textcl.files import atomic_write
-from textcl.table import cache_folder
+from textcl.data.cache import cache_folder
+from textcl.data.files import atomic_write
+from textcl.data.rows import Rows
 from textcl.tokenizing import fingerprint, tokenize
 from textcl.types import Tokens
 

@@ -35,8 +35,8 @@ from rich.console import Console
 import textcl
 from textcl.calibration import fit_temperature, fit_thresholds
 from textcl.classification import ClassificationResult, score_classes, score_labels
+from textcl.data.files import atomic_write
 from textcl.evaluation import tolerance
-from textcl.files import atomic_write
 from textcl.labelled import LabelledTask, find_labelled, load_labelled
 from textcl.significance import mean_sd, paired_test
 

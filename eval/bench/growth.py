@@ -23,7 +23,8 @@ from textcl.backprop import backprop_for
 from textcl.contrast import AnchorPositive
 from textcl.embedder import Embedder, Route
 from textcl.encoder import Encoder
-from textcl.figures import altair, save, titled
+from textcl.figures.charts import altair, titled
+from textcl.figures.files import save
 from textcl.heap import freed_memory_kept
 from textcl.lookup import clear_gradients
 from textcl.objectives.contrastive import Contrastive

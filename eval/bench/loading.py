@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from common import facts
 
-from textcl import table
-from textcl.data import Rows, load_rows
+from textcl.data import cache as table
+from textcl.data.rows import Rows, load_rows
 from textcl.distributed import World
 from textcl.encoder import Encoder
 from textcl.loader import Collate, Loader, ShuffledBatches

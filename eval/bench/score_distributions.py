@@ -11,7 +11,8 @@ import statistics
 from collections import defaultdict
 from pathlib import Path
 
-from textcl.figures import altair, save, titled
+from textcl.figures.charts import altair, titled
+from textcl.figures.files import save
 
 LINES = {
     "scores/positive_mean": "positives, mean score",

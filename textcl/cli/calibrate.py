@@ -37,8 +37,8 @@ def calibrate_command(
     """
     from textcl.calibrating import calibrate, write_calibration
     from textcl.classifier import Classifier
-    from textcl.data import load_rows
-    from textcl.folder import replacing
+    from textcl.data.files import replacing
+    from textcl.data.rows import load_rows
     from textcl.hub import find_model
 
     if output is None and not Path(model).expanduser().is_dir():

@@ -101,10 +101,10 @@ def encode_command(
     textcl encode RUN sentences.txt -o vectors.npy --backend openvino ·
     zcat log.gz | textcl encode RUN - -o - | head
     """
-    from textcl.data import stream_rows
+    from textcl.data.sources import open_source
+    from textcl.data.stream import stream_rows
+    from textcl.data.vectors import vector_format
     from textcl.encoding import encode_rows
-    from textcl.sources import open_source
-    from textcl.vectors import vector_format
 
     # What is wrong with the files is found in a moment; a model may take minutes to load.
     vector_format(output, overwrite=overwrite)

@@ -132,7 +132,7 @@ def eval_command(
         )
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if output:
-        from textcl.files import atomic_write
+        from textcl.data.files import atomic_write
 
         with atomic_write(output) as file:
             file.write(text.encode())

@@ -87,9 +87,9 @@ def export_command(
 
 
 def _texts(source: str, columns: dict[str, str]) -> list[str]:
-    from textcl.data import stream_rows
+    from textcl.data.sources import open_source
+    from textcl.data.stream import stream_rows
     from textcl.export import CALIBRATION_ROWS
-    from textcl.sources import open_source
 
     opened = open_source(source)
     rows = stream_rows(opened, columns=columns)

@@ -60,10 +60,10 @@ def predict_command(
     textcl predict RUN reviews.parquet --column text=body -o reviews-with-classes.parquet --top-k 3 ·
     zcat log.gz | textcl predict RUN - -o - | head
     """
-    from textcl.data import stream_rows
+    from textcl.data.records import record_format
+    from textcl.data.sources import open_source
+    from textcl.data.stream import stream_rows
     from textcl.predicting import predict_rows
-    from textcl.records import record_format
-    from textcl.sources import open_source
 
     # What is wrong with the files is found in a moment; a model may take minutes to load.
     record_format(output, overwrite=overwrite)

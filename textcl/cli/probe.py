@@ -105,7 +105,7 @@ def probe_command(
     )
     text = to_json(result)
     if output:
-        from textcl.files import atomic_write
+        from textcl.data.files import atomic_write
 
         with atomic_write(output) as file:
             file.write(text.encode())

@@ -194,7 +194,7 @@ def show(sweep: Sweep) -> None:
 def draw(sweep: Sweep) -> None:
     """Write the figure where one number varies and the extra for figures is there."""
     from textcl.errors import UserError
-    from textcl.figures import save
+    from textcl.figures.files import save
     from textcl.figures.sweeps import points, sweep_figure
 
     content = sweep.to_dict()

@@ -6,11 +6,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from textcl.data.files import atomic_write
 from textcl.errors import UserError
 from textcl.figures import page
 from textcl.figures.charts import specification, title, version, vl_convert
 from textcl.figures.theme import Mode
-from textcl.files import atomic_write
 
 WIDTH = 560
 """Pixels of a plot in a PNG or SVG that is as wide as its place on a page."""

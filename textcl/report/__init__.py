@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from textcl.data.files import atomic_write
 from textcl.errors import RunError, UserError
-from textcl.figures import altair, save
-from textcl.figures.charts import vl_convert
-from textcl.files import atomic_write
+from textcl.figures.charts import altair, vl_convert
+from textcl.figures.files import save
 from textcl.probe_data import ProbeData
 from textcl.report import shape, tables, training
 from textcl.report.atlas import write_atlas

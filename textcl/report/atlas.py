@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from textcl.files import atomic_write
+from textcl.data.files import atomic_write
 from textcl.probe_data import ProbeData
 from textcl.report.space import Model, distinct, nearest, pca_map, umap_map, umap_there, unit
 

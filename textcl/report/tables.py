@@ -8,7 +8,7 @@ from typing import Any
 
 from textcl import recipe as recipes
 from textcl.benchmarks import EncodeWith, Scores, describe, evaluate
-from textcl.data import truncation_report
+from textcl.data.lengths import truncation_report
 from textcl.errors import RunError, UserError
 from textcl.figures.space import plane
 from textcl.figures.sweeps import points as sweep_points

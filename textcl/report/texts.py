@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from textcl.classes import held_out_share, hold_out
-from textcl.data import Rows, load_rows, settle_roles
+from textcl.data.rows import Rows, load_rows, settle_roles
 from textcl.errors import UserError
 from textcl.labelled import load_labelled, named_task
 from textcl.probe_data import ProbeData, load_probe_data

@@ -23,11 +23,13 @@ import pyarrow
 from jaxtyping import Float
 from pyarrow import parquet
 
+from textcl.data.files import atomic_write, output_format
+from textcl.data.records import Record, RecordColumns
 from textcl.errors import RunError, UserError
-from textcl.files import atomic_write, output_format
-from textcl.records import Record, RecordColumns
 
 VECTOR_COLUMN = "embedding"
+
+
 Write = Callable[[Float[np.ndarray, "N D"], Sequence[Record]], None]
 
 

@@ -21,10 +21,12 @@ from typing import Any
 import pyarrow
 from pyarrow import parquet
 
+from textcl.data.files import atomic_write, output_format
 from textcl.errors import UserError
-from textcl.files import atomic_write, output_format
 
 Record = Mapping[str, Any]
+
+
 WriteRecords = Callable[[Sequence[Record]], None]
 
 

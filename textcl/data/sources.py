@@ -15,8 +15,7 @@ from typing import Any
 import pyarrow
 from pyarrow import parquet
 
-from textcl.errors import UserError
-from textcl.formats import (
+from textcl.data.formats import (
     COMPRESSED,
     FORMATS,
     Part,
@@ -25,8 +24,11 @@ from textcl.formats import (
     read_list,
     text_reader,
 )
+from textcl.errors import UserError
 
 _SUPPORTED = "txt, csv, tsv, jsonl, json (each also .gz or .xz) and parquet"
+
+
 _SPLITS = {"train", "training", "dev", "valid", "validation", "val", "test"}
 
 

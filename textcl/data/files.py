@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
-from collections.abc import Collection, Generator
+import shutil
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from textcl.errors import RunError, UserError
 
@@ -84,3 +86,43 @@ def atomic_write(path: Path) -> Generator[BinaryIO]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+@contextmanager
+def replacing(target: Path) -> Generator[Path]:
+    """A new folder beside `target` that takes its place when the block ends well, and vanishes otherwise."""
+    target = target.absolute()
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target} is a file: name a folder for the model")
+    mark = secrets.token_hex(4)
+    new, old = (target.with_name(f".{target.name}.{mark}.{kind}") for kind in ("part", "old"))
+    new.mkdir(parents=True)
+    try:
+        yield new
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; nothing if there is no such file.
+
+    Raises:
+        UserError: If it is not JSON.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from error

@@ -7,31 +7,17 @@ as an Arrow file in the cache of `datasets`, so that a corpus larger than the me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import datasets
 import numpy as np
 
+from textcl.data.cache import IDENTITY, DataReport, Wanted, cached_table
+from textcl.data.roles import TEXT, kind_of
+from textcl.data.sources import Source, open_source
 from textcl.errors import UserError
-from textcl.formats import Values
-from textcl.roles import TEXT, column_for, kind_of, text_group
-from textcl.sources import Source, open_source
-from textcl.table import IDENTITY, LONG_TEXT, DataReport, Wanted, cached_table, checked
-
-__all__ = [
-    "LONG_TEXT",
-    "DataReport",
-    "Rows",
-    "StreamedRow",
-    "TruncationReport",
-    "load_rows",
-    "settle_roles",
-    "stream_rows",
-    "text_group",
-    "truncation_report",
-]
 
 
 class Rows:
@@ -165,111 +151,3 @@ def _columns_of(source: Source) -> list[str]:
             if values is not None:
                 return list(values)
     return []
-
-
-class StreamedRow(NamedTuple):
-    """One record of `stream_rows`: its text, and all its columns under their own names."""
-
-    text: str
-    values: Values
-
-
-def stream_rows(
-    source: Any,
-    *,
-    role: str = "text",
-    columns: Mapping[str, str] | None = None,
-    split: str | None = None,
-    format: str | None = None,
-) -> Iterator[StreamedRow]:
-    """Pass over a source once, in order, in the memory of one record.
-
-    Nothing is left out, so that row i of what is made of it belongs to record i: a blank line of txt or jsonl and a
-    missing text count as the empty text. (Between the rows of csv and tsv a blank line is no record.)
-
-    Args:
-        source: As for `load_rows`, or "-" for standard input, or what `open_source` returned.
-        role: The role whose text is wanted.
-        columns: Role to column name, where they differ.
-        split: Part of a hub data set or of a folder.
-        format: Format of standard input: txt (default), csv, tsv or jsonl.
-
-    Raises:
-        UserError: For whatever is wrong in the source, with file and line; as soon as it is met.
-    """
-    return _stream(open_source(source, split=split, format=format), role, columns or {})
-
-
-def _stream(source: Source, role: str, columns: Mapping[str, str]) -> Iterator[StreamedRow]:
-    for part in source.parts:
-        name = None
-        for number, values in part.read(None):
-            if values is None:
-                if source.format == "jsonl":
-                    yield StreamedRow("", {})
-                continue
-            if name is None or name not in values:
-                name = column_for(role, list(values), columns, part.place(number))
-            text = checked(part, number, name, TEXT.convert, values[name])
-            yield StreamedRow(text or "", values)
-
-
-@dataclass(frozen=True)
-class TruncationReport:
-    """How texts fit into the maximal length.
-
-    Args:
-        max_length: Tokens that a model reads of a text, special tokens included.
-        texts: Texts that were looked at.
-        truncated: How many of them are longer.
-        percentiles: Tokens of a text at 50, 90, 99 and 100 percent.
-        sampled: Whether there are more rows than were looked at.
-    """
-
-    max_length: int
-    texts: int
-    truncated: int
-    percentiles: tuple[int, int, int, int]
-    sampled: bool
-
-    def describe(self) -> str:
-        """One line for the terminal."""
-        half, most, nearly, longest = self.percentiles
-        of = f"{self.texts:,} sampled texts" if self.sampled else f"{self.texts:,} texts"
-        return (
-            f"{self.truncated:,} of {of} ({self.truncated / self.texts:.1%}) are cut at {self.max_length} tokens; "
-            f"lengths: median {half}, 90 % {most}, 99 % {nearly}, longest {longest}"
-        )
-
-
-def truncation_report(
-    token_lengths: Callable[[Sequence[str]], Sequence[int]],
-    rows: Rows | Sequence[str],
-    max_length: int,
-    *,
-    sample: int = 10_000,
-) -> TruncationReport:
-    """Count what a maximal length cuts off.
-
-    Args:
-        token_lengths: Tokens of each text, special tokens included, not truncated.
-        rows: Rows, all of whose texts count, or texts.
-        max_length: Tokens that a model reads of a text.
-        sample: Rows to look at; drawn with a fixed seed where there are more.
-    """
-    indices = np.arange(len(rows))
-    if len(rows) > sample:
-        indices = np.sort(np.random.default_rng(0).choice(len(rows), sample, replace=False))
-    lengths: list[int] = []
-    for block in np.array_split(indices, max(1, len(indices) // 1000)):
-        lengths.extend(int(length) for length in token_lengths(_texts(rows, block.tolist())))
-    half, most, nearly, longest = np.percentile(lengths, [50, 90, 99, 100], method="higher")
-    truncated = sum(length > max_length for length in lengths)
-    percentiles = (int(half), int(most), int(nearly), int(longest))
-    return TruncationReport(max_length, len(lengths), truncated, percentiles, len(rows) > sample)
-
-
-def _texts(rows: Rows | Sequence[str], indices: list[int]) -> list[str]:
-    if isinstance(rows, Rows):
-        return [row[role] for row in rows[indices] for role in rows.text_roles]
-    return [rows[index] for index in indices]

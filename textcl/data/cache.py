@@ -13,15 +13,21 @@ import numpy as np
 import pyarrow
 from datasets import config as datasets_config
 
+from textcl.data.files import atomic_write
+from textcl.data.formats import Part
+from textcl.data.roles import TEXT, column_for, kind_of, row_group
+from textcl.data.sources import Source
 from textcl.errors import UserError
-from textcl.files import atomic_write
-from textcl.formats import Part
-from textcl.roles import TEXT, column_for, kind_of, row_group
-from textcl.sources import Source
 
 LONG_TEXT = 100_000  # characters; such a text is kept (the tokenizer truncates it) but counted
+
+
 IDENTITY = "_identity"
+
+
 _LAYOUT = 1  # of the cached files: a change of what they hold needs a new number
+
+
 _BLOCK_ROWS, _BLOCK_CHARACTERS = 8192, 16_000_000
 
 

@@ -1,0 +1,75 @@
+"""One pass over data of any length in flat memory, row by row or block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from textcl.data.cache import checked
+from textcl.data.formats import Values
+from textcl.data.roles import TEXT, column_for
+from textcl.data.sources import Source, open_source
+
+
+class StreamedRow(NamedTuple):
+    """One record of `stream_rows`: its text, and all its columns under their own names."""
+
+    text: str
+    values: Values
+
+
+def stream_rows(
+    source: Any,
+    *,
+    role: str = "text",
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
+    format: str | None = None,
+) -> Iterator[StreamedRow]:
+    """Pass over a source once, in order, in the memory of one record.
+
+    Nothing is left out, so that row i of what is made of it belongs to record i: a blank line of txt or jsonl and a
+    missing text count as the empty text. (Between the rows of csv and tsv a blank line is no record.)
+
+    Args:
+        source: As for `load_rows`, or "-" for standard input, or what `open_source` returned.
+        role: The role whose text is wanted.
+        columns: Role to column name, where they differ.
+        split: Part of a hub data set or of a folder.
+        format: Format of standard input: txt (default), csv, tsv or jsonl.
+
+    Raises:
+        UserError: For whatever is wrong in the source, with file and line; as soon as it is met.
+    """
+    return _stream(open_source(source, split=split, format=format), role, columns or {})
+
+
+def _stream(source: Source, role: str, columns: Mapping[str, str]) -> Iterator[StreamedRow]:
+    for part in source.parts:
+        name = None
+        for number, values in part.read(None):
+            if values is None:
+                if source.format == "jsonl":
+                    yield StreamedRow("", {})
+                continue
+            if name is None or name not in values:
+                name = column_for(role, list(values), columns, part.place(number))
+            text = checked(part, number, name, TEXT.convert, values[name])
+            yield StreamedRow(text or "", values)
+
+
+_BLOCK_ROWS, _BLOCK_CHARACTERS = 8192, 16_000_000
+
+
+def row_blocks(rows: Iterable[StreamedRow]) -> Iterator[list[StreamedRow]]:
+    """Rows in lists that fit into memory whatever their length."""
+    block: list[StreamedRow] = []
+    characters = 0
+    for row in rows:
+        block.append(row)
+        characters += len(row.text)
+        if len(block) == _BLOCK_ROWS or characters > _BLOCK_CHARACTERS:
+            yield block
+            block, characters = [], 0
+    if block:
+        yield block
