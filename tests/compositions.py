@@ -10,11 +10,11 @@ from torch import nn
 from textcl.contrast import AllViews, AnchorPositive, KeepHardest, MaskDuplicates, only_own_positive
 from textcl.distributed import World
 from textcl.embedder import Route
+from textcl.encoder.momentum import MomentumEncoder
 from textcl.heads import ClassificationHead
 from textcl.hooks import Enqueue, MoveMomentum, MoveSchedules, Recluster
 from textcl.memory import AppendQueue, MemoryQueue, Prototypes
 from textcl.method import Method
-from textcl.momentum import MomentumEncoder
 from textcl.objectives.batch_triplet import BatchTriplet
 from textcl.objectives.byol import Byol, Predictor, SimSiam
 from textcl.objectives.combine import Projected, WeightedSum, mlp

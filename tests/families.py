@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
 
 _WORDS = (
     "a an the and of in on to is are was at with for by it he she they we you i not no man woman "

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from textcl import bucketed_attention
-from textcl.attention import Packing, _attend_in_buckets
-from textcl.bucketed_attention import Buckets, attend
-from textcl.dropout import STEPS, draw_mask, steps_of
+from textcl.encoder.packing import buckets as bucketed_attention
+from textcl.encoder.packing.attention import Packing, _attend_in_buckets
+from textcl.encoder.packing.buckets import Buckets, attend
+from textcl.encoder.packing.dropout import STEPS, draw_mask, steps_of
 
 HEADS, WIDTH, SCALE = 3, 5, 0.3
 

@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from textcl.classifier import Classifier
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
 from textcl.errors import RunError, UserError
 from textcl.heads import make_head
 

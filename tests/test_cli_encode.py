@@ -17,7 +17,7 @@ from stub_encoder import StubEncoder
 from typer.testing import CliRunner
 
 import textcl.cli.encode
-from textcl.encoding import EncodeSummary
+from textcl.encoder.to_file import EncodeSummary
 from textcl.errors import RunError, UserError
 
 app = typer.Typer()

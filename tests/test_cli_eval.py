@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from textcl import tasks
 from textcl.benchmarks import evaluate
 from textcl.cli import eval as command
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.tasks import StsTask, manifests, suites
 

@@ -7,9 +7,9 @@ import torch
 from families import FAMILIES, tiny_model
 from transformers import AlbertConfig, AutoModel, CLIPTextConfig, LlamaConfig
 
-from textcl.drophead import draw_head_mask, drop_heads, install_drophead
+from textcl.encoder.packing.drophead import draw_head_mask, drop_heads, install_drophead
+from textcl.encoder.packing.hidden_states import hidden_states, padded_hidden_states
 from textcl.errors import UserError
-from textcl.packing import hidden_states, padded_hidden_states
 from textcl.types import Tokens
 
 HIDDEN, HEADS, LAYERS = 48, 3, 2

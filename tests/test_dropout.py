@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from textcl.backprop import Generators
-from textcl.dropout import Dropout, draw_mask, dropout, use_fast_dropout
+from textcl.encoder.packing.dropout import Dropout, draw_mask, dropout, use_fast_dropout
 
 COUNT = 200_000
 

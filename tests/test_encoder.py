@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from textcl import inference
-from textcl.encoder import Encoder
+from textcl.encoder import blocks as inference
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.pooling import POOLINGS
 from textcl.errors import UserError
-from textcl.pooling import POOLINGS
 from textcl.types import Tokens
 
 TEXTS = [
@@ -48,7 +48,7 @@ def test_vectors_do_not_depend_on_neighbours_or_budget(pooling):
 
 
 def test_encode_reads_an_iterator_block_by_block(monkeypatch):
-    monkeypatch.setattr("textcl.inference.BLOCK", 2)
+    monkeypatch.setattr("textcl.encoder.blocks.BLOCK", 2)
     encoder = families.tiny_encoder()
     vectors = encoder.encode((text for text in TEXTS), precision="float32")
     monkeypatch.undo()

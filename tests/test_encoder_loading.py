@@ -18,10 +18,10 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import RepositoryNotFoundError
 from transformers import AutoModel
 
-from textcl import hub
-from textcl.encoder import Encoder
+from textcl.encoder import hub
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.hub import find_model
 from textcl.errors import RunError, UserError
-from textcl.hub import find_model
 
 TEXTS = ["a dog runs in the street", "", "two men play the guitar"]
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -243,7 +243,7 @@ def unreachable(*_: object, **__: object) -> None:
 @pytest.fixture
 def connections_allowed(monkeypatch):
     """As for a user without HF_HUB_OFFLINE; the hub itself is played by the test."""
-    monkeypatch.setattr("textcl.hub.is_offline", lambda: False)
+    monkeypatch.setattr("textcl.encoder.hub.is_offline", lambda: False)
 
 
 @pytest.mark.usefixtures("connections_allowed")

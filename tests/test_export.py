@@ -17,13 +17,13 @@ import textcl.cli.encode
 import textcl.graph
 from textcl import backends
 from textcl.cli.export import EXAMPLES, export_command
-from textcl.encoder import Encoder
+from textcl.encoder.blocks import padded_batches
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.pooling import POOLINGS
 from textcl.errors import RunError, UserError
 from textcl.export import export_encoder, load_encoder
 from textcl.exported import LOWEST_COSINE, Export, ExportedEncoder, closeness
 from textcl.graph import EncoderGraph, exportable
-from textcl.inference import padded_batches
-from textcl.pooling import POOLINGS
 
 TEXTS = ["a man plays the guitar", "", "dog", "the dog and the cat run in the street " * 9, "x y"]
 

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules as st_modules
 
-from textcl import folder as folders
-from textcl.encoder import Encoder
+from textcl.encoder import folder as folders
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.pooling import POOLINGS
 from textcl.errors import RunError, UserError
-from textcl.pooling import POOLINGS
 
 TEXTS = ["a dog runs in the street", "", "Two men PLAY the guitar , and é 世界", "word " * 100]
 

@@ -11,9 +11,9 @@ from torch import nn
 
 from textcl.contrast import AnchorPositive
 from textcl.distributed import ALONE
+from textcl.encoder.momentum import CosineMomentum, MomentumEncoder
 from textcl.hooks import Enqueue, FromEpoch, Hook, MoveMomentum, MoveSchedules, Recluster
 from textcl.memory import AppendQueue, Clusters, MemoryQueue, Prototypes
-from textcl.momentum import CosineMomentum, MomentumEncoder
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.temperature import ScheduledTemperature
 from textcl.types import Embeddings, Tokens

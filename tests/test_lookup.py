@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from textcl.lookup import Embedding, clear_gradients, use_kept_gradients
+from textcl.encoder.packing.lookup import Embedding, clear_gradients, use_kept_gradients
 
 
 def pair(padding: int | None = None) -> tuple[nn.Embedding, Embedding]:

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from textcl.backprop import FullBatch, GradCache
 from textcl.embedder import Embedder, Route
+from textcl.encoder.masked_tokens import MaskedTokenLoss, mask_tokens
 from textcl.errors import UserError
-from textcl.mlm import MaskedTokenLoss, mask_tokens
 from textcl.objectives.ratio import RatioOfSums
 from textcl.types import Batch
 

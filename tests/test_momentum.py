@@ -9,7 +9,7 @@ import torch
 from families import tiny_encoder
 from torch import nn
 
-from textcl.momentum import CosineMomentum, FrozenEncoder, MomentumEncoder
+from textcl.encoder.momentum import CosineMomentum, FrozenEncoder, MomentumEncoder
 from textcl.types import Tokens
 
 TOKENS = Tokens.from_lists([[1, 2], [3], [4, 5, 6]])

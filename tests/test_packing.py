@@ -11,9 +11,10 @@ import families
 import pytest
 import torch
 
-from textcl import attention, packing
-from textcl.attention import Packing
-from textcl.packing import hidden_states, is_packed, padded_hidden_states
+from textcl.encoder.packing import attention
+from textcl.encoder.packing import hidden_states as packing
+from textcl.encoder.packing.attention import Packing
+from textcl.encoder.packing.hidden_states import hidden_states, is_packed, padded_hidden_states
 from textcl.token_views import CutFeatures, CutSpan, CutTokens, ShufflePositions
 from textcl.types import Changes, Tokens
 from textcl.views import View

@@ -6,8 +6,8 @@ import pytest
 import torch
 from sentence_transformers.sentence_transformer.modules import Pooling
 
+from textcl.encoder.pooling import POOLINGS, layers_of, pool, pool_padded
 from textcl.errors import UserError
-from textcl.pooling import POOLINGS, layers_of, pool, pool_padded
 
 LENGTHS = torch.tensor([3, 1, 0, 5, 2])
 

@@ -14,7 +14,7 @@ import torch
 from report_runs import NASTY, classifier_run, encoder_run
 
 import textcl.cli
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.evaluation import alignment, uniformity
 from textcl.figures.space import LABELS, OTHER, groups

@@ -9,9 +9,9 @@ import torch
 
 from textcl import token_table
 from textcl.data.rows import load_rows
+from textcl.encoder.tokenizing import fingerprint, tokenize
 from textcl.loader import Collate
 from textcl.token_table import cached_tokens
-from textcl.tokenizing import fingerprint, tokenize
 from textcl.types import Tokens
 from textcl.views import View
 

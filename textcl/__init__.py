@@ -31,10 +31,14 @@ if TYPE_CHECKING:
     from textcl.data.rows import load_rows as load_rows
     from textcl.distributed import ALONE as ALONE
     from textcl.distributed import World as World
-    from textcl.drophead import install_drophead as install_drophead
     from textcl.embedder import Embedder as Embedder
     from textcl.embedder import Route as Route
-    from textcl.encoder import Encoder as Encoder
+    from textcl.encoder.encoder import Encoder as Encoder
+    from textcl.encoder.masked_tokens import MaskedTokenLoss as MaskedTokenLoss
+    from textcl.encoder.momentum import CosineMomentum as CosineMomentum
+    from textcl.encoder.momentum import FrozenEncoder as FrozenEncoder
+    from textcl.encoder.momentum import MomentumEncoder as MomentumEncoder
+    from textcl.encoder.packing.drophead import install_drophead as install_drophead
     from textcl.errors import RunError as RunError
     from textcl.errors import UserError as UserError
     from textcl.estimator import TextClassifier as TextClassifier
@@ -53,10 +57,6 @@ if TYPE_CHECKING:
     from textcl.memory import MemoryQueue as MemoryQueue
     from textcl.memory import Prototypes as Prototypes
     from textcl.method import Method as Method
-    from textcl.mlm import MaskedTokenLoss as MaskedTokenLoss
-    from textcl.momentum import CosineMomentum as CosineMomentum
-    from textcl.momentum import FrozenEncoder as FrozenEncoder
-    from textcl.momentum import MomentumEncoder as MomentumEncoder
     from textcl.named_views import second_view as second_view
     from textcl.objectives.byol import Byol as Byol
     from textcl.objectives.byol import Predictor as Predictor
@@ -137,12 +137,12 @@ _PLACES = {
         "ALONE",
         "World",
     ),
-    "textcl.drophead": ("install_drophead",),
+    "textcl.encoder.encoder.packing.drophead": ("install_drophead",),
     "textcl.embedder": (
         "Embedder",
         "Route",
     ),
-    "textcl.encoder": ("Encoder",),
+    "textcl.encoder.encoder": ("Encoder",),
     "textcl.export": ("export_encoder",),
     "textcl.exported": ("ExportedEncoder",),
     "textcl.errors": (
@@ -169,8 +169,8 @@ _PLACES = {
         "Prototypes",
     ),
     "textcl.method": ("Method",),
-    "textcl.mlm": ("MaskedTokenLoss",),
-    "textcl.momentum": (
+    "textcl.encoder.masked_tokens": ("MaskedTokenLoss",),
+    "textcl.encoder.momentum": (
         "CosineMomentum",
         "FrozenEncoder",
         "MomentumEncoder",

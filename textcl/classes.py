@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from textcl.classifier import Targets, targets_of
 from textcl.data.rows import Rows, load_rows
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.heads import ClassificationHead, HeadKind, make_head
 from textcl.labelled import load_labelled, named_task

@@ -15,12 +15,12 @@ from jaxtyping import Bool, Float, Float32, Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from textcl import folder as folders
-from textcl.card import render_classifier_card
-from textcl.encoder import PARITY_TEXTS, Encoder
+from textcl.encoder import folder as folders
+from textcl.encoder.card import render_classifier_card
+from textcl.encoder.encoder import PARITY_TEXTS, Encoder
+from textcl.encoder.hub import find_model
 from textcl.errors import UserError
 from textcl.heads import ClassificationHead
-from textcl.hub import find_model
 from textcl.sequence_classification import why_not, write_sequence_classifier
 from textcl.types import Tokens
 

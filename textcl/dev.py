@@ -9,7 +9,7 @@ import numpy as np
 
 from textcl.benchmarks import EncodeWith, describe, evaluate
 from textcl.data.rows import load_rows
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
 from textcl.errors import RunError
 from textcl.tasks import StsTask, load_task
 

@@ -21,8 +21,8 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from textcl.classifier import Classifier
 from textcl.data.files import atomic_write, read_json
+from textcl.encoder.hub import find_model
 from textcl.errors import UserError
-from textcl.hub import find_model
 from textcl.recipe import find
 from textcl.session import train
 

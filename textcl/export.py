@@ -13,15 +13,15 @@ from typing import Any
 
 import torch
 
-from textcl.backbone import EXPORT_FILE, quiet
 from textcl.backends import BACKENDS, Backend, find_backend
 from textcl.data.files import replacing
-from textcl.encoder import PARITY_TEXTS, Encoder
+from textcl.encoder.backbone import EXPORT_FILE, quiet
+from textcl.encoder.encoder import PARITY_TEXTS, Encoder
+from textcl.encoder.folder import versions
+from textcl.encoder.hub import find_model
 from textcl.errors import RunError, UserError
 from textcl.exported import Export, ExportedEncoder, padded
-from textcl.folder import versions
 from textcl.graph import EncoderGraph, exportable
-from textcl.hub import find_model
 from textcl.resources import sample_dir
 
 CALIBRATION_ROWS = 300

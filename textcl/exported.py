@@ -17,19 +17,13 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from textcl.backbone import EXPORT_FILE, load_tokenizer
 from textcl.backends import Padded, Run, find_backend
+from textcl.encoder.backbone import EXPORT_FILE, load_tokenizer
+from textcl.encoder.blocks import encode_blocks, find_prompt, padded_batches, progress
+from textcl.encoder.hub import find_model
+from textcl.encoder.precision import check_precision, fast_bfloat16
+from textcl.encoder.tokenizing import tokenize
 from textcl.errors import RunError, UserError
-from textcl.hub import find_model
-from textcl.inference import (
-    check_precision,
-    encode_blocks,
-    fast_bfloat16,
-    find_prompt,
-    padded_batches,
-    progress,
-)
-from textcl.tokenizing import tokenize
 from textcl.types import Tokens
 
 BATCH_TOKENS = 1024

@@ -17,10 +17,10 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.packing.hidden_states import is_packed
+from textcl.encoder.pooling import layers_of
 from textcl.errors import UserError
-from textcl.packing import is_packed
-from textcl.pooling import layers_of
 
 _NAME = "textcl_export"
 

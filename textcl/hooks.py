@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from textcl.contrast import Contrast, Transform
 from textcl.distributed import ALONE, World
+from textcl.encoder.momentum import MomentumEncoder
 from textcl.memory import Clusters, MemoryQueue, Prototypes
-from textcl.momentum import MomentumEncoder
 from textcl.types import Embeddings
 
 EmbedAll = Callable[[], Float[Tensor, "N D"]]

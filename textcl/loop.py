@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from textcl.alarms import Alarms
 from textcl.distributed import World
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.momentum import MomentumEncoder
+from textcl.encoder.packing.lookup import clear_gradients
 from textcl.errors import RunError
 from textcl.heap import freed_memory_kept
 from textcl.loader import Loader
-from textcl.lookup import clear_gradients
 from textcl.method import Method
-from textcl.momentum import MomentumEncoder
 from textcl.recorder import Dev, Model, Position, Recorder, Reporter
 from textcl.run import RunFolder
 from textcl.settings import TrainSettings

@@ -15,7 +15,7 @@ from jaxtyping import Float32
 
 from textcl.data.records import Record, open_records
 from textcl.data.stream import StreamedRow, row_blocks
-from textcl.encoding import count_truncated
+from textcl.encoder.to_file import count_truncated
 from textcl.errors import UserError
 from textcl.evaluation import entropy
 

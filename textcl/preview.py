@@ -14,7 +14,7 @@ from torch import Tensor
 from textcl.data.lengths import truncation_report
 from textcl.data.rows import Rows
 from textcl.distributed import World
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
 from textcl.loader import Loader
 from textcl.method import Method
 from textcl.recipe import Recipe

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from textcl.benchmarks import EncodeWith
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.evaluation import Encodes
 from textcl.probe import embed, probe

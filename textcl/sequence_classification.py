@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from textcl.backbone import quiet
+from textcl.encoder.backbone import quiet
 from textcl.heads import ClassificationHead, own_shape
 
 # Where the two layers of the head are.

@@ -32,9 +32,9 @@ from textcl.classes import (
 from textcl.classifier import Classifier
 from textcl.data.rows import Rows, load_rows, settle_roles
 from textcl.dev import DevPairs, load_dev
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.precision import fast_bfloat16
 from textcl.errors import UserError
-from textcl.inference import fast_bfloat16
 from textcl.labelled import load_labelled, named_task
 from textcl.loader import Collate, Loader, ShuffledBatches
 from textcl.loop import run as run_loop

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from textcl.data.cache import cache_folder
 from textcl.data.files import atomic_write
 from textcl.data.rows import Rows
-from textcl.tokenizing import fingerprint, tokenize
+from textcl.encoder.tokenizing import fingerprint, tokenize
 from textcl.types import Tokens
 
 _LAYOUT = 1  # of the cached files: a change of what they hold needs a new number

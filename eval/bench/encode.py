@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from common import ceiling, facts
 
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.hub import find_model
 from textcl.evaluation import pair_scores, sts_aggregate
 from textcl.export import sample_sentences
-from textcl.hub import find_model
 from textcl.tasks import load_task
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

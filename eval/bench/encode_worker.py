@@ -51,14 +51,14 @@ def answer(**content) -> None:
 
 
 def textcl(given):
-    from textcl.encoder import Encoder
+    from textcl.encoder.encoder import Encoder
 
     encoder = Encoder.from_pretrained(given["model"], device="cpu")
     return lambda texts: encoder.encode(texts, **given["options"]), given["options"]
 
 
 def textcl_export(given):
-    from textcl.encoder import Encoder
+    from textcl.encoder.encoder import Encoder
     from textcl.export import export_encoder
 
     encoder = Encoder.from_pretrained(given["model"], device="cpu")
@@ -71,8 +71,9 @@ def textcl_compile(given):
     import torch
     from torch.nn import functional as F
 
-    from textcl.encoder import Encoder
-    from textcl.inference import in_bfloat16, padded_batches
+    from textcl.encoder.blocks import padded_batches
+    from textcl.encoder.encoder import Encoder
+    from textcl.encoder.precision import in_bfloat16
 
     encoder = Encoder.from_pretrained(given["model"], device="cpu")
     encoder.backbone.set_attn_implementation("sdpa")

@@ -30,10 +30,11 @@ from train_step import SKIP, Clock, compile_layers
 from transformers import BertConfig, BertModel, PreTrainedModel
 
 import textcl.session
-from textcl import attention, bucketed_attention
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.hub import find_model
+from textcl.encoder.packing import attention
+from textcl.encoder.packing import buckets as bucketed_attention
 from textcl.export import sample_sentences
-from textcl.hub import find_model
 from textcl.session import train
 
 KINDS = ("whole", "tiled", "cached")  # of InfoNCE; the last is that of sentence-transformers

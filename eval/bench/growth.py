@@ -22,11 +22,11 @@ from common import facts
 from textcl.backprop import backprop_for
 from textcl.contrast import AnchorPositive
 from textcl.embedder import Embedder, Route
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.packing.lookup import clear_gradients
 from textcl.figures.charts import altair, titled
 from textcl.figures.files import save
 from textcl.heap import freed_memory_kept
-from textcl.lookup import clear_gradients
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.temperature import as_temperature
 from textcl.types import Batch, Tokens

@@ -22,7 +22,7 @@ from common import facts
 from textcl.data import cache as table
 from textcl.data.rows import Rows, load_rows
 from textcl.distributed import World
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
 from textcl.loader import Collate, Loader, ShuffledBatches
 from textcl.token_table import TokenTable, cached_tokens
 from textcl.views import View

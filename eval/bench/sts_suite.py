@@ -21,8 +21,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
 from textcl.benchmarks import EncodeWith, evaluate
-from textcl.encoder import Encoder
-from textcl.hub import find_model
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.hub import find_model
 from textcl.tasks import StsTask, load_task, task_names
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

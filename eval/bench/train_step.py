@@ -30,10 +30,11 @@ from rich.console import Console
 from transformers import PreTrainedModel
 
 import textcl.session
-from textcl import bucketed_attention, packing
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.hub import find_model
+from textcl.encoder.packing import buckets as bucketed_attention
+from textcl.encoder.packing import hidden_states as packing
 from textcl.hooks import Hook
-from textcl.hub import find_model
 from textcl.session import train
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

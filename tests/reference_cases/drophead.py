@@ -2,7 +2,7 @@
 
 import torch
 
-from textcl.drophead import drop_heads
+from textcl.encoder.packing.drophead import drop_heads
 
 
 def run(case):

@@ -1,8 +1,8 @@
 import torch
 from reference_cases.leaves import gradients, leaves
 
+from textcl.encoder.pooling import pool_padded
 from textcl.objectives.nt_xent_pairs import nt_xent_pairs
-from textcl.pooling import pool_padded
 from textcl.types import Embeddings
 
 POOLINGS = {"cls": "cls", "mean": "mean_all", "mean_std": "mean"}

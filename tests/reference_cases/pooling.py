@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from textcl.pooling import pool_padded
+from textcl.encoder.pooling import pool_padded
 
 NAMES = {
     "cls_before_pooler": "cls",

@@ -39,7 +39,7 @@ def calibrate_command(
     from textcl.classifier import Classifier
     from textcl.data.files import replacing
     from textcl.data.rows import load_rows
-    from textcl.hub import find_model
+    from textcl.encoder.hub import find_model
 
     if output is None and not Path(model).expanduser().is_dir():
         raise UserError(

@@ -104,7 +104,7 @@ def encode_command(
     from textcl.data.sources import open_source
     from textcl.data.stream import stream_rows
     from textcl.data.vectors import vector_format
-    from textcl.encoding import encode_rows
+    from textcl.encoder.to_file import encode_rows
 
     # What is wrong with the files is found in a moment; a model may take minutes to load.
     vector_format(output, overwrite=overwrite)

@@ -65,7 +65,7 @@ def export_command(
     the speed on STS-B dev (or on textcl's sample, where STS-B is not at hand) are printed for both.
     """
     from textcl.backends import find_backend
-    from textcl.encoder import Encoder
+    from textcl.encoder.encoder import Encoder
     from textcl.export import export_encoder
 
     find_backend(backend.value)

@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 from torch.nn import functional as F
 
 from textcl.benchmarks import EncodeWith
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
 from textcl.errors import RunError, UserError
 from textcl.probe import embed, probe
 from textcl.probe_data import ProbeData

@@ -22,10 +22,10 @@ from tokenizers import normalizers
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from textcl.backbone import quiet
 from textcl.data.files import read_json
+from textcl.encoder.backbone import quiet
+from textcl.encoder.pooling import layers_of
 from textcl.errors import RunError, UserError
-from textcl.pooling import layers_of
 
 PARITY_FILE = "textcl_parity.json"
 

@@ -19,13 +19,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from textcl.attention import NAME, Packing
+from textcl.encoder.packing.attention import NAME, Packing
 from textcl.types import Changes, Tokens
 
 # Bidirectional encoders whose attention goes through transformers' interface and sees nothing but q, k and v.
 _PACKED = frozenset(
     {"bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"}
 )
+
 
 # Padded groups end where a row would be this much longer than the first one, unless they are this small.
 _STRETCH, _SMALL = 1.25, 16

@@ -21,8 +21,8 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging as hf_logging
 
+from textcl.encoder.hub import is_offline
 from textcl.errors import UserError
-from textcl.hub import is_offline
 
 # Embedding, attention probabilities, attention output and feed-forward output, by the names of the families.
 # Dropout of classifiers and poolers has other names and stays as it is.
@@ -35,9 +35,13 @@ _DROPOUTS = (
     "mlp_dropout",
 )
 
+
 _UNLIMITED = 10**9
 
+
 EXPORT_FILE = "textcl_export.json"
+
+
 """Marks the folder of an encoder that was exported to another library."""
 
 

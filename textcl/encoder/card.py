@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from textcl.folder import Description, known_elsewhere, versions
+from textcl.encoder.folder import Description, known_elsewhere, versions
 
 _TITLES = {"recipe": "Recipe", "data": "Data", "seed": "Seed", "command": "Command"}
 
@@ -110,6 +110,8 @@ def _page(
 
 
 _FRONT = ("language", "license", "base_model", "datasets")
+
+
 _ELSEWHERE = {*_FRONT, "name", "scores", "settings", "command"}
 
 

@@ -17,9 +17,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from textcl.dropout import STEPS, draw_mask, steps_of
+from textcl.encoder.packing.dropout import STEPS, draw_mask, steps_of
 
 _WIDTH = 16
+
+
 _SCORES = (
     1 << 22
 )  # of a bucket: larger ones leave the cache, and the C library maps pages anew for blocks above 32 MiB

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from textcl.arithmetic import widen
-from textcl.encoder import Encoder
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.packing.hidden_states import hidden_states
 from textcl.errors import UserError
-from textcl.packing import hidden_states
 from textcl.types import Tokens
 
 

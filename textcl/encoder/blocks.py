@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
 from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float32
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from textcl.encoder.tokenizing import check_strings
 from textcl.errors import UserError
-from textcl.tokenizing import check_strings
 from textcl.types import Tokens
 
 BLOCK = 1 << 15
+
+
 """Texts that are tokenised and sorted together."""
 
+
 BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
+
+
 """Tokens of a batch; the best of a few on the machines that were at hand, on a wide plateau."""
 
 
@@ -90,16 +93,6 @@ def find_prompt(prompt: str | None, prompts: Mapping[str, str], default: str | N
     return prompts.get(default or "", "") if prompt is None else prompts.get(prompt, prompt)
 
 
-def check_precision(precision: str | None) -> None:
-    """Refuse what is neither None nor the name of a precision.
-
-    Raises:
-        UserError: If it is.
-    """
-    if precision not in (None, "float32", "bfloat16"):
-        raise UserError(f"precision must be 'float32' or 'bfloat16', not {precision!r}")
-
-
 def batches(cost: Sequence[int], budget: int) -> Iterator[tuple[int, int]]:
     """Runs of rows whose cost stays within the budget; a row alone may exceed it."""
     start, spent = 0, 0
@@ -126,33 +119,6 @@ def padded_batches(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, i
             start = row
     if start < len(lengths):
         yield start, len(lengths)
-
-
-@cache
-def fast_bfloat16(device: str) -> bool:
-    """Whether the machine multiplies bfloat16 faster than float32."""
-    if device == "cuda":
-        return torch.cuda.get_device_capability() >= (8, 0)
-    if device != "cpu":
-        return False
-    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
-
-
-@contextmanager
-def in_bfloat16(module: nn.Module) -> Generator[None]:
-    """The float32 weights of a module are bfloat16 while the block runs, and the very same ones again afterwards.
-
-    A fifth faster than autocast, which keeps converting what the layers hand on.
-    """
-    kept = [(p, p.data) for p in module.parameters() if p.dtype == torch.float32]
-    try:
-        for parameter, data in kept:
-            parameter.data = data.to(torch.bfloat16)
-        yield
-    finally:
-        for parameter, data in kept:
-            parameter.data = data
 
 
 @contextmanager

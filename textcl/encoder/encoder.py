@@ -15,27 +15,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from textcl import backbone as backbones
-from textcl import folder as folders
-from textcl.card import render_card
-from textcl.dropout import use_fast_dropout
+from textcl.encoder import backbone as backbones
+from textcl.encoder import folder as folders
+from textcl.encoder.blocks import BATCH_TOKENS, batches, encode_blocks, find_prompt, progress
+from textcl.encoder.card import render_card
+from textcl.encoder.hub import find_model
+from textcl.encoder.packing.dropout import use_fast_dropout
+from textcl.encoder.packing.hidden_states import hidden_states, padded_hidden_states
+from textcl.encoder.packing.lookup import use_kept_gradients
+from textcl.encoder.pooling import POOLINGS as POOLINGS
+from textcl.encoder.pooling import check_pooling, layers_of, pool, pool_all_positions
+from textcl.encoder.precision import check_precision, fast_bfloat16, in_bfloat16
+from textcl.encoder.tokenizing import tokenize
 from textcl.errors import UserError
-from textcl.hub import find_model
-from textcl.inference import (
-    BATCH_TOKENS,
-    batches,
-    check_precision,
-    encode_blocks,
-    fast_bfloat16,
-    find_prompt,
-    in_bfloat16,
-    progress,
-)
-from textcl.lookup import use_kept_gradients
-from textcl.packing import hidden_states, padded_hidden_states
-from textcl.pooling import POOLINGS as POOLINGS
-from textcl.pooling import check_pooling, layers_of, pool, pool_all_positions
-from textcl.tokenizing import tokenize
 from textcl.types import Tokens
 
 PARITY_TEXTS = (
@@ -43,6 +35,8 @@ PARITY_TEXTS = (
     "",
     "Zwölf Boxkämpfer jagen Viktor über den Deich: 42 %?",
 )
+
+
 """Texts whose vectors are kept with a model and compared when it is loaded."""
 
 

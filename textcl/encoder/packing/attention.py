@@ -21,7 +21,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from textcl import bucketed_attention
+from textcl.encoder.packing import buckets as bucketed_attention
 
 try:
     from torch.nn.attention.varlen import varlen_attn
@@ -31,8 +31,12 @@ try:
 except ImportError:
     varlen_attn = None
 
+
 NAME = "textcl_packed"
+
+
 """Under which transformers knows this attention."""
+
 
 _SHORT = 128  # tokens up to which plain products beat the fused attention on CPUs in bfloat16
 
@@ -294,4 +298,6 @@ def _attend_padded(
 
 
 AttentionInterface.register(NAME, _attention)
+
+
 AttentionMaskInterface.register(NAME, sdpa_mask)
