@@ -7,13 +7,20 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from textcl.contrast import AllViews, AnchorPositive, KeepHardest, MaskDuplicates, only_own_positive
+from textcl.contrast.clustering import KMeansClusters
+from textcl.contrast.draws import BetaMix, Subset
+from textcl.contrast.mixing import ExtrapolatePositives, InterpolateBatch, InterpolateQueue
+from textcl.contrast.pairings import AllViews, AnchorPositive
+from textcl.contrast.prototypes import Prototypes
+from textcl.contrast.queue import AppendQueue, MemoryQueue
+from textcl.contrast.soft_targets import SoftByol, SoftQueueTargets
+from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperature
+from textcl.contrast.transforms import KeepHardest, MaskDuplicates, only_own_positive
 from textcl.distributed import World
 from textcl.embedder import Route
 from textcl.encoder.momentum import MomentumEncoder
 from textcl.heads import ClassificationHead
 from textcl.hooks import Enqueue, MoveMomentum, MoveSchedules, Recluster
-from textcl.memory import AppendQueue, MemoryQueue, Prototypes
 from textcl.method import Method
 from textcl.objectives.batch_triplet import BatchTriplet
 from textcl.objectives.byol import Byol, Predictor, SimSiam
@@ -21,22 +28,14 @@ from textcl.objectives.combine import Projected, WeightedSum, mlp
 from textcl.objectives.contrastive import Contrastive, nt_xent, sup_con, symmetric
 from textcl.objectives.cross_entropy import CrossEntropy
 from textcl.objectives.distillation import DistillEmbeddings, DistillSimilarity
-from textcl.objectives.draws import BetaMix, Subset
-from textcl.objectives.feature_transform import (
-    ExtrapolatePositives,
-    InterpolateBatch,
-    InterpolateQueue,
-)
 from textcl.objectives.hard_negative import HardNegative
 from textcl.objectives.joint import JointDirections
 from textcl.objectives.label_aware import LabelAware
 from textcl.objectives.matryoshka import Matryoshka
 from textcl.objectives.nt_xent_pairs import nt_xent_pairs
-from textcl.objectives.proto_nce import KMeansClusters, ProtoNce
+from textcl.objectives.proto_nce import ProtoNce
 from textcl.objectives.ranking import angle, cosent
 from textcl.objectives.simple import hard_contrastive, simple
-from textcl.objectives.soft_targets import SoftByol, SoftQueueTargets
-from textcl.objectives.temperature import LearnableTemperature, ScheduledTemperature
 from textcl.objectives.triplet import GivenTriplets, TripletMargin
 from textcl.types import Batch, Tokens
 from textcl.views import View

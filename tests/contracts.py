@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-import textcl.contrast
+import textcl.contrast.table
 from textcl.backprop import Backprop, FullBatch, GradCache
 from textcl.distributed import ALONE, World
 from textcl.embedder import Embedder, Route
@@ -223,7 +223,7 @@ def check_objective(
     # blocks of anchors give what the whole table gives
     if monkeypatch is not None:
         with monkeypatch.context() as patch:
-            patch.setattr(textcl.contrast, "TILE_ELEMENTS", 3 * rows)
+            patch.setattr(textcl.contrast.table, "TILE_ELEMENTS", 3 * rows)
             tiled, tiled_grads = loss_and_gradients(objective, z)
         torch.testing.assert_close(tiled, loss, rtol=1e-10, atol=1e-10)
         assert_close(tiled_grads, grads)

@@ -12,7 +12,8 @@ from rich.console import Console
 
 import textcl
 from textcl.alarms import Alarms
-from textcl.contrast import AllViews, AnchorPositive, MaskDuplicates
+from textcl.contrast.pairings import AllViews, AnchorPositive
+from textcl.contrast.transforms import MaskDuplicates
 from textcl.distributed import ALONE
 from textcl.objectives.contrastive import Contrastive, sup_con
 from textcl.types import Embeddings
@@ -55,7 +56,7 @@ def test_each_kind_is_said_once():
 @pytest.mark.parametrize(("pairing", "masked"), [(AnchorPositive(), 2 / 5), (AllViews(), 8 / 10)])
 @pytest.mark.parametrize("sample", [2**24, 1])
 def test_masked_duplicates_are_counted(pairing, masked, sample, monkeypatch):
-    monkeypatch.setattr("textcl.statistics.SAMPLE", sample)
+    monkeypatch.setattr("textcl.contrast.statistics.SAMPLE", sample)
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn((2, 5, 4), generator=g)
     groups = torch.tensor([0, 1, 2, 0, 4])

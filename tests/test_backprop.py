@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from textcl.backprop import FullBatch, GradCache, backprop_for
-from textcl.contrast import AnchorPositive
+from textcl.contrast.pairings import AnchorPositive
+from textcl.contrast.temperature import LearnableTemperature
 from textcl.embedder import Embedder, Route, as_embeddings
 from textcl.objectives.contrastive import Contrastive
-from textcl.objectives.temperature import LearnableTemperature
 from textcl.types import Batch, Tokens
 
 ROUTES = {

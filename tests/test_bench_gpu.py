@@ -43,7 +43,7 @@ def test_all_ways_through_info_nce_give_one_loss(monkeypatch):
     monkeypatch.syspath_prepend(BENCH)
     import info_nce_memory  # pyright: ignore[reportMissingImports]
 
-    monkeypatch.setattr("textcl.contrast.TILE_ELEMENTS", 0)  # put back when the test ends
+    monkeypatch.setattr("textcl.contrast.table.TILE_ELEMENTS", 0)  # put back when the test ends
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = [info_nce_memory.measure(300, 16, kind) for kind in ("tiled", "cached", "whole")]

@@ -9,22 +9,15 @@ import torch
 from contracts import loss_and_gradients, on_ranks, rows_of
 from made_up import cosine, log_sum_exp, rows
 
-import textcl.contrast
+import textcl.contrast.table
 from textcl.arithmetic import unit
-from textcl.contrast import (
-    AllViews,
-    AnchorPositive,
-    KeepHardest,
-    MaskDuplicates,
-    Pairing,
-    Transform,
-    only_own_positive,
-)
+from textcl.contrast.pairings import AllViews, AnchorPositive, Pairing
+from textcl.contrast.temperature import LearnableTemperature
+from textcl.contrast.transforms import KeepHardest, MaskDuplicates, Transform, only_own_positive
 from textcl.distributed import ALONE
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.hard_negative import HardNegative
 from textcl.objectives.label_aware import LabelAware
-from textcl.objectives.temperature import LearnableTemperature
 from textcl.types import Embeddings
 
 LABELS = [0, 1, 0, 2, 1, 0]
@@ -236,7 +229,7 @@ def tiled_and_dense(objective, z, monkeypatch, elements):
 
     dense = value_and_gradients()
     with monkeypatch.context() as patch:
-        patch.setattr(textcl.contrast, "TILE_ELEMENTS", elements)
+        patch.setattr(textcl.contrast.table, "TILE_ELEMENTS", elements)
         tiled = value_and_gradients()
     return tiled, dense
 
@@ -268,12 +261,12 @@ def test_blocks_equal_the_whole(case, elements, monkeypatch):
 
 
 def test_a_large_table_is_walked_in_blocks_of_the_set_size(monkeypatch):
-    monkeypatch.setattr(textcl.contrast, "TILE_ELEMENTS", 25)
+    monkeypatch.setattr(textcl.contrast.table, "TILE_ELEMENTS", 25)
     seen = []
 
     def row_loss(block):
         seen.append(tuple(block.logits.shape))
-        return textcl.contrast.cross_entropy(block)
+        return textcl.contrast.row_losses.cross_entropy(block)
 
     Contrastive(AllViews(), 0.2, row_loss=row_loss)(rows(5))
     assert seen == [(2, 10)] * 5

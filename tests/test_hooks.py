@@ -9,13 +9,14 @@ import torch
 from contracts import on_ranks
 from torch import nn
 
-from textcl.contrast import AnchorPositive
+from textcl.contrast.pairings import AnchorPositive
+from textcl.contrast.prototypes import Clusters, Prototypes
+from textcl.contrast.queue import AppendQueue, MemoryQueue
+from textcl.contrast.temperature import ScheduledTemperature
 from textcl.distributed import ALONE
 from textcl.encoder.momentum import CosineMomentum, MomentumEncoder
 from textcl.hooks import Enqueue, FromEpoch, Hook, MoveMomentum, MoveSchedules, Recluster
-from textcl.memory import AppendQueue, Clusters, MemoryQueue, Prototypes
 from textcl.objectives.contrastive import Contrastive
-from textcl.objectives.temperature import ScheduledTemperature
 from textcl.types import Embeddings, Tokens
 
 

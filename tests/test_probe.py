@@ -19,12 +19,12 @@ import textcl
 from textcl import probe as probe_module
 from textcl import probing
 from textcl.cli.probe import probe_command
+from textcl.contrast.statistics import BINS
 from textcl.errors import RunError, UserError
 from textcl.evaluation import alignment, spearman, tolerance, uniformity
 from textcl.labelled import find_labelled
 from textcl.probe import embed, probe
 from textcl.probe_data import ProbeData, load_probe_data
-from textcl.statistics import BINS
 from textcl.whitening import Whitening, spectrum
 
 APP = typer.Typer()

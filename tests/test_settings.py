@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperature, as_temperature
 from textcl.errors import UserError
-from textcl.objectives.temperature import LearnableTemperature, ScheduledTemperature, as_temperature
 from textcl.settings import TrainSettings, as_mapping, from_mapping, with_overrides
 
 

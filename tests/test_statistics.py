@@ -20,28 +20,19 @@ from rich.console import Console
 
 import textcl
 from textcl.backprop import FullBatch
-from textcl.contrast import (
-    AllViews,
-    AnchorPositive,
-    Contrast,
-    KeepHardest,
-    MaskDuplicates,
-    only_own_positive,
-)
-from textcl.contrast import cross_entropy as info_nce
-from textcl.memory import AppendQueue, MemoryQueue
+from textcl.contrast.draws import Mix
+from textcl.contrast.mixing import ExtrapolatePositives, InterpolateQueue, score_statistics
+from textcl.contrast.pairings import AllViews, AnchorPositive
+from textcl.contrast.queue import AppendQueue, MemoryQueue
+from textcl.contrast.row_losses import cross_entropy as info_nce
+from textcl.contrast.statistics import BINS, dimension_spread, gradient_weights, table_statistics
+from textcl.contrast.table import Contrast
+from textcl.contrast.transforms import KeepHardest, MaskDuplicates, only_own_positive
 from textcl.objectives.combine import WeightedSum
 from textcl.objectives.contrastive import Contrastive, sup_con, symmetric
-from textcl.objectives.draws import Mix
-from textcl.objectives.feature_transform import (
-    ExtrapolatePositives,
-    InterpolateQueue,
-    score_statistics,
-)
 from textcl.objectives.joint import JointDirections
 from textcl.objectives.matryoshka import Matryoshka
 from textcl.objectives.simple import simple
-from textcl.statistics import BINS, dimension_spread, gradient_weights, table_statistics
 from textcl.types import Embeddings
 
 TAU = 0.2
@@ -161,7 +152,7 @@ def test_what_is_undefined_is_null():
 def test_a_large_table_is_read_from_its_first_anchors(monkeypatch):
     z = rows(9)
     whole = Contrastive(AnchorPositive(), TAU)(z).statistics()
-    monkeypatch.setattr("textcl.statistics.SAMPLE", 4 * 9)
+    monkeypatch.setattr("textcl.contrast.statistics.SAMPLE", 4 * 9)
     part = Contrastive(AnchorPositive(), TAU)(z).statistics()
     assert (whole["statistics/anchors"], part["statistics/anchors"]) == (9, 4)
     scores = cosines(z["anchor"][:4], z["positive"])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from textcl.contrast.mixing import mix_embeddings
 from textcl.errors import UserError
 from textcl.loader import Collate
 from textcl.token_views import (
@@ -18,7 +19,6 @@ from textcl.token_views import (
     cut_tokens,
     draw_mixing,
     draw_uniform,
-    mix_embeddings,
     mix_targets,
     shuffle_positions,
 )

@@ -22,12 +22,29 @@ if TYPE_CHECKING:
     from textcl.calibrating import calibrate as calibrate
     from textcl.classes import ClassifierSettings as ClassifierSettings
     from textcl.classifier import Classifier as Classifier
-    from textcl.contrast import AllViews as AllViews
-    from textcl.contrast import AnchorPositive as AnchorPositive
-    from textcl.contrast import Contrast as Contrast
-    from textcl.contrast import KeepHardest as KeepHardest
-    from textcl.contrast import MaskDuplicates as MaskDuplicates
-    from textcl.contrast import only_own_positive as only_own_positive
+    from textcl.contrast.clustering import KMeansClusters as KMeansClusters
+    from textcl.contrast.draws import BetaMix as BetaMix
+    from textcl.contrast.draws import Subset as Subset
+    from textcl.contrast.mixing import ExtrapolatePositives as ExtrapolatePositives
+    from textcl.contrast.mixing import InterpolateBatch as InterpolateBatch
+    from textcl.contrast.mixing import InterpolateQueue as InterpolateQueue
+    from textcl.contrast.mixing import MixAnchors as MixAnchors
+    from textcl.contrast.pairings import AllViews as AllViews
+    from textcl.contrast.pairings import AnchorPositive as AnchorPositive
+    from textcl.contrast.prototypes import Clusters as Clusters
+    from textcl.contrast.prototypes import Prototypes as Prototypes
+    from textcl.contrast.queue import AppendQueue as AppendQueue
+    from textcl.contrast.queue import MemoryQueue as MemoryQueue
+    from textcl.contrast.row_losses import EachPair as EachPair
+    from textcl.contrast.row_losses import negatives_only as negatives_only
+    from textcl.contrast.row_losses import positives_only as positives_only
+    from textcl.contrast.soft_targets import SoftByol as SoftByol
+    from textcl.contrast.soft_targets import SoftQueueTargets as SoftQueueTargets
+    from textcl.contrast.table import Contrast as Contrast
+    from textcl.contrast.temperature import as_temperature as as_temperature
+    from textcl.contrast.transforms import KeepHardest as KeepHardest
+    from textcl.contrast.transforms import MaskDuplicates as MaskDuplicates
+    from textcl.contrast.transforms import only_own_positive as only_own_positive
     from textcl.data.rows import load_rows as load_rows
     from textcl.distributed import ALONE as ALONE
     from textcl.distributed import World as World
@@ -52,10 +69,6 @@ if TYPE_CHECKING:
     from textcl.hooks import MoveMomentum as MoveMomentum
     from textcl.hooks import MoveSchedules as MoveSchedules
     from textcl.hooks import Recluster as Recluster
-    from textcl.memory import AppendQueue as AppendQueue
-    from textcl.memory import Clusters as Clusters
-    from textcl.memory import MemoryQueue as MemoryQueue
-    from textcl.memory import Prototypes as Prototypes
     from textcl.method import Method as Method
     from textcl.named_views import second_view as second_view
     from textcl.objectives.byol import Byol as Byol
@@ -71,29 +84,16 @@ if TYPE_CHECKING:
     from textcl.objectives.cross_entropy import CrossEntropy as CrossEntropy
     from textcl.objectives.distillation import DistillEmbeddings as DistillEmbeddings
     from textcl.objectives.distillation import DistillSimilarity as DistillSimilarity
-    from textcl.objectives.draws import BetaMix as BetaMix
-    from textcl.objectives.draws import Subset as Subset
-    from textcl.objectives.feature_transform import ExtrapolatePositives as ExtrapolatePositives
-    from textcl.objectives.feature_transform import InterpolateBatch as InterpolateBatch
-    from textcl.objectives.feature_transform import InterpolateQueue as InterpolateQueue
     from textcl.objectives.hard_negative import Annealed as Annealed
     from textcl.objectives.hard_negative import HardNegative as HardNegative
     from textcl.objectives.label_aware import LabelAware as LabelAware
     from textcl.objectives.matryoshka import Matryoshka as Matryoshka
-    from textcl.objectives.mixup import MixAnchors as MixAnchors
-    from textcl.objectives.nt_xent_pairs import EachPair as EachPair
     from textcl.objectives.nt_xent_pairs import nt_xent_pairs as nt_xent_pairs
-    from textcl.objectives.proto_nce import KMeansClusters as KMeansClusters
     from textcl.objectives.proto_nce import ProtoNce as ProtoNce
     from textcl.objectives.ranking import angle as angle
     from textcl.objectives.ranking import cosent as cosent
     from textcl.objectives.ratio import RatioOfSums as RatioOfSums
-    from textcl.objectives.simple import negatives_only as negatives_only
-    from textcl.objectives.simple import positives_only as positives_only
     from textcl.objectives.simple import simple as simple
-    from textcl.objectives.soft_targets import SoftByol as SoftByol
-    from textcl.objectives.soft_targets import SoftQueueTargets as SoftQueueTargets
-    from textcl.objectives.temperature import as_temperature as as_temperature
     from textcl.session import train as train
     from textcl.settings import TrainSettings as TrainSettings
     from textcl.token_views import CutFeatures as CutFeatures
@@ -124,7 +124,7 @@ _PLACES = {
     "textcl.calibrating": ("calibrate",),
     "textcl.classes": ("ClassifierSettings",),
     "textcl.classifier": ("Classifier",),
-    "textcl.contrast": (
+    "textcl.contrast.table": (
         "AllViews",
         "AnchorPositive",
         "Contrast",
@@ -162,7 +162,7 @@ _PLACES = {
         "MoveSchedules",
         "Recluster",
     ),
-    "textcl.memory": (
+    "textcl.contrast.queue": (
         "AppendQueue",
         "Clusters",
         "MemoryQueue",
@@ -197,11 +197,11 @@ _PLACES = {
         "DistillEmbeddings",
         "DistillSimilarity",
     ),
-    "textcl.objectives.draws": (
+    "textcl.contrast.draws": (
         "BetaMix",
         "Subset",
     ),
-    "textcl.objectives.feature_transform": (
+    "textcl.contrast.mixing": (
         "ExtrapolatePositives",
         "InterpolateBatch",
         "InterpolateQueue",
@@ -212,7 +212,7 @@ _PLACES = {
     ),
     "textcl.objectives.label_aware": ("LabelAware",),
     "textcl.objectives.matryoshka": ("Matryoshka",),
-    "textcl.objectives.mixup": ("MixAnchors",),
+    "textcl.contrast.mixing": ("MixAnchors",),
     "textcl.objectives.nt_xent_pairs": (
         "EachPair",
         "nt_xent_pairs",
@@ -231,11 +231,11 @@ _PLACES = {
         "positives_only",
         "simple",
     ),
-    "textcl.objectives.soft_targets": (
+    "textcl.contrast.soft_targets": (
         "SoftByol",
         "SoftQueueTargets",
     ),
-    "textcl.objectives.temperature": ("as_temperature",),
+    "textcl.contrast.temperature": ("as_temperature",),
     "textcl.session": ("train",),
     "textcl.settings": ("TrainSettings",),
     "textcl.token_views": (

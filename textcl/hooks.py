@@ -13,10 +13,12 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from textcl.contrast import Contrast, Transform
+from textcl.contrast.prototypes import Clusters, Prototypes
+from textcl.contrast.queue import MemoryQueue
+from textcl.contrast.table import Contrast
+from textcl.contrast.transforms import Transform
 from textcl.distributed import ALONE, World
 from textcl.encoder.momentum import MomentumEncoder
-from textcl.memory import Clusters, MemoryQueue, Prototypes
 from textcl.types import Embeddings
 
 EmbedAll = Callable[[], Float[Tensor, "N D"]]

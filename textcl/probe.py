@@ -36,10 +36,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from textcl.contrast.statistics import histogram
 from textcl.errors import RunError
 from textcl.evaluation import Encodes, alignment, spearman, tolerance, uniformity
 from textcl.probe_data import ProbeData
-from textcl.statistics import histogram
 from textcl.whitening import Whitening, spectrum
 
 PAIRS = 100_000

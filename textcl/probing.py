@@ -12,13 +12,13 @@ import numpy as np
 from jaxtyping import Float
 
 from textcl.benchmarks import EncodeWith
+from textcl.contrast.statistics import BINS
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.evaluation import Encodes
 from textcl.probe import embed, probe
 from textcl.probe_data import ProbeData, load_probe_data
 from textcl.run import RunFolder
-from textcl.statistics import BINS
 from textcl.versions import versions
 from textcl.whitening import Whitening
 

@@ -15,11 +15,11 @@ from torch import nn
 
 from textcl import checkpoint
 from textcl.alarms import Alarms
+from textcl.contrast.statistics import dimension_spread
 from textcl.distributed import World
 from textcl.errors import RunError
 from textcl.run import RunFolder
 from textcl.settings import TrainSettings
-from textcl.statistics import dimension_spread
 from textcl.types import Embeddings, LossOutput
 
 

@@ -22,6 +22,8 @@ from textcl.errors import UserError
 from textcl.types import Changes, Tokens
 
 Variant = Literal["default", "consert", "cutoff_repo"]
+
+
 """What two codes do, and ours: "consert" draws without replacement and leaves the attention mask alone;
 "cutoff_repo" draws with replacement, so that fewer may be cut, and nothing attends to a cut token; the default
 draws without replacement, nothing attends to a cut token, and the first token is never cut."""
@@ -263,14 +265,6 @@ def draw_mixing(
         raise UserError(f"Mixup needs an alpha above 0, not {alpha}.")
     weights = torch.full((rows,), rng.betavariate(alpha, alpha))
     return weights, torch.tensor(rng.sample(range(rows), rows), dtype=torch.long)
-
-
-def mix_embeddings(
-    embeddings: Float[Tensor, "B D"], weights: Float[Tensor, " B"], partners: Int[Tensor, " B"]
-) -> Float[Tensor, "B D"]:
-    """The sum weight · own + (1 - weight) · partner's, row by row."""
-    own = weights.to(embeddings)[:, None]
-    return own * embeddings + (1 - own) * embeddings[partners.to(embeddings.device)]
 
 
 def mix_targets(weights: Float[Tensor, " B"], partners: Int[Tensor, " B"]) -> Float[Tensor, "B B"]:

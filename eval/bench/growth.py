@@ -20,7 +20,8 @@ import torch
 from common import facts
 
 from textcl.backprop import backprop_for
-from textcl.contrast import AnchorPositive
+from textcl.contrast.pairings import AnchorPositive
+from textcl.contrast.temperature import as_temperature
 from textcl.embedder import Embedder, Route
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.packing.lookup import clear_gradients
@@ -28,7 +29,6 @@ from textcl.figures.charts import altair, titled
 from textcl.figures.files import save
 from textcl.heap import freed_memory_kept
 from textcl.objectives.contrastive import Contrastive
-from textcl.objectives.temperature import as_temperature
 from textcl.types import Batch, Tokens
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from common import facts
 
-import textcl.contrast
-from textcl.contrast import AnchorPositive
+import textcl.contrast.table
+from textcl.contrast.pairings import AnchorPositive
 from textcl.objectives.contrastive import Contrastive
 from textcl.types import Embeddings
 
@@ -67,7 +67,7 @@ def line(result: dict) -> str:
 def measure(rows: int, width: int, kind: str) -> dict:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if kind == "whole":
-        textcl.contrast.TILE_ELEMENTS = rows * rows
+        textcl.contrast.table.TILE_ELEMENTS = rows * rows
     objective = Contrastive(AnchorPositive(), 0.05)
     if kind == "cached":
         objective = cached
@@ -117,11 +117,11 @@ def cached(anchors, positives) -> torch.Tensor:
 def step(objective, anchors, positives, tile: int = 0) -> torch.Tensor:
     if objective is cached:
         return cached(anchors, positives)
-    kept = textcl.contrast.TILE_ELEMENTS
-    textcl.contrast.TILE_ELEMENTS = tile or kept
+    kept = textcl.contrast.table.TILE_ELEMENTS
+    textcl.contrast.table.TILE_ELEMENTS = tile or kept
     loss = objective(Embeddings.of(anchor=anchors, positive=positives)).loss
     loss.backward()
-    textcl.contrast.TILE_ELEMENTS = kept
+    textcl.contrast.table.TILE_ELEMENTS = kept
     return loss.detach()
 
 

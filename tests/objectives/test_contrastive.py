@@ -9,10 +9,11 @@ import torch
 from contracts import check_objective, loss_and_gradients
 from made_up import cosine, rows
 
-from textcl.contrast import AllViews, AnchorPositive, KeepHardest, MaskDuplicates
+from textcl.contrast.pairings import AllViews, AnchorPositive
+from textcl.contrast.temperature import LearnableTemperature
+from textcl.contrast.transforms import KeepHardest, MaskDuplicates
 from textcl.distributed import ALONE
 from textcl.objectives.contrastive import Contrastive, nt_xent, sup_con, symmetric
-from textcl.objectives.temperature import LearnableTemperature
 from textcl.types import Embeddings
 
 

@@ -8,16 +8,17 @@ import pytest
 import torch
 from contracts import check_objective
 
-from textcl.contrast import AllViews, AnchorPositive, MaskDuplicates, only_own_positive
-from textcl.memory import AppendQueue, MemoryQueue
-from textcl.objectives.contrastive import Contrastive
-from textcl.objectives.draws import BetaMix, Mix, Subset
-from textcl.objectives.feature_transform import (
+from textcl.contrast.draws import BetaMix, Mix, Subset
+from textcl.contrast.mixing import (
     ExtrapolatePositives,
     InterpolateBatch,
     InterpolateQueue,
     score_statistics,
 )
+from textcl.contrast.pairings import AllViews, AnchorPositive
+from textcl.contrast.queue import AppendQueue, MemoryQueue
+from textcl.contrast.transforms import MaskDuplicates, only_own_positive
+from textcl.objectives.contrastive import Contrastive
 from textcl.types import Embeddings
 
 DIM, SIZE = 5, 6

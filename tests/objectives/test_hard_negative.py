@@ -9,10 +9,10 @@ import torch
 from contracts import check_objective, loss_and_gradients
 from made_up import cosine, rows
 
-from textcl.contrast import AllViews
+from textcl.contrast.pairings import AllViews
+from textcl.contrast.temperature import LearnableTemperature
 from textcl.objectives.contrastive import nt_xent
 from textcl.objectives.hard_negative import Annealed, HardNegative
-from textcl.objectives.temperature import LearnableTemperature
 from textcl.types import LossOutput
 
 PRIORS_AND_BETAS = [(0.0, 0.0), (0.1, 0.0), (0.1, 0.5), (0.1, 2.0), (0.9, 1.0)]

@@ -11,7 +11,7 @@ from double_loop import double_loop_lcl
 from made_up import cosine, rows
 from torch import nn
 
-from textcl.contrast import KeepHardest
+from textcl.contrast.transforms import KeepHardest
 from textcl.objectives.contrastive import sup_con
 from textcl.objectives.label_aware import LabelAware
 from textcl.types import Embeddings

@@ -6,10 +6,10 @@ import pytest
 import torch
 from contracts import check_objective
 
-from textcl.contrast import AnchorPositive
-from textcl.memory import AppendQueue, MemoryQueue
+from textcl.contrast.draws import Subset
+from textcl.contrast.pairings import AnchorPositive
+from textcl.contrast.queue import AppendQueue, MemoryQueue
 from textcl.objectives.contrastive import Contrastive
-from textcl.objectives.draws import Subset
 from textcl.objectives.matryoshka import Matryoshka
 from textcl.types import Embeddings
 

@@ -8,10 +8,10 @@ from contracts import check_objective
 from made_up import rows
 
 from textcl.arithmetic import unit
-from textcl.contrast import AllViews, AnchorPositive
+from textcl.contrast.draws import BetaMix, Mix
+from textcl.contrast.mixing import MixAnchors
+from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.objectives.contrastive import Contrastive
-from textcl.objectives.draws import BetaMix, Mix
-from textcl.objectives.mixup import MixAnchors
 
 
 class Given:

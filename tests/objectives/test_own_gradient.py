@@ -7,7 +7,7 @@ import torch
 from contracts import loss_and_gradients, on_ranks, rows_of, with_leaves
 from made_up import rows
 
-from textcl.contrast import AllViews, AnchorPositive
+from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.own_gradient import OwnGradient
 

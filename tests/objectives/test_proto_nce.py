@@ -10,15 +10,16 @@ import pytest
 import torch
 from contracts import check_objective
 
-from textcl.contrast import AnchorPositive
+from textcl.contrast.clustering import KMeansClusters, density
+from textcl.contrast.draws import Subset
+from textcl.contrast.pairings import AnchorPositive
+from textcl.contrast.prototypes import Clusters, Prototypes
 from textcl.errors import UserError
 from textcl.hooks import Recluster
-from textcl.memory import Clusters, Prototypes
 from textcl.objectives.combine import WeightedSum
 from textcl.objectives.contrastive import Contrastive
-from textcl.objectives.draws import Subset
 from textcl.objectives.matryoshka import Matryoshka
-from textcl.objectives.proto_nce import KMeansClusters, ProtoNce, density
+from textcl.objectives.proto_nce import ProtoNce
 from textcl.types import Embeddings
 
 DIM = 5

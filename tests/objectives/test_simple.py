@@ -9,14 +9,10 @@ import torch
 from contracts import check_objective, loss_and_gradients
 from made_up import cosine, log_sum_exp, rows
 
-from textcl.contrast import AllViews, AnchorPositive
+from textcl.contrast.pairings import AllViews, AnchorPositive
+from textcl.contrast.row_losses import negatives_only, positives_only
 from textcl.objectives.contrastive import Contrastive
-from textcl.objectives.simple import (
-    hard_contrastive,
-    negatives_only,
-    positives_only,
-    simple,
-)
+from textcl.objectives.simple import hard_contrastive, simple
 
 
 def kept(similarities, i, fraction):

@@ -9,11 +9,12 @@ import torch
 from contracts import check_objective, loss_and_gradients
 from torch import nn
 
-from textcl.contrast import AllViews, AnchorPositive, MaskDuplicates, only_own_positive
-from textcl.memory import AppendQueue, MemoryQueue
+from textcl.contrast.pairings import AllViews, AnchorPositive
+from textcl.contrast.queue import AppendQueue, MemoryQueue
+from textcl.contrast.soft_targets import SoftByol, SoftQueueTargets, soft_labels
+from textcl.contrast.transforms import MaskDuplicates, only_own_positive
 from textcl.objectives.byol import Byol, Predictor
 from textcl.objectives.contrastive import Contrastive
-from textcl.objectives.soft_targets import SoftByol, SoftQueueTargets, soft_labels
 from textcl.types import Embeddings
 
 KINDS = ["ascl", "ahcl", "hard", "normal"]

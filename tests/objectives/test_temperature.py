@@ -7,12 +7,7 @@ import math
 import pytest
 import torch
 
-from textcl.objectives.temperature import (
-    LearnableTemperature,
-    ScheduledTemperature,
-    checked,
-    current,
-)
+from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperature, checked, current
 
 
 def test_learnable_temperature_starts_where_told_and_stays_above_a_hundredth():

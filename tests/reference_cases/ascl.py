@@ -2,13 +2,14 @@ import torch
 from torch import nn
 
 from textcl.arithmetic import unit
-from textcl.contrast import AnchorPositive, only_own_positive
+from textcl.contrast.pairings import AnchorPositive
+from textcl.contrast.queue import AppendQueue, MemoryQueue
+from textcl.contrast.row_losses import agreement
+from textcl.contrast.soft_targets import SoftByol, SoftQueueTargets
+from textcl.contrast.transforms import only_own_positive
 from textcl.distributed import ALONE
 from textcl.hooks import Enqueue
-from textcl.memory import AppendQueue, MemoryQueue
-from textcl.objectives.byol import agreement
 from textcl.objectives.contrastive import Contrastive
-from textcl.objectives.soft_targets import SoftByol, SoftQueueTargets
 from textcl.types import Embeddings
 
 

@@ -1,6 +1,6 @@
 from reference_cases.leaves import UnitRows, embeddings, gradients, leaves
 
-from textcl.contrast import AllViews
+from textcl.contrast.pairings import AllViews
 from textcl.objectives.hard_negative import HardNegative
 
 NAMES = {"x1": "anchor", "x2": "positive"}

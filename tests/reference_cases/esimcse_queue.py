@@ -1,7 +1,7 @@
 import torch
 
-from textcl.contrast import AnchorPositive
-from textcl.memory import AppendQueue, MemoryQueue
+from textcl.contrast.pairings import AnchorPositive
+from textcl.contrast.queue import AppendQueue, MemoryQueue
 from textcl.objectives.contrastive import Contrastive
 from textcl.types import Embeddings
 

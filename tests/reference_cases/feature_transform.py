@@ -1,15 +1,12 @@
 import torch
 
 from textcl.arithmetic import unit
-from textcl.contrast import Contrast, only_own_positive
-from textcl.memory import AppendQueue, MemoryQueue
+from textcl.contrast.draws import Mix
+from textcl.contrast.mixing import ExtrapolatePositives, InterpolateQueue, score_statistics
+from textcl.contrast.queue import AppendQueue, MemoryQueue
+from textcl.contrast.table import Contrast
+from textcl.contrast.transforms import only_own_positive
 from textcl.objectives.contrastive import Contrastive
-from textcl.objectives.draws import Mix
-from textcl.objectives.feature_transform import (
-    ExtrapolatePositives,
-    InterpolateQueue,
-    score_statistics,
-)
 from textcl.types import Embeddings
 
 STATISTICS = {

@@ -2,7 +2,7 @@ import torch
 from reference_cases import relative_penalty
 from reference_cases.leaves import embeddings, gradients, leaves
 
-from textcl.contrast import AnchorPositive
+from textcl.contrast.pairings import AnchorPositive
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.simple import hard_contrastive, simple
 

@@ -1,6 +1,6 @@
 from reference_cases.leaves import embeddings, gradients, leaves
 
-from textcl.contrast import AnchorPositive
+from textcl.contrast.pairings import AnchorPositive
 from textcl.objectives.contrastive import Contrastive, symmetric
 from textcl.objectives.joint import JointDirections
 

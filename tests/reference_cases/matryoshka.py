@@ -1,6 +1,6 @@
 import torch
 
-from textcl.contrast import AnchorPositive
+from textcl.contrast.pairings import AnchorPositive
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.matryoshka import Matryoshka
 from textcl.types import Embeddings

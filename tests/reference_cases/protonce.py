@@ -1,7 +1,9 @@
 import torch
 
-from textcl.contrast import AnchorPositive, only_own_positive
-from textcl.memory import AppendQueue, Clusters, MemoryQueue, Prototypes
+from textcl.contrast.pairings import AnchorPositive
+from textcl.contrast.prototypes import Clusters, Prototypes
+from textcl.contrast.queue import AppendQueue, MemoryQueue
+from textcl.contrast.transforms import only_own_positive
 from textcl.objectives.combine import WeightedSum
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.proto_nce import ProtoNce

@@ -1,7 +1,7 @@
 import torch
 
 from textcl.arithmetic import unit
-from textcl.objectives.proto_nce import density
+from textcl.contrast.clustering import density
 
 
 def run(case):

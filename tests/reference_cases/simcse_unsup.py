@@ -3,7 +3,7 @@ import torch
 from contracts import on_ranks, rows_of, with_leaves
 from reference_cases.leaves import embeddings, gradients, leaves
 
-from textcl.contrast import AnchorPositive
+from textcl.contrast.pairings import AnchorPositive
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.own_gradient import OwnGradient
 

@@ -1,7 +1,7 @@
 import torch
 from reference_cases.leaves import UnitRows, gradients, leaves
 
-from textcl.contrast import AllViews
+from textcl.contrast.pairings import AllViews
 from textcl.objectives.contrastive import Contrastive
 from textcl.types import Embeddings
 

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from textcl.arithmetic import unit
-from textcl.contrast import Block
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, LossOutput
 
@@ -124,12 +123,6 @@ def mean_cosine(
     """Mean cosine of rows with rows over all ranks; the targets carry no gradient."""
     cosines = (unit(prediction) * unit(target.detach())).sum(1)
     return world.mean(cosines, torch.ones_like(cosines))
-
-
-def agreement(block: Block) -> tuple[Tensor, Tensor]:
-    """2 - 2·Σ targets · similarity, for tables whose temperature is 1."""
-    value = 2 - 2 * (block.targets * block.logits).sum(1)
-    return value, torch.ones_like(value)
 
 
 @torch.no_grad()

@@ -11,19 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from textcl.contrast import (
-    AllViews,
-    AnchorPositive,
-    Contrast,
-    Pairing,
-    RowLoss,
-    Transform,
-    cross_entropy,
-    lay_out,
-)
+from textcl.contrast.pairings import AllViews, AnchorPositive, Pairing
+from textcl.contrast.row_losses import cross_entropy
+from textcl.contrast.statistics import table_statistics
+from textcl.contrast.table import Contrast, RowLoss
+from textcl.contrast.temperature import Temperature, checked, current
+from textcl.contrast.transforms import Transform, lay_out
 from textcl.distributed import ALONE, World
-from textcl.objectives.temperature import Temperature, checked, current
-from textcl.statistics import table_statistics
 from textcl.types import Embeddings, LossOutput
 
 NoPositive = Literal["skip", "zero", "nan"]

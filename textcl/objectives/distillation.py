@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from textcl.arithmetic import unit
-from textcl.contrast import Block, Contrast, cross_entropy
+from textcl.contrast.row_losses import cross_entropy
+from textcl.contrast.table import Block, Contrast
+from textcl.contrast.temperature import positive
 from textcl.distributed import ALONE, World
-from textcl.objectives.temperature import positive
 from textcl.types import Embeddings, LossOutput
 
 

@@ -11,11 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from textcl.contrast import Block, Contrast, Pairing, Transform, lay_out
+from textcl.contrast.pairings import Pairing
+from textcl.contrast.statistics import table_statistics
+from textcl.contrast.table import Block, Contrast
+from textcl.contrast.temperature import Temperature, checked, current
+from textcl.contrast.transforms import Transform, lay_out
 from textcl.distributed import ALONE, World
 from textcl.objectives.contrastive import log_terms
-from textcl.objectives.temperature import Temperature, checked, current
-from textcl.statistics import table_statistics
 from textcl.types import Embeddings, LossOutput
 
 

@@ -9,11 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from textcl.contrast import AllViews, Block, Contrast, Transform, lay_out
+from textcl.contrast.pairings import AllViews
+from textcl.contrast.statistics import table_statistics
+from textcl.contrast.table import Block, Contrast
+from textcl.contrast.temperature import Temperature, checked, current
+from textcl.contrast.transforms import Transform, lay_out
 from textcl.distributed import ALONE, World
 from textcl.objectives.contrastive import log_terms
-from textcl.objectives.temperature import Temperature, checked, current
-from textcl.statistics import table_statistics
 from textcl.types import Embeddings, LossOutput
 
 

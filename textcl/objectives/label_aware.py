@@ -11,7 +11,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from textcl.arithmetic import widen
-from textcl.contrast import AllViews, Block, Contrast, Rule, Transform, cross_entropy, lay_out
+from textcl.contrast.pairings import AllViews
+from textcl.contrast.row_losses import cross_entropy
+from textcl.contrast.statistics import table_statistics
+from textcl.contrast.table import Block, Contrast, Rule
+from textcl.contrast.temperature import Temperature, checked, current
+from textcl.contrast.transforms import Transform, lay_out
 from textcl.distributed import ALONE, World
 from textcl.objectives.contrastive import (
     NoPositive,
@@ -19,8 +24,6 @@ from textcl.objectives.contrastive import (
     lonely_terms,
     mean_over_anchors,
 )
-from textcl.objectives.temperature import Temperature, checked, current
-from textcl.statistics import table_statistics
 from textcl.types import Embeddings, LossOutput
 
 Variant = Literal["official", "paper"]

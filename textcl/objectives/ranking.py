@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from textcl.arithmetic import unit
+from textcl.contrast.temperature import Temperature, current, positive
 from textcl.distributed import ALONE, World
-from textcl.objectives.temperature import Temperature, current, positive
 from textcl.types import Embeddings, LossOutput
 
 PairSimilarity = Callable[[Float[Tensor, "B D"], Float[Tensor, "B D"]], Float[Tensor, " B"]]

@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from textcl import contrast
 from textcl.arithmetic import unit, widen
+from textcl.contrast import table as contrast
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, LossOutput
 

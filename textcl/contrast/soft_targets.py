@@ -15,12 +15,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from textcl.arithmetic import unit
-from textcl.contrast import Contrast
+from textcl.contrast.row_losses import agreement
+from textcl.contrast.table import Contrast
 from textcl.distributed import ALONE, World
-from textcl.objectives.byol import agreement, collapse_terms, predicted
+from textcl.objectives.byol import collapse_terms, predicted
 from textcl.types import Embeddings, LossOutput
 
 Softening = Literal["ascl", "ahcl", "hard", "normal"]
+
+
 """What a neighbour j of key i takes beside the positive's 1, with p the softmax over neighbours, c = 1 - H(p)/ln M its
 confidence and K neighbours asked for: min(1, c·K·p_j), c if among the K nearest, 1 if among the K nearest, nothing."""
 

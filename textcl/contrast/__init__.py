@@ -1,0 +1,1 @@
+"""The table of anchors and candidates that every softmax reads, and all that changes it."""
