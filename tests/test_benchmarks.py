@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from textcl import benchmarks
-from textcl.benchmarks import describe, evaluate
 from textcl.errors import RunError, UserError
-from textcl.tasks import Manifest, StsTask
-from textcl.whitening import Whitening
+from textcl.evaluation import benchmarks
+from textcl.evaluation.benchmarks import describe, evaluate
+from textcl.evaluation.tasks import Manifest, StsTask
+from textcl.evaluation.whitening import Whitening
 
 
 class Letters:

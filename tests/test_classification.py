@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
-from textcl.classification import (
+from textcl.errors import RunError
+from textcl.evaluation.classification import (
     calibration_curve,
     confused_pairs,
     confusion_order,
     score_classes,
     score_labels,
 )
-from textcl.errors import RunError
 
 CLASSES = ("anger", "fear", "joy", "never")
 

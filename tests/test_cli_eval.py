@@ -8,12 +8,12 @@ import typer
 from families import tiny_model_dir
 from typer.testing import CliRunner
 
-from textcl import tasks
-from textcl.benchmarks import evaluate
 from textcl.cli import eval as command
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
-from textcl.tasks import StsTask, manifests, suites
+from textcl.evaluation import tasks
+from textcl.evaluation.benchmarks import evaluate
+from textcl.evaluation.tasks import StsTask, manifests, suites
 
 LOAD, LOAD_TASK = command._load, tasks.load_task
 APP = typer.Typer()

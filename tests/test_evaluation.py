@@ -5,19 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from textcl import evaluation
-from textcl.evaluation import (
-    Encodes,
-    alignment,
-    entropy,
-    pair_scores,
-    pearson,
-    relative_penalty,
-    spearman,
-    sts_aggregate,
-    tolerance,
-    uniformity,
-)
+from textcl.evaluation import correlation as evaluation
+from textcl.evaluation.benchmarks import Encodes
+from textcl.evaluation.correlation import pair_scores, pearson, spearman, sts_aggregate
+from textcl.evaluation.geometry import alignment, entropy, relative_penalty, tolerance, uniformity
 
 
 def naive_ranks(values):

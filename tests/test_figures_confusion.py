@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from textcl.classification import calibration_curve
+from textcl.evaluation.classification import calibration_curve
 from textcl.figures.charts import specification
 from textcl.figures.confusion import calibration_figure, confusion_figure
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from textcl.errors import UserError
-from textcl.labelled import (
+from textcl.evaluation.labelled import (
     SPLITS,
     LabelledManifest,
     find_labelled,
@@ -15,7 +15,7 @@ from textcl.labelled import (
     load_labelled,
     named_task,
 )
-from textcl.lcl_preparation import clean_sentence, clean_tweet
+from textcl.evaluation.lcl_preparation import clean_sentence, clean_tweet
 
 SHARED = Path(os.environ.get("TEXTCL_DATA", "/nowhere"))
 LABELS = ["joy", "fear", "anger", "joy", "fear", "joy"]

@@ -21,11 +21,12 @@ from textcl import probing
 from textcl.cli.probe import probe_command
 from textcl.contrast.statistics import BINS
 from textcl.errors import RunError, UserError
-from textcl.evaluation import alignment, spearman, tolerance, uniformity
-from textcl.labelled import find_labelled
+from textcl.evaluation.correlation import spearman
+from textcl.evaluation.geometry import alignment, spectrum, tolerance, uniformity
+from textcl.evaluation.labelled import find_labelled
+from textcl.evaluation.whitening import Whitening
 from textcl.probe import embed, probe
 from textcl.probe_data import ProbeData, load_probe_data
-from textcl.whitening import Whitening, spectrum
 
 APP = typer.Typer()
 APP.command()(probe_command)

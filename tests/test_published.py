@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from textcl.published import published_rows
+from textcl.evaluation.published import published_rows
+from textcl.evaluation.tasks import suites
 from textcl.resources import published_path
-from textcl.tasks import suites
 
 
 def test_every_published_row_has_an_id_of_its_own_a_protocol_and_a_source():

@@ -16,7 +16,7 @@ from report_runs import NASTY, classifier_run, encoder_run
 import textcl.cli
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
-from textcl.evaluation import alignment, uniformity
+from textcl.evaluation.geometry import alignment, uniformity
 from textcl.figures.space import LABELS, OTHER, groups
 from textcl.figures.training import mean_of, ridges
 from textcl.probe import counts

@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import t as student
 
 from textcl.errors import UserError
-from textcl.significance import mean_sd, paired_test
+from textcl.evaluation.significance import mean_sd, paired_test
 
 A, B = [70.1, 71.3, 69.8, 70.9, 71.0], [69.5, 70.9, 70.0, 70.1, 70.2]
 

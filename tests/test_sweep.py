@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 from textcl import sweeping
 from textcl.cli.sweep import sweep_command, train_options
 from textcl.cli.train import train_command
-from textcl.comparison import compare, holm
+from textcl.comparison import compare
 from textcl.errors import RunError, UserError
+from textcl.evaluation.significance import holm
 from textcl.figures.sweeps import points, sweep_figure
 from textcl.run import RunFolder
 from textcl.search import run_search, space

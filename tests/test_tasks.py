@@ -8,10 +8,10 @@ import datasets
 import numpy as np
 import pytest
 
-from textcl import tasks
 from textcl.errors import UserError
-from textcl.labelled import labelled_manifests
-from textcl.tasks import StsTask, load_task, manifests, suites, task_names
+from textcl.evaluation import tasks
+from textcl.evaluation.labelled import labelled_manifests
+from textcl.evaluation.tasks import StsTask, load_task, manifests, suites, task_names
 
 SHARED = Path(os.environ.get("TEXTCL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 ROWS = [

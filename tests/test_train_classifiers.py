@@ -24,8 +24,8 @@ from safetensors.torch import load_file
 import textcl.session
 from textcl.classifier import Classifier
 from textcl.errors import UserError
+from textcl.evaluation.labelled import LabelledManifest
 from textcl.hooks import Hook
-from textcl.labelled import LabelledManifest
 from textcl.run import RunFolder
 from textcl.session import resume, train
 
@@ -287,7 +287,7 @@ def test_a_task_is_trained_on_by_its_name_and_its_dev_split_selects(model, tmp_p
         classes=("food", "sport", "town"),
         local={**about, "columns": {"text": "text", "label": "label"}},
     )
-    monkeypatch.setattr("textcl.labelled.labelled_manifests", lambda: {"Toy": toy})
+    monkeypatch.setattr("textcl.evaluation.labelled.labelled_manifests", lambda: {"Toy": toy})
     monkeypatch.setenv("TEXTCL_DATA", str(tmp_path))
     options = {"model": model, "settings": [*SETTINGS, "steps=2"], "console": quiet()}
     done = train("cross-entropy", data="toy", output=tmp_path / "a", **options)

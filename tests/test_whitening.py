@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from textcl import whitening
 from textcl.errors import UserError
-from textcl.whitening import Whitening, spectrum
+from textcl.evaluation import whitening
+from textcl.evaluation.geometry import spectrum
+from textcl.evaluation.whitening import Whitening
 
 
 def skewed(rows, width, seed=0):

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from textcl.backprop import FullBatch as FullBatch
     from textcl.backprop import GradCache as GradCache
     from textcl.backprop import backprop_for as backprop_for
-    from textcl.benchmarks import evaluate as evaluate
     from textcl.calibrating import calibrate as calibrate
     from textcl.classes import ClassifierSettings as ClassifierSettings
     from textcl.classifier import Classifier as Classifier
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from textcl.errors import RunError as RunError
     from textcl.errors import UserError as UserError
     from textcl.estimator import TextClassifier as TextClassifier
+    from textcl.evaluation.benchmarks import evaluate as evaluate
     from textcl.export import export_encoder as export_encoder
     from textcl.exported import ExportedEncoder as ExportedEncoder
     from textcl.heads import ClassificationHead as ClassificationHead
@@ -120,7 +120,7 @@ _PLACES = {
         "GradCache",
         "backprop_for",
     ),
-    "textcl.benchmarks": ("evaluate",),
+    "textcl.evaluation.benchmarks": ("evaluate",),
     "textcl.calibrating": ("calibrate",),
     "textcl.classes": ("ClassifierSettings",),
     "textcl.classifier": ("Classifier",),

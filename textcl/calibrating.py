@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from textcl.calibration import fit_temperature, fit_thresholds
-from textcl.classification import BINS, calibration_curve
 from textcl.classifier import NOTE_FILE, Classifier, Targets
 from textcl.data.files import atomic_write, read_json
 from textcl.errors import UserError
+from textcl.evaluation.classification import BINS, calibration_curve
 
 _FOLDS = 5
 

@@ -15,8 +15,8 @@ from textcl.classifier import Targets, targets_of
 from textcl.data.rows import Rows, load_rows
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
+from textcl.evaluation.labelled import load_labelled, named_task
 from textcl.heads import ClassificationHead, HeadKind, make_head
-from textcl.labelled import load_labelled, named_task
 from textcl.loader import ClassBatches, Sampler, ShuffledBatches
 from textcl.settings import TrainSettings
 

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from textcl.classification import (
+from textcl.classifier import Classifier, Targets
+from textcl.data.rows import load_rows
+from textcl.errors import UserError
+from textcl.evaluation.classification import (
     ClassificationResult,
     confused_pairs,
     score_classes,
     score_labels,
 )
-from textcl.classifier import Classifier, Targets
-from textcl.data.rows import load_rows
-from textcl.errors import UserError
-from textcl.evaluation import tolerance
-from textcl.labelled import LabelledTask
+from textcl.evaluation.geometry import tolerance
+from textcl.evaluation.labelled import LabelledTask
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def score_classifier(
 
     Args:
         classifier: As of `textcl.Classifier.from_pretrained`.
-        tasks: Of `textcl.labelled.load_labelled`, or of `own_task`.
+        tasks: Of `textcl.evaluation.labelled.load_labelled`, or of `own_task`.
         precision: Arithmetic of the encoder; float32 gives exact scores.
         options: As of `Encoder.encode`: batch_tokens, show_progress.
 

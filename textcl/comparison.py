@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from textcl.significance import paired_test
+from textcl.evaluation.significance import holm, paired_test
 
 
 def compare(
@@ -64,14 +64,3 @@ def _test(kind: str, row: Mapping[str, Any], reference: Mapping[str, Any]) -> li
     if result is None:
         return []
     return [{"differs": kind, "row": row["group"], "against": reference["group"], **asdict(result)}]
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected for their number; None where one is undefined."""
-    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for rank, (p, place) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * p))
-        adjusted[place] = highest
-    return adjusted

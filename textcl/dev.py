@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from textcl.benchmarks import EncodeWith, describe, evaluate
 from textcl.data.rows import load_rows
 from textcl.encoder.encoder import Encoder
 from textcl.errors import RunError
-from textcl.tasks import StsTask, load_task
+from textcl.evaluation.benchmarks import EncodeWith, describe, evaluate
+from textcl.evaluation.tasks import StsTask, load_task
 
 
 @dataclass(frozen=True)

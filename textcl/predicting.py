@@ -17,7 +17,7 @@ from textcl.data.records import Record, open_records
 from textcl.data.stream import StreamedRow, row_blocks
 from textcl.encoder.to_file import count_truncated
 from textcl.errors import UserError
-from textcl.evaluation import entropy
+from textcl.evaluation.geometry import entropy
 
 
 @dataclass

@@ -38,9 +38,11 @@ from torch import Tensor
 
 from textcl.contrast.statistics import histogram
 from textcl.errors import RunError
-from textcl.evaluation import Encodes, alignment, spearman, tolerance, uniformity
+from textcl.evaluation.benchmarks import Encodes
+from textcl.evaluation.correlation import spearman
+from textcl.evaluation.geometry import alignment, spectrum, tolerance, uniformity
+from textcl.evaluation.whitening import Whitening
 from textcl.probe_data import ProbeData
-from textcl.whitening import Whitening, spectrum
 
 PAIRS = 100_000
 """Random pairs, and pairs of one class, that a histogram is made of; all of them where there are fewer."""

@@ -14,8 +14,8 @@ from textcl.data.roles import SYNONYMS
 from textcl.data.rows import Rows, load_rows
 from textcl.data.sources import open_source
 from textcl.errors import UserError
-from textcl.labelled import LabelledManifest, load_labelled, named_task
-from textcl.tasks import StsTask, load_task, manifests
+from textcl.evaluation.labelled import LabelledManifest, load_labelled, named_task
+from textcl.evaluation.tasks import StsTask, load_task, manifests
 
 SAMPLE = 10_000
 """Texts that are probed; of more, so many are drawn (methods.md N.4)."""

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from textcl.benchmarks import EncodeWith
 from textcl.contrast.statistics import BINS
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
-from textcl.evaluation import Encodes
+from textcl.evaluation.benchmarks import Encodes, EncodeWith
+from textcl.evaluation.whitening import Whitening
 from textcl.probe import embed, probe
 from textcl.probe_data import ProbeData, load_probe_data
 from textcl.run import RunFolder
 from textcl.versions import versions
-from textcl.whitening import Whitening
 
 FORMAT = 1
 

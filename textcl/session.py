@@ -35,7 +35,7 @@ from textcl.dev import DevPairs, load_dev
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.precision import fast_bfloat16
 from textcl.errors import UserError
-from textcl.labelled import load_labelled, named_task
+from textcl.evaluation.labelled import load_labelled, named_task
 from textcl.loader import Collate, Loader, ShuffledBatches
 from textcl.loop import run as run_loop
 from textcl.loop import world_of

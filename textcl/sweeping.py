@@ -226,7 +226,7 @@ def describe(result: Result) -> str:
 
 
 def _numbers(encoder: Any, data: ProbeData) -> dict[str, Any]:
-    from textcl.benchmarks import EncodeWith
+    from textcl.evaluation.benchmarks import EncodeWith
     from textcl.probe import embed, probe
 
     found = probe(embed(EncodeWith(encoder, precision="float32"), data.texts), data)

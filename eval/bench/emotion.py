@@ -34,11 +34,11 @@ from rich.console import Console
 
 import textcl
 from textcl.calibration import fit_temperature, fit_thresholds
-from textcl.classification import ClassificationResult, score_classes, score_labels
 from textcl.data.files import atomic_write
-from textcl.evaluation import tolerance
-from textcl.labelled import LabelledTask, find_labelled, load_labelled
-from textcl.significance import mean_sd, paired_test
+from textcl.evaluation.classification import ClassificationResult, score_classes, score_labels
+from textcl.evaluation.geometry import tolerance
+from textcl.evaluation.labelled import LabelledTask, find_labelled, load_labelled
+from textcl.evaluation.significance import mean_sd, paired_test
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 COMMON: dict[str, Any] = {

@@ -27,10 +27,10 @@ from common import facts
 from rich.console import Console
 
 from textcl import Encoder, recipe
-from textcl.benchmarks import EncodeWith, Scores, evaluate
-from textcl.evaluation import alignment, uniformity
+from textcl.evaluation.benchmarks import EncodeWith, Scores, evaluate
+from textcl.evaluation.geometry import alignment, uniformity
+from textcl.evaluation.tasks import load_task
 from textcl.session import train
-from textcl.tasks import load_task
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 LAYERS = 3

@@ -20,10 +20,10 @@ from common import facts
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
-from textcl.benchmarks import EncodeWith, evaluate
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.hub import find_model
-from textcl.tasks import StsTask, load_task, task_names
+from textcl.evaluation.benchmarks import EncodeWith, evaluate
+from textcl.evaluation.tasks import StsTask, load_task, task_names
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 LOWEST, HIGHEST = 0, 5

@@ -1,6 +1,6 @@
 import torch
 
-from textcl.evaluation import alignment, uniformity
+from textcl.evaluation.geometry import alignment, uniformity
 
 
 def run(case):

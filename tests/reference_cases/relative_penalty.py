@@ -2,7 +2,7 @@
 
 import torch
 
-from textcl.evaluation import entropy, relative_penalty
+from textcl.evaluation.geometry import entropy, relative_penalty
 
 
 def run(case):

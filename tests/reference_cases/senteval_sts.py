@@ -1,6 +1,6 @@
 import numpy as np
 
-from textcl.evaluation import Correlation, pair_scores, sts_aggregate
+from textcl.evaluation.correlation import Correlation, pair_scores, sts_aggregate
 
 
 def run(case):

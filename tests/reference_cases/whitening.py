@@ -1,6 +1,6 @@
 import numpy as np
 
-from textcl.whitening import Whitening
+from textcl.evaluation.whitening import Whitening
 
 
 def run(case):

@@ -15,8 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from textcl.benchmarks import EncodeWith, Scores, Whiten
-    from textcl.published import PublishedRow
+    from textcl.evaluation.benchmarks import EncodeWith, Scores, Whiten
+    from textcl.evaluation.published import PublishedRow
 
 
 _SHORT = {"unsupervised": "unsup", "supervised-nli": "sup on NLI", "none": "not trained"}
@@ -110,7 +110,7 @@ def eval_command(
 
     from textcl.cli.eval_classifier import Request, eval_classifier, labelled_tasks
     from textcl.errors import UserError
-    from textcl.tasks import task_names
+    from textcl.evaluation.tasks import task_names
 
     if data and (suite or task):
         raise UserError("--data scores a classifier on one file: leave --suite and --task out")
@@ -156,8 +156,8 @@ def _eval_encoder(
     batch_tokens: int | None,
 ) -> tuple[dict[str, Any], Callable[[Console], None]]:
     """What --json prints, and what shows the same on a console."""
-    from textcl.benchmarks import evaluate
-    from textcl.tasks import load_task
+    from textcl.evaluation.benchmarks import evaluate
+    from textcl.evaluation.tasks import load_task
 
     tasks = [load_task(name) for name in names]
     fit = whitening(whiten, components)
@@ -181,7 +181,7 @@ def _eval_encoder(
 
 
 def _load(model: str, precision: str, batch_tokens: int | None) -> EncodeWith:
-    from textcl.benchmarks import EncodeWith
+    from textcl.evaluation.benchmarks import EncodeWith
     from textcl.export import load_encoder
 
     options = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
@@ -198,7 +198,7 @@ def whitening(whiten: str | None, components: int | None) -> Callable[[Any], Whi
         UserError: If there is no such file, or components are asked for without a whitening.
     """
     from textcl.errors import UserError
-    from textcl.whitening import Whitening
+    from textcl.evaluation.whitening import Whitening
 
     if whiten is None:
         if components is not None:
@@ -221,7 +221,7 @@ def whitening(whiten: str | None, components: int | None) -> Callable[[Any], Whi
 
 def _published(scores: Scores, protocol: str, beside: list[str]) -> list[PublishedRow]:
     """Rows that match any of `beside`, each once."""
-    from textcl.published import published_rows
+    from textcl.evaluation.published import published_rows
 
     tasks = scores.by_protocol()[protocol]
     found = [
@@ -251,7 +251,7 @@ def _show(
     console: Console, model: str, scores: Scores, rows: dict[str, list[PublishedRow]]
 ) -> None:
     """One table a protocol: what stands in one table may be compared."""
-    from textcl.benchmarks import describe
+    from textcl.evaluation.benchmarks import describe
 
     for protocol, names in scores.by_protocol().items():
         tasks, averaged = [scores.tasks[name] for name in names], len(names) > 1

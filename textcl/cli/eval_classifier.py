@@ -18,8 +18,8 @@ from textcl.errors import UserError
 if TYPE_CHECKING:
     from textcl.classifier import Classifier
     from textcl.classifier_scores import ClassifierScore
-    from textcl.labelled import LabelledTask
-    from textcl.published import PublishedRow
+    from textcl.evaluation.labelled import LabelledTask
+    from textcl.evaluation.published import PublishedRow
 
 _PAIRS, _CLASSES = 10, 40
 
@@ -51,8 +51,8 @@ def labelled_tasks(names: Sequence[str], lcl_preparation: bool) -> list[Labelled
     Raises:
         UserError: If some are and some are not, or data is missing or wrong.
     """
-    from textcl.labelled import load_labelled
-    from textcl.tasks import manifests
+    from textcl.evaluation.labelled import load_labelled
+    from textcl.evaluation.tasks import manifests
 
     pairs = [name for name in names if name in manifests()]
     if not pairs:
@@ -141,7 +141,7 @@ def _fitting(classifier: Classifier, tasks: Sequence[LabelledTask]) -> list[Labe
 
 def _published(score: ClassifierScore, beside: Sequence[str]) -> list[PublishedRow]:
     """Rows of the task under our protocol, and for LCL's tasks under weighted F1 too."""
-    from textcl.published import published_rows
+    from textcl.evaluation.published import published_rows
 
     kinds = {
         "lcl-accuracy": [("lcl-accuracy", "accuracy"), ("lcl-weighted-f1", "weighted-f1")],
@@ -219,8 +219,8 @@ def _show(
     console: Console, model: str, score: ClassifierScore, rows: Sequence[PublishedRow]
 ) -> None:
     """Headline with published rows, classes, confusions, protocol."""
-    from textcl.classification import confused_pairs
     from textcl.classifier_scores import describe, headline
+    from textcl.evaluation.classification import confused_pairs
 
     result, plain = score.result, score.uncalibrated
     head = _table(

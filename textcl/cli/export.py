@@ -17,7 +17,7 @@ from textcl.cli.encode import text_column
 from textcl.errors import UserError
 
 if TYPE_CHECKING:
-    from textcl.tasks import StsTask
+    from textcl.evaluation.tasks import StsTask
 
 
 class Graph(StrEnum):
@@ -101,7 +101,7 @@ def _texts(source: str, columns: dict[str, str]) -> list[str]:
 
 def _compare(encoder: Any, exported: Any) -> None:
     """Score and speed of the model before and after, on the same pairs."""
-    from textcl.benchmarks import EncodeWith, describe, evaluate
+    from textcl.evaluation.benchmarks import EncodeWith, describe, evaluate
 
     task = _pairs()
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -125,7 +125,7 @@ def _compare(encoder: Any, exported: Any) -> None:
 
 def _pairs() -> StsTask:
     """STS-B dev where it is at hand, else the pairs that come with textcl."""
-    from textcl.tasks import load_task
+    from textcl.evaluation.tasks import load_task
 
     try:
         return load_task("STSBenchmark-dev")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from textcl.classification import Calibration, confused_pairs, confusion_order
+from textcl.evaluation.classification import Calibration, confused_pairs, confusion_order
 from textcl.figures.charts import altair, titled
 
 _STEPS = {8: 46, 16: 32, 40: 19}  # classes up to which a cell has so many pixels

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from textcl.data.files import atomic_write
 from textcl.errors import RunError, UserError
+from textcl.evaluation.tasks import load_task, task_names
 from textcl.figures.charts import altair, vl_convert
 from textcl.figures.files import save
 from textcl.probe_data import ProbeData
@@ -23,7 +24,6 @@ from textcl.report.document import Document
 from textcl.report.runs import RunRecord, open_all
 from textcl.report.space import POINTS, Model, models_of, stages, umap_there
 from textcl.report.texts import shown_texts
-from textcl.tasks import load_task, task_names
 from textcl.versions import versions
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from textcl.classification import confused_pairs, score_classes
 from textcl.classifier import Classifier, is_classifier
 from textcl.errors import RunError, UserError
+from textcl.evaluation.classification import confused_pairs, score_classes
 from textcl.figures.confusion import calibration_figure, confusion_figure
 from textcl.figures.space import embedding_map, plane, spectrum
 from textcl.figures.training import ridges

@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from sklearn.decomposition import PCA
 from torch.nn import functional as F
 
-from textcl.benchmarks import EncodeWith
 from textcl.encoder.encoder import Encoder
 from textcl.errors import RunError, UserError
+from textcl.evaluation.benchmarks import EncodeWith
 from textcl.probe import embed, probe
 from textcl.probe_data import ProbeData
 from textcl.probing import started_from

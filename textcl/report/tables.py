@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from textcl import recipe as recipes
-from textcl.benchmarks import EncodeWith, Scores, describe, evaluate
 from textcl.data.lengths import truncation_report
 from textcl.errors import RunError, UserError
+from textcl.evaluation.benchmarks import EncodeWith, Scores, describe, evaluate
+from textcl.evaluation.published import PublishedRow, published_rows
+from textcl.evaluation.tasks import StsTask, manifests
 from textcl.figures.space import plane
 from textcl.figures.sweeps import points as sweep_points
 from textcl.figures.training import curves
 from textcl.probing import started_from
-from textcl.published import PublishedRow, published_rows
 from textcl.report.document import Document
 from textcl.report.runs import RunRecord, SweepRecord
 from textcl.report.space import Stage
 from textcl.report.texts import training_rows
 from textcl.report.training import slug
-from textcl.tasks import StsTask, manifests
 
 PUBLISHED = 4
 """Published rows that stand beside ours where none are asked for."""

@@ -9,7 +9,7 @@ from typing import Any
 from textcl.classes import held_out_share, hold_out
 from textcl.data.rows import Rows, load_rows, settle_roles
 from textcl.errors import UserError
-from textcl.labelled import load_labelled, named_task
+from textcl.evaluation.labelled import load_labelled, named_task
 from textcl.probe_data import ProbeData, load_probe_data
 from textcl.report.runs import RunRecord
 from textcl.resources import sample_dir

@@ -6,18 +6,31 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from textcl.errors import RunError, UserError
-from textcl.evaluation import Correlation, Encodes, StsResult, pair_scores, sts_aggregate
-from textcl.tasks import StsTask, load_task, task_names
-from textcl.whitening import Whitening
+from textcl.evaluation.correlation import Correlation, StsResult, pair_scores, sts_aggregate
+from textcl.evaluation.tasks import StsTask, load_task, task_names
+from textcl.evaluation.whitening import Whitening
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Anything that turns texts into rows: an `Encoder`, a SentenceTransformer, a stub."""
+
+    def encode(self, texts: Sequence[str], /) -> Any:
+        """Embeddings (N, D) of N texts, in the order given."""
+        ...
+
 
 Whiten = Callable[[Float[np.ndarray, "N D"]], Whitening]
+
+
 """A whitening for some vectors: fitted on them, or one that was fitted before."""
+
 
 AGGREGATIONS: Mapping[str, str] = {
     "all": "over the concatenated subsets",

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from textcl.labelled import labelled_manifests
+from textcl.evaluation.labelled import labelled_manifests
+from textcl.evaluation.tasks import manifests, suites
 from textcl.resources import published_path
-from textcl.tasks import manifests, suites
 
 
 @dataclass(frozen=True)

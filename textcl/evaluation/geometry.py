@@ -1,165 +1,22 @@
-"""What embeddings are worth: correlations with human judgement, and the shape of the cloud they form.
-
-Pure arithmetic on arrays; where the data comes from is the business of `textcl.benchmarks`. Correlations are numpy in
-float64; alignment, uniformity, tolerance and relative penalty are torch, keep the gradient and never narrow float64.
-"""
+"""The shape of a cloud of embeddings: alignment, uniformity, tolerance, entropy and spectrum."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, Real
-from scipy.stats import rankdata
+from scipy.special import entr
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from textcl.errors import UserError
+
 _BLOCK = 2**22  # entries of a similarity block that exist at one time (32 MiB in float64)
-
-
-@runtime_checkable
-class Encodes(Protocol):
-    """Anything that turns texts into rows: an `Encoder`, a SentenceTransformer, a stub."""
-
-    def encode(self, texts: Sequence[str], /) -> Any:
-        """Embeddings (N, D) of N texts, in the order given."""
-        ...
-
-
-# Correlation with gold scores -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """Both coefficients of the same pairs, in [-1, 1]; None where a coefficient is undefined."""
-
-    spearman: float | None
-    pearson: float | None
-    pairs: int
-
-
-@dataclass(frozen=True)
-class StsResult:
-    """Coefficients of one data set under the three aggregations of SentEval.
-
-    Args:
-        subsets: Every subset on its own.
-        all: One coefficient over the pairs of all subsets together.
-        mean: Plain mean over subsets.
-        wmean: Mean over subsets weighted by their scored pairs.
-    """
-
-    subsets: dict[str, Correlation]
-    all: Correlation
-    mean: Correlation
-    wmean: Correlation
-
-    def aggregate(self, aggregation: str) -> Correlation:
-        """The coefficient under `"all"`, `"mean"` or `"wmean"`."""
-        return {"all": self.all, "mean": self.mean, "wmean": self.wmean}[aggregation]
-
-
-def pearson(a: Real[np.ndarray, " N"], b: Real[np.ndarray, " N"]) -> float | None:
-    """Pearson correlation in float64.
-
-    Returns:
-        A coefficient in [-1, 1], or None where it is undefined: fewer than two pairs, constant or non-finite values.
-    """
-    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return None
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return None
-    # Scaled before and after centring, so that neither huge nor tiny values leave the range of a float.
-    x, y = (_unit(v / np.abs(v).max()) for v in (x, y))
-    return float(np.clip(x @ y, -1.0, 1.0))
-
-
-def _unit(values: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-    centred = values - values.mean()
-    centred = centred / np.abs(centred).max()
-    return centred / np.linalg.norm(centred)
-
-
-def spearman(a: Real[np.ndarray, " N"], b: Real[np.ndarray, " N"]) -> float | None:
-    """Spearman rank correlation; ties get the average of their ranks.
-
-    Returns:
-        A coefficient in [-1, 1], or None where it is undefined: fewer than two pairs, constant or non-finite values.
-    """
-    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return None
-    return pearson(rankdata(x), rankdata(y))
-
-
-def pair_scores(a: Real[np.ndarray, "N D"], b: Real[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
-    """Cosine similarity of row i of `a` with row i of `b`, in float64.
-
-    A row of zeros has no direction: its cosine is NaN, which SentEval counts as 0.
-    """
-    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nan_to_num(np.einsum("nd,nd->n", x, y) / norms, nan=0.0)
-
-
-def sts_aggregate(
-    similarities: Float[np.ndarray, " N"],
-    gold: Float[np.ndarray, " N"],
-    subsets: Sequence[str] | None = None,
-) -> StsResult:
-    """Correlations of predicted with gold similarity, by subset and aggregated.
-
-    Args:
-        similarities: One predicted similarity a pair.
-        gold: Human scores in any monotone unit; NaN marks a blank line, whose pair is dropped.
-        subsets: Subset of every pair; one nameless subset when None, which leaves `mean` and `wmean` equal to `all`.
-
-    Returns:
-        Coefficients of every subset and of the three aggregations. An aggregation over a subset without a defined
-        coefficient is itself undefined.
-
-    Source: SentEval as SimCSE uses it, Gao et al. 2021, appendix B, https://arxiv.org/abs/2104.08821
-    """
-    names = np.asarray(subsets if subsets is not None else [""] * len(gold), dtype=object)
-    scored = ~np.isnan(gold)
-    parts: dict[str, Correlation] = {}
-    for name in dict.fromkeys(names.tolist()):
-        chosen = scored & (names == name)
-        parts[name] = _correlate(similarities[chosen], gold[chosen])
-    counts = [part.pairs for part in parts.values()]
-    return StsResult(
-        parts,
-        _correlate(similarities[scored], gold[scored]),
-        _average(parts, [1] * len(parts)),
-        _average(parts, counts),
-    )
-
-
-def _correlate(similarities: Float[np.ndarray, " N"], gold: Float[np.ndarray, " N"]) -> Correlation:
-    return Correlation(spearman(similarities, gold), pearson(similarities, gold), len(gold))
-
-
-def _average(parts: dict[str, Correlation], weights: Sequence[int]) -> Correlation:
-    pairs = sum(part.pairs for part in parts.values())
-
-    def weighted(values: list[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        if len(known) < len(values) or sum(weights) == 0:
-            return None
-        return float(np.average(known, weights=weights))
-
-    return Correlation(
-        weighted([part.spearman for part in parts.values()]),
-        weighted([part.pearson for part in parts.values()]),
-        pairs,
-    )
 
 
 # Geometry with a gradient ---------------------------------------------------------------------------------------------
@@ -293,3 +150,51 @@ def entropy(
     """Entropy of the distributions in the last dimension, with 0 · log 0 = 0."""
     nats = torch.special.entr(distribution).sum(-1)
     return nats if unit == "nats" else nats / torch.log(torch.tensor(2.0, dtype=nats.dtype))
+
+
+_SAMPLE = 10_000  # rows above which the spectrum is taken from a sample
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Shape of a cloud of embeddings; None where it is undefined.
+
+    Args:
+        mean_cosine: Mean cosine over pairs of rows; about 0 where directions are spread evenly.
+        top_share: Share of the total variance along its strongest direction.
+        effective_rank: exp of the entropy of the variance shares, 1 to D.
+        deviations: Standard deviation (divisor N − 1) of every dimension.
+        shares: Shares of the total variance, highest first; empty where there is none.
+
+    Source: Ethayarajh 2019, https://arxiv.org/abs/1909.00512
+    """
+
+    mean_cosine: float | None
+    top_share: float | None
+    effective_rank: float | None
+    deviations: Float[np.ndarray, " D"]
+    shares: Float[np.ndarray, " R"]
+
+
+def spectrum(embeddings: Real[np.ndarray, "N D"], seed: int = 0) -> Spectrum:
+    """Anisotropy and spread of embeddings; from 10,000 rows drawn with `seed` where there are more.
+
+    Raises:
+        UserError: If there are fewer than two rows.
+    """
+    rows = np.asarray(embeddings)
+    if len(rows) < 2:
+        raise UserError(f"a spectrum needs at least two rows; got {len(rows)}")
+    if len(rows) > _SAMPLE:
+        rows = rows[np.sort(np.random.default_rng(seed).choice(len(rows), _SAMPLE, replace=False))]
+    rows = rows.astype(np.float64)
+    units = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    # Σ‖u‖² instead of n: a row of zeros has no direction and meets itself with cosine 0, not 1.
+    met = np.square(units.sum(0)).sum() - np.square(units).sum()
+    top_share, effective_rank, shares = None, None, np.zeros(0)
+    if np.ptp(rows, axis=0).any():
+        variances = np.linalg.svd(rows - rows.mean(0), compute_uv=False) ** 2
+        shares = variances / variances.sum()
+        top_share, effective_rank = float(shares[0]), float(np.exp(entr(shares).sum()))
+    mean_cosine = float(met / (len(rows) * (len(rows) - 1)))
+    return Spectrum(mean_cosine, top_share, effective_rank, rows.std(0, ddof=1), shares)

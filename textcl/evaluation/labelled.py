@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from textcl.errors import UserError
-from textcl.lcl_preparation import PREPARATIONS
-from textcl.tasks import descriptions, read_local, unknown_name
+from textcl.evaluation.lcl_preparation import PREPARATIONS
+from textcl.evaluation.tasks import descriptions, read_local, unknown_name
 
 SPLITS = ("train", "dev", "test")
 

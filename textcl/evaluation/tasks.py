@@ -109,7 +109,7 @@ def descriptions() -> list[dict[str, Any]]:
 
 
 def manifests() -> dict[str, Manifest]:
-    """Every task of graded pairs by name; those of labelled texts are in `textcl.labelled`."""
+    """Every task of graded pairs by name; those of labelled texts are in `textcl.evaluation.labelled`."""
     read = [Manifest(**said) for said in descriptions() if said["kind"] == "sts"]
     return {manifest.name: manifest for manifest in read}
 
@@ -128,7 +128,7 @@ def task_names(chosen: Iterable[str]) -> list[str]:
     """Names of tasks, where a suite stands for all of its own.
 
     NAME/CLASS,CLASS passes wherever NAME is a task of labelled texts; whether it has those classes is told by
-    `textcl.labelled`.
+    `textcl.evaluation.labelled`.
 
     Raises:
         UserError: If a name is neither a task nor a suite.

@@ -1,0 +1,1 @@
+"""Scores with their protocol; knows no encoder and no training."""
