@@ -38,7 +38,7 @@ from textcl.objectives.ranking import angle, cosent
 from textcl.objectives.simple import hard_contrastive, simple
 from textcl.objectives.triplet import GivenTriplets, TripletMargin
 from textcl.types import Batch, Tokens
-from textcl.views import View
+from textcl.views.view import View
 
 ROWS, CLASSES, WIDTH, TOKENS = 21, 3, 6, 40
 VIEWS = {"first": View("a"), "second": View("b"), "third": View("c")}

@@ -3,8 +3,9 @@ from collections import Counter
 
 import pytest
 
-from textcl import augmentations
-from textcl.augmentations import (
+from textcl.errors import UserError
+from textcl.views import augmentations
+from textcl.views.augmentations import (
     Crop,
     DeleteOneWord,
     DeleteWords,
@@ -17,7 +18,6 @@ from textcl.augmentations import (
     repeat_items,
     repeat_tokens,
 )
-from textcl.errors import UserError
 
 SENTENCE = "the cat and the dog and the bird sat on the old wall"
 ODD = [

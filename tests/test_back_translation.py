@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from textcl.back_translation import BackTranslate, read_cache, write_cache
 from textcl.errors import UserError
+from textcl.views.back_translation import BackTranslate, read_cache, write_cache
 
 RNG = random.Random(0)
 

@@ -11,7 +11,7 @@ from textcl.data.rows import load_rows
 from textcl.distributed import World
 from textcl.loader import Collate, Loader, ShuffledBatches
 from textcl.types import Tokens
-from textcl.views import View
+from textcl.views.view import View
 
 
 def tokenize(texts):

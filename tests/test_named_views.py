@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from test_wordnet import write_database
 
-from textcl.named_views import SecondView, second_view
+from textcl.views.named import SecondView, second_view
 
 TEXT = "a small happy dog eats good food in the big old city of seven hills"
 

@@ -15,9 +15,9 @@ from textcl.encoder.packing import attention
 from textcl.encoder.packing import hidden_states as packing
 from textcl.encoder.packing.attention import Packing
 from textcl.encoder.packing.hidden_states import hidden_states, is_packed, padded_hidden_states
-from textcl.token_views import CutFeatures, CutSpan, CutTokens, ShufflePositions
 from textcl.types import Changes, Tokens
-from textcl.views import View
+from textcl.views.cutoff import CutFeatures, CutSpan, CutTokens, ShufflePositions
+from textcl.views.view import View
 
 PACKED = {"bert", "roberta", "xlm-roberta", "electra", "distilbert", "modernbert"}
 LAYERS = (0, 1, -1)

@@ -13,7 +13,7 @@ from textcl.encoder.tokenizing import fingerprint, tokenize
 from textcl.loader import Collate
 from textcl.token_table import cached_tokens
 from textcl.types import Tokens
-from textcl.views import View
+from textcl.views.view import View
 
 TEXTS = ["a cat", "two dogs run in the park and never stop", "zwölf 12", "a cat", "ok " * 50]
 

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from textcl.contrast.mixing import mix_embeddings
 from textcl.errors import UserError
 from textcl.loader import Collate
-from textcl.token_views import (
+from textcl.types import Tokens
+from textcl.views.cutoff import (
     CutFeatures,
     CutSpan,
     CutTokens,
@@ -22,8 +23,7 @@ from textcl.token_views import (
     mix_targets,
     shuffle_positions,
 )
-from textcl.types import Tokens
-from textcl.views import View, draw_generator
+from textcl.views.view import View, draw_generator
 
 LENGTHS = torch.tensor([7, 1, 0, 12, 2, 20])
 VARIANTS = ["default", "consert", "cutoff_repo"]

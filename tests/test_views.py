@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from textcl.augmentations import SpanMask
 from textcl.errors import UserError
-from textcl.views import View, draw_generator
+from textcl.views.augmentations import SpanMask
+from textcl.views.view import View, draw_generator
 
 SENTENCE = "Economist Paul Krugman mainly works on trade models."
 

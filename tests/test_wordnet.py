@@ -6,9 +6,9 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from textcl import wordnet
 from textcl.errors import UserError
-from textcl.wordnet import (
+from textcl.views import synonyms as wordnet
+from textcl.views.synonyms import (
     Synonyms,
     WnLexicon,
     WordNet,

@@ -9,12 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from textcl.augmentations import Crop as Crop
-    from textcl.augmentations import DeleteOneWord as DeleteOneWord
-    from textcl.augmentations import DeleteWords as DeleteWords
-    from textcl.augmentations import RandomString as RandomString
-    from textcl.augmentations import RepeatWords as RepeatWords
-    from textcl.augmentations import SpanMask as SpanMask
     from textcl.backprop import FullBatch as FullBatch
     from textcl.backprop import GradCache as GradCache
     from textcl.backprop import backprop_for as backprop_for
@@ -70,7 +64,6 @@ if TYPE_CHECKING:
     from textcl.hooks import MoveSchedules as MoveSchedules
     from textcl.hooks import Recluster as Recluster
     from textcl.method import Method as Method
-    from textcl.named_views import second_view as second_view
     from textcl.objectives.byol import Byol as Byol
     from textcl.objectives.byol import Predictor as Predictor
     from textcl.objectives.byol import SimSiam as SimSiam
@@ -96,18 +89,25 @@ if TYPE_CHECKING:
     from textcl.objectives.simple import simple as simple
     from textcl.session import train as train
     from textcl.settings import TrainSettings as TrainSettings
-    from textcl.token_views import CutFeatures as CutFeatures
-    from textcl.token_views import CutSpan as CutSpan
-    from textcl.token_views import CutTokens as CutTokens
-    from textcl.token_views import ShufflePositions as ShufflePositions
     from textcl.types import Batch as Batch
     from textcl.types import Embeddings as Embeddings
     from textcl.types import LossOutput as LossOutput
     from textcl.types import Tokens as Tokens
-    from textcl.views import View as View
+    from textcl.views.augmentations import Crop as Crop
+    from textcl.views.augmentations import DeleteOneWord as DeleteOneWord
+    from textcl.views.augmentations import DeleteWords as DeleteWords
+    from textcl.views.augmentations import RandomString as RandomString
+    from textcl.views.augmentations import RepeatWords as RepeatWords
+    from textcl.views.augmentations import SpanMask as SpanMask
+    from textcl.views.cutoff import CutFeatures as CutFeatures
+    from textcl.views.cutoff import CutSpan as CutSpan
+    from textcl.views.cutoff import CutTokens as CutTokens
+    from textcl.views.cutoff import ShufflePositions as ShufflePositions
+    from textcl.views.named import second_view as second_view
+    from textcl.views.view import View as View
 
 _PLACES = {
-    "textcl.augmentations": (
+    "textcl.views.augmentations": (
         "Crop",
         "DeleteOneWord",
         "DeleteWords",
@@ -175,7 +175,7 @@ _PLACES = {
         "FrozenEncoder",
         "MomentumEncoder",
     ),
-    "textcl.named_views": ("second_view",),
+    "textcl.views.named": ("second_view",),
     "textcl.objectives.byol": (
         "Byol",
         "Predictor",
@@ -238,7 +238,7 @@ _PLACES = {
     "textcl.contrast.temperature": ("as_temperature",),
     "textcl.session": ("train",),
     "textcl.settings": ("TrainSettings",),
-    "textcl.token_views": (
+    "textcl.views.cutoff": (
         "CutFeatures",
         "CutSpan",
         "CutTokens",
@@ -250,7 +250,7 @@ _PLACES = {
         "LossOutput",
         "Tokens",
     ),
-    "textcl.views": ("View",),
+    "textcl.views.view": ("View",),
 }
 _MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
 

@@ -22,7 +22,7 @@ from textcl.distributed import World
 from textcl.errors import UserError
 from textcl.token_table import TokenTable, cached_tokens
 from textcl.types import Batch, Tokens
-from textcl.views import View
+from textcl.views.view import View
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from textcl.embedder import Embedder, Route
 from textcl.errors import RunError
 from textcl.hooks import Hook
 from textcl.types import Embeddings
-from textcl.views import View
+from textcl.views.view import View
 
 
 @dataclass(frozen=True)

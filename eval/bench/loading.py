@@ -25,7 +25,7 @@ from textcl.distributed import World
 from textcl.encoder.encoder import Encoder
 from textcl.loader import Collate, Loader, ShuffledBatches
 from textcl.token_table import TokenTable, cached_tokens
-from textcl.views import View
+from textcl.views.view import View
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 ROWS = 20_000  # of a measurement

@@ -2,7 +2,7 @@
 
 import random
 
-from textcl.augmentations import SpanMask
+from textcl.views.augmentations import SpanMask
 
 
 class Drawn(random.Random):

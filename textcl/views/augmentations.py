@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from textcl.errors import UserError
-from textcl.views import draw_generator
+from textcl.views.view import draw_generator
 
 Item = TypeVar("Item")
 

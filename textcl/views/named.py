@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from textcl.augmentations import Crop, DeleteWords, RepeatWords, SpanMask
-from textcl.views import View
+from textcl.views.augmentations import Crop, DeleteWords, RepeatWords, SpanMask
+from textcl.views.view import View
 
 SecondView = Literal["dropout", "synonyms", "span-mask", "delete-words", "repeat-words", "crop"]
 
@@ -27,7 +27,7 @@ def second_view(name: SecondView, column: str = "text", mask_token: str = "[MASK
         case "dropout":
             return View(column)
         case "synonyms":
-            from textcl.wordnet import Synonyms
+            from textcl.views.synonyms import Synonyms
 
             return View(column, (Synonyms(),), once=True)
         case "span-mask":

@@ -1,7 +1,7 @@
 """Changes of a row behind its tokens: cut tokens, spans and features, moved positions, mixed embeddings.
 
 All functions are pure: uniform numbers come in, masks and positions for the ragged layout of `Tokens` go out.
-`draw_uniform` makes the numbers from one generator per row (`textcl.views.draw_generator`), so that a row is cut
+`draw_uniform` makes the numbers from one generator per row (`textcl.views.view.draw_generator`), so that a row is cut
 in the same way whatever batch, worker or process it is in. `CutTokens` and its kind are the functions as changes of a
 view: `View("text", changes=(CutFeatures(0.2, 768), ShufflePositions()))`.
 """

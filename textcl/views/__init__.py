@@ -1,0 +1,1 @@
+"""What a row looks like to an encoder: columns, augmentations and changes behind the tokenizer."""
