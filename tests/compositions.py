@@ -17,11 +17,11 @@ from textcl.contrast.soft_targets import SoftByol, SoftQueueTargets
 from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperature
 from textcl.contrast.transforms import KeepHardest, MaskDuplicates, only_own_positive
 from textcl.distributed import World
-from textcl.embedder import Route
 from textcl.encoder.momentum import MomentumEncoder
 from textcl.heads import ClassificationHead
-from textcl.hooks import Enqueue, MoveMomentum, MoveSchedules, Recluster
-from textcl.method import Method
+from textcl.method.hooks import Enqueue, MoveMomentum, MoveSchedules, Recluster
+from textcl.method.method import Method
+from textcl.method.routes import Route
 from textcl.objectives.batch_triplet import BatchTriplet
 from textcl.objectives.byol import Byol, Predictor, SimSiam
 from textcl.objectives.combine import Projected, WeightedSum, mlp

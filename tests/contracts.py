@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import textcl.contrast.table
-from textcl.backprop import Backprop, FullBatch, GradCache
 from textcl.distributed import ALONE, World
-from textcl.embedder import Embedder, Route
+from textcl.method.backprop import Backprop, FullBatch, GradCache
+from textcl.method.routes import Embedder, Route
 from textcl.types import Batch, Embeddings, Tokens
 
 Make = Callable[[World], nn.Module]

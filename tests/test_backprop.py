@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from textcl.backprop import FullBatch, GradCache, backprop_for
 from textcl.contrast.pairings import AnchorPositive
 from textcl.contrast.temperature import LearnableTemperature
-from textcl.embedder import Embedder, Route, as_embeddings
+from textcl.method.backprop import FullBatch, GradCache, backprop_for
+from textcl.method.routes import Embedder, Route, as_embeddings
 from textcl.objectives.contrastive import Contrastive
 from textcl.types import Batch, Tokens
 

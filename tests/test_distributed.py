@@ -25,11 +25,11 @@ from safetensors.torch import load_file
 from torch.nn.parallel import DistributedDataParallel
 
 import textcl.session
-from textcl.backprop import FullBatch, GradCache
 from textcl.checkpoint import module_tensors
 from textcl.distributed import ALONE, AllRanks
 from textcl.errors import UserError
-from textcl.hooks import Hook
+from textcl.method.backprop import FullBatch, GradCache
+from textcl.method.hooks import Hook
 from textcl.run import RunFolder
 from textcl.session import resume, train
 

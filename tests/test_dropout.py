@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from textcl.backprop import Generators
 from textcl.encoder.packing.dropout import Dropout, draw_mask, dropout, use_fast_dropout
+from textcl.method.backprop import Generators
 
 COUNT = 200_000
 

@@ -15,7 +15,7 @@ from textcl.contrast.queue import AppendQueue, MemoryQueue
 from textcl.contrast.temperature import ScheduledTemperature
 from textcl.distributed import ALONE
 from textcl.encoder.momentum import CosineMomentum, MomentumEncoder
-from textcl.hooks import Enqueue, FromEpoch, Hook, MoveMomentum, MoveSchedules, Recluster
+from textcl.method.hooks import Enqueue, FromEpoch, Hook, MoveMomentum, MoveSchedules, Recluster
 from textcl.objectives.contrastive import Contrastive
 from textcl.types import Embeddings, Tokens
 

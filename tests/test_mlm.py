@@ -7,10 +7,10 @@ import torch
 from families import WORDS, tiny_encoder
 from torch.nn import functional as F
 
-from textcl.backprop import FullBatch, GradCache
-from textcl.embedder import Embedder, Route
 from textcl.encoder.masked_tokens import MaskedTokenLoss, mask_tokens
 from textcl.errors import UserError
+from textcl.method.backprop import FullBatch, GradCache
+from textcl.method.routes import Embedder, Route
 from textcl.objectives.ratio import RatioOfSums
 from textcl.types import Batch
 

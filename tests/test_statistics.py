@@ -19,7 +19,6 @@ from made_up import cosine, rows
 from rich.console import Console
 
 import textcl
-from textcl.backprop import FullBatch
 from textcl.contrast.draws import Mix
 from textcl.contrast.mixing import ExtrapolatePositives, InterpolateQueue, score_statistics
 from textcl.contrast.pairings import AllViews, AnchorPositive
@@ -28,6 +27,7 @@ from textcl.contrast.row_losses import cross_entropy as info_nce
 from textcl.contrast.statistics import BINS, dimension_spread, gradient_weights, table_statistics
 from textcl.contrast.table import Contrast
 from textcl.contrast.transforms import KeepHardest, MaskDuplicates, only_own_positive
+from textcl.method.backprop import FullBatch
 from textcl.objectives.combine import WeightedSum
 from textcl.objectives.contrastive import Contrastive, sup_con, symmetric
 from textcl.objectives.joint import JointDirections

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 import textcl.loader
 import textcl.session
 from textcl.errors import RunError, UserError
-from textcl.hooks import Hook
+from textcl.method.hooks import Hook
 from textcl.run import RunFolder
 from textcl.session import resume, train
 

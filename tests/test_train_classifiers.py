@@ -25,7 +25,7 @@ import textcl.session
 from textcl.classifier import Classifier
 from textcl.errors import UserError
 from textcl.evaluation.labelled import LabelledManifest
-from textcl.hooks import Hook
+from textcl.method.hooks import Hook
 from textcl.run import RunFolder
 from textcl.session import resume, train
 

@@ -9,9 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from textcl.backprop import FullBatch as FullBatch
-    from textcl.backprop import GradCache as GradCache
-    from textcl.backprop import backprop_for as backprop_for
     from textcl.calibrating import calibrate as calibrate
     from textcl.classes import ClassifierSettings as ClassifierSettings
     from textcl.classifier import Classifier as Classifier
@@ -41,8 +38,6 @@ if TYPE_CHECKING:
     from textcl.data.rows import load_rows as load_rows
     from textcl.distributed import ALONE as ALONE
     from textcl.distributed import World as World
-    from textcl.embedder import Embedder as Embedder
-    from textcl.embedder import Route as Route
     from textcl.encoder.encoder import Encoder as Encoder
     from textcl.encoder.masked_tokens import MaskedTokenLoss as MaskedTokenLoss
     from textcl.encoder.momentum import CosineMomentum as CosineMomentum
@@ -57,13 +52,18 @@ if TYPE_CHECKING:
     from textcl.exported import ExportedEncoder as ExportedEncoder
     from textcl.heads import ClassificationHead as ClassificationHead
     from textcl.heads import make_head as make_head
-    from textcl.hooks import Enqueue as Enqueue
-    from textcl.hooks import FromEpoch as FromEpoch
-    from textcl.hooks import Hook as Hook
-    from textcl.hooks import MoveMomentum as MoveMomentum
-    from textcl.hooks import MoveSchedules as MoveSchedules
-    from textcl.hooks import Recluster as Recluster
-    from textcl.method import Method as Method
+    from textcl.method.backprop import FullBatch as FullBatch
+    from textcl.method.backprop import GradCache as GradCache
+    from textcl.method.backprop import backprop_for as backprop_for
+    from textcl.method.hooks import Enqueue as Enqueue
+    from textcl.method.hooks import FromEpoch as FromEpoch
+    from textcl.method.hooks import Hook as Hook
+    from textcl.method.hooks import MoveMomentum as MoveMomentum
+    from textcl.method.hooks import MoveSchedules as MoveSchedules
+    from textcl.method.hooks import Recluster as Recluster
+    from textcl.method.method import Method as Method
+    from textcl.method.routes import Embedder as Embedder
+    from textcl.method.routes import Route as Route
     from textcl.objectives.byol import Byol as Byol
     from textcl.objectives.byol import Predictor as Predictor
     from textcl.objectives.byol import SimSiam as SimSiam
@@ -115,7 +115,7 @@ _PLACES = {
         "RepeatWords",
         "SpanMask",
     ),
-    "textcl.backprop": (
+    "textcl.method.backprop": (
         "FullBatch",
         "GradCache",
         "backprop_for",
@@ -138,7 +138,7 @@ _PLACES = {
         "World",
     ),
     "textcl.encoder.encoder.packing.drophead": ("install_drophead",),
-    "textcl.embedder": (
+    "textcl.method.routes": (
         "Embedder",
         "Route",
     ),
@@ -154,7 +154,7 @@ _PLACES = {
         "ClassificationHead",
         "make_head",
     ),
-    "textcl.hooks": (
+    "textcl.method.hooks": (
         "Enqueue",
         "FromEpoch",
         "Hook",
@@ -168,7 +168,7 @@ _PLACES = {
         "MemoryQueue",
         "Prototypes",
     ),
-    "textcl.method": ("Method",),
+    "textcl.method.method": ("Method",),
     "textcl.encoder.masked_tokens": ("MaskedTokenLoss",),
     "textcl.encoder.momentum": (
         "CosineMomentum",

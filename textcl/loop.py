@@ -20,7 +20,7 @@ from textcl.encoder.packing.lookup import clear_gradients
 from textcl.errors import RunError
 from textcl.heap import freed_memory_kept
 from textcl.loader import Loader
-from textcl.method import Method
+from textcl.method.method import Method
 from textcl.recorder import Dev, Model, Position, Recorder, Reporter
 from textcl.run import RunFolder
 from textcl.settings import TrainSettings

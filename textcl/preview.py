@@ -14,9 +14,8 @@ from torch import Tensor
 from textcl.data.lengths import truncation_report
 from textcl.data.rows import Rows
 from textcl.distributed import World
-from textcl.encoder.encoder import Encoder
 from textcl.loader import Loader
-from textcl.method import Method
+from textcl.method.method import Method, online_of
 from textcl.recipe import Recipe
 from textcl.recorder import Dev, Position
 from textcl.run import RunFolder
@@ -137,13 +136,6 @@ def model_card(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _last_part(name: str) -> str:
     return Path(name).name if Path(name).is_absolute() else name
-
-
-def online_of(method: Method) -> Encoder:
-    """The encoder of a method that outlives the training."""
-    online = method.encoders["online"]
-    assert isinstance(online, Encoder)
-    return online
 
 
 def describe_negatives(

@@ -19,7 +19,7 @@ from typing import Any
 
 from textcl.distributed import World
 from textcl.errors import UserError
-from textcl.method import Method
+from textcl.method.method import Method
 from textcl.resources import recipes_dir
 from textcl.settings import TrainSettings, with_overrides
 

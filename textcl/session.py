@@ -39,8 +39,8 @@ from textcl.evaluation.labelled import load_labelled, named_task
 from textcl.loader import Collate, Loader, ShuffledBatches
 from textcl.loop import run as run_loop
 from textcl.loop import world_of
-from textcl.method import Method
-from textcl.preview import describe_machine, describe_negatives, model_card, online_of, show, tell
+from textcl.method.method import Method, online_of
+from textcl.preview import describe_machine, describe_negatives, model_card, show, tell
 from textcl.progress import ConsoleReporter
 from textcl.recipe import Recipe
 from textcl.recorder import Dev, Position

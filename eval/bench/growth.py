@@ -19,15 +19,15 @@ from pathlib import Path
 import torch
 from common import facts
 
-from textcl.backprop import backprop_for
 from textcl.contrast.pairings import AnchorPositive
 from textcl.contrast.temperature import as_temperature
-from textcl.embedder import Embedder, Route
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.packing.lookup import clear_gradients
 from textcl.figures.charts import altair, titled
 from textcl.figures.files import save
 from textcl.heap import freed_memory_kept
+from textcl.method.backprop import backprop_for
+from textcl.method.routes import Embedder, Route
 from textcl.objectives.contrastive import Contrastive
 from textcl.types import Batch, Tokens
 

@@ -34,7 +34,7 @@ from textcl.encoder.encoder import Encoder
 from textcl.encoder.hub import find_model
 from textcl.encoder.packing import buckets as bucketed_attention
 from textcl.encoder.packing import hidden_states as packing
-from textcl.hooks import Hook
+from textcl.method.hooks import Hook
 from textcl.session import train
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

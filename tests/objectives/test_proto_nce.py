@@ -15,7 +15,7 @@ from textcl.contrast.draws import Subset
 from textcl.contrast.pairings import AnchorPositive
 from textcl.contrast.prototypes import Clusters, Prototypes
 from textcl.errors import UserError
-from textcl.hooks import Recluster
+from textcl.method.hooks import Recluster
 from textcl.objectives.combine import WeightedSum
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.matryoshka import Matryoshka

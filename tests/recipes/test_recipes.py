@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import textcl.session
 from textcl import Encoder, recipe
-from textcl.hooks import Hook
+from textcl.method.hooks import Hook
 from textcl.session import resume, train
 
 WORDS = "man woman dog cat child people play run eat guitar ball field street city food".split()  # noqa: SIM905

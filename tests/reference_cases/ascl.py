@@ -8,7 +8,7 @@ from textcl.contrast.row_losses import agreement
 from textcl.contrast.soft_targets import SoftByol, SoftQueueTargets
 from textcl.contrast.transforms import only_own_positive
 from textcl.distributed import ALONE
-from textcl.hooks import Enqueue
+from textcl.method.hooks import Enqueue
 from textcl.objectives.contrastive import Contrastive
 from textcl.types import Embeddings
 

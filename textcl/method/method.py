@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from textcl.backprop import Backprop, FullBatch
-from textcl.embedder import Embedder, Route
+from textcl.encoder.encoder import Encoder
 from textcl.errors import RunError
-from textcl.hooks import Hook
+from textcl.method.backprop import Backprop, FullBatch
+from textcl.method.hooks import Hook
+from textcl.method.routes import Embedder, Route
 from textcl.types import Embeddings
 from textcl.views.view import View
 
@@ -119,3 +120,10 @@ class Method:
 
 def _list(names: Mapping[str, object]) -> str:
     return ", ".join(f"'{name}'" for name in names)
+
+
+def online_of(method: Method) -> Encoder:
+    """The encoder of a method that outlives the training."""
+    online = method.encoders["online"]
+    assert isinstance(online, Encoder)
+    return online

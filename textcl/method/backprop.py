@@ -10,10 +10,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from textcl.embedder import Embedder, Route, as_embeddings
+from textcl.method.routes import Embedder, Route, as_embeddings
 from textcl.types import Batch, Embeddings, LossOutput
 
 Backward = Callable[[Tensor], Any]
+
+
 """Runs the backward pass of a loss (Accelerate's scales it and divides by the accumulation steps)."""
 
 
