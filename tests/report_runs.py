@@ -8,7 +8,7 @@ from families import tiny_model_dir
 from labelled import labelled, write_jsonl
 from rich.console import Console
 
-from textcl.session import train
+from textcl.training.session import train
 
 NASTY = "</script><script>document.title=\"broken\"</script> <img src=x onerror=\"document.title='broken'\"> & 'é'"
 WORDS = "man woman dog cat child people play run eat guitar ball field street city food".split()  # noqa: SIM905

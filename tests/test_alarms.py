@@ -11,11 +11,11 @@ from families import tiny_model_dir
 from rich.console import Console
 
 import textcl
-from textcl.alarms import Alarms
 from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.contrast.transforms import MaskDuplicates
 from textcl.distributed import ALONE
 from textcl.objectives.contrastive import Contrastive, sup_con
+from textcl.training.alarms import Alarms
 from textcl.types import Embeddings
 
 

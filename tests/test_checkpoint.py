@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from textcl import checkpoint
 from textcl.errors import RunError
+from textcl.training import checkpoint
 
 
 def trained(seed):

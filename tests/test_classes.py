@@ -21,7 +21,7 @@ from textcl.classes import (
 from textcl.classifier import targets_of
 from textcl.data.rows import load_rows, settle_roles
 from textcl.errors import UserError
-from textcl.loader import ClassBatches
+from textcl.training.samplers import ClassBatches
 
 
 def rows_of(labels, several=False):

@@ -9,7 +9,8 @@ import pytest
 from families import tiny_model_dir
 
 import textcl.cli
-from textcl import checkpoint, recipe
+from textcl.training import checkpoint
+from textcl.training import recipes as recipe
 
 
 def run(monkeypatch, capsys, *arguments):
@@ -82,7 +83,7 @@ def test_a_failure_has_exit_code_1_and_a_traceback_only_with_debug(monkeypatch, 
     def broken(*_args, **_kwargs):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("textcl.session.train", broken)
+    monkeypatch.setattr("textcl.training.session.train", broken)
     code, _, err = run(monkeypatch, capsys, "train", "--recipe", "quickstart")
     assert code == 1, err
     assert err == "textcl: RuntimeError: out of luck (run again with --debug for the traceback)\n"
@@ -102,7 +103,7 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_stays(monkeypatch, capsys, 
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         save(tensors, path)
 
-    monkeypatch.setattr("textcl.checkpoint.save_file", full)
+    monkeypatch.setattr("textcl.training.checkpoint.save_file", full)
     output = tmp_path / "run"
     code, _, err = run(
         monkeypatch, capsys, "train", "--recipe", "unsup-simcse", "--model", model, "--data",

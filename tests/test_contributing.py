@@ -18,8 +18,8 @@ from families import tiny_model_dir
 from rich.console import Console
 
 import textcl.objectives
-from textcl import recipe
-from textcl.session import train
+from textcl.training import recipes as recipe
+from textcl.training.session import train
 
 GUIDE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 BLOCK = re.compile(r"^`([\w/]+\.py)`\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

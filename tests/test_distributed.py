@@ -24,14 +24,14 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch.nn.parallel import DistributedDataParallel
 
-import textcl.session
-from textcl.checkpoint import module_tensors
+import textcl.training.session
 from textcl.distributed import ALONE, AllRanks
 from textcl.errors import UserError
 from textcl.method.backprop import FullBatch, GradCache
 from textcl.method.hooks import Hook
-from textcl.run import RunFolder
-from textcl.session import resume, train
+from textcl.training.checkpoint import module_tensors
+from textcl.training.run_folder import RunFolder
+from textcl.training.session import resume, train
 
 SHARES = [slice(0, 5), slice(5, 7)]  # unequal on purpose
 STEPS = 3  # of 7 rows each: all rows once, and a queue of 11 keys comes round
@@ -126,17 +126,17 @@ class Crash(Hook):
 
 def crash_and_resume(inputs, output, ports):
     """A run that stops after an update that no checkpoint holds, and goes on among the same processes."""
-    loop = textcl.session.run_loop
+    loop = textcl.training.session.run_loop
 
     def crashing(method, *args, **kwargs):
         object.__setattr__(method, "hooks", [*method.hooks, Crash()])
         return loop(method, *args, **kwargs)
 
-    textcl.session.run_loop = crashing
+    textcl.training.session.run_loop = crashing
     os.environ["MASTER_PORT"] = str(ports[0])
     with pytest.raises(ConnectionError):
         run(inputs, output)
-    textcl.session.run_loop = loop
+    textcl.training.session.run_loop = loop
     os.environ["MASTER_PORT"] = str(ports[1])
     resume(output, console=quiet())
 

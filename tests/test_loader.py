@@ -9,7 +9,8 @@ import torch
 
 from textcl.data.rows import load_rows
 from textcl.distributed import World
-from textcl.loader import Collate, Loader, ShuffledBatches
+from textcl.training.loader import Collate, Loader
+from textcl.training.samplers import ShuffledBatches
 from textcl.types import Tokens
 from textcl.views.view import View
 

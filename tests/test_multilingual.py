@@ -25,8 +25,8 @@ from tokenizers import (
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from textcl import Encoder, SpanMask
-from textcl.dev import load_dev
-from textcl.session import train
+from textcl.training.dev import load_dev
+from textcl.training.session import train
 
 SHARED = Path(os.environ.get("TEXTCL_DATA", "/nowhere"))
 SPECIAL = {

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SHOW = (
-    "import textcl, textcl.recipe as r, textcl.resources as s; "
+    "import textcl, textcl.training.recipes as r, textcl.resources as s; "
     "print(textcl.__file__); print(s.recipes_dir()); print(s.tasks_dir()); print(' '.join(r.names()))"
 )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from textcl import recipe
 from textcl.errors import UserError
+from textcl.training import recipes as recipe
 
 
 @pytest.mark.parametrize("name", recipe.names())

@@ -6,7 +6,7 @@ import pytest
 
 from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperature, as_temperature
 from textcl.errors import UserError
-from textcl.settings import TrainSettings, as_mapping, from_mapping, with_overrides
+from textcl.training.settings import TrainSettings, as_mapping, from_mapping, with_overrides
 
 
 def test_overrides_are_parsed_by_the_type_of_the_field():

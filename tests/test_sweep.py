@@ -23,10 +23,10 @@ from textcl.comparison import compare
 from textcl.errors import RunError, UserError
 from textcl.evaluation.significance import holm
 from textcl.figures.sweeps import points, sweep_figure
-from textcl.run import RunFolder
 from textcl.search import run_search, space
 from textcl.sweep import Cell, Plan, Result, metric_of, parse_seeds, table
 from textcl.sweeping import Sweep
+from textcl.training.run_folder import RunFolder
 
 APP = typer.Typer()
 APP.command()(sweep_command)

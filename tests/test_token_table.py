@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from textcl import token_table
 from textcl.data.rows import load_rows
 from textcl.encoder.tokenizing import fingerprint, tokenize
-from textcl.loader import Collate
-from textcl.token_table import cached_tokens
+from textcl.training import token_table
+from textcl.training.loader import Collate
+from textcl.training.token_table import cached_tokens
 from textcl.types import Tokens
 from textcl.views.view import View
 

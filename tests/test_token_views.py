@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from textcl.contrast.mixing import mix_embeddings
 from textcl.errors import UserError
-from textcl.loader import Collate
+from textcl.training.loader import Collate
 from textcl.types import Tokens
 from textcl.views.cutoff import (
     CutFeatures,

@@ -20,12 +20,12 @@ from families import tiny_model_dir
 from rich.console import Console
 from safetensors.torch import load_file
 
-import textcl.loader
-import textcl.session
+import textcl.training.loader
+import textcl.training.session
 from textcl.errors import RunError, UserError
 from textcl.method.hooks import Hook
-from textcl.run import RunFolder
-from textcl.session import resume, train
+from textcl.training.run_folder import RunFolder
+from textcl.training.session import resume, train
 
 WORDS = "man woman dog cat child people play run eat guitar ball field street city food".split()  # noqa: SIM905
 
@@ -97,7 +97,7 @@ def losses(folder):
 
 def crash_at(monkeypatch, step):
     """The next run stops with an exception right after this update."""
-    build = textcl.session.run_loop
+    build = textcl.training.session.run_loop
 
     class Crash(Hook):
         def after_update(self, done):
@@ -108,7 +108,7 @@ def crash_at(monkeypatch, step):
         object.__setattr__(method, "hooks", [*method.hooks, Crash()])
         return build(method, *args, **kwargs)
 
-    monkeypatch.setattr(textcl.session, "run_loop", loop)
+    monkeypatch.setattr(textcl.training.session, "run_loop", loop)
 
 
 def test_a_run_leaves_what_it_promises(model, corpus, dev, tmp_path):
@@ -170,7 +170,7 @@ def test_a_crashed_run_goes_on_as_if_it_had_not(model, corpus, dev, tmp_path, mo
 
 def test_ctrl_c_saves_and_says_how_to_go_on(model, corpus, tmp_path, monkeypatch):
     run(model, corpus, tmp_path / "whole")
-    build = textcl.session.run_loop
+    build = textcl.training.session.run_loop
 
     class Interrupt(Hook):
         def after_update(self, done):
@@ -186,7 +186,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(model, corpus, tmp_path, monkeypatch
         return build(method, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(textcl.session, "run_loop", loop)
+        patch.setattr(textcl.training.session, "run_loop", loop)
         with pytest.raises(RunError, match=r"stopped after update 5 of 12 and saved; .*--resume"):
             run(model, corpus, tmp_path / "stopped")
     resume(tmp_path / "stopped", console=quiet())
@@ -249,7 +249,7 @@ def test_tokens_from_disk_change_nothing(model, corpus, tmp_path, monkeypatch):
     console = quiet()
     run(model, corpus, tmp_path / "table", console=console)
     assert "tokenising 64 texts" in console.file.getvalue()
-    monkeypatch.setattr(textcl.loader, "cached_tokens", lambda *_: None)
+    monkeypatch.setattr(textcl.training.loader, "cached_tokens", lambda *_: None)
     run(model, corpus, tmp_path / "batches")
     assert_same_run(tmp_path / "table", tmp_path / "batches")
 
@@ -258,7 +258,7 @@ def test_a_run_that_sees_a_part_of_the_rows_tokenises_no_more(model, corpus, tmp
     def refuse(*_):
         raise AssertionError("all rows were tokenised")
 
-    monkeypatch.setattr(textcl.loader, "cached_tokens", refuse)
+    monkeypatch.setattr(textcl.training.loader, "cached_tokens", refuse)
     run(model, corpus, tmp_path / "run", settings=["steps=7"])
     with pytest.raises(AssertionError, match="all rows"):
         run(model, corpus, tmp_path / "epoch", settings=["steps=8"])
@@ -342,7 +342,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(model, corpus, tmp_path, monkey
     steps = []
     run(model, corpus, tmp_path / "short", settings=["steps=1"])
     plain = Contrastive.forward
-    monkeypatch.setattr(textcl.session, "describe_negatives", lambda *_: "")
+    monkeypatch.setattr(textcl.training.session, "describe_negatives", lambda *_: "")
     monkeypatch.setattr(Contrastive, "forward", explode)
     with pytest.raises(
         RunError, match=r"not finite at update 7 .*go on from step-00000006 with --resume"
@@ -354,7 +354,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(model, corpus, tmp_path, monkey
 
 def test_patience_stops_early_and_keeps_the_best(model, corpus, dev, tmp_path, monkeypatch):
     scores = iter([50.0, 60.0, 55.0, 54.0, 53.0])
-    monkeypatch.setattr(textcl.session.DevPairs, "__call__", lambda self, encoder: next(scores))
+    monkeypatch.setattr(
+        textcl.training.session.DevPairs, "__call__", lambda self, encoder: next(scores)
+    )
     done = run(
         model, corpus, tmp_path / "run", dev=dev, settings=["patience=2", "evaluate_every=2"]
     )

@@ -21,13 +21,13 @@ from labelled import labelled, write_jsonl
 from rich.console import Console
 from safetensors.torch import load_file
 
-import textcl.session
+import textcl.training.session
 from textcl.classifier import Classifier
 from textcl.errors import UserError
 from textcl.evaluation.labelled import LabelledManifest
 from textcl.method.hooks import Hook
-from textcl.run import RunFolder
-from textcl.session import resume, train
+from textcl.training.run_folder import RunFolder
+from textcl.training.session import resume, train
 
 SETTINGS = [
     "batch_size=6", "learning_rate=2e-3", "max_length=16", "log_every=1", "save_every=2", "pooling=mean",
@@ -122,7 +122,7 @@ def test_the_choices_of_lcl_train(settings, model, files, tmp_path):
 
 def crash_at(monkeypatch, step):
     """The next run stops with an exception right after this update."""
-    build = textcl.session.run_loop
+    build = textcl.training.session.run_loop
 
     class Crash(Hook):
         def after_update(self, done):
@@ -133,7 +133,7 @@ def crash_at(monkeypatch, step):
         object.__setattr__(method, "hooks", [*method.hooks, Crash()])
         return build(method, *args, **kwargs)
 
-    monkeypatch.setattr(textcl.session, "run_loop", loop)
+    monkeypatch.setattr(textcl.training.session, "run_loop", loop)
 
 
 def assert_same_run(one, other):
@@ -262,7 +262,7 @@ def test_mistakes_are_told_before_training(model, files, tmp_path):
 
 def test_every_recipe_names_its_settings_in_presets_that_exist():
     for name in RECIPES:
-        found = importlib.import_module("textcl.recipe").find(name)
+        found = importlib.import_module("textcl.training.recipes").find(name)
         small = found.settings("sentence-transformers/all-MiniLM-L6-v2")
         assert (small.pooling, small.head) == ("mean", "own")
         assert (found.settings().batch_size, found.settings().learning_rate) == (10, 2e-5)

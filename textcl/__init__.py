@@ -87,8 +87,8 @@ if TYPE_CHECKING:
     from textcl.objectives.ranking import cosent as cosent
     from textcl.objectives.ratio import RatioOfSums as RatioOfSums
     from textcl.objectives.simple import simple as simple
-    from textcl.session import train as train
-    from textcl.settings import TrainSettings as TrainSettings
+    from textcl.training.session import train as train
+    from textcl.training.settings import TrainSettings as TrainSettings
     from textcl.types import Batch as Batch
     from textcl.types import Embeddings as Embeddings
     from textcl.types import LossOutput as LossOutput
@@ -236,8 +236,8 @@ _PLACES = {
         "SoftQueueTargets",
     ),
     "textcl.contrast.temperature": ("as_temperature",),
-    "textcl.session": ("train",),
-    "textcl.settings": ("TrainSettings",),
+    "textcl.training.session": ("train",),
+    "textcl.training.settings": ("TrainSettings",),
     "textcl.views.cutoff": (
         "CutFeatures",
         "CutSpan",

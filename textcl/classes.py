@@ -17,8 +17,8 @@ from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task
 from textcl.heads import ClassificationHead, HeadKind, make_head
-from textcl.loader import ClassBatches, Sampler, ShuffledBatches
-from textcl.settings import TrainSettings
+from textcl.training.samplers import ClassBatches, Sampler, ShuffledBatches
+from textcl.training.settings import TrainSettings
 
 SelectBy = Literal["accuracy", "macro-f1"]
 

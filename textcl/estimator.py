@@ -23,8 +23,8 @@ from textcl.classifier import Classifier
 from textcl.data.files import atomic_write, read_json
 from textcl.encoder.hub import find_model
 from textcl.errors import UserError
-from textcl.recipe import find
-from textcl.session import train
+from textcl.training.recipes import find
+from textcl.training.session import train
 
 ESTIMATOR_FILE = "estimator.json"
 

@@ -18,7 +18,7 @@ from textcl.evaluation.benchmarks import Encodes, EncodeWith
 from textcl.evaluation.whitening import Whitening
 from textcl.probe import embed, probe
 from textcl.probe_data import ProbeData, load_probe_data
-from textcl.run import RunFolder
+from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
 
 FORMAT = 1

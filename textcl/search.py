@@ -14,10 +14,10 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from textcl import recipe as recipes
 from textcl.errors import UserError
 from textcl.sweep import Cell, Plan
 from textcl.sweeping import Say, Sweep
+from textcl.training import recipes
 
 EXTRA = "a search needs Optuna, which is not installed: pip install 'textcl[search]'"
 

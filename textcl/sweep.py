@@ -23,8 +23,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from textcl import recipe as recipes
 from textcl.errors import UserError
+from textcl.training import recipes
 
 FORMAT = 1
 

@@ -18,8 +18,8 @@ from textcl.comparison import compare
 from textcl.data.files import write_json
 from textcl.errors import RunError, UserError
 from textcl.probe_data import ProbeData, load_probe_data
-from textcl.run import RunFolder
 from textcl.sweep import FORMAT, Cell, Plan, Result, metric_of, table
+from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
 
 NUMBERS = (

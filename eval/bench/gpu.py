@@ -29,13 +29,13 @@ from rich.console import Console
 from train_step import SKIP, Clock, compile_layers
 from transformers import BertConfig, BertModel, PreTrainedModel
 
-import textcl.session
+import textcl.training.session
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.hub import find_model
 from textcl.encoder.packing import attention
 from textcl.encoder.packing import buckets as bucketed_attention
 from textcl.export import sample_sentences
-from textcl.session import train
+from textcl.training.session import train
 
 KINDS = ("whole", "tiled", "cached")  # of InfoNCE; the last is that of sentence-transformers
 TOKENIZER = "sentence-transformers/all-MiniLM-L6-v2"  # the vocabulary of bert-base-uncased
@@ -174,14 +174,14 @@ def our_training(
     size: Size,
     prepare: Callable[[PreTrainedModel], None] = lambda _: None,
 ) -> float:
-    clock, loop = DeviceClock(size.steps), textcl.session.run_loop
+    clock, loop = DeviceClock(size.steps), textcl.training.session.run_loop
 
     def with_clock(method, *args, **kwargs):
         prepare(method.encoders["online"].backbone)
         object.__setattr__(method, "hooks", [*method.hooks, clock])
         return loop(method, *args, **kwargs)
 
-    textcl.session.run_loop = with_clock
+    textcl.training.session.run_loop = with_clock
     settings = {
         "batch_size": batch, "max_length": size.length, "steps": size.steps, "pooling": "mean",
         "head": "none", "save_every": 0,
@@ -193,7 +193,7 @@ def our_training(
                 settings=settings, console=Console(file=io.StringIO()),
             )  # fmt: skip
     finally:
-        textcl.session.run_loop = loop
+        textcl.training.session.run_loop = loop
     return clock.seconds()
 
 

@@ -23,8 +23,9 @@ from textcl.data import cache as table
 from textcl.data.rows import Rows, load_rows
 from textcl.distributed import World
 from textcl.encoder.encoder import Encoder
-from textcl.loader import Collate, Loader, ShuffledBatches
-from textcl.token_table import TokenTable, cached_tokens
+from textcl.training.loader import Collate, Loader
+from textcl.training.samplers import ShuffledBatches
+from textcl.training.token_table import TokenTable, cached_tokens
 from textcl.views.view import View
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

@@ -19,8 +19,8 @@ from common import facts
 from rich.console import Console
 
 from recipes import COMMON, DATA, MODEL, WORDS
-from textcl import recipe
-from textcl.session import train
+from textcl.training import recipes as recipe
+from textcl.training.session import train
 
 SKIP, STEPS = 3, 12
 

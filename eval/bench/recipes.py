@@ -26,11 +26,12 @@ import torch
 from common import facts
 from rich.console import Console
 
-from textcl import Encoder, recipe
+from textcl import Encoder
 from textcl.evaluation.benchmarks import EncodeWith, Scores, evaluate
 from textcl.evaluation.geometry import alignment, uniformity
 from textcl.evaluation.tasks import load_task
-from textcl.session import train
+from textcl.training import recipes as recipe
+from textcl.training.session import train
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 LAYERS = 3

@@ -25,14 +25,14 @@ from rich.console import Console
 from train_step import SKIP, Clock
 
 import textcl.objectives.contrastive
-import textcl.recorder
-import textcl.session
-from textcl.session import train
+import textcl.training.recorder
+import textcl.training.session
+from textcl.training.session import train
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PLACES = (
     (textcl.objectives.contrastive, "table_statistics"),
-    (textcl.recorder, "dimension_spread"),
+    (textcl.training.recorder, "dimension_spread"),
 )
 CASES = {
     "unsup-simcse, batch 128": ("unsup-simcse", {}),
@@ -59,7 +59,7 @@ class Spent:
 
 def run(recipe: str, more: dict, data: Path, steps: int, spent: Spent | None) -> float:
     """Seconds of all updates but the first; without `spent` no statistics are computed."""
-    clock, loop = Clock(), textcl.session.run_loop
+    clock, loop = Clock(), textcl.training.session.run_loop
     kept = [getattr(module, name) for module, name in PLACES]
     for (module, name), function in zip(PLACES, kept, strict=True):
         setattr(module, name, spent.timed(function) if spent else lambda *_, **__: {})
@@ -70,7 +70,7 @@ def run(recipe: str, more: dict, data: Path, steps: int, spent: Spent | None) ->
             queue.enqueue(torch.randn(queue.size, queue.dimension))
         return loop(method, *args, **kwargs)
 
-    textcl.session.run_loop = with_clock
+    textcl.training.session.run_loop = with_clock
     settings = {"num_layers": 3, "batch_size": 128, "max_length": 50, "steps": steps}
     settings |= {"log_every": 1, "save_every": 0, **more}
     try:
@@ -80,7 +80,7 @@ def run(recipe: str, more: dict, data: Path, steps: int, spent: Spent | None) ->
                 settings=settings, console=Console(file=io.StringIO()),
             )  # fmt: skip
     finally:
-        textcl.session.run_loop = loop
+        textcl.training.session.run_loop = loop
         for (module, name), function in zip(PLACES, kept, strict=True):
             setattr(module, name, function)
     return clock.seconds()

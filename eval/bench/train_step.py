@@ -29,13 +29,13 @@ from common import ceiling, in_pairs, report
 from rich.console import Console
 from transformers import PreTrainedModel
 
-import textcl.session
+import textcl.training.session
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.hub import find_model
 from textcl.encoder.packing import buckets as bucketed_attention
 from textcl.encoder.packing import hidden_states as packing
 from textcl.method.hooks import Hook
-from textcl.session import train
+from textcl.training.session import train
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 LAYERS, WIDTH = 6, 384
@@ -67,14 +67,14 @@ def ours(
     steps: int,
     prepare: Callable[[PreTrainedModel], None] = lambda _: None,
 ) -> float:
-    clock, loop = Clock(), textcl.session.run_loop
+    clock, loop = Clock(), textcl.training.session.run_loop
 
     def with_clock(method, *args, **kwargs):
         prepare(method.encoders["online"].backbone)
         object.__setattr__(method, "hooks", [*method.hooks, clock])
         return loop(method, *args, **kwargs)
 
-    textcl.session.run_loop = with_clock
+    textcl.training.session.run_loop = with_clock
     settings = {
         "batch_size": batch,
         "max_length": length,
@@ -97,7 +97,7 @@ def ours(
                 console=Console(file=io.StringIO()),
             )
     finally:
-        textcl.session.run_loop = loop
+        textcl.training.session.run_loop = loop
     return clock.seconds()
 
 

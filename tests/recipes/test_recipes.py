@@ -13,10 +13,11 @@ from families import tiny_model_dir
 from rich.console import Console
 from safetensors.torch import load_file
 
-import textcl.session
-from textcl import Encoder, recipe
+import textcl.training.session
+from textcl import Encoder
 from textcl.method.hooks import Hook
-from textcl.session import resume, train
+from textcl.training import recipes as recipe
+from textcl.training.session import resume, train
 
 WORDS = "man woman dog cat child people play run eat guitar ball field street city food".split()  # noqa: SIM905
 SETTINGS = (
@@ -106,7 +107,7 @@ def test_presets_name_settings_and_values_that_fit(name):
 
 def crash_at(monkeypatch, step):
     """The next run stops with an exception right after this update."""
-    loop = textcl.session.run_loop
+    loop = textcl.training.session.run_loop
 
     class Crash(Hook):
         def after_update(self, done):
@@ -117,7 +118,7 @@ def crash_at(monkeypatch, step):
         object.__setattr__(method, "hooks", [*method.hooks, Crash()])
         return loop(method, *args, **kwargs)
 
-    monkeypatch.setattr(textcl.session, "run_loop", crashing)
+    monkeypatch.setattr(textcl.training.session, "run_loop", crashing)
 
 
 # One of each kind of state. 24 rows make 3 batches an epoch: crashed at update 4, in the second, a run goes on after 2.

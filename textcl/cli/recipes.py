@@ -32,8 +32,8 @@ def recipes_command(
     target: Annotated[Path, typer.Argument(help="File or folder to copy it to.")] = Path(),
 ) -> None:
     """List the recipes, show the method section and settings of one, or copy it to change it."""
-    from textcl import recipe
     from textcl.errors import UserError
+    from textcl.training import recipes as recipe
 
     if action is Action.list:
         _list()
@@ -51,7 +51,7 @@ def _list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from textcl import recipe
+    from textcl.training import recipes as recipe
 
     table = Table("recipe", "what it is", "columns", box=None, pad_edge=False)
     for name in recipe.names():
@@ -64,8 +64,8 @@ def _show(name: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from textcl import recipe
-    from textcl.settings import as_mapping
+    from textcl.training import recipes as recipe
+    from textcl.training.settings import as_mapping
 
     found, console = recipe.find(name), Console()
     console.print(found.doc.strip(), highlight=False, markup=False)

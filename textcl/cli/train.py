@@ -59,8 +59,8 @@ def train_command(
     dry_run: Annotated[bool, typer.Option(help="Show what would be done, and stop.")] = False,
 ) -> None:
     """Train a sentence encoder, or a classifier, and leave it, measured, in a run folder."""
-    from textcl import session
     from textcl.errors import UserError
+    from textcl.training import session
 
     if resume is not None:
         if any(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from textcl.errors import UserError
-from textcl.run import RunFolder
+from textcl.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from textcl import recipe as recipes
 from textcl.data.lengths import truncation_report
 from textcl.errors import RunError, UserError
 from textcl.evaluation.benchmarks import EncodeWith, Scores, describe, evaluate
@@ -21,6 +20,7 @@ from textcl.report.runs import RunRecord, SweepRecord
 from textcl.report.space import Stage
 from textcl.report.texts import training_rows
 from textcl.report.training import slug
+from textcl.training import recipes
 
 PUBLISHED = 4
 """Published rows that stand beside ours where none are asked for."""

@@ -13,13 +13,14 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from textcl import checkpoint
-from textcl.alarms import Alarms
 from textcl.contrast.statistics import dimension_spread
 from textcl.distributed import World
 from textcl.errors import RunError
-from textcl.run import RunFolder
-from textcl.settings import TrainSettings
+from textcl.training import checkpoint
+from textcl.training.alarms import Alarms
+from textcl.training.dev import Dev
+from textcl.training.run_folder import RunFolder
+from textcl.training.settings import TrainSettings
 from textcl.types import Embeddings, LossOutput
 
 
@@ -39,30 +40,6 @@ class Model(Protocol):
 
     def eval(self) -> Any:
         """Let dropout rest."""
-        ...
-
-
-@runtime_checkable
-class Dev(Protocol):
-    """Scores what is trained; higher is better."""
-
-    @property
-    def protocol(self) -> str:
-        """What the number is."""
-        ...
-
-    @property
-    def note(self) -> str:
-        """What a reader must know about the data."""
-        ...
-
-    @property
-    def size(self) -> str:
-        """How much data it is, with its unit."""
-        ...
-
-    def __call__(self, model: Any) -> float:
-        """The score."""
         ...
 
 

@@ -21,6 +21,28 @@ from textcl.data.files import write_json
 from textcl.errors import UserError
 
 
+def model_card(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model card tells of a run: enough to do it again, and no folder of this machine."""
+    data, settings = facts["data"], dict(facts["settings"])
+    start, source = _last_part(settings["model"]), _last_part(data["source"])
+    settings.update(model=start, data=source, dev=_last_part(settings["dev"]))
+    return {
+        "name": f"{start}, {_last_part(facts['recipe'])}",
+        "recipe": _last_part(facts["recipe"]),
+        "data": f"{source}, {data['rows']:,} rows, sha256 {data['sha256']}",
+        "dev": facts["dev"],
+        "seed": facts["seed"],
+        "precision": facts["precision"],
+        "processes": facts["processes"],
+        "command": facts["command"],
+        "settings": settings,
+    }
+
+
+def _last_part(name: str) -> str:
+    return Path(name).name if Path(name).is_absolute() else name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Paths of a run and the small files in it.

@@ -12,18 +12,18 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from textcl.alarms import Alarms
-from textcl.distributed import World
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.momentum import MomentumEncoder
 from textcl.encoder.packing.lookup import clear_gradients
-from textcl.errors import RunError
 from textcl.heap import freed_memory_kept
-from textcl.loader import Loader
 from textcl.method.method import Method
-from textcl.recorder import Dev, Model, Position, Recorder, Reporter
-from textcl.run import RunFolder
-from textcl.settings import TrainSettings
+from textcl.training.alarms import Alarms
+from textcl.training.dev import Dev
+from textcl.training.interrupts import InterruptedRunError
+from textcl.training.loader import Loader
+from textcl.training.recorder import Model, Position, Recorder, Reporter
+from textcl.training.run_folder import RunFolder
+from textcl.training.settings import TrainSettings
 from textcl.types import Batch, Embeddings, LossOutput
 
 
@@ -75,10 +75,6 @@ def run(
         card=card or {},
     )
     return training.run(record, resume)
-
-
-class InterruptedRunError(RunError):
-    """The user stopped the run; it is saved."""
 
 
 class _Training:
@@ -261,10 +257,3 @@ class _Training:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def world_of(accelerator: Accelerator) -> World:
-    """The processes that Accelerate started."""
-    from textcl.distributed import ALONE, AllRanks
-
-    return AllRanks() if accelerator.num_processes > 1 else ALONE

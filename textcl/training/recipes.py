@@ -21,7 +21,7 @@ from textcl.distributed import World
 from textcl.errors import UserError
 from textcl.method.method import Method
 from textcl.resources import recipes_dir
-from textcl.settings import TrainSettings, with_overrides
+from textcl.training.settings import TrainSettings, with_overrides
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
 
 from textcl.data.lengths import truncation_report
 from textcl.data.rows import Rows
 from textcl.distributed import World
-from textcl.loader import Loader
 from textcl.method.method import Method, online_of
-from textcl.recipe import Recipe
-from textcl.recorder import Dev, Position
-from textcl.run import RunFolder
-from textcl.settings import TrainSettings
+from textcl.training.dev import Dev
+from textcl.training.loader import Loader
+from textcl.training.recipes import Recipe
+from textcl.training.settings import TrainSettings
 
 _UNCUT = 10**6  # tokens; longer than any text
 
@@ -86,58 +82,6 @@ def show(
             )
 
 
-def tell(
-    console: Console,
-    folder: RunFolder,
-    position: Position,
-    dev: Dev | None,
-    seed: int,
-    following: str,
-) -> None:
-    """What the user sees after the last step: scores with their protocol and seed, and where the encoder is."""
-    say = console.print
-    if dev is None or position.before is None or position.best is None:
-        say(f"done in {position.seconds:.0f} s; model: {folder.best}", highlight=False)
-        return
-    say(
-        f"dev before {position.before:.2f}, after {position.best:.2f} "
-        f"(update {position.best_step}, seed {seed}; {dev.protocol})",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if dev.note:
-        say(dev.note, highlight=False, soft_wrap=True)
-    if position.best < position.before:
-        say("training did not help on this dev set: the model before it scores higher")
-    say(
-        f"trained in {position.seconds:.0f} s; model: {folder.best}\nnext: {following}",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
-def model_card(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model card tells of a run: enough to do it again, and no folder of this machine."""
-    data, settings = facts["data"], dict(facts["settings"])
-    start, source = _last_part(settings["model"]), _last_part(data["source"])
-    settings.update(model=start, data=source, dev=_last_part(settings["dev"]))
-    return {
-        "name": f"{start}, {_last_part(facts['recipe'])}",
-        "recipe": _last_part(facts["recipe"]),
-        "data": f"{source}, {data['rows']:,} rows, sha256 {data['sha256']}",
-        "dev": facts["dev"],
-        "seed": facts["seed"],
-        "precision": facts["precision"],
-        "processes": facts["processes"],
-        "command": facts["command"],
-        "settings": settings,
-    }
-
-
-def _last_part(name: str) -> str:
-    return Path(name).name if Path(name).is_absolute() else name
-
-
 def describe_negatives(
     method: Method,
     settings: TrainSettings,
@@ -166,11 +110,3 @@ def describe_negatives(
     what = "negatives" if labels is None else "candidates of other rows"
     told = f"each anchor sees {sum(counts.values()):,} {what}: {parts}"
     return f"{told}; {company}" if company else told
-
-
-def describe_machine(accelerator: Accelerator) -> str:
-    """Precision, processes, device and threads."""
-    precision = {"no": "float32", "bf16": "bf16 autocast", "fp16": "fp16 autocast"}
-    kind = precision.get(str(accelerator.mixed_precision), str(accelerator.mixed_precision))
-    threads = f", {torch.get_num_threads()} threads" if accelerator.device.type == "cpu" else ""
-    return f"{kind} on {accelerator.num_processes} × {accelerator.device.type}{threads}"

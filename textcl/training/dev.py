@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +13,30 @@ from textcl.encoder.encoder import Encoder
 from textcl.errors import RunError
 from textcl.evaluation.benchmarks import EncodeWith, describe, evaluate
 from textcl.evaluation.tasks import StsTask, load_task
+
+
+@runtime_checkable
+class Dev(Protocol):
+    """Scores what is trained; higher is better."""
+
+    @property
+    def protocol(self) -> str:
+        """What the number is."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What a reader must know about the data."""
+        ...
+
+    @property
+    def size(self) -> str:
+        """How much data it is, with its unit."""
+        ...
+
+    def __call__(self, model: Any) -> float:
+        """The score."""
+        ...
 
 
 @dataclass(frozen=True)

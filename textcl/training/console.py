@@ -8,6 +8,40 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from textcl.training.dev import Dev
+from textcl.training.recorder import Position
+from textcl.training.run_folder import RunFolder
+
+
+def tell(
+    console: Console,
+    folder: RunFolder,
+    position: Position,
+    dev: Dev | None,
+    seed: int,
+    following: str,
+) -> None:
+    """What the user sees after the last step: scores with their protocol and seed, and where the encoder is."""
+    say = console.print
+    if dev is None or position.before is None or position.best is None:
+        say(f"done in {position.seconds:.0f} s; model: {folder.best}", highlight=False)
+        return
+    say(
+        f"dev before {position.before:.2f}, after {position.best:.2f} "
+        f"(update {position.best_step}, seed {seed}; {dev.protocol})",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if dev.note:
+        say(dev.note, highlight=False, soft_wrap=True)
+    if position.best < position.before:
+        say("training did not help on this dev set: the model before it scores higher")
+    say(
+        f"trained in {position.seconds:.0f} s; model: {folder.best}\nnext: {following}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
 
 class ConsoleReporter:
     """Reports to a rich console.

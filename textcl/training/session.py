@@ -10,13 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
-from accelerate.tracking import get_available_trackers
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
-from textcl import recipe as recipes
 from textcl.classes import (
     ClassifierSettings,
     batches_of,
@@ -31,22 +27,23 @@ from textcl.classes import (
 )
 from textcl.classifier import Classifier
 from textcl.data.rows import Rows, load_rows, settle_roles
-from textcl.dev import DevPairs, load_dev
 from textcl.encoder.encoder import Encoder
-from textcl.encoder.precision import fast_bfloat16
 from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task
-from textcl.loader import Collate, Loader, ShuffledBatches
-from textcl.loop import run as run_loop
-from textcl.loop import world_of
 from textcl.method.method import Method, online_of
-from textcl.preview import describe_machine, describe_negatives, model_card, show, tell
-from textcl.progress import ConsoleReporter
-from textcl.recipe import Recipe
-from textcl.recorder import Dev, Position
 from textcl.resources import sample_dir
-from textcl.run import RunFolder
-from textcl.settings import TrainSettings, as_mapping, from_mapping, with_overrides
+from textcl.training import recipes
+from textcl.training.accelerator import _accelerator, describe_machine, world_of
+from textcl.training.console import ConsoleReporter, tell
+from textcl.training.dev import Dev, DevPairs, load_dev
+from textcl.training.loader import Collate, Loader
+from textcl.training.loop import run as run_loop
+from textcl.training.preview import describe_negatives, show
+from textcl.training.recipes import Recipe
+from textcl.training.recorder import Position
+from textcl.training.run_folder import RunFolder, model_card
+from textcl.training.samplers import ShuffledBatches
+from textcl.training.settings import TrainSettings, as_mapping, from_mapping, with_overrides
 from textcl.versions import versions
 
 
@@ -216,7 +213,7 @@ class _Session:
         if data is None and not self.settings.data:
             raise UserError(
                 "this run was started with rows in memory: go on from Python with "
-                "textcl.session.resume(folder, data=rows)"
+                "textcl.training.session.resume(folder, data=rows)"
             )
         rows, dev = self._data(
             self.settings.data if data is None else data, facts["dev"] is not None
@@ -429,32 +426,3 @@ def _following(method: Method, folder: RunFolder) -> str:
 def _new_path(recipe: str) -> Path:
     stamp = [f"{datetime.now():%Y%m%d-%H%M%S}"]
     return Path("runs") / f"{recipe}-{broadcast_object_list(stamp)[0]}"
-
-
-def _accelerator(settings: TrainSettings) -> Accelerator:
-    # Accelerate keeps precision and accumulation of the first run in a process; a second run may differ. What it knows
-    # of other processes goes too when the run before has ended their group
-    gone = not torch.distributed.is_initialized()
-    AcceleratorState._reset_state(reset_partial_state=gone)  # pyright: ignore[reportPrivateUsage]
-    GradientState._reset_state()  # pyright: ignore[reportPrivateUsage]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if settings.precision == "fp16" and device == "cpu":
-        raise UserError("precision=fp16 needs a GPU; on this machine use bf16, fp32 or auto")
-    known = [str(tracker) for tracker in get_available_trackers()]
-    for tracker in settings.trackers:
-        if tracker not in known:
-            raise UserError(
-                f"tracker {tracker!r} is not installed (here: {', '.join(known) or 'none'}); "
-                "install its package, or leave it out: metrics.jsonl is always written"
-            )
-    auto = "bf16" if fast_bfloat16(device) else "no"
-    return Accelerator(
-        # said outright, or Accelerate takes several processes without a GPU for strangers
-        cpu=not torch.accelerator.is_available(),
-        mixed_precision={"auto": auto, "fp32": "no"}.get(settings.precision, settings.precision),
-        gradient_accumulation_steps=settings.accumulation,
-        log_with=list(settings.trackers) or None,
-        project_dir="." if settings.trackers else None,  # the run folder, once it is known
-        # what buffers hold (queues, prototypes, averages) is the same on all processes already
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-    )
