@@ -13,7 +13,7 @@ from textcl.contrast.mixing import ExtrapolatePositives, InterpolateBatch, Inter
 from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.contrast.prototypes import Prototypes
 from textcl.contrast.queue import AppendQueue, MemoryQueue
-from textcl.contrast.soft_targets import SoftByol, SoftQueueTargets
+from textcl.contrast.soft_targets import SoftQueueTargets
 from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperature
 from textcl.contrast.transforms import KeepHardest, MaskDuplicates, only_own_positive
 from textcl.distributed import World
@@ -36,6 +36,7 @@ from textcl.objectives.nt_xent_pairs import nt_xent_pairs
 from textcl.objectives.proto_nce import ProtoNce
 from textcl.objectives.ranking import angle, cosent
 from textcl.objectives.simple import hard_contrastive, simple
+from textcl.objectives.soft_byol import SoftByol
 from textcl.objectives.triplet import GivenTriplets, TripletMargin
 from textcl.types import Batch, Tokens
 from textcl.views.view import View

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from textcl.contrast.row_losses import EachPair as EachPair
     from textcl.contrast.row_losses import negatives_only as negatives_only
     from textcl.contrast.row_losses import positives_only as positives_only
-    from textcl.contrast.soft_targets import SoftByol as SoftByol
     from textcl.contrast.soft_targets import SoftQueueTargets as SoftQueueTargets
     from textcl.contrast.table import Contrast as Contrast
     from textcl.contrast.temperature import as_temperature as as_temperature
@@ -87,6 +86,7 @@ if TYPE_CHECKING:
     from textcl.objectives.ranking import cosent as cosent
     from textcl.objectives.ratio import RatioOfSums as RatioOfSums
     from textcl.objectives.simple import simple as simple
+    from textcl.objectives.soft_byol import SoftByol as SoftByol
     from textcl.training.session import train as train
     from textcl.training.settings import TrainSettings as TrainSettings
     from textcl.types import Batch as Batch

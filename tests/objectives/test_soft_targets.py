@@ -11,10 +11,11 @@ from torch import nn
 
 from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.contrast.queue import AppendQueue, MemoryQueue
-from textcl.contrast.soft_targets import SoftByol, SoftQueueTargets, soft_labels
+from textcl.contrast.soft_targets import SoftQueueTargets, soft_labels
 from textcl.contrast.transforms import MaskDuplicates, only_own_positive
 from textcl.objectives.byol import Byol, Predictor
 from textcl.objectives.contrastive import Contrastive
+from textcl.objectives.soft_byol import SoftByol
 from textcl.types import Embeddings
 
 KINDS = ["ascl", "ahcl", "hard", "normal"]

@@ -5,11 +5,12 @@ from textcl.arithmetic import unit
 from textcl.contrast.pairings import AnchorPositive
 from textcl.contrast.queue import AppendQueue, MemoryQueue
 from textcl.contrast.row_losses import agreement
-from textcl.contrast.soft_targets import SoftByol, SoftQueueTargets
+from textcl.contrast.soft_targets import SoftQueueTargets
 from textcl.contrast.transforms import only_own_positive
 from textcl.distributed import ALONE
 from textcl.method.hooks import Enqueue
 from textcl.objectives.contrastive import Contrastive
+from textcl.objectives.soft_byol import SoftByol
 from textcl.types import Embeddings
 
 

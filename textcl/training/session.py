@@ -33,7 +33,7 @@ from textcl.evaluation.labelled import load_labelled, named_task
 from textcl.method.method import Method, online_of
 from textcl.resources import sample_dir
 from textcl.training import recipes
-from textcl.training.accelerator import _accelerator, describe_machine, world_of
+from textcl.training.accelerator import accelerator_of, describe_machine, world_of
 from textcl.training.console import ConsoleReporter, tell
 from textcl.training.dev import Dev, DevPairs, load_dev
 from textcl.training.loader import Collate, Loader
@@ -168,7 +168,7 @@ class _Session:
     ) -> None:
         self.recipe, self.settings, self.request = found, settings, request
         self.asked_dev = asked_dev
-        self.accelerator = _accelerator(settings)
+        self.accelerator = accelerator_of(settings)
         self.world = world_of(self.accelerator)
         self.main = self.accelerator.is_main_process
         self.console = console or Console(stderr=True)
