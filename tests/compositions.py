@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from textcl.classifier.head import ClassificationHead
 from textcl.contrast.clustering import KMeansClusters
 from textcl.contrast.draws import BetaMix, Subset
 from textcl.contrast.mixing import ExtrapolatePositives, InterpolateBatch, InterpolateQueue
@@ -18,7 +19,6 @@ from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperatu
 from textcl.contrast.transforms import KeepHardest, MaskDuplicates, only_own_positive
 from textcl.distributed import World
 from textcl.encoder.momentum import MomentumEncoder
-from textcl.heads import ClassificationHead
 from textcl.method.hooks import Enqueue, MoveMomentum, MoveSchedules, Recluster
 from textcl.method.method import Method
 from textcl.method.routes import Route

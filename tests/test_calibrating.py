@@ -12,11 +12,11 @@ from families import tiny_encoder
 from labelled import labelled, write_jsonl
 from typer.testing import CliRunner
 
-from textcl.calibrating import calibrate
-from textcl.classifier import Classifier
+from textcl.classifier.calibration import calibrate
+from textcl.classifier.classifier import Classifier
+from textcl.classifier.head import make_head
 from textcl.cli.calibrate import calibrate_command
 from textcl.errors import UserError
-from textcl.heads import make_head
 
 app = typer.Typer()
 app.command("calibrate")(calibrate_command)

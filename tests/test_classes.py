@@ -6,19 +6,17 @@ import numpy as np
 import pytest
 from labelled import labelled, write_jsonl
 
-from textcl.classes import (
+from textcl.classifier.classifier import targets_of
+from textcl.classifier.dev import DevTexts, held_out_share, hold_out
+from textcl.classifier.supervision import (
     ClassifierSettings,
-    DevTexts,
     batches_of,
     describe_classes,
     describe_company,
-    held_out_share,
-    hold_out,
     load_dev_texts,
     targets_of_rows,
     with_classes,
 )
-from textcl.classifier import targets_of
 from textcl.data.rows import load_rows, settle_roles
 from textcl.errors import UserError
 from textcl.training.samplers import ClassBatches

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from textcl.classifier import Classifier
+from textcl.classifier.classifier import Classifier
+from textcl.classifier.head import make_head
 from textcl.encoder.encoder import Encoder
 from textcl.errors import RunError, UserError
-from textcl.heads import make_head
 
 TEXTS = ["a man runs", "", "two dogs eat good food in the city", "ball"]
 CLASSES = ("food", "sport", "town")

@@ -10,13 +10,13 @@ from families import tiny_encoder
 from labelled import labelled, write_jsonl
 from typer.testing import CliRunner
 
-from textcl.classifier import Classifier
-from textcl.classifier_scores import own_task, score_classifier
+from textcl.classifier.classifier import Classifier
+from textcl.classifier.head import make_head
+from textcl.classifier.scores import own_task, score_classifier
 from textcl.cli import eval as command
 from textcl.errors import UserError
 from textcl.evaluation import labelled as tasks
 from textcl.evaluation.labelled import LabelledTask, find_labelled
-from textcl.heads import make_head
 
 CLASSES = ("food", "sport", "town")
 APP = typer.Typer()

@@ -17,8 +17,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
 import textcl
+from textcl.classifier.estimator import TextClassifier
 from textcl.errors import UserError
-from textcl.estimator import TextClassifier
 
 ROWS = labelled(60)
 TEXTS, LABELS = [row["text"] for row in ROWS], [row["label"] for row in ROWS]

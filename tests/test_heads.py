@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from textcl.heads import make_head
+from textcl.classifier.head import make_head
 
 
 @pytest.mark.parametrize("kind", ["own", "lcl"])

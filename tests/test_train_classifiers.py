@@ -22,7 +22,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import textcl.training.session
-from textcl.classifier import Classifier
+from textcl.classifier.classifier import Classifier
 from textcl.errors import UserError
 from textcl.evaluation.labelled import LabelledManifest
 from textcl.method.hooks import Hook

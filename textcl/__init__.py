@@ -9,9 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from textcl.calibrating import calibrate as calibrate
-    from textcl.classes import ClassifierSettings as ClassifierSettings
-    from textcl.classifier import Classifier as Classifier
+    from textcl.classifier.calibration import calibrate as calibrate
+    from textcl.classifier.classifier import Classifier as Classifier
+    from textcl.classifier.estimator import TextClassifier as TextClassifier
+    from textcl.classifier.head import ClassificationHead as ClassificationHead
+    from textcl.classifier.head import make_head as make_head
+    from textcl.classifier.supervision import ClassifierSettings as ClassifierSettings
     from textcl.contrast.clustering import KMeansClusters as KMeansClusters
     from textcl.contrast.draws import BetaMix as BetaMix
     from textcl.contrast.draws import Subset as Subset
@@ -45,12 +48,9 @@ if TYPE_CHECKING:
     from textcl.encoder.packing.drophead import install_drophead as install_drophead
     from textcl.errors import RunError as RunError
     from textcl.errors import UserError as UserError
-    from textcl.estimator import TextClassifier as TextClassifier
     from textcl.evaluation.benchmarks import evaluate as evaluate
     from textcl.export import export_encoder as export_encoder
     from textcl.exported import ExportedEncoder as ExportedEncoder
-    from textcl.heads import ClassificationHead as ClassificationHead
-    from textcl.heads import make_head as make_head
     from textcl.method.backprop import FullBatch as FullBatch
     from textcl.method.backprop import GradCache as GradCache
     from textcl.method.backprop import backprop_for as backprop_for
@@ -121,9 +121,9 @@ _PLACES = {
         "backprop_for",
     ),
     "textcl.evaluation.benchmarks": ("evaluate",),
-    "textcl.calibrating": ("calibrate",),
-    "textcl.classes": ("ClassifierSettings",),
-    "textcl.classifier": ("Classifier",),
+    "textcl.classifier.calibration": ("calibrate",),
+    "textcl.classifier.supervision": ("ClassifierSettings",),
+    "textcl.classifier.classifier": ("Classifier",),
     "textcl.contrast.table": (
         "AllViews",
         "AnchorPositive",
@@ -149,8 +149,8 @@ _PLACES = {
         "RunError",
         "UserError",
     ),
-    "textcl.estimator": ("TextClassifier",),
-    "textcl.heads": (
+    "textcl.classifier.estimator": ("TextClassifier",),
+    "textcl.classifier.head": (
         "ClassificationHead",
         "make_head",
     ),

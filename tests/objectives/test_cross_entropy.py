@@ -10,7 +10,7 @@ from contracts import check_objective, loss_and_gradients
 from made_up import log_sum_exp, rows
 from torch import nn
 
-from textcl.heads import ClassificationHead, make_head
+from textcl.classifier.head import ClassificationHead, make_head
 from textcl.objectives.cross_entropy import CrossEntropy
 from textcl.types import Embeddings
 

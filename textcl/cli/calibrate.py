@@ -35,8 +35,8 @@ def calibrate_command(
 
     Examples: textcl calibrate RUN dev.jsonl · textcl calibrate RUN dev.csv --column label=topic -o DIR
     """
-    from textcl.calibrating import calibrate, write_calibration
-    from textcl.classifier import Classifier
+    from textcl.classifier.calibration import calibrate, write_calibration
+    from textcl.classifier.classifier import Classifier
     from textcl.data.files import replacing
     from textcl.data.rows import load_rows
     from textcl.encoder.hub import find_model

@@ -16,8 +16,8 @@ from rich.table import Table
 from textcl.errors import UserError
 
 if TYPE_CHECKING:
-    from textcl.classifier import Classifier
-    from textcl.classifier_scores import ClassifierScore
+    from textcl.classifier.classifier import Classifier
+    from textcl.classifier.scores import ClassifierScore
     from textcl.evaluation.labelled import LabelledTask
     from textcl.evaluation.published import PublishedRow
 
@@ -82,7 +82,7 @@ def eval_classifier(
     Raises:
         UserError: If the classes of the model are not those of what it is to be scored on.
     """
-    from textcl.classifier_scores import own_task, score_classifier
+    from textcl.classifier.scores import own_task, score_classifier
 
     classifier = _load(request.model)
     if request.data:
@@ -120,13 +120,13 @@ def _columns(options: Sequence[str]) -> dict[str, str]:
 
 
 def _load(model: str) -> Classifier:
-    from textcl.classifier import Classifier
+    from textcl.classifier.classifier import Classifier
 
     return Classifier.from_pretrained(model)
 
 
 def _fitting(classifier: Classifier, tasks: Sequence[LabelledTask]) -> list[LabelledTask]:
-    from textcl.classifier_scores import fits
+    from textcl.classifier.scores import fits
 
     chosen = [task for task in tasks if fits(classifier, task)]
     if not chosen:
@@ -219,7 +219,7 @@ def _show(
     console: Console, model: str, score: ClassifierScore, rows: Sequence[PublishedRow]
 ) -> None:
     """Headline with published rows, classes, confusions, protocol."""
-    from textcl.classifier_scores import describe, headline
+    from textcl.classifier.scores import describe, headline
     from textcl.evaluation.classification import confused_pairs
 
     result, plain = score.result, score.uncalibrated

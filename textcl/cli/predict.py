@@ -60,10 +60,10 @@ def predict_command(
     textcl predict RUN reviews.parquet --column text=body -o reviews-with-classes.parquet --top-k 3 ·
     zcat log.gz | textcl predict RUN - -o - | head
     """
+    from textcl.classifier.to_file import predict_rows
     from textcl.data.records import record_format
     from textcl.data.sources import open_source
     from textcl.data.stream import stream_rows
-    from textcl.predicting import predict_rows
 
     # What is wrong with the files is found in a moment; a model may take minutes to load.
     record_format(output, overwrite=overwrite)
@@ -98,6 +98,6 @@ def predict_command(
 
 def load_classifier(model: str) -> Any:
     """The classifier that `model` names."""
-    from textcl.classifier import Classifier
+    from textcl.classifier.classifier import Classifier
 
     return Classifier.from_pretrained(model)

@@ -34,57 +34,6 @@ def render_card(
     return _page(front, said, what, [_facts(said, dimension), *_usage(said)], card)
 
 
-def render_classifier_card(
-    said: Description,
-    config: PretrainedConfig,
-    classes: Sequence[str],
-    multi_label: bool,
-    card: Mapping[str, Any],
-    *,
-    apart: str,
-) -> str:
-    """The README.md of a classifier's folder.
-
-    Args:
-        said: Pooling and maximum length of its encoder.
-        config: Of the backbone.
-        classes: Their names.
-        multi_label: Whether a text has any number of them.
-        card: As for `render_card`.
-        apart: Why transformers alone cannot compute the logits; empty where it can.
-    """
-    each = "any number" if multi_label else "one"
-    what = (
-        f"A text classifier ({config.model_type}, {config.num_hidden_layers} layers) that gives a text {each} of "
-        f"{len(classes)} classes, trained with textcl."
-    )
-    facts = {
-        "Classes": ", ".join(_flat(name) for name in classes),
-        "Pooling": f"`{said.pooling}`",
-        "Maximum length": f"{said.max_length} tokens",
-    }
-    use = [
-        "\n".join(f"- {key}: {value}" for key, value in facts.items()),
-        "## Use",
-        "```python\nfrom textcl import Classifier\n\n"
-        'classifier = Classifier.from_pretrained("path/to/this/folder")\n'
-        'labels = classifier.predict(["A first text.", "A second one."])\n'
-        'probabilities = classifier.predict_proba(["A first text.", "A second one."])\n```',
-    ]
-    use.append(
-        f"`AutoModelForSequenceClassification` of transformers cannot give these logits: {apart}."
-        if apart
-        else "`AutoModelForSequenceClassification` of transformers loads the folder too, with equal logits (a fitted "
-        "temperature and thresholds are known to textcl alone)."
-    )
-    if known_elsewhere(said.pooling):
-        use.append(
-            '`SentenceTransformer("path/to/this/folder")` of sentence-transformers loads its encoder alone.'
-        )
-    front = _front_matter(card, "text-classification", ["text-classification"])
-    return _page(front, said, what, use, card)
-
-
 def _page(
     front: str, said: Description, what: str, parts: Sequence[str], card: Mapping[str, Any]
 ) -> str:

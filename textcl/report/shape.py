@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from textcl.classifier import Classifier, is_classifier
+from textcl.classifier.classifier import Classifier, is_classifier
 from textcl.errors import RunError, UserError
 from textcl.evaluation.classification import confused_pairs, score_classes
 from textcl.figures.confusion import calibration_figure, confusion_figure

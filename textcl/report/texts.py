@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from textcl.classes import held_out_share, hold_out
+from textcl.classifier.dev import held_out_share, hold_out
 from textcl.data.rows import Rows, load_rows, settle_roles
 from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task

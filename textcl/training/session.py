@@ -13,19 +13,18 @@ import torch
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
-from textcl.classes import (
+from textcl.classifier.classifier import Classifier
+from textcl.classifier.dev import held_out_share, hold_out
+from textcl.classifier.supervision import (
     ClassifierSettings,
     batches_of,
     describe_classes,
     describe_company,
     dev_texts,
-    held_out_share,
-    hold_out,
     load_dev_texts,
     targets_of_rows,
     with_classes,
 )
-from textcl.classifier import Classifier
 from textcl.data.rows import Rows, load_rows, settle_roles
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError

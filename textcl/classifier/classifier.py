@@ -15,19 +15,24 @@ from jaxtyping import Bool, Float, Float32, Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from textcl.classifier.card import render_classifier_card
+from textcl.classifier.head import ClassificationHead
+from textcl.classifier.sequence_classification import why_not, write_sequence_classifier
 from textcl.encoder import folder as folders
-from textcl.encoder.card import render_classifier_card
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
 from textcl.encoder.hub import find_model
 from textcl.errors import UserError
-from textcl.heads import ClassificationHead
-from textcl.sequence_classification import why_not, write_sequence_classifier
 from textcl.types import Tokens
 
 HEAD_FILE, NOTE_FILE = "classifier.safetensors", "classifier.json"
+
+
 _HEAD_ROWS = 8192
 
+
 Targets = Int[np.ndarray, " N"] | Bool[np.ndarray, "N C"]
+
+
 """Class ids, or where rows have several labels whether each class is one of them."""
 
 

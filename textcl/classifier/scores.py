@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from textcl.classifier import Classifier, Targets
+from textcl.classifier.classifier import Classifier, Targets
 from textcl.data.rows import load_rows
 from textcl.errors import UserError
 from textcl.evaluation.classification import (

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from textcl.classifier.head import ClassificationHead, own_shape
 from textcl.encoder.backbone import quiet
-from textcl.heads import ClassificationHead, own_shape
 
 # Where the two layers of the head are.
 _LAYERS = {

@@ -19,7 +19,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from textcl.classifier import Classifier
+from textcl.classifier.classifier import Classifier
 from textcl.data.files import atomic_write, read_json
 from textcl.encoder.hub import find_model
 from textcl.errors import UserError

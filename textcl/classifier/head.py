@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from textcl.errors import UserError
 
 Activation = Literal["relu", "tanh", "gelu"]
+
+
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 

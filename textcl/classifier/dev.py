@@ -1,0 +1,119 @@
+"""Labelled texts that select the weights of a classifier, and holding them out of the training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from textcl.classifier.classifier import Targets
+from textcl.data.rows import Rows
+from textcl.errors import UserError
+
+SelectBy = Literal["accuracy", "macro-f1"]
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Anything that gives class probabilities."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names in the order of the columns."""
+        ...
+
+    def predict_proba(self, texts: Sequence[str], *, precision: str) -> Float[np.ndarray, "N C"]:
+        """Probability of each class."""
+        ...
+
+
+@dataclass(frozen=True)
+class DevTexts:
+    """Labelled texts that select the weights of a classifier.
+
+    Args:
+        name: What a reader calls them.
+        texts: The texts.
+        targets: Class ids (N,), or which classes each text has (N, C).
+        select_by: What is measured. Where texts have several labels a class is predicted from a probability of 0.5
+            on, and accuracy is the share of texts all of whose classes are right.
+    """
+
+    name: str
+    texts: Sequence[str]
+    targets: Targets
+    select_by: SelectBy
+
+    @property
+    def protocol(self) -> str:
+        """What the number is."""
+        metric = {"accuracy": "accuracy", "macro-f1": "macro-F1"}[self.select_by]
+        threshold = ", threshold 0.5" if self.targets.ndim == 2 else ""
+        return f"{self.name}, {metric} × 100{threshold}, float32"
+
+    @property
+    def note(self) -> str:
+        """What a reader must know about the data."""
+        return ""
+
+    @property
+    def size(self) -> str:
+        """How much data it is."""
+        return f"{len(self.texts):,} texts"
+
+    def __call__(self, model: Classifies) -> float:
+        """The score × 100; the F1 of a class that is neither there nor predicted is 0."""
+        from sklearn.metrics import accuracy_score, f1_score
+
+        probabilities = model.predict_proba(self.texts, precision="float32")
+        predicted = probabilities >= 0.5 if self.targets.ndim == 2 else probabilities.argmax(1)
+        if self.select_by == "accuracy":
+            return 100 * float(accuracy_score(self.targets, predicted))
+        never: Any = 0.0  # typed as text there
+        every = range(len(model.classes))
+        score = f1_score(
+            self.targets, predicted, labels=every, average="macro", zero_division=never
+        )
+        return 100 * float(score)
+
+
+def held_out_share(dev: str) -> float | None:
+    """The share of the training rows that `dev` asks to hold out; None if it names a file.
+
+    Raises:
+        UserError: If it is a number, but none between 0 and 1.
+    """
+    try:
+        share = float(dev)
+    except ValueError:
+        return None
+    if not 0 < share < 1:
+        raise UserError(f"--dev {dev}: a share of the training rows lies between 0 and 1")
+    return share
+
+
+def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
+    """Training rows and held-out rows, which follow from the seed.
+
+    Of rows with one label each, every class gives the same share, rounded down: a class with one row keeps it.
+
+    Raises:
+        UserError: If nothing would be held out.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    several = "labels" in rows.roles
+    labels = np.zeros(len(rows)) if several else np.asarray(rows.column("label"))
+    held = [
+        rng.permutation(places)[: int(share * len(places))]
+        for places in (np.flatnonzero(labels == each) for each in np.unique(labels))
+    ]
+    out = np.sort(np.concatenate(held))
+    if not len(out):
+        raise UserError(
+            f"holding out {share:g} of {len(rows)} rows leaves none for dev: name a larger share or a file"
+        )
+    kept = np.setdiff1d(np.arange(len(rows)), out)
+    return rows.take(kept.tolist()), rows.take(out.tolist())
