@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from textcl.encoder.card import _flat, _front_matter, _page
+from textcl.encoder.card import flat_metadata, front_matter, render_page
 from textcl.encoder.folder import Description, known_elsewhere
 
 
@@ -36,7 +36,7 @@ def render_classifier_card(
         f"{len(classes)} classes, trained with textcl."
     )
     facts = {
-        "Classes": ", ".join(_flat(name) for name in classes),
+        "Classes": ", ".join(flat_metadata(name) for name in classes),
         "Pooling": f"`{said.pooling}`",
         "Maximum length": f"{said.max_length} tokens",
     }
@@ -58,5 +58,5 @@ def render_classifier_card(
         use.append(
             '`SentenceTransformer("path/to/this/folder")` of sentence-transformers loads its encoder alone.'
         )
-    front = _front_matter(card, "text-classification", ["text-classification"])
-    return _page(front, said, what, use, card)
+    front = front_matter(card, "text-classification", ["text-classification"])
+    return render_page(front, said, what, use, card)

@@ -30,11 +30,11 @@ def render_card(
         f"A sentence encoder ({config.model_type}, {config.num_hidden_layers} layers) that maps a text to a vector of "
         f"{dimension} numbers, trained with textcl."
     )
-    front = _front_matter(card, "sentence-similarity", ["sentence-similarity"])
-    return _page(front, said, what, [_facts(said, dimension), *_usage(said)], card)
+    front = front_matter(card, "sentence-similarity", ["sentence-similarity"])
+    return render_page(front, said, what, [_facts(said, dimension), *_usage(said)], card)
 
 
-def _page(
+def render_page(
     front: str, said: Description, what: str, parts: Sequence[str], card: Mapping[str, Any]
 ) -> str:
     parts = [front, f"# {card.get('name') or said.transformer.name}", what, *parts]
@@ -46,7 +46,7 @@ def _page(
     if told:
         parts += [
             "## Training",
-            "\n".join(f"- {_title(key)}: {_flat(v)}" for key, v in told.items()),
+            "\n".join(f"- {_title(key)}: {flat_metadata(v)}" for key, v in told.items()),
         ]
     if card.get("command"):
         parts.append(f"```sh\n{card['command']}\n```")
@@ -64,7 +64,7 @@ _FRONT = ("language", "license", "base_model", "datasets")
 _ELSEWHERE = {*_FRONT, "name", "scores", "settings", "command"}
 
 
-def _front_matter(card: Mapping[str, Any], task: str, tags: Sequence[str]) -> str:
+def front_matter(card: Mapping[str, Any], task: str, tags: Sequence[str]) -> str:
     head: dict[str, Any] = {key: card[key] for key in _FRONT if card.get(key)}
     head |= {
         "library_name": "sentence-transformers",
@@ -113,7 +113,9 @@ def _table(rows: Any) -> str:
         rows = [{"task": task, "score": score} for task, score in rows.items()]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    lines += ["| " + " | ".join(_flat(row.get(key, "")) for key in columns) + " |" for row in rows]
+    lines += [
+        "| " + " | ".join(flat_metadata(row.get(key, "")) for key in columns) + " |" for row in rows
+    ]
     return "\n".join(lines)
 
 
@@ -121,12 +123,12 @@ def _title(key: str) -> str:
     return _TITLES.get(key, key.replace("_", " ").capitalize())
 
 
-def _flat(value: Any) -> str:
+def flat_metadata(value: Any) -> str:
     """One line of Markdown."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_flat(inner)}" for key, inner in value.items())
+        return ", ".join(f"{key} {flat_metadata(inner)}" for key, inner in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(_flat(inner) for inner in value)  # pyright: ignore[reportUnknownArgumentType]
+        return ", ".join(flat_metadata(inner) for inner in value)  # pyright: ignore[reportUnknownArgumentType]
     return str(value).replace("|", "\\|").replace("\n", " ")

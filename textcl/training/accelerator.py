@@ -14,7 +14,7 @@ from textcl.errors import UserError
 from textcl.training.settings import TrainSettings
 
 
-def _accelerator(settings: TrainSettings) -> Accelerator:
+def accelerator_of(settings: TrainSettings) -> Accelerator:
     # Accelerate keeps precision and accumulation of the first run in a process; a second run may differ. What it knows
     # of other processes goes too when the run before has ended their group
     gone = not torch.distributed.is_initialized()
