@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from textcl.errors import RunError as RunError
     from textcl.errors import UserError as UserError
     from textcl.evaluation.benchmarks import evaluate as evaluate
-    from textcl.export import export_encoder as export_encoder
-    from textcl.exported import ExportedEncoder as ExportedEncoder
+    from textcl.export.exported import ExportedEncoder as ExportedEncoder
+    from textcl.export.write import export_encoder as export_encoder
     from textcl.method.backprop import FullBatch as FullBatch
     from textcl.method.backprop import GradCache as GradCache
     from textcl.method.backprop import backprop_for as backprop_for
@@ -143,8 +143,8 @@ _PLACES = {
         "Route",
     ),
     "textcl.encoder.encoder": ("Encoder",),
-    "textcl.export": ("export_encoder",),
-    "textcl.exported": ("ExportedEncoder",),
+    "textcl.export.write": ("export_encoder",),
+    "textcl.export.exported": ("ExportedEncoder",),
     "textcl.errors": (
         "RunError",
         "UserError",

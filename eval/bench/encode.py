@@ -29,7 +29,7 @@ from textcl.encoder.encoder import Encoder
 from textcl.encoder.hub import find_model
 from textcl.evaluation.correlation import pair_scores, sts_aggregate
 from textcl.evaluation.tasks import load_task
-from textcl.export import sample_sentences
+from textcl.export.write import sample_sentences
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 THEIR_ROWS = 128  # sentences that their quantisation is fitted to; what it takes of a longer list

@@ -59,7 +59,7 @@ def textcl(given):
 
 def textcl_export(given):
     from textcl.encoder.encoder import Encoder
-    from textcl.export import export_encoder
+    from textcl.export.write import export_encoder
 
     encoder = Encoder.from_pretrained(given["model"], device="cpu")
     exported = export_encoder(encoder, given["folder"], **given["options"])

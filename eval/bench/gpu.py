@@ -34,7 +34,7 @@ from textcl.encoder.encoder import Encoder
 from textcl.encoder.hub import find_model
 from textcl.encoder.packing import attention
 from textcl.encoder.packing import buckets as bucketed_attention
-from textcl.export import sample_sentences
+from textcl.export.write import sample_sentences
 from textcl.training.session import train
 
 KINDS = ("whole", "tiled", "cached")  # of InfoNCE; the last is that of sentence-transformers

@@ -82,7 +82,7 @@ def main() -> None:
         "sentence-transformers": theirs,
     }
     if options.openvino:
-        from textcl.export import load_encoder
+        from textcl.export.load import load_encoder
 
         ways["textcl openvino"] = ours(load_encoder(MODEL, "openvino"), None)
     seconds, scores = measure(ways, options.pairs)

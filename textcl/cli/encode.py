@@ -141,7 +141,7 @@ def encode_command(
 
 def load_encoder(model: str, backend: str | None) -> Any:
     """The encoder that `model` names."""
-    from textcl import export
+    from textcl.export import write as export
 
     return export.load_encoder(model, backend)
 

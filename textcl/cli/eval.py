@@ -182,7 +182,7 @@ def _eval_encoder(
 
 def _load(model: str, precision: str, batch_tokens: int | None) -> EncodeWith:
     from textcl.evaluation.benchmarks import EncodeWith
-    from textcl.export import load_encoder
+    from textcl.export.load import load_encoder
 
     options = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
     encoder = load_encoder(model)

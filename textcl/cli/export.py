@@ -64,9 +64,9 @@ def export_command(
     The vectors of the graph are compared with those of torch before anything is written. With --int8 the scores and
     the speed on STS-B dev (or on textcl's sample, where STS-B is not at hand) are printed for both.
     """
-    from textcl.backends import find_backend
     from textcl.encoder.encoder import Encoder
-    from textcl.export import export_encoder
+    from textcl.export.backends import find_backend
+    from textcl.export.write import export_encoder
 
     find_backend(backend.value)
     if output.exists() and not overwrite:
@@ -89,7 +89,7 @@ def export_command(
 def _texts(source: str, columns: dict[str, str]) -> list[str]:
     from textcl.data.sources import open_source
     from textcl.data.stream import stream_rows
-    from textcl.export import CALIBRATION_ROWS
+    from textcl.export.write import CALIBRATION_ROWS
 
     opened = open_source(source)
     rows = stream_rows(opened, columns=columns)

@@ -105,6 +105,8 @@ def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
 
 
 AttentionInterface.register(_NAME, sdpa_attention_forward)
+
+
 AttentionMaskInterface.register(_NAME, _mask)
 
 

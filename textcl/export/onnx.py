@@ -12,9 +12,11 @@ from typing import Any
 import onnxruntime  # pyright: ignore[reportMissingImports]
 import torch
 
-from textcl.backends import Padded, Receive, Run
+from textcl.export.backends import Padded, Receive, Run
 
 FILE = "model.onnx"
+
+
 PRECISIONS = ("float32",)
 
 

@@ -17,19 +17,24 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from textcl.backends import Padded, Run, find_backend
 from textcl.encoder.backbone import EXPORT_FILE, load_tokenizer
 from textcl.encoder.blocks import encode_blocks, find_prompt, padded_batches, progress
 from textcl.encoder.hub import find_model
 from textcl.encoder.precision import check_precision, fast_bfloat16
 from textcl.encoder.tokenizing import tokenize
 from textcl.errors import RunError, UserError
+from textcl.export.backends import Padded, Run, find_backend
 from textcl.types import Tokens
 
 BATCH_TOKENS = 1024
+
+
 """Positions of a batch; the best of 512, 1024 and 2048 where it was measured, on a wide plateau."""
 
+
 LOWEST_COSINE: Mapping[str, float] = {"float32": 0.9999, "bfloat16": 0.999, "int8": 0.95}
+
+
 """What `closeness` to the float32 vectors of torch must reach, by the arithmetic of the graph."""
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import warnings
-import weakref
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -13,18 +11,19 @@ from typing import Any
 
 import torch
 
-from textcl.backends import BACKENDS, Backend, find_backend
 from textcl.data.files import replacing
-from textcl.encoder.backbone import EXPORT_FILE, quiet
+from textcl.encoder.backbone import quiet
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
 from textcl.encoder.folder import versions
-from textcl.encoder.hub import find_model
 from textcl.errors import RunError, UserError
-from textcl.exported import Export, ExportedEncoder, padded
-from textcl.graph import EncoderGraph, exportable
+from textcl.export.backends import BACKENDS, Backend, find_backend
+from textcl.export.exported import Export, ExportedEncoder, padded
+from textcl.export.graph import EncoderGraph, exportable
 from textcl.resources import sample_dir
 
 CALIBRATION_ROWS = 300
+
+
 """Sentences that ranges of activations are read from, as many as NNCF takes by default."""
 
 
@@ -91,40 +90,6 @@ def export_encoder(
         said.write(folder)
         ExportedEncoder(folder, said, encoder.tokenizer).check("float32")
     return ExportedEncoder.from_pretrained(target)
-
-
-def load_encoder(model: str | Path, backend: str | None = None) -> Any:
-    """An encoder for a backend: an export as it is, any other model converted on the way.
-
-    Args:
-        model: A run, a model folder, a name on the hub, or what `export_encoder` wrote.
-        backend: "torch", "openvino" or "onnx"; that of the export, else torch, when None.
-
-    Returns:
-        An `Encoder` or an `ExportedEncoder`.
-
-    Raises:
-        UserError: If there is no such model or backend, or the model is an export for another backend.
-    """
-    if (Path(model).expanduser() / EXPORT_FILE).exists():
-        made_for = Export.read(Path(model).expanduser()).backend
-        if backend not in (None, made_for):
-            raise UserError(
-                f"{model} was exported for {made_for}, not for {backend}: leave --backend out, or name the model itself"
-            )
-        return ExportedEncoder.from_pretrained(model)
-    if backend in (None, "torch"):
-        return Encoder.from_pretrained(model)
-    find_backend(backend)  # found missing in a moment; a model may take minutes to load
-    loaded = Encoder.from_pretrained(find_model(model), device="cpu")
-    place = tempfile.mkdtemp(prefix="textcl-export-")
-    try:
-        exported = export_encoder(loaded, Path(place) / "export", backend)
-    except BaseException:
-        shutil.rmtree(place)
-        raise
-    weakref.finalize(exported, shutil.rmtree, place, ignore_errors=True)
-    return exported
 
 
 def sample_sentences() -> list[str]:

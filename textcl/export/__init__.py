@@ -1,0 +1,1 @@
+"""An encoder as one graph for another library: OpenVINO or ONNX Runtime."""
