@@ -16,8 +16,6 @@ from made_up import cosine
 from typer.testing import CliRunner
 
 import textcl
-from textcl import probe as probe_module
-from textcl import probing
 from textcl.cli.probe import probe_command
 from textcl.contrast.statistics import BINS
 from textcl.errors import RunError, UserError
@@ -25,8 +23,10 @@ from textcl.evaluation.correlation import spearman
 from textcl.evaluation.geometry import alignment, spectrum, tolerance, uniformity
 from textcl.evaluation.labelled import find_labelled
 from textcl.evaluation.whitening import Whitening
-from textcl.probe import embed, probe
-from textcl.probe_data import ProbeData, load_probe_data
+from textcl.probe import measure as probe_module
+from textcl.probe import models as probing
+from textcl.probe.measure import embed, probe
+from textcl.probe.texts import ProbeData, load_probe_data
 
 APP = typer.Typer()
 APP.command()(probe_command)
@@ -245,13 +245,13 @@ def test_a_task_of_labelled_texts_brings_its_labels(tmp_path, monkeypatch):
     local = {"test": about, "columns": known.local["columns"]}
     monkeypatch.setenv("TEXTCL_DATA", str(tmp_path))
     monkeypatch.setattr(
-        "textcl.probe_data.named_task", lambda source: (replace(known, local=local), False)
+        "textcl.probe.texts.named_task", lambda source: (replace(known, local=local), False)
     )
     data = load_probe_data("ISEAR")
     assert (data.source, data.kind) == ("ISEAR test", "labelled")
     assert data.labels == ["joy", "fear"] * 2
     several = find_labelled("GoEmotions-multilabel")
-    monkeypatch.setattr("textcl.probe_data.named_task", lambda source: (several, False))
+    monkeypatch.setattr("textcl.probe.texts.named_task", lambda source: (several, False))
     with pytest.raises(UserError, match="has several labels a text"):
         load_probe_data("ISEAR")
 

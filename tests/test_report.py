@@ -19,11 +19,12 @@ from textcl.errors import UserError
 from textcl.evaluation.geometry import alignment, uniformity
 from textcl.figures.space import LABELS, OTHER, groups
 from textcl.figures.training import mean_of, ridges
-from textcl.probe import counts
+from textcl.probe.maps import pca_map, umap_map
+from textcl.probe.measure import counts
+from textcl.probe.neighbours import distinct, drawn, nearest
 from textcl.report import Wanted, write_report
 from textcl.report.document import Document
 from textcl.report.runs import open_all, open_run
-from textcl.report.space import distinct, drawn, nearest, pca_map, umap_map
 from textcl.report.training import thin, trajectory, uniformity_of
 
 PCA = Wanted(maps=("pca",))

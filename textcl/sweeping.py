@@ -17,7 +17,7 @@ from typing import Any
 from textcl.comparison import compare
 from textcl.data.files import write_json
 from textcl.errors import RunError, UserError
-from textcl.probe_data import ProbeData, load_probe_data
+from textcl.probe.texts import ProbeData, load_probe_data
 from textcl.sweep import FORMAT, Cell, Plan, Result, metric_of, table
 from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
@@ -203,7 +203,7 @@ class Sweep:
 
     def _probe(self, cell: Cell, folder: Path) -> dict[str, Mapping[str, Any]]:
         """Probe a finished run, and what the first of its recipe started from, on the data of the plan."""
-        from textcl.probing import probe_models, started_from
+        from textcl.probe.models import probe_models, started_from
 
         found: dict[str, Mapping[str, Any]] = {}
         for place, name in enumerate(self.plan.probes):
@@ -227,7 +227,7 @@ def describe(result: Result) -> str:
 
 def _numbers(encoder: Any, data: ProbeData) -> dict[str, Any]:
     from textcl.evaluation.benchmarks import EncodeWith
-    from textcl.probe import embed, probe
+    from textcl.probe.measure import embed, probe
 
     found = probe(embed(EncodeWith(encoder, precision="float32"), data.texts), data)
     return {key: found[key] for key in NUMBERS}

@@ -206,12 +206,12 @@ def whitening(whiten: str | None, components: int | None) -> Callable[[Any], Whi
         return lambda encoder: None
     if whiten == "target":
         return lambda encoder: lambda rows: Whitening.fit(rows, components)
-    from textcl.probing import texts_to_fit
+    from textcl.probe.models import texts_to_fit
 
     texts = texts_to_fit(whiten)
 
     def fitted(encoder: Any) -> Whiten:
-        from textcl.probe import embed
+        from textcl.probe.measure import embed
 
         one = Whitening.fit(embed(encoder, texts), components)
         return lambda rows: one

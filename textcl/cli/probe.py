@@ -84,7 +84,7 @@ def probe_command(
 
     from textcl.cli.train import columns_of
     from textcl.errors import UserError
-    from textcl.probing import probe_models, to_json
+    from textcl.probe.models import probe_models, to_json
 
     if output and output.exists() and not overwrite:
         raise UserError(f"{output} exists already: name another file or add --overwrite")

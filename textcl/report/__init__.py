@@ -17,12 +17,13 @@ from textcl.errors import RunError, UserError
 from textcl.evaluation.tasks import load_task, task_names
 from textcl.figures.charts import altair, vl_convert
 from textcl.figures.files import save
-from textcl.probe_data import ProbeData
+from textcl.probe.maps import umap_there
+from textcl.probe.texts import ProbeData
 from textcl.report import shape, tables, training
 from textcl.report.atlas import write_atlas
 from textcl.report.document import Document
 from textcl.report.runs import RunRecord, open_all
-from textcl.report.space import POINTS, Model, models_of, stages, umap_there
+from textcl.report.space import POINTS, Model, models_of, stages
 from textcl.report.texts import shown_texts
 from textcl.versions import versions
 

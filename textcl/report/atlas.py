@@ -13,8 +13,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from textcl.data.files import atomic_write
-from textcl.probe_data import ProbeData
-from textcl.report.space import Model, distinct, nearest, pca_map, umap_map, umap_there, unit
+from textcl.probe.maps import pca_map, umap_map, umap_there
+from textcl.probe.neighbours import distinct, nearest, unit
+from textcl.probe.texts import ProbeData
+from textcl.report.space import Model
 
 NEIGHBOURS = 15
 

@@ -15,10 +15,12 @@ from textcl.evaluation.classification import confused_pairs, score_classes
 from textcl.figures.confusion import calibration_figure, confusion_figure
 from textcl.figures.space import embedding_map, plane, spectrum
 from textcl.figures.training import ridges
-from textcl.probe_data import ProbeData
+from textcl.probe.maps import Map, pca_map, umap_map
+from textcl.probe.neighbours import distinct, drawn, nearest, unit
+from textcl.probe.texts import ProbeData
 from textcl.report.document import Document, Neighbour
 from textcl.report.runs import RunRecord
-from textcl.report.space import Map, Model, distinct, drawn, nearest, pca_map, umap_map, unit
+from textcl.report.space import Model
 from textcl.report.training import slug
 
 QUERIES, NEIGHBOURS = 6, 4

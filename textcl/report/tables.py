@@ -14,7 +14,7 @@ from textcl.evaluation.tasks import StsTask, manifests
 from textcl.figures.space import plane
 from textcl.figures.sweeps import points as sweep_points
 from textcl.figures.training import curves
-from textcl.probing import started_from
+from textcl.probe.models import started_from
 from textcl.report.document import Document
 from textcl.report.runs import RunRecord, SweepRecord
 from textcl.report.space import Stage

@@ -10,7 +10,7 @@ from textcl.classifier.dev import held_out_share, hold_out
 from textcl.data.rows import Rows, load_rows, settle_roles
 from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task
-from textcl.probe_data import ProbeData, load_probe_data
+from textcl.probe.texts import ProbeData, load_probe_data
 from textcl.report.runs import RunRecord
 from textcl.resources import sample_dir
 

@@ -16,8 +16,8 @@ from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.evaluation.benchmarks import Encodes, EncodeWith
 from textcl.evaluation.whitening import Whitening
-from textcl.probe import embed, probe
-from textcl.probe_data import ProbeData, load_probe_data
+from textcl.probe.measure import embed, probe
+from textcl.probe.texts import ProbeData, load_probe_data
 from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
 
@@ -52,7 +52,7 @@ def probe_models(
         say: Told which model is being probed.
 
     Returns:
-        What `textcl.probe` describes.
+        What `textcl.probe.measure` describes.
 
     Raises:
         UserError: If a model or the data is not there, or `before` is asked of what is no run.

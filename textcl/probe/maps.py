@@ -1,0 +1,67 @@
+"""Maps of a space in two dimensions: PCA and UMAP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.decomposition import PCA
+
+from textcl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Map:
+    """Texts in a plane.
+
+    Args:
+        points: Two coordinates a text.
+        how: How they were made.
+    """
+
+    points: Float[np.ndarray, "N 2"]
+    how: str
+
+
+def pca_map(units: Float[np.ndarray, "N D"]) -> Map:
+    """The two directions of most variance; each points to where its largest loading is positive."""
+    fitted: Any = PCA(n_components=2, svd_solver="full").fit(units)
+    turned = np.sign(fitted.components_[range(2), np.abs(fitted.components_).argmax(1)])
+    shares = fitted.explained_variance_ratio_
+    points = fitted.transform(units) * turned
+    return Map(
+        points, f"PCA, two directions with {shares[0]:.1%} and {shares[1]:.1%} of the variance"
+    )
+
+
+def umap_map(units: Float[np.ndarray, "N D"], seed: int) -> Map:
+    """UMAP by cosine.
+
+    Raises:
+        UserError: If the extra `umap` is not installed.
+
+    Source: McInnes, Healy and Melville 2018, https://arxiv.org/abs/1802.03426
+    """
+    import importlib
+    import warnings
+
+    neighbours = min(15, len(units) - 1)
+    with warnings.catch_warnings():
+        # it says that Tensorflow is not there, and that a fixed seed means one thread
+        warnings.simplefilter("ignore")
+        try:
+            umap: Any = importlib.import_module("umap")
+        except ModuleNotFoundError as error:
+            raise UserError("a UMAP needs umap-learn: pip install 'textcl[umap]'") from error
+        reducer: Any = umap.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed)
+        points = np.asarray(reducer.fit_transform(units), np.float64)
+    return Map(points, f"UMAP, cosine, {neighbours} neighbours, minimal distance 0.1, seed {seed}")
+
+
+def umap_there() -> bool:
+    """Whether UMAP can be used."""
+    import importlib.util
+
+    return importlib.util.find_spec("umap") is not None
