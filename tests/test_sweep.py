@@ -16,16 +16,17 @@ from families import tiny_model_dir
 from scipy.stats import ttest_rel
 from typer.testing import CliRunner
 
-from textcl import sweeping
 from textcl.cli.sweep import sweep_command, train_options
 from textcl.cli.train import train_command
-from textcl.comparison import compare
 from textcl.errors import RunError, UserError
 from textcl.evaluation.significance import holm
 from textcl.figures.sweeps import points, sweep_figure
-from textcl.search import run_search, space
-from textcl.sweep import Cell, Plan, Result, metric_of, parse_seeds, table
-from textcl.sweeping import Sweep
+from textcl.sweep import run as sweeping
+from textcl.sweep.comparison import compare
+from textcl.sweep.plan import Cell, Plan, parse_seeds
+from textcl.sweep.run import Sweep
+from textcl.sweep.search import run_search, space
+from textcl.sweep.table import Result, metric_of, table
 from textcl.training.run_folder import RunFolder
 
 APP = typer.Typer()

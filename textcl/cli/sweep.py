@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from textcl.sweeping import Sweep
+    from textcl.sweep.run import Sweep
 
 EXAMPLES = """Examples:
 
@@ -69,8 +69,8 @@ def sweep_command(
 ) -> None:
     """Run settings × recipes × seeds, and compare them: mean ± sd over seeds, with a paired test."""
     from textcl.errors import UserError
-    from textcl.sweep import Plan, parse_seeds
-    from textcl.sweeping import Sweep
+    from textcl.sweep.plan import Plan, parse_seeds
+    from textcl.sweep.run import Sweep
 
     if resume is not None:
         given = (recipe, set_, model, data, dev, column, split, limit, deduplicate, probe, output)
@@ -99,7 +99,7 @@ def sweep_command(
         trials=search,
     )  # fmt: skip
     if search:
-        from textcl.search import space
+        from textcl.sweep.search import space
 
         space(plan)  # found wrong now, not after the first run
     if dry_run:
@@ -133,7 +133,7 @@ def finish(sweep: Sweep, jobs: int) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         if sweep.plan.trials:
-            from textcl.search import run_search
+            from textcl.sweep.search import run_search
 
             run_search(sweep, jobs, say=lambda text: console.print(text, markup=False))
         else:

@@ -117,8 +117,8 @@ def train_seeds(
     """A sweep over nothing but seeds."""
     from textcl.cli.sweep import finish, new_path, train_options
     from textcl.errors import UserError
-    from textcl.sweep import Plan, parse_seeds
-    from textcl.sweeping import Sweep
+    from textcl.sweep.plan import Plan, parse_seeds
+    from textcl.sweep.run import Sweep
 
     given = train_options(**options)
     plan = Plan.of([recipe], settings, parse_seeds(seeds), model=options["model"], options=given)

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textcl.errors import UserError
-from textcl.sweep import Cell, Plan
-from textcl.sweeping import Say, Sweep
+from textcl.sweep.plan import Cell, Plan
+from textcl.sweep.run import Say, Sweep
 from textcl.training import recipes
 
 EXTRA = "a search needs Optuna, which is not installed: pip install 'textcl[search]'"

@@ -14,11 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from textcl.comparison import compare
 from textcl.data.files import write_json
 from textcl.errors import RunError, UserError
 from textcl.probe.texts import ProbeData, load_probe_data
-from textcl.sweep import FORMAT, Cell, Plan, Result, metric_of, table
+from textcl.sweep.comparison import compare
+from textcl.sweep.plan import FORMAT, Cell, Plan
+from textcl.sweep.table import Result, metric_of, table
 from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
 
@@ -26,7 +27,10 @@ NUMBERS = (
     "spearman", "alignment", "uniformity", "tolerance", "tolerance_joint",
     "mean_cosine", "top_share", "effective_rank",
 )  # fmt: skip
+
+
 """What sweep.json keeps of a probe; the whole of it is in the folder of the run."""
+
 
 Say = Callable[[str], object]
 

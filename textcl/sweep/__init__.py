@@ -1,0 +1,1 @@
+"""Many runs: which, running them, and what their scores say together."""
