@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from textcl.errors import UserError
-from textcl.figures import page
+from textcl.figures import html as page
 from textcl.figures.charts import altair, specification, titled
 from textcl.figures.files import save
 from textcl.figures.theme import PAPER, config

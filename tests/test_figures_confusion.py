@@ -3,7 +3,7 @@ import pytest
 
 from textcl.evaluation.classification import calibration_curve
 from textcl.figures.charts import specification
-from textcl.figures.confusion import calibration_figure, confusion_figure
+from textcl.figures.classes import calibration_figure, confusion_figure
 
 pytest.importorskip("altair")
 CONFUSED = np.array([[50, 2, 0, 1], [1, 40, 0, 9], [0, 0, 10, 0], [0, 6, 3, 20]])

@@ -17,8 +17,8 @@ import textcl.cli
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.evaluation.geometry import alignment, uniformity
+from textcl.figures.curves import mean_of, ridges
 from textcl.figures.space import LABELS, OTHER, groups
-from textcl.figures.training import mean_of, ridges
 from textcl.probe.maps import pca_map, umap_map
 from textcl.probe.measure import counts
 from textcl.probe.neighbours import distinct, drawn, nearest

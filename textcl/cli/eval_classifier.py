@@ -158,7 +158,7 @@ def _published(score: ClassifierScore, beside: Sequence[str]) -> list[PublishedR
 
 def draw(score: ClassifierScore, folder: Path) -> None:
     """Write the confusion table and the calibration curve of a score as PNG and SVG."""
-    from textcl.figures.confusion import calibration_figure, confusion_figure
+    from textcl.figures.classes import calibration_figure, confusion_figure
     from textcl.figures.files import save
 
     folder.mkdir(parents=True, exist_ok=True)

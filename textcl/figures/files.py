@@ -8,7 +8,7 @@ from typing import Any
 
 from textcl.data.files import atomic_write
 from textcl.errors import UserError
-from textcl.figures import page
+from textcl.figures import html as page
 from textcl.figures.charts import specification, title, version, vl_convert
 from textcl.figures.theme import Mode
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textcl.figures.charts import altair, titled
-from textcl.figures.training import legend
+from textcl.figures.curves import legend
 
 LABELS = 8
 """Most colours of a map; where there are more labels, the rarer ones share the last."""

@@ -7,7 +7,7 @@ from html import escape
 from importlib import resources
 from typing import Any, Literal, NamedTuple
 
-from textcl.figures import page
+from textcl.figures import html as page
 from textcl.figures.charts import specification
 from textcl.figures.charts import title as title_of
 

@@ -12,9 +12,9 @@ from jaxtyping import Int
 from textcl.classifier.classifier import Classifier, is_classifier
 from textcl.errors import RunError, UserError
 from textcl.evaluation.classification import confused_pairs, score_classes
-from textcl.figures.confusion import calibration_figure, confusion_figure
+from textcl.figures.classes import calibration_figure, confusion_figure
+from textcl.figures.curves import ridges
 from textcl.figures.space import embedding_map, plane, spectrum
-from textcl.figures.training import ridges
 from textcl.probe.maps import Map, pca_map, umap_map
 from textcl.probe.neighbours import distinct, drawn, nearest, unit
 from textcl.probe.texts import ProbeData

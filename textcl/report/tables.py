@@ -11,9 +11,9 @@ from textcl.errors import RunError, UserError
 from textcl.evaluation.benchmarks import EncodeWith, Scores, describe, evaluate
 from textcl.evaluation.published import PublishedRow, published_rows
 from textcl.evaluation.tasks import StsTask, manifests
+from textcl.figures.curves import curves
 from textcl.figures.space import plane
 from textcl.figures.sweeps import points as sweep_points
-from textcl.figures.training import curves
 from textcl.probe.models import started_from
 from textcl.report.document import Document
 from textcl.report.runs import RunRecord, SweepRecord

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from textcl.figures.curves import bands, curves, ridges
 from textcl.figures.space import plane
-from textcl.figures.training import bands, curves, ridges
 from textcl.report.document import Document
 from textcl.report.runs import RunRecord
 
