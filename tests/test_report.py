@@ -22,10 +22,10 @@ from textcl.figures.space import LABELS, OTHER, groups
 from textcl.probe.maps import pca_map, umap_map
 from textcl.probe.measure import counts
 from textcl.probe.neighbours import distinct, drawn, nearest
-from textcl.report import Wanted, write_report
-from textcl.report.document import Document
+from textcl.report.page import Document
 from textcl.report.runs import open_all, open_run
 from textcl.report.training import thin, trajectory, uniformity_of
+from textcl.report.write import Wanted, write_report
 
 PCA = Wanted(maps=("pca",))
 
@@ -316,7 +316,7 @@ def sweep():
 
 
 def test_an_atlas_holds_the_texts_and_their_neighbours(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("textcl.report.atlas.umap_there", lambda: False)
+    monkeypatch.setattr("textcl.report.write.atlas.umap_there", lambda: False)
     report([run], tmp_path, atlas=tmp_path / "atlas.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "atlas.parquet").to_pylist()
     assert {"text", "x", "y", "neighbors"} <= set(table[0])
@@ -400,7 +400,7 @@ def test_a_broken_line_of_the_log_is_named(run, tmp_path):
 
 
 def test_missing_extras_are_told_before_any_work(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("textcl.report.umap_there", lambda: False)
+    monkeypatch.setattr("textcl.report.write.umap_there", lambda: False)
     with pytest.raises(UserError, match=r"pip install 'textcl\[umap\]'"):
         report([run], tmp_path, Wanted(maps=("umap",)))
     monkeypatch.setitem(sys.modules, "altair", None)
@@ -529,9 +529,9 @@ def test_a_run_on_a_named_task_is_shown_on_its_dev_split(classes, tmp_path, monk
         return Task()
 
     monkeypatch.setattr(
-        "textcl.report.texts.named_task", lambda name: ("T", True) if "Toy" in name else None
+        "textcl.report.write.texts.named_task", lambda name: ("T", True) if "Toy" in name else None
     )
-    monkeypatch.setattr("textcl.report.texts.load_labelled", load)
+    monkeypatch.setattr("textcl.report.write.texts.load_labelled", load)
     run = copied(classes, tmp_path)
     rewrite(
         run / "settings.json", lambda facts: facts["settings"].update(data="Toy:lcl", dev="Toy:lcl")

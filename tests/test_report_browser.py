@@ -7,7 +7,7 @@ import time
 import pytest
 from report_runs import NASTY, classifier_run, encoder_run
 
-from textcl.report import Wanted, write_report
+from textcl.report.write import Wanted, write_report
 
 webdriver = pytest.importorskip(
     "selenium.webdriver", reason="selenium is not installed: pip install -e '.[dev]'"

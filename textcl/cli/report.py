@@ -75,7 +75,7 @@ def report_command(
     Needs the extra `report`, which holds Altair and vl-convert.
     """
     from textcl.errors import UserError
-    from textcl.report import Wanted, write_report
+    from textcl.report.write import Wanted, write_report
 
     for place in (output, atlas):
         if place and place.exists() and not overwrite:

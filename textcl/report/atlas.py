@@ -16,7 +16,7 @@ from textcl.data.files import atomic_write
 from textcl.probe.maps import pca_map, umap_map, umap_there
 from textcl.probe.neighbours import distinct, nearest, unit
 from textcl.probe.texts import ProbeData
-from textcl.report.space import Model
+from textcl.report.models import Model
 
 NEIGHBOURS = 15
 

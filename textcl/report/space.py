@@ -1,125 +1,225 @@
-"""The space of models before and after training: vectors of the same texts, their neighbours, and maps of them."""
+"""The sections about the space: its numbers and figures, maps, nearest neighbours, and what a classifier confuses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Int
 
-from textcl.encoder.encoder import Encoder
-from textcl.errors import RunError, UserError
-from textcl.evaluation.benchmarks import EncodeWith
-from textcl.probe.measure import embed, probe
-from textcl.probe.models import started_from
+from textcl.figures.curves import ridges
+from textcl.figures.space import embedding_map, plane, spectrum
+from textcl.probe.maps import Map, pca_map, umap_map
+from textcl.probe.neighbours import distinct, drawn, nearest, unit
 from textcl.probe.texts import ProbeData
-from textcl.report.runs import RunRecord
+from textcl.report.models import Model
+from textcl.report.page import Document, Neighbour, slug
 
-MODELS = 6
-
-
-"""Most models of a report: what a run started from, and its best weights, count as two."""
+QUERIES, NEIGHBOURS = 6, 4
 
 
-POINTS = 1000
+"""Texts whose neighbours are shown, and how many neighbours each."""
 
 
-"""Most points of a map."""
+_TEXT = 200  # characters of a text in a tooltip
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model and what it makes of the texts.
-
-    Args:
-        name: What the report calls it.
-        run: Label of its run.
-        trained: Whether it is the run's result, and not what it started from.
-        vectors: One row a text.
-        numbers: What `textcl probe` measures.
-    """
-
-    name: str
-    run: str
-    trained: bool
-    vectors: Float[np.ndarray, "N D"]
-    numbers: Mapping[str, Any]
+_NUMBERS = (
+    ("spearman × 100", "spearman"),
+    ("alignment", "alignment"),
+    ("uniformity", "uniformity"),
+    ("tolerance", "tolerance"),
+    ("mean cosine", "mean_cosine"),
+    ("top share", "top_share"),
+    ("effective rank", "effective_rank"),
+)
 
 
-class Stage(NamedTuple):
-    """A model of a run that can be loaded, or a reason why not.
-
-    Args:
-        name: What the report calls it.
-        run: Label of its run.
-        trained: Whether it is the run's result, and not what it started from.
-        load: Loads it; None where the run has saved no weights.
-    """
-
-    name: str
-    run: str
-    trained: bool
-    load: Callable[[], Encoder] | None
-
-
-def stages(runs: Sequence[RunRecord]) -> list[Stage]:
-    """Every run's model before and after training; one that several runs started from comes once."""
-    found: list[Stage] = []
-    starts: set[str] = set()
-    alone = len(runs) == 1
-    for run in runs:
-        start = repr(
-            [run.settings.get(k) for k in ("model", "pooling", "num_layers", "max_length")]
+def space_section(page: Document, models: Sequence[Model], data: ProbeData) -> None:
+    """Numbers, spectrum and scores of the models on the same texts."""
+    columns = [
+        (name, key) for name, key in _NUMBERS if any(m.numbers[key] is not None for m in models)
+    ]
+    page.table(
+        f"The space of {data.source}",
+        ("model", *(name for name, _ in columns)),
+        [[model.name, *(model.numbers[key] for _, key in columns)] for model in models],
+        note="Alignment: mean squared distance of positive pairs. Uniformity: ln mean e^(−2 · squared distance). Both: "
+        "lower is better. Tolerance: mean cosine of two texts of one class. Top share: variance in the strongest "
+        "direction; effective rank: how many directions carry the variance. Encoded in float32, dropout off.",
+    )
+    page.figure(
+        "spectrum", spectrum({model.name: model.numbers["spectrum"] for model in models}), "half"
+    )
+    kinds = {"positives": "positives", "random": "random pairs", "hardest": "nearest"}
+    rows = [
+        (
+            model.name,
+            {
+                kinds[kind]: counts
+                for kind, counts in model.numbers["histograms"].items()
+                if any(counts)
+            },
         )
-        if start not in starts:
-            load = partial(started_from, run.folder.path)
-            found.append(Stage(_name(run, False, alone), run.label, False, load))
-        starts.add(start)
-        load = partial(Encoder.from_pretrained, run.best) if run.best else None
-        found.append(Stage(_name(run, True, alone), run.label, True, load))
-    return found
+        for model in models
+    ]
+    subtitle = f"positives: {data.to_dict()['positives']}" if data.to_dict()["positives"] else None
+    page.figure(
+        "cosines", ridges(rows, "Cosines by kind of pair", side="model", subtitle=subtitle), "half"
+    )
+    _bands(page, models)
+    _plane(page, models)
 
 
-def models_of(
-    found: Sequence[Stage], data: ProbeData, say: Callable[[str], object]
-) -> tuple[list[Model], list[str]]:
-    """What models make of the same texts.
-
-    Args:
-        found: The models.
-        data: Texts.
-        say: Told what is being encoded.
-
-    Returns:
-        The models that can be loaded, at most `MODELS`, and a sentence for each that is left out.
-    """
-    models: list[Model] = []
-    missing: list[str] = []
-    for name, run, trained, load in found:
-        if load is None:
-            missing.append(f"{name} is left out: the run has saved no weights yet.")
-        elif len(models) == MODELS:
-            missing.append(f"{name} is left out: a report shows at most {MODELS} models.")
-        else:
-            say(f"looking at {name}")
-            try:
-                vectors = embed(EncodeWith(load(), precision="float32"), data.texts)
-            except (UserError, RunError) as error:
-                missing.append(f"{name} is left out: {error}.")
-                continue
-            models.append(Model(name, run, trained, vectors, probe(vectors, data)))
-    return models, missing
+def _bands(page: Document, models: Sequence[Model]) -> None:
+    if not models[0].numbers["bands"]:
+        return
+    rows = [
+        (
+            f"{band['low']:g}–{band['high']:g}",
+            {
+                m.name: m.numbers["bands"][at]["histogram"]
+                for m in models
+                if m.numbers["bands"][at]["pairs"]
+            },
+        )
+        for at, band in enumerate(models[0].numbers["bands"])
+    ]
+    chart = ridges(
+        [row for row in rows if row[1]],
+        "Cosines by gold score",
+        side="gold score",
+        subtitle="bands that lie apart and in order are what Spearman's correlation rewards",
+    )
+    page.figure("gold", chart, "half")
 
 
-def _name(run: RunRecord, trained: bool, alone: bool) -> str:
-    if trained:
-        return "after training" if alone else run.label
-    if alone:
-        return "before training"
-    layers = run.settings.get("num_layers")
-    model = Path(str(run.settings["model"])).name
-    return f"{model}{f', {layers} layers' if layers else ''}, before training"
+def _plane(page: Document, models: Sequence[Model]) -> None:
+    """Models between uniformity and tolerance where there are labels, else alignment."""
+    key = "tolerance" if models[0].numbers["tolerance"] is not None else "alignment"
+    rows: list[dict[str, Any]] = [
+        {
+            "uniformity": model.numbers["uniformity"],
+            key: model.numbers[key],
+            "name": model.name,
+            "model": model.name,
+            "label": model.name,
+        }
+        for model in models
+        if model.numbers[key] is not None and model.numbers["uniformity"] is not None
+    ]
+    if not rows:
+        return
+    up = "up: classes stay together" if key == "tolerance" else "down: positives stay together"
+    chart = plane(
+        rows,
+        x="uniformity",
+        y=key,
+        title=f"Uniformity and {key}",
+        subtitle=f"left: spread more evenly; {up}",
+        color="model",
+        label="",
+    )
+    page.figure("uniformity", chart, "half")
+
+
+def map_section(
+    page: Document,
+    models: Sequence[Model],
+    data: ProbeData,
+    kinds: Sequence[str],
+    points: int,
+    seed: int,
+) -> None:
+    """Maps of the texts, one a model and kind."""
+    places = distinct(data.texts)
+    shown = drawn(len(places), points, seed)
+    page.section(
+        "map",
+        "Map",
+        "Point at a text to read it" + (", click a label to pick it." if data.labels else "."),
+    )
+    if len(places) < 4:
+        page.missing(f"There is no map: {len(places)} different texts are too few.")
+        return
+    if len(shown) < len(places):
+        page.text(f"{len(shown):,} of {len(places):,} texts, drawn with seed {seed}.", "note")
+    if data.labels is None:
+        page.missing("Points have one colour: the texts have no labels.")
+    for kind in kinds:
+        for model in models:
+            units = unit(model.vectors[places])
+            found = _map_of(kind, units, shown, seed)
+            rows = [
+                {
+                    "x": round(float(x), 4),
+                    "y": round(float(y), 4),
+                    "text": _short(data.texts[int(place)]),
+                    **({} if data.labels is None else {"label": str(data.labels[place])}),
+                }
+                for (x, y), place in zip(found.points, places[shown], strict=True)
+            ]
+            page.figure(
+                f"{kind}-{slug(model.name)}",
+                embedding_map(rows, f"{kind.upper()} {model.name}", found.how),
+                "half",
+            )
+
+
+def _map_of(kind: str, units: np.ndarray, shown: Int[np.ndarray, " n"], seed: int) -> Map:
+    """PCA is fitted on all texts, UMAP on those that are shown."""
+    if kind == "umap":
+        return umap_map(units[shown], seed)
+    found = pca_map(units)
+    return Map(found.points[shown], found.how)
+
+
+def neighbour_section(page: Document, models: Sequence[Model], data: ProbeData, seed: int) -> None:
+    """The nearest texts of some texts under every model, and how much they changed over all texts."""
+    places = distinct(data.texts)
+    page.section("neighbours", "Nearest neighbours")
+    if len(places) < 3:
+        page.missing(f"There are no neighbours: {len(places)} different texts are too few.")
+        return
+    texts = [data.texts[place] for place in places]
+    labels = None if data.labels is None else [str(data.labels[place]) for place in places]
+    every = np.arange(len(places))
+    found = [nearest(unit(model.vectors[places]), every, NEIGHBOURS) for model in models]
+    page.text(_changes(models, [near for near, _ in found], labels))
+    for query in drawn(len(places), QUERIES, seed):
+        columns: list[tuple[str, list[Neighbour]]] = []
+        for model, (near, cosines) in zip(models, found, strict=True):
+            old = set(found[0][0][query].tolist())
+            listed = [
+                Neighbour(texts[place], cosine, labels[place] if labels else "", place not in old)
+                for place, cosine in zip(near[query].tolist(), cosines[query].tolist(), strict=True)
+            ]
+            columns.append((model.name, listed))
+        page.neighbours(texts[query], labels[query] if labels else "", columns)
+
+
+def _changes(
+    models: Sequence[Model], near: Sequence[np.ndarray], labels: Sequence[str] | None
+) -> str:
+    parts = [f"Texts drawn at random, with the {near[0].shape[1]} texts of the highest cosine."]
+    for model, places in zip(models[1:], near[1:], strict=True):
+        kept = np.mean(
+            [len({*a} & {*b}) for a, b in zip(near[0].tolist(), places.tolist(), strict=True)]
+        )
+        parts.append(
+            f"Over all {len(places):,} texts, {models[0].name} and {model.name} share {kept:.1f} of "
+            f"{places.shape[1]} neighbours."
+        )
+    if labels:
+        ids = np.unique(labels, return_inverse=True)[1]
+        same = [
+            f"{np.mean(ids[places] == ids[:, None]):.0%} ({m.name})"
+            for m, places in zip(models, near, strict=True)
+        ]
+        parts.append(f"Neighbours that share the text's label: {', '.join(same)}.")
+    return " ".join(parts)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _TEXT else f"{text[: _TEXT - 1]}…"

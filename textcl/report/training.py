@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from textcl.figures.curves import bands, curves, ridges
 from textcl.figures.space import plane
-from textcl.report.document import Document
+from textcl.report.page import Document, slug
 from textcl.report.runs import RunRecord
 
 RUNS = 7
+
+
 """Most runs in one figure, each with a colour that can be told from the others."""
 
+
 RIDGES = 9
+
+
 _POINTS = 300
+
 
 _CURVES = (
     ("loss", "loss", "Loss", "loss", ".4~g"),
@@ -30,6 +35,8 @@ _CURVES = (
         ".4~g",
     ),
 )
+
+
 _PUSH = (
     (
         "effective-negatives",
@@ -64,11 +71,14 @@ _PUSH = (
         ".3~g",
     ),
 )
+
+
 _SCORES = (
     ("scores/positive_mean", "positives"),
     ("scores/hardest_negative", "hardest negative"),
     ("scores/negative_mean", "negatives"),
 )
+
 
 T = TypeVar("T")
 
@@ -265,8 +275,3 @@ def thin(values: Sequence[T], most: int) -> list[T]:
     if len(values) <= most:
         return list(values)
     return [values[round(at * (len(values) - 1) / (most - 1))] for at in range(most)]
-
-
-def slug(text: str) -> str:
-    """Letters, digits and dashes of a text, for ids and file names."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "run"

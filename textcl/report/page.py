@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -12,7 +13,10 @@ from textcl.figures.charts import specification
 from textcl.figures.charts import title as title_of
 
 MARKS = 3000
+
+
 """Marks up to which a figure is drawn as SVG, which stays sharp; a browser draws more of them faster as pixels."""
+
 
 Size = Literal["", "wide", "tall", "half"]
 
@@ -202,7 +206,7 @@ class Document:
             self._parts.append("</section>")
         spec = specification(self.figures[0].chart) if self.figures else None
         links = "".join(f'<a href="#{name}">{escape(title)}</a>' for name, title in self._sections)
-        style = resources.files("textcl.report").joinpath("report.css").read_text("utf-8")
+        style = resources.files("textcl.report.write").joinpath("report.css").read_text("utf-8")
         return (
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{page.policy(spec)}\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -275,3 +279,8 @@ def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_plain(each) for each in value) or "none"
     return str(value)
+
+
+def slug(text: str) -> str:
+    """Letters, digits and dashes of a text, for ids and file names."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "run"

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from textcl.data.lengths import truncation_report
 from textcl.errors import RunError, UserError
 from textcl.evaluation.benchmarks import EncodeWith, Scores, describe, evaluate
 from textcl.evaluation.published import PublishedRow, published_rows
 from textcl.evaluation.tasks import StsTask, manifests
-from textcl.figures.curves import curves
-from textcl.figures.space import plane
-from textcl.figures.sweeps import points as sweep_points
-from textcl.probe.models import started_from
-from textcl.report.document import Document
-from textcl.report.runs import RunRecord, SweepRecord
-from textcl.report.space import Stage
-from textcl.report.texts import training_rows
-from textcl.report.training import slug
-from textcl.training import recipes
+from textcl.report.models import Stage
+from textcl.report.page import Document
+from textcl.report.runs import RunRecord
 
 PUBLISHED = 4
-"""Published rows that stand beside ours where none are asked for."""
 
-_UNCUT = 10**6  # tokens; longer than any text
+
+"""Published rows that stand beside ours where none are asked for."""
 
 
 def results_section(page: Document, runs: Sequence[RunRecord], beside: Sequence[str]) -> None:
@@ -171,141 +163,3 @@ def suite_section(
         for note in dict.fromkeys(one.tasks[task].note for task in names):
             if note:
                 page.text(note, "note")
-
-
-def sweep_section(page: Document, sweep: SweepRecord) -> None:
-    """The table of a sweep, its tests, and its curves where one number varies."""
-    content, name = sweep.content, slug(sweep.label)
-    page.section(f"sweep-{name}", f"Sweep {sweep.label}")
-    cells = content.get("cells", [])
-    done = sum(cell["status"] == "finished" for cell in cells)
-    failed = [cell["name"] for cell in cells if cell["status"] == "failed"]
-    if done < len(cells):
-        page.missing(
-            f"{done} of {len(cells)} runs are finished"
-            + (f"; failed: {', '.join(failed)}." if failed else ".")
-        )
-    table = content.get("table", [])
-    keys = list(dict.fromkeys(key for row in table for key in row["settings"]))
-    page.table(
-        "Mean and standard deviation (n − 1) over seeds",
-        ("recipe", *keys, "seeds", "score", "sd"),
-        [
-            [
-                row["recipe"],
-                *(row["settings"].get(key) for key in keys),
-                row["n"],
-                row["mean"],
-                row["sd"],
-            ]
-            for row in table
-        ],
-    )
-    rows, setting = sweep_points(content)
-    if not rows:
-        page.missing("There are no curves: they need exactly one setting that varies over numbers.")
-        return
-    recipes_ = list(dict.fromkeys(row["recipe"] for row in rows))
-    for key in ("score", "uniformity", "tolerance"):
-        found = {
-            recipe: [
-                (row[setting], row[key])
-                for row in rows
-                if row["recipe"] == recipe and row[key] is not None
-            ]
-            for recipe in recipes_
-        }
-        found = {recipe: line for recipe, line in found.items() if line}
-        if found:
-            title = f"{key.capitalize()} by {setting}"
-            chart = curves(found, title, key, form=".4~g", x=setting)
-            page.figure(f"sweep-{name}-{key}", chart)
-    both = [row for row in rows if row["uniformity"] is not None and row["tolerance"] is not None]
-    if not both:
-        page.missing("There is no uniformity–tolerance curve: it needs probes on labelled texts.")
-        return
-    dots = [
-        {
-            "uniformity": row["uniformity"],
-            "tolerance": row["tolerance"],
-            "name": f"{setting} {row[setting]:g}",
-            "label": f"{row[setting]:g}",
-            "recipe": row["recipe"],
-            "score": row["score"],
-            "order": row[setting],
-        }
-        for row in both
-    ]
-    chart = plane(
-        dots,
-        x="uniformity",
-        y="tolerance",
-        title="Uniformity and tolerance",
-        subtitle=f"left is more uniform, up is more tolerant; numbers are the {setting}",
-        path="recipe",
-        color="recipe",
-        label="label",
-    )
-    page.figure(f"sweep-{name}-plane", chart, "wide")
-
-
-def data_section(page: Document, runs: Sequence[RunRecord]) -> None:
-    """What the runs were trained on."""
-    page.section("data", "Data")
-    rows = []
-    for run in runs:
-        report = run.facts["data"]
-        kept = "dropped" if report["dropped"] else "kept"
-        rows.append(
-            [
-                run.label,
-                report["source"],
-                report["rows"],
-                report["blank"],
-                f"{report['duplicates']:,} ({kept})" if report["duplicates"] else "0",
-                report["longest"],
-                report["sha256"][:16],
-            ]
-        )
-    header = (
-        "run",
-        "training data",
-        "rows",
-        "blank, skipped",
-        "duplicates",
-        "longest text, characters",
-        "sha256",
-    )
-    page.table("Training data", header, rows)
-    seen: set[str] = set()
-    for run in runs:
-        key = f"{run.facts['data']['sha256']} {run.settings.get('max_length')} {run.settings['model']}"
-        if key not in seen:
-            page.text(f"{run.label}: {_truncation(run)}", "note")
-        seen.add(key)
-
-
-def _truncation(run: RunRecord) -> str:
-    longest = int(run.settings["max_length"])
-    try:
-        rows = training_rows(run, recipes.find(str(run.facts["recipe"])).roles)
-        encoder = started_from(run.folder.path)
-    except (UserError, RunError) as error:
-        return f"how many texts were cut at {longest} tokens cannot be told any more: {error}."
-    report = truncation_report(
-        lambda texts: encoder.tokenize(texts, max_length=_UNCUT).lengths.tolist(), rows, longest
-    )
-    return report.describe() + "."
-
-
-def settings_section(page: Document, runs: Sequence[RunRecord], own: Mapping[str, Any]) -> None:
-    """Everything that is needed to do it again."""
-    page.section("settings", "Settings and versions")
-    for run in runs:
-        facts = run.facts
-        known = ("command", "seed", "device", "threads", "processes", "precision", "versions")
-        rest = {key: facts[key] for key in known if key in facts}
-        versions = rest.pop("versions", {})
-        page.folded(f"{run.label}: settings", {**rest, **run.settings})
-        page.folded(f"{run.label}: versions", versions)
-    page.folded("This report", own)

@@ -1,0 +1,243 @@
+"""`textcl report`: one page that shows what training did, with every number's protocol beside it.
+
+`write_report` reads run and sweep folders (`runs`), encodes texts with the models before and after training (`texts`,
+`space`), and fills the sections (`tables`, `training`, `shape`) of a page (`document`) that opens without a network.
+What cannot be shown is left out with one sentence that says why.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from textcl.data.files import atomic_write
+from textcl.errors import RunError, UserError
+from textcl.evaluation.tasks import load_task, task_names
+from textcl.figures.charts import altair, vl_convert
+from textcl.figures.files import save
+from textcl.probe.maps import umap_there
+from textcl.probe.texts import ProbeData
+from textcl.report import scores as tables
+from textcl.report import space as shape
+from textcl.report import training
+from textcl.report.atlas import write_atlas
+from textcl.report.models import POINTS, Model, models_of, stages
+from textcl.report.page import Document
+from textcl.report.runs import RunRecord, open_all
+from textcl.report.texts import shown_texts
+from textcl.versions import versions
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a report shows besides what its runs tell.
+
+    Args:
+        data: Texts that the space is shown on; the dev set of the first run when None.
+        columns: Role to column name of `data`.
+        split: Split of `data`.
+        suites: Benchmarks that the models are scored on.
+        beside: Published rows that stand beside, as of `textcl eval --beside`.
+        maps: Any of "pca" and "umap"; PCA, and UMAP where it is installed, when empty.
+        points: Most points of a map.
+        seed: Of everything that is drawn.
+    """
+
+    data: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    split: str | None = None
+    suites: Sequence[str] = ()
+    beside: Sequence[str] = ()
+    maps: Sequence[str] = ()
+    points: int = POINTS
+    seed: int = 0
+
+
+def write_report(
+    paths: Sequence[Path],
+    output: Path,
+    wanted: Wanted | None = None,
+    *,
+    figures: Path | None = None,
+    atlas: Path | None = None,
+    say: Callable[[str], object] = lambda text: None,
+) -> list[str]:
+    """Write the report of runs and sweeps.
+
+    Args:
+        paths: Run folders and sweep folders.
+        output: HTML file to make or replace.
+        wanted: What it shows.
+        figures: Folder for a PNG and an SVG of every figure.
+        atlas: Parquet file for embedding-atlas, of the first run's model.
+        say: Told what is being done.
+
+    Returns:
+        The names of the figures.
+
+    Raises:
+        UserError: If a folder is no run, a benchmark or data that was asked for is not there, or an extra is missing.
+    """
+    wanted = wanted or Wanted()
+    altair()  # a missing extra is told before any work
+    vl_convert()
+    if "umap" in wanted.maps and not umap_there():
+        raise UserError(
+            "a UMAP needs umap-learn, which is not installed: pip install 'textcl[umap]'"
+        )
+    runs, sweeps = open_all(paths)
+    if atlas and not runs:
+        raise UserError("--atlas shows the texts of a run, and only sweeps are given: name a run")
+    tasks = [load_task(name) for name in task_names(list(wanted.suites))] if wanted.suites else []
+    names = ", ".join([run.label for run in runs] + [sweep.label for sweep in sweeps])
+    page = Document(f"Report of {names}", _lead(runs, len(sweeps)))
+    models, data = _space(page, runs, wanted, say)
+    if models:
+        _tiles(page, runs, models)
+    if runs:
+        tables.results_section(page, runs, wanted.beside)
+        if tasks:
+            model = str(runs[0].settings["model"])
+            tables.suite_section(page, stages(runs), tasks, wanted.beside, model, say)
+    for sweep in sweeps:
+        tables.sweep_section(page, sweep)
+    if runs:
+        training.training_section(page, runs)
+        training.push_section(page, runs)
+        _shape(page, runs, models, data, wanted)
+        tables.data_section(page, runs)
+    own = {"command": " ".join(["textcl", *sys.argv[1:]]), "seed": wanted.seed, **versions()}
+    tables.settings_section(page, runs, own)
+    with atomic_write(output) as file:
+        file.write(page.render().encode())
+    if figures:
+        _write_figures(page, figures, say)
+    if atlas:
+        _write_atlas(models, data, atlas, wanted.seed, say)
+    return [figure.name for figure in page.figures]
+
+
+def _lead(runs: Sequence[RunRecord], sweeps: int) -> str:
+    parts: list[str] = []
+    for run in runs[:4]:
+        recipe, model = Path(str(run.facts["recipe"])).name, Path(str(run.settings["model"])).name
+        layers = run.settings.get("num_layers")
+        cut = f", first {layers} layers" if layers else ""
+        parts.append(
+            f"{recipe} on {model}{cut}: {run.steps:,} updates of {run.settings['batch_size']} rows, seed "
+            f"{run.settings['seed']}"
+        )
+    if len(runs) > 4:
+        parts.append(f"{len(runs) - 4} more runs")
+    if sweeps:
+        parts.append(f"{sweeps} sweep{'s' * (sweeps > 1)}")
+    return "; ".join(parts) + "."
+
+
+def _space(
+    page: Document, runs: Sequence[RunRecord], wanted: Wanted, say: Callable[[str], object]
+) -> tuple[list[Model], ProbeData | str]:
+    """The models on their texts, or why there are none; models that are left out are told later."""
+    if not runs:
+        return [], "no run was given"
+    try:
+        data = shown_texts(runs[0], wanted.data, wanted.columns, wanted.split, wanted.seed)
+    except (UserError, RunError) as error:
+        if wanted.data:
+            raise
+        return [], str(error)
+    models, page.left_out = models_of(stages(runs), data, say)
+    return models, data
+
+
+def _tiles(page: Document, runs: Sequence[RunRecord], models: Sequence[Model]) -> None:
+    """Key numbers of a single run, before and after."""
+    if len(runs) != 1:
+        return
+    scores = runs[0].scores
+    tiles: list[tuple[str, str, str]] = []
+    if scores.get("before") is not None and scores.get("best") is not None:
+        words = str(runs[0].facts["dev"]).split(",")[0]
+        tiles.append(
+            ("dev score", f"{scores['before']:.2f} → {scores['best']:.2f}", Path(words).name)
+        )
+    if len(models) == 2:
+        before, after = (model.numbers for model in models)
+        for name, key, form, words in (
+            ("uniformity", "uniformity", ".2f", "lower: spread more evenly"),
+            ("alignment", "alignment", ".3f", "lower: positives closer"),
+            ("tolerance", "tolerance", ".3f", "higher: classes closer"),
+            ("mean cosine", "mean_cosine", ".3f", "of any two texts"),
+            ("effective rank", "effective_rank", ".0f", "directions in use"),
+        ):
+            if before[key] is not None and after[key] is not None:
+                tiles.append((name, _moved(before[key], after[key], form), words))
+    if tiles:
+        page.tiles(tiles)
+
+
+def _moved(before: float, after: float, form: str) -> str:
+    return f"{before:{form}} → {after:{form}}".replace("-", "−")
+
+
+def _shape(
+    page: Document,
+    runs: Sequence[RunRecord],
+    models: Sequence[Model],
+    data: ProbeData | str,
+    wanted: Wanted,
+) -> None:
+    page.section("space", "The space before and after")
+    if isinstance(data, str):
+        page.missing(
+            f"The space, maps and neighbours are left out, there are no texts to show them on: {data}. "
+            "Name some with --data."
+        )
+        return
+    for sentence in page.left_out:
+        page.missing(sentence)
+    if not models:
+        return
+    said = data.to_dict()
+    what = f"{said['texts']:,} texts of {data.source}"
+    if said["sampled"]:
+        what += f", drawn with seed {wanted.seed}"
+    page.text(f"{what}. All models see the same texts.")
+    shape.space_section(page, models, data)
+    kinds = wanted.maps or ("pca", *(("umap",) if umap_there() else ()))
+    shape.map_section(page, models, data, kinds, wanted.points, wanted.seed)
+    if not wanted.maps and not umap_there():
+        page.text(
+            "A UMAP is drawn too where umap-learn is installed (pip install 'textcl[umap]').",
+            "note",
+        )
+    shape.neighbour_section(page, models, data, wanted.seed)
+    for run in runs:
+        if run.classifies:
+            shape.class_section(page, run, data, alone=len(runs) == 1)
+
+
+def _write_figures(page: Document, folder: Path, say: Callable[[str], object]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure in page.figures:
+        for ending in ("svg", "png"):
+            save(figure.chart, folder / f"{figure.name}.{ending}")
+    say(f"{len(page.figures)} figures as PNG and SVG in {folder}")
+
+
+def _write_atlas(
+    models: Sequence[Model],
+    data: ProbeData | str,
+    path: Path,
+    seed: int,
+    say: Callable[[str], object],
+) -> None:
+    trained = [model for model in models if model.trained]
+    if isinstance(data, str) or not trained:
+        why = data if isinstance(data, str) else "the run has saved no weights that can be loaded"
+        raise UserError(f"there is nothing for --atlas: {why}")
+    how = write_atlas(trained[0], data, path, seed)
+    flags = "--text text --x x --y y --neighbors neighbors"
+    say(f"{path} ({how}); open it with: embedding-atlas {path} {flags}")
