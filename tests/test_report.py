@@ -316,7 +316,7 @@ def sweep():
 
 
 def test_an_atlas_holds_the_texts_and_their_neighbours(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("textcl.report.write.atlas.umap_there", lambda: False)
+    monkeypatch.setattr("textcl.report.atlas.umap_there", lambda: False)
     report([run], tmp_path, atlas=tmp_path / "atlas.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "atlas.parquet").to_pylist()
     assert {"text", "x", "y", "neighbors"} <= set(table[0])
@@ -529,9 +529,9 @@ def test_a_run_on_a_named_task_is_shown_on_its_dev_split(classes, tmp_path, monk
         return Task()
 
     monkeypatch.setattr(
-        "textcl.report.write.texts.named_task", lambda name: ("T", True) if "Toy" in name else None
+        "textcl.report.texts.named_task", lambda name: ("T", True) if "Toy" in name else None
     )
-    monkeypatch.setattr("textcl.report.write.texts.load_labelled", load)
+    monkeypatch.setattr("textcl.report.texts.load_labelled", load)
     run = copied(classes, tmp_path)
     rewrite(
         run / "settings.json", lambda facts: facts["settings"].update(data="Toy:lcl", dev="Toy:lcl")

@@ -167,8 +167,6 @@ def _macro_f1(targets: Targets, decisions: Any) -> float:
 
 
 TEMPERATURES = (0.01, 100.0)
-
-
 """Lowest and highest temperature that is fitted."""
 
 

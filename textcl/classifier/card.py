@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from textcl.encoder.card import flat_metadata, front_matter, render_page
+from textcl.encoder.card import flat, front_matter, render_page
 from textcl.encoder.folder import Description, known_elsewhere
 
 
@@ -36,7 +36,7 @@ def render_classifier_card(
         f"{len(classes)} classes, trained with textcl."
     )
     facts = {
-        "Classes": ", ".join(flat_metadata(name) for name in classes),
+        "Classes": ", ".join(flat(name) for name in classes),
         "Pooling": f"`{said.pooling}`",
         "Maximum length": f"{said.max_length} tokens",
     }

@@ -25,14 +25,9 @@ from textcl.errors import UserError
 from textcl.types import Tokens
 
 HEAD_FILE, NOTE_FILE = "classifier.safetensors", "classifier.json"
-
-
 _HEAD_ROWS = 8192
 
-
 Targets = Int[np.ndarray, " N"] | Bool[np.ndarray, "N C"]
-
-
 """Class ids, or where rows have several labels whether each class is one of them."""
 
 

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from textcl.errors import UserError
 
 Activation = Literal["relu", "tanh", "gelu"]
-
-
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 

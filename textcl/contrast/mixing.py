@@ -21,8 +21,6 @@ from textcl.distributed import ALONE, World
 from textcl.types import Embeddings
 
 Draw = Callable[[Float[Tensor, "N D"]], Mix]
-
-
 """How to mix the given rows, such as `BetaMix`."""
 
 

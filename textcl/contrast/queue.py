@@ -17,8 +17,6 @@ from textcl.contrast.table import Contrast
 from textcl.types import Embeddings
 
 NO_GROUP = -1
-
-
 """Text identity of a key whose text is not known; equal to none."""
 
 

@@ -18,8 +18,6 @@ from textcl.contrast.table import Contrast
 from textcl.types import Embeddings
 
 Softening = Literal["ascl", "ahcl", "hard", "normal"]
-
-
 """What a neighbour j of key i takes beside the positive's 1, with p the softmax over neighbours, c = 1 - H(p)/ln M its
 confidence and K neighbours asked for: min(1, c·K·p_j), c if among the K nearest, 1 if among the K nearest, nothing."""
 

@@ -40,22 +40,13 @@ from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, Statistics
 
 SAMPLE = 2**19
-
-
 """Pairs of anchor and candidate that are looked at; of a larger table, its first anchors (at least one)."""
 
-
 BINS = 40
-
-
 """Bins of a histogram over [-1, 1]."""
 
-
 SATURATED = 0.01
-
-
 """Gradient weight on negatives below which a row counts as saturated."""
-
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
@@ -107,8 +98,6 @@ def table_statistics(
 
 
 Averaged = dict[str, tuple[Tensor, Tensor | None]]
-
-
 """By name: a value of each anchor, and which anchors count (all where None)."""
 
 

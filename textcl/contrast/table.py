@@ -22,20 +22,12 @@ from textcl.arithmetic import widen
 from textcl.heap import give_large_blocks_back
 
 TILE_ELEMENTS = 3 * 2**22
-
-
 """Logits of the table held at once; a larger table is reduced in blocks of anchors (48 MiB each in float32)."""
 
-
 Rule = Callable[[Int[Tensor, " r"]], Float[Tensor, "r C"]]
-
-
 """Given the indices of some anchors, a number for each of their candidates."""
 
-
 Mask = Callable[[Int[Tensor, " r"]], Bool[Tensor, "r C"]]
-
-
 """Given the indices of some anchors, whether each of their candidates is meant."""
 
 
@@ -69,8 +61,6 @@ class Block:
 
 
 RowLoss = Callable[[Block], tuple[Float[Tensor, " r"], Float[Tensor, " r"]]]
-
-
 """Reduces each anchor's row to (its summed loss, how many terms it counts for in the mean).
 
 An anchor that counts for 0 terms must have the loss 0.

@@ -20,14 +20,8 @@ from textcl.data.sources import Source
 from textcl.errors import UserError
 
 LONG_TEXT = 100_000  # characters; such a text is kept (the tokenizer truncates it) but counted
-
-
 IDENTITY = "_identity"
-
-
 _LAYOUT = 1  # of the cached files: a change of what they hold needs a new number
-
-
 _BLOCK_ROWS, _BLOCK_CHARACTERS = 8192, 16_000_000
 
 

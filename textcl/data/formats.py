@@ -34,23 +34,13 @@ from pyarrow import parquet
 from textcl.errors import UserError
 
 FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet")
-
-
 COMPRESSED = {".gz": gzip.open, ".xz": lzma.open}
-
-
 MAX_LINE = 10_000_000  # bytes; no sentence is that long, but a file that is not lines of text is
-
 
 _BROKEN_ARCHIVE = (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
 
-
 Values = dict[str, Any]
-
-
 Records = Iterator[tuple[int, Values | None]]
-
-
 Reader = Callable[[Sequence[str] | None], Records]
 
 

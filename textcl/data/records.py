@@ -25,8 +25,6 @@ from textcl.data.files import atomic_write, output_format
 from textcl.errors import UserError
 
 Record = Mapping[str, Any]
-
-
 WriteRecords = Callable[[Sequence[Record]], None]
 
 

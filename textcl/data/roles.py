@@ -22,8 +22,6 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "sentence1": ("sentence_1", "sentence_A"),
     "sentence2": ("sentence_2", "sentence_B"),
 }
-
-
 """Columns taken for a role when none has the role's own name; anything else is named by the user."""
 
 
@@ -152,8 +150,6 @@ def _shown(value: Any) -> str:
 
 
 TEXT = Kind(_text, pyarrow.string())
-
-
 _OTHERS = {
     "score": Kind(_score, pyarrow.float64()),
     "label": Kind(_label, pyarrow.string()),

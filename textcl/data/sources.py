@@ -27,8 +27,6 @@ from textcl.data.formats import (
 from textcl.errors import UserError
 
 _SUPPORTED = "txt, csv, tsv, jsonl, json (each also .gz or .xz) and parquet"
-
-
 _SPLITS = {"train", "training", "dev", "valid", "validation", "val", "test"}
 
 

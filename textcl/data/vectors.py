@@ -28,8 +28,6 @@ from textcl.data.records import Record, RecordColumns
 from textcl.errors import RunError, UserError
 
 VECTOR_COLUMN = "embedding"
-
-
 Write = Callable[[Float[np.ndarray, "N D"], Sequence[Record]], None]
 
 

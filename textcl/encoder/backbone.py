@@ -35,13 +35,9 @@ _DROPOUTS = (
     "mlp_dropout",
 )
 
-
 _UNLIMITED = 10**9
 
-
 EXPORT_FILE = "textcl_export.json"
-
-
 """Marks the folder of an encoder that was exported to another library."""
 
 

@@ -18,14 +18,9 @@ from textcl.errors import UserError
 from textcl.types import Tokens
 
 BLOCK = 1 << 15
-
-
 """Texts that are tokenised and sorted together."""
 
-
 BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
-
-
 """Tokens of a batch; the best of a few on the machines that were at hand, on a wide plateau."""
 
 

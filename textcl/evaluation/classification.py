@@ -1,7 +1,7 @@
 """How good a classifier's probabilities are: accuracy, F1, confusions, confidence and calibration.
 
-Pure arithmetic in float64; which texts the probabilities belong to is the business of `textcl.evaluation.labelled`. Tolerance, how
-close the embeddings of a class stay, is in `textcl.evaluation.correlation`.
+Pure arithmetic in float64; which texts the probabilities belong to is the business of `textcl.evaluation.labelled`.
+Tolerance, how close the embeddings of a class stay, is in `textcl.evaluation.geometry`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from sklearn.metrics import confusion_matrix
 from textcl.errors import RunError
 
 BINS = 15
-
-
 """Bins of a calibration curve, as in Guo et al. 2017."""
 
 

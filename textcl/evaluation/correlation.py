@@ -1,7 +1,6 @@
-"""What embeddings are worth: correlations with human judgement, and the shape of the cloud they form.
+"""Correlations of similarities with human judgement, aggregated as SentEval does.
 
-Pure arithmetic on arrays; where the data comes from is the business of `textcl.evaluation.benchmarks`. Correlations are numpy in
-float64; alignment, uniformity, tolerance and relative penalty are torch, keep the gradient and never narrow float64.
+Pure arithmetic in float64; where the data comes from is the business of `textcl.evaluation.benchmarks`.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Real
 from scipy.stats import rankdata
-
-# Correlation with gold scores -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

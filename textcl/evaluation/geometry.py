@@ -19,9 +19,6 @@ from textcl.errors import UserError
 _BLOCK = 2**22  # entries of a similarity block that exist at one time (32 MiB in float64)
 
 
-# Geometry with a gradient ---------------------------------------------------------------------------------------------
-
-
 def _unit_rows(embeddings: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
     """Unit rows in float32 or wider: half precision cannot tell near neighbours apart."""
     wide = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))

@@ -14,8 +14,6 @@ from jaxtyping import Float32, Int64
 from textcl.errors import UserError
 
 BACKENDS = {"openvino": ("openvino", "nncf"), "onnx": ("onnx", "onnxscript", "onnxruntime")}
-
-
 """Packages that each backend needs, which are those of the extra with its name."""
 
 
@@ -29,14 +27,9 @@ class Padded(NamedTuple):
 
 
 Receive = Callable[[int, int, Float32[np.ndarray, "B D"]], None]
-
-
 """Takes the vectors of rows `start` to `stop`; batches may end in any order."""
 
-
 Run = Callable[[Iterable[Padded], Receive], None]
-
-
 """Runs all batches and hands over their vectors before it returns."""
 
 
@@ -74,4 +67,4 @@ def find_backend(name: str) -> Backend:
             f"the backend {name!r} needs {' and '.join(missing)}, which is not installed: "
             f'pip install "textcl[{name}]"'
         )
-    return cast(Backend, importlib.import_module(f"textcl.export.backends.{name}"))
+    return cast(Backend, importlib.import_module(f"textcl.export.{name}"))

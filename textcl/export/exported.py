@@ -27,14 +27,9 @@ from textcl.export.backends import Padded, Run, find_backend
 from textcl.types import Tokens
 
 BATCH_TOKENS = 1024
-
-
 """Positions of a batch; the best of 512, 1024 and 2048 where it was measured, on a wide plateau."""
 
-
 LOWEST_COSINE: Mapping[str, float] = {"float32": 0.9999, "bfloat16": 0.999, "int8": 0.95}
-
-
 """What `closeness` to the float32 vectors of torch must reach, by the arithmetic of the graph."""
 
 

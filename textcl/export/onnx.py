@@ -15,8 +15,6 @@ import torch
 from textcl.export.backends import Padded, Receive, Run
 
 FILE = "model.onnx"
-
-
 PRECISIONS = ("float32",)
 
 

@@ -15,19 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino  # noqa: E402 # pyright: ignore[reportMissingImports]
 import torch
 
 from textcl.export.backends import Padded, Receive, Run
 
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
 
+import openvino  # noqa: E402 # pyright: ignore[reportMissingImports]
 
 FILE = "openvino_model.xml"
-
-
 PRECISIONS = ("float32", "bfloat16")
-
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 

@@ -22,8 +22,6 @@ from textcl.export.graph import EncoderGraph, exportable
 from textcl.resources import sample_dir
 
 CALIBRATION_ROWS = 300
-
-
 """Sentences that ranges of activations are read from, as many as NNCF takes by default."""
 
 

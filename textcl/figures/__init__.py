@@ -10,7 +10,6 @@ Charts name no colours: they take them from the theme, so that one chart is righ
 colours of Okabe and Ito (2008), which people with colour-blindness can tell apart.
 """
 
-from textcl.figures.charts import altair as altair
-from textcl.figures.charts import specification as specification
-from textcl.figures.charts import titled as titled
-from textcl.figures.files import save as save
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,8 +12,6 @@ from textcl.evaluation.classification import Calibration, confused_pairs, confus
 from textcl.figures.charts import altair, titled
 
 _STEPS = {8: 46, 16: 32, 40: 19}  # classes up to which a cell has so many pixels
-
-
 _NUMBERS = 16  # classes up to which there is room for a number in every cell
 
 

@@ -8,14 +8,9 @@ from typing import Any
 from textcl.figures.charts import altair, titled
 
 FEW = 12
-
-
 """Points of a curve up to which each is drawn; of more, the one under the pointer."""
 
-
 Points = Sequence[tuple[float, float]]
-
-
 """(update, value) in the order of the updates."""
 
 

@@ -14,8 +14,6 @@ from textcl.method.routes import Embedder, Route, as_embeddings
 from textcl.types import Batch, Embeddings, LossOutput
 
 Backward = Callable[[Tensor], Any]
-
-
 """Runs the backward pass of a loss (Accelerate's scales it and divides by the accumulation steps)."""
 
 

@@ -1,1 +1,5 @@
 """Objectives: one file each, every one a module from embeddings to a loss."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

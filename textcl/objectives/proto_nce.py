@@ -20,11 +20,7 @@ from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, LossOutput
 
 DrawIds = Callable[[Int[Tensor, " n"]], Int[Tensor, " r"]]
-
-
 """Given ids, the drawn ones, such as `Subset`."""
-
-
 """Mean distance to the centre up to which the rows of a cluster are the same text."""
 
 

@@ -45,16 +45,10 @@ from textcl.evaluation.whitening import Whitening
 from textcl.probe.texts import ProbeData
 
 PAIRS = 100_000
-
-
 """Random pairs, and pairs of one class, that a histogram is made of; all of them where there are fewer."""
 
-
 BANDS = 5
-
-
 """Equal bands of the gold score."""
-
 
 _TABLE = 2**24  # cosines held at once while the nearest texts are looked for
 

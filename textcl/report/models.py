@@ -20,14 +20,9 @@ from textcl.probe.texts import ProbeData
 from textcl.report.runs import RunRecord
 
 MODELS = 6
-
-
 """Most models of a report: what a run started from, and its best weights, count as two."""
 
-
 POINTS = 1000
-
-
 """Most points of a map."""
 
 

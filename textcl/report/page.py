@@ -13,10 +13,7 @@ from textcl.figures.charts import specification
 from textcl.figures.charts import title as title_of
 
 MARKS = 3000
-
-
 """Marks up to which a figure is drawn as SVG, which stays sharp; a browser draws more of them faster as pixels."""
-
 
 Size = Literal["", "wide", "tall", "half"]
 
@@ -206,7 +203,7 @@ class Document:
             self._parts.append("</section>")
         spec = specification(self.figures[0].chart) if self.figures else None
         links = "".join(f'<a href="#{name}">{escape(title)}</a>' for name, title in self._sections)
-        style = resources.files("textcl.report.write").joinpath("report.css").read_text("utf-8")
+        style = resources.files("textcl.report").joinpath("report.css").read_text("utf-8")
         return (
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{page.policy(spec)}\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

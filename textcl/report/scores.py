@@ -15,8 +15,6 @@ from textcl.report.page import Document
 from textcl.report.runs import RunRecord
 
 PUBLISHED = 4
-
-
 """Published rows that stand beside ours where none are asked for."""
 
 

@@ -17,13 +17,9 @@ from textcl.report.models import Model
 from textcl.report.page import Document, Neighbour, slug
 
 QUERIES, NEIGHBOURS = 6, 4
-
-
 """Texts whose neighbours are shown, and how many neighbours each."""
 
-
 _TEXT = 200  # characters of a text in a tooltip
-
 
 _NUMBERS = (
     ("spearman × 100", "spearman"),

@@ -12,16 +12,10 @@ from textcl.report.page import Document, slug
 from textcl.report.runs import RunRecord
 
 RUNS = 7
-
-
 """Most runs in one figure, each with a colour that can be told from the others."""
 
-
 RIDGES = 9
-
-
 _POINTS = 300
-
 
 _CURVES = (
     ("loss", "loss", "Loss", "loss", ".4~g"),
@@ -35,8 +29,6 @@ _CURVES = (
         ".4~g",
     ),
 )
-
-
 _PUSH = (
     (
         "effective-negatives",
@@ -71,14 +63,11 @@ _PUSH = (
         ".3~g",
     ),
 )
-
-
 _SCORES = (
     ("scores/positive_mean", "positives"),
     ("scores/hardest_negative", "hardest negative"),
     ("scores/negative_mean", "negatives"),
 )
-
 
 T = TypeVar("T")
 

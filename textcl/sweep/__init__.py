@@ -1,1 +1,5 @@
 """Many runs: which, running them, and what their scores say together."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

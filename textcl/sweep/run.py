@@ -27,10 +27,7 @@ NUMBERS = (
     "spearman", "alignment", "uniformity", "tolerance", "tolerance_joint",
     "mean_cosine", "top_share", "effective_rank",
 )  # fmt: skip
-
-
 """What sweep.json keeps of a probe; the whole of it is in the folder of the run."""
-
 
 Say = Callable[[str], object]
 

@@ -15,6 +15,11 @@ from textcl.training.settings import TrainSettings
 
 
 def accelerator_of(settings: TrainSettings) -> Accelerator:
+    """Accelerate as the settings of a run ask for it.
+
+    Raises:
+        UserError: If the machine has not what they ask for.
+    """
     # Accelerate keeps precision and accumulation of the first run in a process; a second run may differ. What it knows
     # of other processes goes too when the run before has ended their group
     gone = not torch.distributed.is_initialized()

@@ -11,8 +11,6 @@ from textcl.arithmetic import unit
 from textcl.types import Embeddings
 
 SPREAD = 0.1
-
-
 """Of 1/√D, the spread of unit rows that point everywhere; below it the mean cosine of two rows is above 0.99."""
 
 

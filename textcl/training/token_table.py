@@ -24,8 +24,6 @@ from textcl.encoder.tokenizing import fingerprint, tokenize
 from textcl.types import Tokens
 
 _LAYOUT = 1  # of the cached files: a change of what they hold needs a new number
-
-
 _BLOCK = 8192  # texts that are tokenised together, by all threads of the tokenizer
 
 

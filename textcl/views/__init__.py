@@ -1,1 +1,5 @@
 """What a row looks like to an encoder: columns, augmentations and changes behind the tokenizer."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

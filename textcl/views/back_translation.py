@@ -13,8 +13,6 @@ from textcl.data.files import atomic_write
 from textcl.errors import UserError
 
 Translator = Callable[[list[str]], list[str]]
-
-
 """There and back again: texts to as many paraphrases, in order."""
 
 

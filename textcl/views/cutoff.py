@@ -22,8 +22,6 @@ from textcl.errors import UserError
 from textcl.types import Changes, Tokens
 
 Variant = Literal["default", "consert", "cutoff_repo"]
-
-
 """What two codes do, and ours: "consert" draws without replacement and leaves the attention mask alone;
 "cutoff_repo" draws with replacement, so that fewer may be cut, and nothing attends to a cut token; the default
 draws without replacement, nothing attends to a cut token, and the first token is never cut."""

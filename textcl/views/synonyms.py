@@ -36,21 +36,13 @@ DETERMINERS = frozenset(
         "neither",
     }
 )
-
-
 _DATABASE = Path("/usr/share/wordnet")  # where Debian's package puts it
-
-
 _HOW_TO_GET = (
     "install Debian's package wordnet-base, or point TEXTCL_WORDNET to a folder with data.noun, "
     "index.noun and the other files of the WordNet database, or name a lexicon of the `wn` library"
 )
-
-
 # A word keeps its accents, and the apostrophes and hyphens within it.
 _TOKEN = re.compile(r"[\w\u0300-\u036f]+(?:['’-][\w\u0300-\u036f]+)*|[^\w\s]")
-
-
 # Endings that inflection adds and what stood there before: morphy(7) of WordNet. Adverbs have none.
 _ENDINGS = {
     "noun": "s: ses:s ves:f xes:x zes:z ches:ch shes:sh men:man ies:y",

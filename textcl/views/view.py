@@ -16,14 +16,9 @@ from textcl.errors import UserError
 from textcl.types import Tokens
 
 Augmentation = Callable[[str, random.Random], str]
-
-
 """A pure function of a text and the draws; it never makes an empty text of one that was not."""
 
-
 TokenChange = Callable[[Tokens, Sequence[random.Random]], Tokens]
-
-
 """A pure function of rows of tokens and the draws, one generator for each row; ids and lengths stay as they are."""
 
 

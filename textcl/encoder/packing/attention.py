@@ -33,10 +33,7 @@ except ImportError:
 
 
 NAME = "textcl_packed"
-
-
 """Under which transformers knows this attention."""
-
 
 _SHORT = 128  # tokens up to which plain products beat the fused attention on CPUs in bfloat16
 

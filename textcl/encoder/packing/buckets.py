@@ -20,8 +20,6 @@ from torch.autograd.function import once_differentiable
 from textcl.encoder.packing.dropout import STEPS, draw_mask, steps_of
 
 _WIDTH = 16
-
-
 _SCORES = (
     1 << 22
 )  # of a bucket: larger ones leave the cache, and the C library maps pages anew for blocks above 32 MiB

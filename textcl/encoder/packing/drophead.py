@@ -23,8 +23,6 @@ PROJECTIONS = {
     "self_attn.o_proj": "Llama, Mistral, Qwen, Gemma, EuroBERT",
     "SelfAttention.o": "T5",
 }
-
-
 """Where the attention context leaves an attention block: the path from its first word on is the block's."""
 
 
@@ -108,7 +106,8 @@ def install_drophead(backbone: PreTrainedModel, p: float) -> list[RemovableHandl
         known = ", ".join(PROJECTIONS.values())
         raise UserError(
             f"DropHead does not know where the attention heads of {type(backbone).__name__} end; it knows "
-            f"{known}: take one of these, or add the projection behind them to textcl.encoder.encoder.packing.drophead.PROJECTIONS."
+            f"{known}: take one of these, or add the projection behind them to PROJECTIONS of "
+            "textcl.encoder.packing.drophead."
         )
     handles: list[RemovableHandle] = []
     for block, projection in blocks:

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STEPS = 1 << 16
-
-
 """The resolution of a probability: it is a multiple of one in so many."""
 
 

@@ -27,7 +27,6 @@ _PACKED = frozenset(
     {"bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"}
 )
 
-
 # Padded groups end where a row would be this much longer than the first one, unless they are this small.
 _STRETCH, _SMALL = 1.25, 16
 

@@ -1,0 +1,14 @@
+from .benchmarks import Encodes as Encodes
+from .benchmarks import evaluate as evaluate
+from .correlation import Correlation as Correlation
+from .correlation import StsResult as StsResult
+from .correlation import pair_scores as pair_scores
+from .correlation import pearson as pearson
+from .correlation import spearman as spearman
+from .correlation import sts_aggregate as sts_aggregate
+from .geometry import alignment as alignment
+from .geometry import entropy as entropy
+from .geometry import relative_penalty as relative_penalty
+from .geometry import tolerance as tolerance
+from .geometry import uniformity as uniformity
+from .labelled import load_labelled as load_labelled

@@ -1,0 +1,12 @@
+from .backprop import FullBatch as FullBatch
+from .backprop import GradCache as GradCache
+from .backprop import backprop_for as backprop_for
+from .hooks import Enqueue as Enqueue
+from .hooks import FromEpoch as FromEpoch
+from .hooks import Hook as Hook
+from .hooks import MoveMomentum as MoveMomentum
+from .hooks import MoveSchedules as MoveSchedules
+from .hooks import Recluster as Recluster
+from .method import Method as Method
+from .routes import Embedder as Embedder
+from .routes import Route as Route

@@ -1,0 +1,15 @@
+from .augmentations import Crop as Crop
+from .augmentations import DeleteOneWord as DeleteOneWord
+from .augmentations import DeleteWords as DeleteWords
+from .augmentations import RandomString as RandomString
+from .augmentations import RepeatWords as RepeatWords
+from .augmentations import SpanMask as SpanMask
+from .cutoff import CutFeatures as CutFeatures
+from .cutoff import CutSpan as CutSpan
+from .cutoff import CutTokens as CutTokens
+from .cutoff import ShufflePositions as ShufflePositions
+from .named import second_view as second_view
+from .view import Augmentation as Augmentation
+from .view import TokenChange as TokenChange
+from .view import View as View
+from .view import draw_generator as draw_generator
