@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from textcl.classifier.card import render_classifier_card
 from textcl.classifier.head import ClassificationHead
 from textcl.classifier.sequence_classification import why_not, write_sequence_classifier
+from textcl.data.files import replacing
 from textcl.encoder import folder as folders
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
 from textcl.encoder.hub import find_model
@@ -203,7 +204,7 @@ class Classifier(nn.Module):
         weights = {
             key: w.detach().float().cpu().contiguous() for key, w in self.head.state_dict().items()
         }
-        with folders.replacing(Path(directory)) as folder:
+        with replacing(Path(directory)) as folder:
             said = replace(self.encoder.write(folder), transformer=Path(directory))
             apart = self._apart()
             if not apart:

@@ -141,9 +141,9 @@ def encode_command(
 
 def load_encoder(model: str, backend: str | None) -> Any:
     """The encoder that `model` names."""
-    from textcl.export import write as export
+    from textcl.export import load
 
-    return export.load_encoder(model, backend)
+    return load.load_encoder(model, backend)
 
 
 def text_column(options: list[str]) -> dict[str, str]:

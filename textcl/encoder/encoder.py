@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from textcl.data.files import replacing
 from textcl.encoder import backbone as backbones
 from textcl.encoder import folder as folders
 from textcl.encoder.blocks import BATCH_TOKENS, batches, encode_blocks, find_prompt, progress
@@ -274,7 +275,7 @@ class Encoder(nn.Module):
         Raises:
             UserError: If the place is not a folder.
         """
-        with folders.replacing(Path(directory)) as folder:
+        with replacing(Path(directory)) as folder:
             said = replace(self.write(folder), transformer=Path(directory))
             text = render_card(said, self.backbone.config, self.dimension, card or {})
             (folder / "README.md").write_text(text, encoding="utf-8")

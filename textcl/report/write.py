@@ -1,7 +1,7 @@
 """`textcl report`: one page that shows what training did, with every number's protocol beside it.
 
 `write_report` reads run and sweep folders (`runs`), encodes texts with the models before and after training (`texts`,
-`space`), and fills the sections (`tables`, `training`, `shape`) of a page (`document`) that opens without a network.
+`models`), and fills the sections (`scores`, `training`, `space`, …) of a page (`page`) that opens without a network.
 What cannot be shown is left out with one sentence that says why.
 """
 
@@ -19,13 +19,12 @@ from textcl.figures.charts import altair, vl_convert
 from textcl.figures.files import save
 from textcl.probe.maps import umap_there
 from textcl.probe.texts import ProbeData
-from textcl.report import scores as tables
-from textcl.report import space as shape
-from textcl.report import training
+from textcl.report import classes, provenance, scores, space, training
 from textcl.report.atlas import write_atlas
 from textcl.report.models import POINTS, Model, models_of, stages
 from textcl.report.page import Document
 from textcl.report.runs import RunRecord, open_all
+from textcl.report.sweeps import sweep_section
 from textcl.report.texts import shown_texts
 from textcl.versions import versions
 
@@ -97,19 +96,19 @@ def write_report(
     if models:
         _tiles(page, runs, models)
     if runs:
-        tables.results_section(page, runs, wanted.beside)
+        scores.results_section(page, runs, wanted.beside)
         if tasks:
             model = str(runs[0].settings["model"])
-            tables.suite_section(page, stages(runs), tasks, wanted.beside, model, say)
+            scores.suite_section(page, stages(runs), tasks, wanted.beside, model, say)
     for sweep in sweeps:
-        tables.sweep_section(page, sweep)
+        sweep_section(page, sweep)
     if runs:
         training.training_section(page, runs)
         training.push_section(page, runs)
         _shape(page, runs, models, data, wanted)
-        tables.data_section(page, runs)
+        provenance.data_section(page, runs)
     own = {"command": " ".join(["textcl", *sys.argv[1:]]), "seed": wanted.seed, **versions()}
-    tables.settings_section(page, runs, own)
+    provenance.settings_section(page, runs, own)
     with atomic_write(output) as file:
         file.write(page.render().encode())
     if figures:
@@ -156,12 +155,12 @@ def _tiles(page: Document, runs: Sequence[RunRecord], models: Sequence[Model]) -
     """Key numbers of a single run, before and after."""
     if len(runs) != 1:
         return
-    scores = runs[0].scores
+    found = runs[0].scores
     tiles: list[tuple[str, str, str]] = []
-    if scores.get("before") is not None and scores.get("best") is not None:
+    if found.get("before") is not None and found.get("best") is not None:
         words = str(runs[0].facts["dev"]).split(",")[0]
         tiles.append(
-            ("dev score", f"{scores['before']:.2f} → {scores['best']:.2f}", Path(words).name)
+            ("dev score", f"{found['before']:.2f} → {found['best']:.2f}", Path(words).name)
         )
     if len(models) == 2:
         before, after = (model.numbers for model in models)
@@ -205,18 +204,18 @@ def _shape(
     if said["sampled"]:
         what += f", drawn with seed {wanted.seed}"
     page.text(f"{what}. All models see the same texts.")
-    shape.space_section(page, models, data)
+    space.space_section(page, models, data)
     kinds = wanted.maps or ("pca", *(("umap",) if umap_there() else ()))
-    shape.map_section(page, models, data, kinds, wanted.points, wanted.seed)
+    space.map_section(page, models, data, kinds, wanted.points, wanted.seed)
     if not wanted.maps and not umap_there():
         page.text(
             "A UMAP is drawn too where umap-learn is installed (pip install 'textcl[umap]').",
             "note",
         )
-    shape.neighbour_section(page, models, data, wanted.seed)
+    space.neighbour_section(page, models, data, wanted.seed)
     for run in runs:
         if run.classifies:
-            shape.class_section(page, run, data, alone=len(runs) == 1)
+            classes.class_section(page, run, data, alone=len(runs) == 1)
 
 
 def _write_figures(page: Document, folder: Path, say: Callable[[str], object]) -> None:

@@ -188,7 +188,7 @@ def test_failures_on_the_way_leave_nothing(tmp_path, encoder, monkeypatch):
 def test_a_reader_that_has_seen_enough_ends_the_command(tmp_path):
     script = (
         "import sys, typer, textcl.cli.encode as command\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from stub_encoder import StubEncoder\n"
         "command.load_encoder = lambda model, backend: StubEncoder()\n"
         "typer.run(command.encode_command)\n"
@@ -234,7 +234,7 @@ def test_memory_stays_flat(tmp_path, name):
     """Peak memory for a million rows is within 600 MB of that for ten thousand."""
     script = (
         "import sys, resource, typer, textcl.cli.encode as command\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from stub_encoder import StubEncoder\n"
         "StubEncoder.dimension = 384\n"
         "command.load_encoder = lambda model, backend: StubEncoder()\n"

@@ -442,7 +442,7 @@ def test_weight_decay_spares_biases_norms_and_scalars(model, corpus, tmp_path, m
 
 def test_train_is_a_function_whatever_was_imported_before():
     for module in ("loop", "session"):
-        importlib.import_module(f"textcl.{module}")
+        importlib.import_module(f"textcl.training.{module}")
     assert textcl.train is train
 
 
@@ -450,4 +450,9 @@ def test_no_module_hides_a_public_name():
     import pkgutil
 
     modules = {module.name for module in pkgutil.iter_modules(textcl.__path__)}
-    assert not modules & set(textcl._MODULE_OF)
+    assert not modules & set(textcl.__all__)
+
+
+def test_a_wrong_public_name_is_met_with_the_nearest():
+    with pytest.raises(AttributeError, match="did you mean Encoder"):
+        _ = textcl.Encodr

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from textcl.errors import UserError
-from textcl.evaluation import whitening
+from textcl.evaluation import geometry
 from textcl.evaluation.geometry import spectrum
 from textcl.evaluation.whitening import Whitening
 
@@ -92,7 +92,7 @@ def test_spectrum_of_an_even_cloud_is_full():
 
 
 def test_spectrum_samples_large_clouds_the_same_way_for_a_seed(monkeypatch):
-    monkeypatch.setattr(whitening, "_SAMPLE", 50)
+    monkeypatch.setattr(geometry, "_SAMPLE", 50)
     rows = skewed(400, 3)
     assert spectrum(rows).top_share == spectrum(rows).top_share
     assert spectrum(rows).top_share != spectrum(rows, seed=1).top_share

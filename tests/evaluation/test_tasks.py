@@ -13,7 +13,7 @@ from textcl.evaluation import tasks
 from textcl.evaluation.labelled import labelled_manifests
 from textcl.evaluation.tasks import StsTask, load_task, manifests, suites, task_names
 
-SHARED = Path(os.environ.get("TEXTCL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+SHARED = Path(os.environ.get("TEXTCL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 ROWS = [
     {"subset": "a", "score": 4.5, "sentence1": "one", "sentence2": "two"},
     {"subset": "a", "score": None, "sentence1": "three", "sentence2": "ünïcode \u2028 text"},

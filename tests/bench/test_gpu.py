@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-BENCH = Path(__file__).parents[1] / "eval" / "bench"
+BENCH = Path(__file__).parents[2] / "eval" / "bench"
 
 
 def run(monkeypatch, *arguments):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from textcl.evaluation import correlation as evaluation
+from textcl.evaluation import geometry
 from textcl.evaluation.benchmarks import Encodes
 from textcl.evaluation.correlation import pair_scores, pearson, spearman, sts_aggregate
 from textcl.evaluation.geometry import alignment, entropy, relative_penalty, tolerance, uniformity
@@ -201,7 +201,7 @@ def test_alignment_of_equal_rows_is_zero_with_zero_gradient():
 @pytest.mark.parametrize("block", [1, 16, 40, 2**22])
 @pytest.mark.parametrize("t", [0.5, 2.0])
 def test_uniformity_equals_naive_loop_in_blocks_of_any_size(monkeypatch, block, t):
-    monkeypatch.setattr(evaluation, "_BLOCK", block)
+    monkeypatch.setattr(geometry, "_BLOCK", block)
     x = torch.randn(13, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     x[3] = 0
     x[5] = x[4] * 2
@@ -209,7 +209,7 @@ def test_uniformity_equals_naive_loop_in_blocks_of_any_size(monkeypatch, block, 
 
 
 def test_uniformity_gradient_passes_gradcheck_across_blocks(monkeypatch):
-    monkeypatch.setattr(evaluation, "_BLOCK", 14)
+    monkeypatch.setattr(geometry, "_BLOCK", 14)
     x = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     assert torch.autograd.gradcheck(uniformity, x.requires_grad_())
 

@@ -176,7 +176,7 @@ def test_memory_stays_flat(tmp_path, name):
     """Peak memory for many rows (a million of csv) is within 100 MB of that for twenty thousand."""
     script = (
         "import sys, typer, textcl.cli.predict as command\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from stub_classifier import StubClassifier\n"
         "command.load_classifier = lambda model: StubClassifier()\n"
         "sys.argv[1:] = ['model', *sys.argv[1:]]\n"

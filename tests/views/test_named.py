@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
-from test_wordnet import write_database
+from wordnet_files import write_database
 
 from textcl.views.named import SecondView, second_view
 
