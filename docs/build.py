@@ -144,7 +144,8 @@ def main() -> int:
     folder = ROOT / "build" / "docs"
     failed = build(folder)
     if not failed:
-        print(f"open {folder / 'site' / 'index.html'}")
+        site = (folder / "site").relative_to(ROOT)
+        print(f"open {site}/index.html, or python -m http.server -d {site} where search works too")
     return failed
 
 

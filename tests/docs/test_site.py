@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 
 import pytest
@@ -72,3 +73,13 @@ def test_the_reference_names_every_command_recipe_and_public_name(docs):
     for name in ("Encoder", "train", "evaluate", "Contrastive", "UserError", "ALONE"):
         assert hasattr(textcl, name)
         assert f"### `{name}`" in python
+
+
+def test_the_decision_table_says_what_the_table_of_methods_says(docs):
+    gains = docs.generate.gains()
+    rows = (ROOT / "docs" / "which-recipe.md").read_text().splitlines()
+    told = [re.findall(r"`([\w-]+)` \| \+([\d.]+)|`([\w-]+)`: \+([\d.]+)", row) for row in rows]
+    pairs = [(a or c, b or d) for row in told for a, b, c, d in row]
+    assert len(pairs) >= 6
+    for name, gain in pairs:
+        assert gains[name].startswith(f"+{gain}"), name
