@@ -10,6 +10,7 @@ from generate.methods import parts, recipes
 from generate.package import WEB as WEB
 from generate.python import python
 from generate.settings import settings
+from generate.wings import wings
 
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
@@ -17,4 +18,5 @@ PARTS: dict[str, Callable[[], str]] = {
     "python": python,
     "recipes": recipes,
     "parts": parts,
+    "wings": wings,
 }

@@ -16,7 +16,7 @@ def commands() -> str:
     """A section for each command of the command line: what it does, its options, examples."""
     from textcl.cli.app import app
 
-    group = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app)
     return "\n".join(_command(name, command) for name, command in group.commands.items())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from typing import Any
 
@@ -17,10 +18,15 @@ def python() -> str:
         wings.setdefault(_wing(getattr(textcl, name)), []).append(name)
     lines: list[str] = []
     for wing in sorted(wings):
-        lines += [f"## {wing.replace('_', ' ').capitalize()}", ""]
+        lines += [f"## {wing.replace('_', ' ').capitalize()}", "", _intro(wing), ""]
         for name in wings[wing]:
             lines += _python_entry(name, getattr(textcl, name))
     return "\n".join(lines)
+
+
+def _intro(wing: str) -> str:
+    """The first paragraph of a wing's docstring."""
+    return docstring(importlib.import_module(f"textcl.{wing}")).split("\n\n")[0]
 
 
 def _wing(value: Any) -> str:
