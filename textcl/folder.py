@@ -28,6 +28,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from textcl.backbone import quiet
 from textcl.errors import RunError, UserError
 from textcl.pooling import layers_of
+from textcl.versions import own_version
 
 PARITY_FILE = "textcl_parity.json"
 NOTE_FILE = "textcl.json"
@@ -248,7 +249,7 @@ def versions() -> dict[str, str]:
     """Versions of the libraries that a vector depends on."""
     named = {"sentence_transformers": "sentence-transformers", "transformers": "transformers"}
     found = {key: importlib.metadata.version(name) for key, name in named.items()}
-    return {**found, "pytorch": str(torch.__version__), "textcl": _own_version()}
+    return {**found, "pytorch": str(torch.__version__), "textcl": own_version()}
 
 
 @contextmanager
@@ -268,13 +269,6 @@ def replacing(target: Path) -> Generator[Path]:
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _own_version() -> str:
-    try:
-        return importlib.metadata.version("textcl")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout
-        return "unknown"
 
 
 def _kind(module: Mapping[str, Any]) -> str:

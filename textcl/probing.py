@@ -17,8 +17,9 @@ from textcl.errors import UserError
 from textcl.evaluation import Encodes
 from textcl.probe import embed, probe
 from textcl.probe_data import ProbeData, load_probe_data
-from textcl.run import RunFolder, versions
+from textcl.run import RunFolder
 from textcl.statistics import BINS
+from textcl.versions import versions
 from textcl.whitening import Whitening
 
 FORMAT = 1

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +122,3 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(path)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a run's numbers."""
-    names = ("textcl", "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}

@@ -45,8 +45,9 @@ from textcl.progress import ConsoleReporter
 from textcl.recipe import Recipe
 from textcl.recorder import Dev, Position
 from textcl.resources import sample_dir
-from textcl.run import RunFolder, versions
+from textcl.run import RunFolder
 from textcl.settings import TrainSettings, as_mapping, from_mapping, with_overrides
+from textcl.versions import versions
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from typing import Any
 from textcl.comparison import compare
 from textcl.errors import RunError, UserError
 from textcl.probe_data import ProbeData, load_probe_data
-from textcl.run import RunFolder, versions, write_json
+from textcl.run import RunFolder, write_json
 from textcl.sweep import FORMAT, Cell, Plan, Result, metric_of, table
+from textcl.versions import versions
 
 NUMBERS = (
     "spearman", "alignment", "uniformity", "tolerance", "tolerance_joint",

@@ -23,8 +23,8 @@ from textcl.report.document import Document
 from textcl.report.runs import RunRecord, open_all
 from textcl.report.space import POINTS, Model, models_of, stages, umap_there
 from textcl.report.texts import shown_texts
-from textcl.run import versions
 from textcl.tasks import load_task, task_names
+from textcl.versions import versions
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def write_report(
     vl_convert()
     if "umap" in wanted.maps and not umap_there():
         raise UserError(
-            "a UMAP needs umap-learn, which is not installed: pip install 'textcl[umap]'"
+            "a UMAP needs umap-learn, which is not installed: pip install 'textcl-train[umap]'"
         )
     runs, sweeps = open_all(paths)
     if atlas and not runs:
@@ -207,7 +207,7 @@ def _shape(
     shape.map_section(page, models, data, kinds, wanted.points, wanted.seed)
     if not wanted.maps and not umap_there():
         page.text(
-            "A UMAP is drawn too where umap-learn is installed (pip install 'textcl[umap]').",
+            "A UMAP is drawn too where umap-learn is installed (pip install 'textcl-train[umap]').",
             "note",
         )
     shape.neighbour_section(page, models, data, wanted.seed)
