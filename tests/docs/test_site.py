@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import tomllib
 
 import pytest
 from snippets import ROOT
@@ -83,3 +84,10 @@ def test_the_decision_table_says_what_the_table_of_methods_says(docs):
     assert len(pairs) >= 6
     for name, gain in pairs:
         assert gains[name].startswith(f"+{gain}"), name
+
+
+def test_the_table_of_extras_names_each():
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    table = (ROOT / "docs" / "start.md").read_text().partition("| extra |")[2].partition("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == known.keys()
