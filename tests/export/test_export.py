@@ -241,7 +241,9 @@ def test_batches_hold_their_budget_and_waste_little():
 
 def test_a_missing_extra_is_told(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r'openvino and nncf, .*pip install "textcl\[openvino\]"'):
+    with pytest.raises(
+        UserError, match=r'openvino and nncf, .*pip install "textcl-train\[openvino\]"'
+    ):
         backends.find_backend("openvino")
     with pytest.raises(UserError, match="unknown backend 'tensorrt': choose one of openvino, onnx"):
         backends.find_backend("tensorrt")

@@ -82,7 +82,7 @@ def test_an_unknown_ending_is_refused(tmp_path):
 def test_a_missing_extra_is_one_sentence(monkeypatch, tmp_path, name):
     drawn = chart()
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(UserError, match=r"pip install 'textcl\[report\]'"):
+    with pytest.raises(UserError, match=r"pip install 'textcl-train\[report\]'"):
         altair() if name == "altair" else save(drawn, tmp_path / "a.svg")
 
 

@@ -265,7 +265,7 @@ def test_both_libraries_agree_on_clusters_far_apart():
 def test_without_faiss_scikit_learn_clusters_and_faiss_is_asked_for(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     check_clusters_of_blobs(KMeansClusters([4, 2], temperature=0.1)(blobs()))
-    with pytest.raises(UserError, match=r"not installed: pip install 'textcl\[faiss\]'"):
+    with pytest.raises(UserError, match=r"not installed: pip install 'textcl-train\[faiss\]'"):
         KMeansClusters([4], library="faiss")
 
 

@@ -401,10 +401,10 @@ def test_a_broken_line_of_the_log_is_named(run, tmp_path):
 
 def test_missing_extras_are_told_before_any_work(run, tmp_path, monkeypatch):
     monkeypatch.setattr("textcl.report.write.umap_there", lambda: False)
-    with pytest.raises(UserError, match=r"pip install 'textcl\[umap\]'"):
+    with pytest.raises(UserError, match=r"pip install 'textcl-train\[umap\]'"):
         report([run], tmp_path, Wanted(maps=("umap",)))
     monkeypatch.setitem(sys.modules, "altair", None)
-    with pytest.raises(UserError, match=r"pip install 'textcl\[report\]'"):
+    with pytest.raises(UserError, match=r"pip install 'textcl-train\[report\]'"):
         report([tmp_path / "no run at all"], tmp_path)
 
 

@@ -364,7 +364,7 @@ def test_what_cannot_be_searched_is_told(settings, message):
 
 def test_a_search_without_optuna_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UserError, match=r"pip install 'textcl\[search\]'"):
+    with pytest.raises(UserError, match=r"pip install 'textcl-train\[search\]'"):
         space(searched("temperature=0.1..0.2"))
 
 

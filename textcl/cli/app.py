@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -23,6 +22,7 @@ from textcl.cli.sweep import EXAMPLES as SWEEP_EXAMPLES
 from textcl.cli.sweep import sweep_command
 from textcl.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from textcl.cli.train import train_command
+from textcl.versions import own_version
 
 app = typer.Typer(
     name="textcl",
@@ -48,7 +48,7 @@ app.command("recipes", epilog=RECIPES_EXAMPLES)(recipes_command)
 
 def _version(value: bool) -> bool:
     if value:
-        typer.echo(f"textcl {metadata.version('textcl')}")
+        typer.echo(f"textcl {own_version()}")
         raise typer.Exit
     return value
 

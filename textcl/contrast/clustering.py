@@ -101,7 +101,7 @@ class KMeansClusters:
         if self.library == "faiss" and not _has_faiss():
             raise UserError(
                 "k-means with faiss needs faiss, which is not installed: "
-                "pip install 'textcl[faiss]', or use library=\"scikit-learn\""
+                "pip install 'textcl-train[faiss]', or use library=\"scikit-learn\""
             )
 
     def __call__(self, features: Float[Tensor, "N D"]) -> list[Clusters]:

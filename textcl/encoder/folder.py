@@ -26,6 +26,7 @@ from textcl.data.files import read_json
 from textcl.encoder.backbone import quiet
 from textcl.encoder.pooling import layers_of
 from textcl.errors import RunError, UserError
+from textcl.versions import own_version
 
 PARITY_FILE = "textcl_parity.json"
 NOTE_FILE = "textcl.json"
@@ -246,14 +247,7 @@ def versions() -> dict[str, str]:
     """Versions of the libraries that a vector depends on."""
     named = {"sentence_transformers": "sentence-transformers", "transformers": "transformers"}
     found = {key: importlib.metadata.version(name) for key, name in named.items()}
-    return {**found, "pytorch": str(torch.__version__), "textcl": _own_version()}
-
-
-def _own_version() -> str:
-    try:
-        return importlib.metadata.version("textcl")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout
-        return "unknown"
+    return {**found, "pytorch": str(torch.__version__), "textcl": own_version()}
 
 
 def _kind(module: Mapping[str, Any]) -> str:

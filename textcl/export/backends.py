@@ -65,6 +65,6 @@ def find_backend(name: str) -> Backend:
     if missing:
         raise UserError(
             f"the backend {name!r} needs {' and '.join(missing)}, which is not installed: "
-            f'pip install "textcl[{name}]"'
+            f'pip install "textcl-train[{name}]"'
         )
     return cast(Backend, importlib.import_module(f"textcl.export.{name}"))

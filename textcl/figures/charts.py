@@ -34,7 +34,7 @@ def _extra(name: str) -> Any:
         if error.name != name:
             raise
         raise UserError(
-            "figures need Altair and vl-convert, which are not installed: pip install 'textcl[report]'"
+            "figures need Altair and vl-convert, which are not installed: pip install 'textcl-train[report]'"
         ) from None
 
 

@@ -54,7 +54,7 @@ def umap_map(units: Float[np.ndarray, "N D"], seed: int) -> Map:
         try:
             umap: Any = importlib.import_module("umap")
         except ModuleNotFoundError as error:
-            raise UserError("a UMAP needs umap-learn: pip install 'textcl[umap]'") from error
+            raise UserError("a UMAP needs umap-learn: pip install 'textcl-train[umap]'") from error
         reducer: Any = umap.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed)
         points = np.asarray(reducer.fit_transform(units), np.float64)
     return Map(points, f"UMAP, cosine, {neighbours} neighbours, minimal distance 0.1, seed {seed}")

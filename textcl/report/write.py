@@ -84,7 +84,7 @@ def write_report(
     vl_convert()
     if "umap" in wanted.maps and not umap_there():
         raise UserError(
-            "a UMAP needs umap-learn, which is not installed: pip install 'textcl[umap]'"
+            "a UMAP needs umap-learn, which is not installed: pip install 'textcl-train[umap]'"
         )
     runs, sweeps = open_all(paths)
     if atlas and not runs:
@@ -209,7 +209,7 @@ def _shape(
     space.map_section(page, models, data, kinds, wanted.points, wanted.seed)
     if not wanted.maps and not umap_there():
         page.text(
-            "A UMAP is drawn too where umap-learn is installed (pip install 'textcl[umap]').",
+            "A UMAP is drawn too where umap-learn is installed (pip install 'textcl-train[umap]').",
             "note",
         )
     space.neighbour_section(page, models, data, wanted.seed)

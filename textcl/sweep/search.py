@@ -19,7 +19,7 @@ from textcl.sweep.plan import Cell, Plan
 from textcl.sweep.run import Say, Sweep
 from textcl.training import recipes
 
-EXTRA = "a search needs Optuna, which is not installed: pip install 'textcl[search]'"
+EXTRA = "a search needs Optuna, which is not installed: pip install 'textcl-train[search]'"
 
 
 def run_search(sweep: Sweep, jobs: int = 1, say: Say = lambda text: None) -> None:

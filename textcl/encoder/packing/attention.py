@@ -170,7 +170,7 @@ def _attend(
     query: Float[Tensor, "B H L d"],
     key: Float[Tensor, "B H L d"],
     value: Float[Tensor, "B H L d"],
-    mask: Bool[Tensor, ...] | None,
+    mask: Bool[Tensor, " ..."] | None,
     scale: float,
 ) -> Float[Tensor, "B H L d"]:
     # Measured at lengths 4 to 512: in bfloat16 the fused kernel is slower than plain products on CPUs up to 128 tokens.

@@ -19,7 +19,7 @@ STEPS = 1 << 16
 """The resolution of a probability: it is a multiple of one in so many."""
 
 
-def dropout(x: Float[Tensor, ...], p: float, training: bool = True) -> Float[Tensor, ...]:
+def dropout(x: Float[Tensor, " ..."], p: float, training: bool = True) -> Float[Tensor, " ..."]:
     """Zero each element with probability `p` and scale the others so that the mean stays.
 
     On a CPU the probability is rounded to a multiple of 2^-16, and the scale is exact for the rounded one. Elsewhere

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 class Embedding(nn.Embedding):
     """`torch.nn.Embedding` that adds to the gradient buffer that is there, on a CPU."""
 
-    def forward(self, input: Int[Tensor, ...]) -> Float[Tensor, "... D"]:
+    def forward(self, input: Int[Tensor, " ..."]) -> Float[Tensor, "... D"]:
         """See `torch.nn.Embedding`."""
         if input.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(input)

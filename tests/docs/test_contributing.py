@@ -21,7 +21,7 @@ import textcl.objectives
 from textcl.training import recipes as recipe
 from textcl.training.session import train
 
-GUIDE = Path(__file__).parents[1] / "CONTRIBUTING.md"
+GUIDE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 BLOCK = re.compile(r"^`([\w/]+\.py)`\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = (
     "textcl/objectives/decoupled.py",
