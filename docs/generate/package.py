@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import textcl
+from textcl.training import recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB = "https://github.com/textcl/textcl"
@@ -19,19 +20,12 @@ def recipe_names() -> list[str]:
 
 def find_recipe(name: str) -> Any:
     """A recipe by name."""
-    try:
-        from textcl.training import recipes as module
-    except ImportError:
-        from textcl import recipe as module
-
-    return module.find(name)
+    return recipes.find(name)
 
 
 def public_names() -> list[str]:
     """The names that `import textcl` offers, without modules and what the module itself imports."""
-    names = getattr(textcl, "__all__", None) or [n for n in dir(textcl) if not n.startswith("_")]
-    found = {name: getattr(textcl, name) for name in names}
-    return sorted(n for n, value in found.items() if module_of(value).startswith("textcl."))
+    return sorted(textcl.__all__)
 
 
 def module_of(value: Any) -> str:

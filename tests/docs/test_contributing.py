@@ -89,3 +89,21 @@ def test_the_recipe_of_the_example_trains(example, tmp_path):
     assert [line["step"] for line in log] == [1, 2]
     assert all(math.isfinite(line["loss"]) and line["grad_norm"] > 0 for line in log)
     assert done.encoder.encode(["a dog runs"]).shape == (1, done.encoder.dimension)
+
+
+def test_the_map_names_every_wing_and_no_file_that_is_not_there():
+    section = GUIDE.read_text().split("## How the code is laid out")[1].split("\n## ")[0]
+    package = GUIDE.parent / "textcl"
+    wings = {path.parent.name for path in package.glob("*/__init__.py")}
+    rows = re.findall(r"^\| `(\w+)/` \|(.*)$", section, re.MULTILINE)
+    assert {name for name, _ in rows} == wings
+    for wing, row in rows:
+        for name in re.findall(r"`([\w/]+(?:\.py|/))`", row):
+            assert (package / wing / name).exists(), f"{wing}/{name}"
+    ground, questions = section.split("| ground |")[1].split("| where is … |")
+    named = re.findall(r"`([\w/]+\.py)`", ground.splitlines()[0] + questions)
+    assert len(named) > 10
+    for name in named:
+        assert (package / name).exists(), name
+    files = {path.name for path in package.glob("[!_]*.py")}
+    assert files <= set(named)
