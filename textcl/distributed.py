@@ -26,7 +26,7 @@ class World:
         """Rows of all processes in rank order, gradient kept.
 
         The gradient that reaches this process's rows is the sum over all processes of what they ask of them, so that
-        averaging parameter gradients over processes gives the gradient of the whole batch (methods.md 0, `exact`).
+        averaging parameter gradients over processes gives the gradient of the whole batch.
         """
         return x
 

@@ -177,7 +177,7 @@ class Batch:
     Args:
         tokens: Token rows of every view.
         rows: Index of each row in the data set.
-        groups: Text identity of every view: equal ids mean equal source text (methods.md 0, duplicates).
+        groups: Text identity of every view: equal ids mean equal source text.
         labels: Class ids (B,), or multi-hot rows (B, classes) for several labels.
         scores: Gold similarity of graded pairs.
     """

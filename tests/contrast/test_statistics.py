@@ -174,7 +174,7 @@ def test_a_low_temperature_loses_nothing_to_rounding():
 
 @pytest.mark.parametrize("tau", [0.05, 0.5])
 def test_the_gradient_of_info_nce_is_its_softmax(tau):
-    """∂ℓ/∂s_ij = P_ij/τ and ∂ℓ/∂s_ii = -Σ P_ij/τ, by autograd of the loss as printed (methods.md E)."""
+    """∂ℓ/∂s_ij = P_ij/τ and ∂ℓ/∂s_ii = -Σ P_ij/τ, by autograd of the loss as printed."""
     s = torch.tensor(cosines(*rows(6).by_name.values()), dtype=torch.float64, requires_grad=True)
     loss = (torch.logsumexp(s / tau, 1) - s.diagonal() / tau).sum()
     (gradient,) = torch.autograd.grad(loss, s)
@@ -256,7 +256,7 @@ def test_feature_transformation_tells_of_the_mixed_table():
     assert got["scores/negative_variance"] == pytest.approx(variance, rel=1e-5)
     weight = want["negative_gradient_weight"].item()
     assert got["penalty/gradient_weight"] == pytest.approx(weight, rel=1e-5)
-    # q̂·k̂ = S + 2λ(1-λ)(1-S) for each pair (methods.md I)
+    # q̂·k̂ = S + 2λ(1-λ)(1-S) for each pair
     s = torch.tensor([cosine(a, b) for a, b in zip(z["anchor"], z["positive"], strict=True)])
     assert got["scores/positive_mean"] == pytest.approx(
         (s - 1.12 * (1 - s)).mean().item(), rel=1e-4

@@ -26,7 +26,7 @@ class ClassificationHead(nn.Module):
         dropout_input: Dropout on the embedding too.
         dropout_logits: Dropout on the class logits too, a quirk of LCL's code.
 
-    Source: methods.md D.2; Suresh & Ong 2021, https://arxiv.org/abs/2109.05427
+    Source: Suresh & Ong 2021, https://arxiv.org/abs/2109.05427
 
     Note: LCL's code has dropout before ReLU, which gives the same: ReLU commutes with zeroing and with scaling.
     """

@@ -2,7 +2,7 @@
 
 The mixed rows leave the unit sphere; the table takes their plain dot products.
 
-Source: methods.md I; Zhu et al. 2021, https://arxiv.org/abs/2108.02982
+Source: Zhu et al. 2021, https://arxiv.org/abs/2108.02982
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ExtrapolatePositives:
         draw: λ for the anchors; `BetaMix(2.0, shift=1)` as published.
         normalize: Bring mixed rows back to length 1.
 
-    Source: methods.md I
+    Source: Zhu et al. 2021, https://arxiv.org/abs/2108.02982
 
     Note:
         The keys of a momentum encoder have no gradient, so that it reaches the anchors alone, through q̂ and k̂. Must
@@ -78,7 +78,7 @@ class InterpolateQueue:
     Args:
         draw: λ in [0, 1] and the order π for the queue's columns; `BetaMix(1.6)` as published.
 
-    Source: methods.md I
+    Source: Zhu et al. 2021, https://arxiv.org/abs/2108.02982
 
     Note:
         The official code stores the mixed keys when it runs in one process; here the queue never sees them.
@@ -107,7 +107,7 @@ class InterpolateBatch:
     Args:
         draw: λ in [0, 1] and the order π for the candidates; the same on all ranks.
 
-    Source: methods.md I, in-batch use
+    Source: Zhu et al. 2021, https://arxiv.org/abs/2108.02982, used within the batch
     """
 
     draw: Draw
@@ -145,7 +145,7 @@ def score_statistics(
         mean of e^(score/temperature) over negatives, the same of its positive, and the weight of its negatives in the
         gradient, Σ P over negatives.
 
-    Source: methods.md I
+    Source: Zhu et al. 2021, https://arxiv.org/abs/2108.02982
     """
     rows = torch.arange(len(contrast.anchors), device=contrast.anchors.device)
     scores, block = contrast.similarity(rows), contrast.block(rows, temperature)
@@ -205,7 +205,7 @@ class MixAnchors:
             a row. The same on all ranks.
         world: The processes that train together.
 
-    Source: methods.md K.7
+    Source: Zhang et al. 2018, https://arxiv.org/abs/1710.09412
 
     Note:
         Unit anchors are mixed, so that long vectors do not count more. Every positive must be a candidate of every

@@ -34,7 +34,7 @@ class AnchorPositive:
         negatives: Names of hard negatives; row i of each belongs to anchor i.
         hard_negative_weight: Added to the logit of an anchor's own hard negatives: ln of how often they count.
 
-    Source: methods.md A.1; Gao et al. 2021, https://arxiv.org/abs/2104.08821
+    Source: Gao et al. 2021, https://arxiv.org/abs/2104.08821
     """
 
     anchor: str = "anchor"
@@ -89,7 +89,7 @@ class AllViews:
         same: "rows": the other views of the same row are the targets. "labels": all rows with the same label; with
             multi-hot labels, in proportion to the shared share |y ∩ y'| / |y ∪ y'|.
 
-    Source: methods.md A.4 and D.1; Chen et al. 2020, https://arxiv.org/abs/2002.05709; Khosla et al. 2020,
+    Source: Chen et al. 2020, https://arxiv.org/abs/2002.05709; Khosla et al. 2020,
         https://arxiv.org/abs/2004.11362
     """
 

@@ -18,7 +18,7 @@ class Clusters:
 
     Args:
         centroids: Raw centres.
-        density: Temperature φ of each centre (methods.md J).
+        density: Temperature φ of each centre.
         assignment: Cluster of each row of the data.
     """
 
@@ -45,7 +45,7 @@ class Prototypes(nn.Module):
     Attributes:
         epoch: The epoch they were made for; -1 while they are empty.
 
-    Source: methods.md J; Li et al. 2021, https://arxiv.org/abs/2005.04966
+    Source: Li et al. 2021, https://arxiv.org/abs/2005.04966
     """
 
     def __init__(self, levels: int, dimension: int) -> None:

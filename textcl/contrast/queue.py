@@ -33,7 +33,7 @@ class MemoryQueue(nn.Module):
             first step on (He et al.'s code).
         seed: Draws the random rows; the same on all ranks.
 
-    Source: methods.md G.1; He et al. 2020, https://arxiv.org/abs/1911.05722
+    Source: He et al. 2020, https://arxiv.org/abs/1911.05722
 
     Note:
         The official code requires K to be a multiple of the batch. Here writing goes on modulo K, and of a batch larger
@@ -105,7 +105,7 @@ class AppendQueue:
     Args:
         queue: Where the keys come from. Only a hook writes into it.
 
-    Source: methods.md G.2; Wu et al. 2022, https://arxiv.org/abs/2109.04380
+    Source: Wu et al. 2022, https://arxiv.org/abs/2109.04380
     """
 
     queue: MemoryQueue

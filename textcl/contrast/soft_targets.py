@@ -1,6 +1,6 @@
 """Adaptive soft contrastive learning: neighbours of the key take part of the target's mass.
 
-Source: methods.md H; Feng & Patras 2022, https://arxiv.org/abs/2207.11163
+Source: Feng & Patras 2022, https://arxiv.org/abs/2207.11163
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class SoftQueueTargets:
         neighbours: Number of neighbours K.
         key: Name of the embeddings compared with the queue, a row for each anchor; the anchors' positives when None.
 
-    Source: methods.md H.1
+    Source: Feng & Patras 2022, https://arxiv.org/abs/2207.11163
 
     Note:
         Columns that the table hides, such as masked duplicates, take nothing. M is the number of keys in the queue.

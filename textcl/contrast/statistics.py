@@ -21,7 +21,7 @@ are read from their first block of anchors. Keys of `metrics.jsonl`, any of whic
     dimension_std/mean           standard deviation of the unit embeddings by dimension: 1/√D where they point anywhere
     dimension_std/quantiles      its minimum, 10, 25, 50, 75, 90 % quantile, and maximum over dimensions
 
-Source: methods.md E and I; Wang & Liu 2021, https://arxiv.org/abs/2012.09740; Zhu et al. 2021,
+Source: Wang & Liu 2021, https://arxiv.org/abs/2012.09740; Zhu et al. 2021,
 https://arxiv.org/abs/2108.02982
 """
 
@@ -138,7 +138,7 @@ def gradient_weights(
 ) -> tuple[Float[Tensor, "r C"], Bool[Tensor, " r"]]:
     """The push on every pair, temperature · ∂loss/∂similarity in float64, and which anchors the loss counts.
 
-    For InfoNCE this is P of a negative and -Σ_neg P of the positive (methods.md E). Float64, because at a low
+    For InfoNCE this is P of a negative and -Σ_neg P of the positive. Float64, because at a low
     temperature the shares of what is hardly pushed would be lost in rounding.
     """
     temperature = torch.as_tensor(block.temperature).detach().double()

@@ -134,7 +134,7 @@ class Contrast:
         """Apply `row_loss` to every anchor without ever holding more than `TILE_ELEMENTS` logits.
 
         A larger table is walked in blocks of anchors whose logits are computed again in the backward pass, so that
-        memory grows with A + C instead of A × C (methods.md M.2; Cheng et al. 2024, https://arxiv.org/abs/2410.17243).
+        memory grows with A + C instead of A × C (Cheng et al. 2024, https://arxiv.org/abs/2410.17243).
         Value and gradient are those of the whole table.
 
         Returns:

@@ -1,7 +1,4 @@
-"""Temperatures: a number, one that is learned, one that follows a schedule.
-
-Source: methods.md A.5
-"""
+"""Temperatures: a number, one that is learned, one that follows a schedule."""
 
 from __future__ import annotations
 

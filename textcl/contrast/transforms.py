@@ -40,8 +40,6 @@ class MaskDuplicates:
     """Takes a column out where it holds the text of the anchor or of its positive, but is not its positive.
 
     Two equal sentences in a batch otherwise cost each of their anchors about ln 2, whatever the encoder does.
-
-    Source: methods.md 0, policy on duplicates
     """
 
     def __call__(self, contrast: Contrast, z: Embeddings) -> Contrast:
@@ -87,7 +85,7 @@ class KeepHardest:
     Args:
         fraction: Fraction α in (0, 1] that stays; ⌈α·M⌉ of M negatives, ties with the last one included.
 
-    Source: methods.md E; Wang & Liu 2021, https://arxiv.org/abs/2012.09740
+    Source: Wang & Liu 2021, https://arxiv.org/abs/2012.09740
     """
 
     fraction: float

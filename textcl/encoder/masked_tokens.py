@@ -48,7 +48,7 @@ def mask_tokens(
     Returns:
         The corrupted ids; all draws are from torch's default generator of their device.
 
-    Source: methods.md B.2; Devlin et al. 2019, https://arxiv.org/abs/1810.04805
+    Source: Devlin et al. 2019, https://arxiv.org/abs/1810.04805
     """
     drawn, kind = torch.rand((2, len(ids)), device=ids.device)
     anything = torch.randint(vocabulary, ids.shape, device=ids.device)
@@ -68,7 +68,7 @@ class MaskedTokenLoss(nn.Module):
         encoder: The online encoder; not a part of this module, so that its weights are saved and trained once.
         rate: Probability of each token to be masked.
 
-    Source: methods.md B.2; Gao et al. 2021, https://arxiv.org/abs/2104.08821
+    Source: Gao et al. 2021, https://arxiv.org/abs/2104.08821
 
     Note:
         The layer between states and vocabulary is fresh and ends in the input embeddings; the authors take the

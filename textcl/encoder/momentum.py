@@ -19,7 +19,7 @@ class CosineMomentum(nn.Module):
     Args:
         start: Momentum at progress 0, in [0, 1].
 
-    Source: methods.md G.3; Grill et al. 2020, https://arxiv.org/abs/2006.07733
+    Source: Grill et al. 2020, https://arxiv.org/abs/2006.07733
     """
 
     progress: Tensor
@@ -49,7 +49,7 @@ class MomentumEncoder(nn.Module):
         dropout: Whether the copy trains as the online one does. False rests everything *inside* the encoder while the
             encoder itself stays in training mode: no dropout, but the training head is on (ESimCSE).
 
-    Source: methods.md G.1; He et al. 2020, https://arxiv.org/abs/1911.05722
+    Source: He et al. 2020, https://arxiv.org/abs/1911.05722
 
     Note:
         Buffers (statistics of a BatchNorm) are copied, not averaged.

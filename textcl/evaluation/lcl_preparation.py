@@ -1,6 +1,6 @@
 """What the code of LCL does to the texts of two data sets before anything else.
 
-Source: methods.md D.2; Suresh & Ong 2021, https://arxiv.org/abs/2109.05427, data preparation of their code
+Source: Suresh & Ong 2021, https://arxiv.org/abs/2109.05427, data preparation of their code
 """
 
 from __future__ import annotations

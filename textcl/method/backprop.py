@@ -59,7 +59,7 @@ class GradCache:
     Args:
         chunk_size: Rows embedded at once.
 
-    Source: methods.md M.1; Gao et al. 2021, https://arxiv.org/abs/2101.06983
+    Source: Gao et al. 2021, https://arxiv.org/abs/2101.06983
     """
 
     chunk_size: int

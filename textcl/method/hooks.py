@@ -135,7 +135,7 @@ class FromEpoch(Hook):
         transform: What it does then.
         start_epoch: How many epochs pass before.
 
-    Source: methods.md I
+    Source: Zhu et al. 2021, https://arxiv.org/abs/2108.02982
 
     Note:
         The official feature transformation honours its start epoch only while it saves scores.
@@ -162,7 +162,7 @@ class Recluster(Hook):
         warmup_epochs: Epochs that pass before the first clustering; until then the prototypes stay empty.
         world: The processes that train together.
 
-    Source: methods.md J; Li et al. 2021, https://arxiv.org/abs/2005.04966
+    Source: Li et al. 2021, https://arxiv.org/abs/2005.04966
     """
 
     def __init__(

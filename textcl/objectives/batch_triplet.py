@@ -31,7 +31,7 @@ class BatchTriplet(nn.Module):
         names: The views, all of them anchors and candidates.
         world: The processes that train together.
 
-    Source: methods.md L.1; Hermans et al. 2017, https://arxiv.org/abs/1703.07737; sentence-transformers'
+    Source: Hermans et al. 2017, https://arxiv.org/abs/1703.07737; sentence-transformers'
         BatchHardTripletLoss and its siblings
 
     Note:

@@ -23,7 +23,7 @@ class Predictor(nn.Module):
         norm: "batch" as published: rows depend on one another, and a batch needs at least 2. "layer" keeps them apart,
             so that the rows of several processes or of one row alone give the same loss.
 
-    Source: methods.md G.3
+    Source: Grill et al. 2020, https://arxiv.org/abs/2006.07733
 
     Note:
         The BatchNorm keeps no running statistics: nothing ever evaluates a predictor.
@@ -57,7 +57,7 @@ class Byol(nn.Module):
         pairs: Online and target names; the default is the symmetrised loss, a sum of both directions.
         world: The processes that train together.
 
-    Source: methods.md G.3; Grill et al. 2020, https://arxiv.org/abs/2006.07733
+    Source: Grill et al. 2020, https://arxiv.org/abs/2006.07733
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class SimSiam(nn.Module):
         names: The two views, both from the online encoder.
         world: The processes that train together.
 
-    Source: methods.md G.3; Chen & He 2021, https://arxiv.org/abs/2011.10566
+    Source: Chen & He 2021, https://arxiv.org/abs/2011.10566
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class Contrastive(nn.Module):
         base_temperature: The loss is multiplied by temperature / base_temperature where it is given.
         world: The processes that train together.
 
-    Source: methods.md A; van den Oord et al. 2018, https://arxiv.org/abs/1807.03748
+    Source: van den Oord et al. 2018, https://arxiv.org/abs/1807.03748
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Contrastive(nn.Module):
 def mean_over_anchors(
     values: Float[Tensor, " A"], counts: Float[Tensor, " A"], no_positive: NoPositive, world: World
 ) -> Float[Tensor, ""]:
-    """Mean of the losses of all anchors, those without a positive as `no_positive` says (methods.md 0)."""
+    """Mean of the losses of all anchors, those without a positive as `no_positive` says."""
     if no_positive == "nan":
         values = values * torch.where((counts > 0).all(), 1.0, math.nan)
     if no_positive != "skip":
@@ -111,7 +111,7 @@ def symmetric(
 ) -> nn.Module:
     """InfoNCE from anchors to positives and back, averaged; only the first direction sees hard negatives.
 
-    Source: methods.md A.2
+    Source: Radford et al. 2021, https://arxiv.org/abs/2103.00020
     """
     from textcl.objectives.combine import WeightedSum
 
@@ -123,7 +123,7 @@ def symmetric(
 
 
 def nt_xent(temperature: Temperature, *, world: World = ALONE) -> Contrastive:
-    """SimCLR's loss over two views of every row (methods.md A.4)."""
+    """SimCLR's loss over two views of every row (Chen et al. 2020, https://arxiv.org/abs/2002.05709)."""
     return Contrastive(AllViews(), temperature, world=world)
 
 
@@ -144,7 +144,7 @@ def sup_con(
         no_positive: What an anchor without a positive does. LCL's code: "nan"; SupContrast's: "zero".
         world: The processes that train together.
 
-    Source: methods.md D.1; Khosla et al. 2020, https://arxiv.org/abs/2004.11362; Gunel et al. 2021,
+    Source: Khosla et al. 2020, https://arxiv.org/abs/2004.11362; Gunel et al. 2021,
         https://arxiv.org/abs/2011.01403
 
     Note: The papers sum over anchors, both codes take the mean.

@@ -24,7 +24,7 @@ class CrossEntropy(nn.Module):
             labels in each row's mean over classes.
         world: The processes that train together.
 
-    Source: methods.md D.2
+    Source: the baseline of Suresh & Ong 2021, https://arxiv.org/abs/2109.05427
     """
 
     class_weights: Tensor | None

@@ -1,6 +1,6 @@
 """Distillation: a student learns the embeddings, or the similarities, of a teacher. The teacher has no gradient.
 
-Source: methods.md L.4
+Source: Hinton et al. 2015, https://arxiv.org/abs/1503.02531
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class DistillEmbeddings(nn.Module):
         project: Brings the student to the teacher's width where they differ; trains with it.
         world: The processes that train together.
 
-    Source: methods.md L.4; Reimers & Gurevych 2020, https://arxiv.org/abs/2004.09813
+    Source: Reimers & Gurevych 2020, https://arxiv.org/abs/2004.09813
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class DistillSimilarity(nn.Module):
         temperature: τ > 0, of "kl" only.
         world: The processes that train together; j runs over the rows of all.
 
-    Source: methods.md L.4; Hinton et al. 2015, https://arxiv.org/abs/1503.02531
+    Source: Hinton et al. 2015, https://arxiv.org/abs/1503.02531
     """
 
     def __init__(

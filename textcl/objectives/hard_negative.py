@@ -28,7 +28,7 @@ class Annealed(nn.Module):
         start: The number in the first stage.
         stages: Equal shares of the training, at least 2.
 
-    Source: methods.md F; the annealing of Robinson et al. 2021, https://arxiv.org/abs/2010.04592
+    Source: the annealing of Robinson et al. 2021, https://arxiv.org/abs/2010.04592
 
     Note: The authors' code stays one stage behind, so that its number reaches 0 only when training is over.
     """
@@ -67,7 +67,7 @@ class HardNegative(nn.Module):
         transforms: Applied to the table, left to right.
         world: The processes that train together.
 
-    Source: methods.md F; Chuang et al. 2020, https://arxiv.org/abs/2007.00224; Robinson et al. 2021,
+    Source: Chuang et al. 2020, https://arxiv.org/abs/2007.00224; Robinson et al. 2021,
         https://arxiv.org/abs/2010.04592
 
     Note: As in the authors' code the weights n^β carry a gradient, and their exponent is β s / temperature. Where the

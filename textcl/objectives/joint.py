@@ -28,7 +28,7 @@ class JointDirections(nn.Module):
         transforms: Applied to the table of `AllViews`, left to right.
         world: The processes that train together.
 
-    Source: methods.md A.3; Li et al. 2023, https://arxiv.org/abs/2308.03281
+    Source: Li et al. 2023, https://arxiv.org/abs/2308.03281
 
     Note: The positive pair stands in the sum twice, once from each side, as in the published loss; a batch of one
         therefore loses ln 2, with no gradient.

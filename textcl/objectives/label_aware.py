@@ -50,7 +50,7 @@ class LabelAware(nn.Module):
         transforms: Applied to the weighed table, left to right.
         world: The processes that train together.
 
-    Source: methods.md D.2; Suresh & Ong 2021, https://arxiv.org/abs/2109.05427
+    Source: Suresh & Ong 2021, https://arxiv.org/abs/2109.05427
 
     Note: The paper sums over anchors, the code takes the mean, and so do both variants here. The official loss can be
         negative.

@@ -27,7 +27,7 @@ class Matryoshka(nn.Module):
         names: The embeddings to cut; all of them when None. Name them where others, such as class logits, must stay.
         choose: Draws the widths of a step, such as `Subset(2)`; all of them when None. The same on all ranks.
 
-    Source: methods.md L.2; Kusupati et al. 2022, https://arxiv.org/abs/2205.13147
+    Source: Kusupati et al. 2022, https://arxiv.org/abs/2205.13147
     """
 
     def __init__(

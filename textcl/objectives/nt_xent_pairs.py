@@ -34,7 +34,7 @@ def nt_xent_pairs(
         variant: "fp16_floor" adds 2^-14 to the probability, as Mirror-BERT's training under half precision does.
         world: The processes that train together.
 
-    Source: methods.md A.4; Chen et al. 2020, https://arxiv.org/abs/2002.05709; Liu et al. 2021,
+    Source: Chen et al. 2020, https://arxiv.org/abs/2002.05709; Liu et al. 2021,
         https://arxiv.org/abs/2104.08027
 
     Note: With two views and `same="rows"` the exact variant is `nt_xent`. With several positives it is not SupCon,

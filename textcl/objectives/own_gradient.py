@@ -19,7 +19,7 @@ class OwnGradient(nn.Module):
         objective: Any objective, built for one process alone.
         world: The processes that train together.
 
-    Source: methods.md 0, `own_grad`; Gao et al. 2021, https://arxiv.org/abs/2104.08821
+    Source: Gao et al. 2021, https://arxiv.org/abs/2104.08821
     """
 
     def __init__(self, objective: nn.Module, world: World) -> None:

@@ -1,6 +1,6 @@
 """ProtoNCE: each row is pulled to the centre of its cluster and pushed from those of others.
 
-Source: methods.md J; Li et al. 2021, https://arxiv.org/abs/2005.04966
+Source: Li et al. 2021, https://arxiv.org/abs/2005.04966
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class RankingPairs(nn.Module):
         names: The two sentences of a pair.
         world: The processes that train together.
 
-    Source: methods.md L.3
+    Source: Su 2022, https://kexue.fm/archives/8847
     """
 
     def __init__(
@@ -75,7 +75,7 @@ def angle_of_pairs(left: Float[Tensor, "B D"], right: Float[Tensor, "B D"]) -> F
     Raises:
         ValueError: If the rows have an odd number of dimensions.
 
-    Source: methods.md L.3; Li & Li 2023, https://arxiv.org/abs/2309.12871
+    Source: Li & Li 2023, https://arxiv.org/abs/2309.12871
     """
     if left.shape[1] % 2:
         raise ValueError(f"AnglE halves its rows, which have {left.shape[1]} dimensions")
@@ -84,10 +84,10 @@ def angle_of_pairs(left: Float[Tensor, "B D"], right: Float[Tensor, "B D"]) -> F
 
 
 def cosent(temperature: Temperature = 0.05, *, world: World = ALONE) -> RankingPairs:
-    """CoSENT: the ranking loss over cosines (methods.md L.3; Su 2022, https://kexue.fm/archives/8847)."""
+    """CoSENT: the ranking loss over cosines (Su 2022, https://kexue.fm/archives/8847)."""
     return RankingPairs(cosine_of_pairs, temperature, world=world)
 
 
 def angle(temperature: Temperature = 0.05, *, world: World = ALONE) -> RankingPairs:
-    """AnglE: the ranking loss over complex angles (methods.md L.3; https://arxiv.org/abs/2309.12871)."""
+    """AnglE: the ranking loss over complex angles (https://arxiv.org/abs/2309.12871)."""
     return RankingPairs(angle_of_pairs, temperature, world=world)

@@ -18,7 +18,7 @@ class RatioOfSums(nn.Module):
         names: Embeddings with two columns, a row's summed loss and how many terms it counts for.
         world: The processes that train together.
 
-    Source: methods.md B.2, where the official code gives NaN if no token is masked
+    Source: Gao et al. 2021, https://arxiv.org/abs/2104.08821, whose code gives NaN if no token is masked
     """
 
     def __init__(self, names: Sequence[str], world: World = ALONE) -> None:

@@ -25,7 +25,7 @@ def simple(
         hardest: Fraction of each anchor's negatives that stays; all when None.
         world: The processes that train together.
 
-    Source: methods.md E; Wang & Liu 2021, https://arxiv.org/abs/2012.09740
+    Source: Wang & Liu 2021, https://arxiv.org/abs/2012.09740
     """
     keep = [] if hardest is None else [KeepHardest(hardest)]
     pairing = AnchorPositive() if pairing is None else pairing
@@ -47,7 +47,7 @@ def hard_contrastive(
         pairing: Lays the table out; anchors against positives when None.
         world: The processes that train together.
 
-    Source: methods.md E; Wang & Liu 2021, https://arxiv.org/abs/2012.09740
+    Source: Wang & Liu 2021, https://arxiv.org/abs/2012.09740
     """
     pairing = AnchorPositive() if pairing is None else pairing
     return Contrastive(pairing, temperature, [KeepHardest(hardest)], world=world)

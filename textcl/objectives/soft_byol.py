@@ -30,7 +30,7 @@ class SoftByol(nn.Module):
         world: The processes whose rows may be neighbours; `ALONE` keeps to the rows of this process, as the official
             code does.
 
-    Source: methods.md H.2
+    Source: Feng & Patras 2022, https://arxiv.org/abs/2207.11163
 
     Note:
         The official code returns a vector of losses, on which backward fails; here it is their mean.

@@ -126,7 +126,7 @@ class TripletMargin(nn.Module):
         names: The views, all of them anchors and candidates.
         world: The processes that train together.
 
-    Source: methods.md L.1; Schroff et al. 2015, https://arxiv.org/abs/1503.03832; Hermans et al. 2017,
+    Source: Schroff et al. 2015, https://arxiv.org/abs/1503.03832; Hermans et al. 2017,
         https://arxiv.org/abs/1703.07737; pytorch-metric-learning's TripletMarginLoss
     """
 
@@ -222,7 +222,7 @@ class GivenTriplets(nn.Module):
         names: Anchor, positive and negative.
         world: The processes that train together.
 
-    Source: methods.md L.1; Schroff et al. 2015, https://arxiv.org/abs/1503.03832
+    Source: Schroff et al. 2015, https://arxiv.org/abs/1503.03832
     """
 
     def __init__(

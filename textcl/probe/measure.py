@@ -80,7 +80,7 @@ def probe(
     Returns:
         The numbers of one model, as the module says.
 
-    Source: methods.md E and N; Wang & Isola 2020, https://arxiv.org/abs/2005.10242; Wang & Liu 2021,
+    Source: Wang & Isola 2020, https://arxiv.org/abs/2005.10242; Wang & Liu 2021,
         https://arxiv.org/abs/2012.09740; Ethayarajh 2019, https://arxiv.org/abs/1909.00512
     """
     rows = vectors if whitening is None else whitening.apply(vectors)

@@ -18,10 +18,10 @@ from textcl.evaluation.labelled import LabelledManifest, load_labelled, named_ta
 from textcl.evaluation.tasks import StsTask, load_task, manifests
 
 SAMPLE = 10_000
-"""Texts that are probed; of more, so many are drawn (methods.md N.4)."""
+"""Texts that are probed; of more, so many are drawn."""
 
 POSITIVE = 0.8
-"""A pair is positive above this share of the range of gold scores: above 4 of 5, as SimCSE has it (methods.md N.2)."""
+"""A pair is positive above this share of the range of gold scores: above 4 of 5, as SimCSE has it."""
 
 
 @dataclass(frozen=True)
