@@ -143,6 +143,15 @@ def test_the_installed_command_trains_and_scores_outside_the_checkout(wheel, ins
     assert re.search(r"\b\d\d\.\d\d\b", scores)
 
 
+def test_the_readme_sets_up_in_one_line_and_tests_in_one():
+    """`.ci/run` takes both lines from there."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[:2]
+    assert first.count("\n") == second.count("\n") == 1
+    assert first.endswith(" && textcl train --recipe quickstart --offline\n")
+    assert second.endswith(" && pytest\n")
+
+
 def test_messages_name_the_distribution_of_this_package():
     """On the package index, `textcl` is another project."""
     other = re.compile(r"""\btextcl\[|pip install ['"`]?textcl(?!-train)""")
