@@ -12,12 +12,15 @@ from importlib import metadata
 
 import torch
 
+from textcl.versions import own_version
+
 
 def facts() -> dict[str, object]:
     """Versions, threads and processor."""
-    names = ("textcl", "sentence-transformers", "torch", "transformers", "accelerate")
+    names = ("sentence-transformers", "torch", "transformers", "accelerate")
     return {
         "python": platform.python_version(),
+        "textcl": own_version(),
         **{name: metadata.version(name) for name in names},
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),

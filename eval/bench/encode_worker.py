@@ -27,10 +27,10 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     encode, settings = MAKERS[given["kind"]](given)
     versions = {}
-    for name in ("textcl", "sentence-transformers", "torch", "transformers", "openvino", "nncf",
+    for name in ("textcl-train", "sentence-transformers", "torch", "transformers", "openvino", "nncf",
                  "onnxruntime", "optimum-intel"):  # fmt: skip
         try:
-            versions[name] = metadata.version(name)
+            versions[name.removesuffix("-train")] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     answer(settings=settings, versions={"python": platform.python_version(), **versions})
