@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def _lines(name: str) -> list[str]:
     return content[:-1].split("\n")
 
 
-def _rows(name: str) -> list[dict]:
+def _rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in _lines(name)]
 
 

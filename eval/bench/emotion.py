@@ -91,6 +91,12 @@ def plan(stages: list[str], options: argparse.Namespace) -> Iterator[Run]:
     few: dict[str, object] = {"steps": 60}
     both = grid("main", ["ISEAR"], options.seeds or 5)
     both += grid("main", ["EmoInt"], options.seeds or 5, {"steps": 100})
+    variants: tuple[tuple[str, dict[str, object]], ...] = (
+        ("lcl", {"weighting": "encoder"}),
+        ("supcon", {"rows_per_class": 8}),
+        ("lcl", {"rows_per_class": 8}),
+        ("lcl", {"loss_weight": 0.5}),
+    )
     stage_runs = {
         "tune": tuning_runs(),
         "main": sorted(both, key=lambda run: run.seed),
@@ -99,12 +105,7 @@ def plan(stages: list[str], options: argparse.Namespace) -> Iterator[Run]:
         "variants": [
             Run("variants", "ISEAR", base, seed, changes)
             for seed in range(options.seeds or 2)
-            for base, changes in (
-                ("lcl", {"weighting": "encoder"}),
-                ("supcon", {"rows_per_class": 8}),
-                ("lcl", {"rows_per_class": 8}),
-                ("lcl", {"loss_weight": 0.5}),
-            )
+            for base, changes in variants
         ],
         "multilabel": [Run("multilabel", "GoEmotions-multilabel", "cross-entropy", 0, MULTI_LABEL)],
         "classes": grid(
@@ -119,8 +120,10 @@ def plan(stages: list[str], options: argparse.Namespace) -> Iterator[Run]:
 
 def tuning_runs() -> list[Run]:
     """With a seed of their own. Temperature and λ are tuned for LCL, and SupCon takes the same."""
-    rates = [("cross-entropy", {"learning_rate": rate}) for rate in (1e-4, 3e-4)]
-    contrasts = [
+    rates: list[tuple[str, dict[str, object]]] = [
+        ("cross-entropy", {"learning_rate": rate}) for rate in (1e-4, 3e-4)
+    ]
+    contrasts: list[tuple[str, dict[str, object]]] = [
         ("lcl", {"temperature": temperature, "loss_weight": weight})
         for temperature, weight in ((0.3, 0.5), (0.1, 0.5), (0.3, 0.1), (0.3, 0.9))
     ]
@@ -245,7 +248,7 @@ def numbers(result: ClassificationResult) -> dict[str, float]:
 # Tables ---------------------------------------------------------------------------------------------------------------
 
 
-def table(results: list[dict]) -> str:
+def table(results: list[dict[str, Any]]) -> str:
     """One block a stage."""
     blocks = [tuning([r for r in results if r["stage"] == "tune"])]
     for stage in ("main", "hard", "rest", "variants", "classes"):
@@ -254,7 +257,7 @@ def table(results: list[dict]) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def tuning(runs: list[dict]) -> str:
+def tuning(runs: list[dict[str, Any]]) -> str:
     if not runs:
         return ""
     lines = ["## tune (ISEAR)\n", "| run | dev accuracy | CPU seconds |", "|---|---:|---:|"]
@@ -262,7 +265,7 @@ def tuning(runs: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def comparison(stage: str, runs: list[dict], everything: list[dict]) -> str:
+def comparison(stage: str, runs: list[dict[str, Any]], everything: list[dict[str, Any]]) -> str:
     """Mean ± sd of the test scores, and the paired test against cross-entropy (with the same seeds)."""
     if not runs:
         return ""
@@ -314,7 +317,7 @@ def comparison(stage: str, runs: list[dict], everything: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def multi_label(runs: list[dict]) -> str:
+def multi_label(runs: list[dict[str, Any]]) -> str:
     if not runs:
         return ""
     lines = [

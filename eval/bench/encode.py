@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ RATIOS = (
 class Worker:
     """A process that encodes when it is its turn."""
 
-    def __init__(self, name: str, python: str, common: dict) -> None:
+    def __init__(self, name: str, python: str, common: dict[str, Any]) -> None:
         kind, options = WAYS[name]
         given = {
             "kind": kind, "options": options, **common,
@@ -76,22 +77,25 @@ class Worker:
             [python, script, json.dumps(given)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.orders, self.answers = self.process.stdin, self.process.stdout
         self.about = self._answer(name)
 
-    def _answer(self, name: str) -> dict:
-        line = self.process.stdout.readline()
+    def _answer(self, name: str) -> dict[str, Any]:
+        line = self.answers.readline()
         if not line:
             raise SystemExit(f"{name} failed: run encode_worker.py by hand to see why")
         return json.loads(line)
 
-    def encode(self, texts: Path, save: Path | None = None) -> dict:
+    def encode(self, texts: Path, save: Path | None = None) -> dict[str, Any]:
         order = {"texts": str(texts), "save": save and str(save)}
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
+        self.orders.write(json.dumps(order) + "\n")
+        self.orders.flush()
         return self._answer("a worker")
 
     def close(self) -> None:
-        self.process.stdin.close()
+        self.orders.close()
         self.process.wait()
 
 
@@ -119,9 +123,10 @@ def main() -> None:
         }  # fmt: skip
         workers = {}
         for name in names:
-            own = name.startswith("theirs openvino")
-            workers[name] = Worker(name, options.their_python if own else sys.executable, common)
+            own = options.their_python if name.startswith("theirs openvino") else None
+            workers[name] = Worker(name, own or sys.executable, common)
             print("ready:", name, workers[name].about["settings"], flush=True)
+        quality, seconds, peaks = {}, {}, {}
         if options.scores:
             quality = scored(workers, place)
         else:
@@ -135,7 +140,7 @@ def main() -> None:
         save(options.output, "encode.json", summary(seconds, peaks, about, texts, tokens))
 
 
-def save(folder: Path | None, name: str, result: dict) -> None:
+def save(folder: Path | None, name: str, result: dict[str, Any]) -> None:
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(json.dumps(result, indent=1) + "\n")
@@ -156,7 +161,9 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def rounds(workers: dict, texts: Path, count: int) -> tuple[dict, dict]:
+def rounds(
+    workers: dict[str, Any], texts: Path, count: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Seconds of every way in every round, after one that is not counted, and peak memory."""
     seconds, peaks, names = {name: [] for name in workers}, {}, list(workers)
     for turn in range(count + 1):
@@ -169,7 +176,7 @@ def rounds(workers: dict, texts: Path, count: int) -> tuple[dict, dict]:
     return seconds, peaks
 
 
-def scored(workers: dict, place: Path) -> dict:
+def scored(workers: dict[str, Any], place: Path) -> dict[str, Any]:
     """STS-B by every way, and how far its vectors are from float32."""
     result, exact = {}, None
     tasks = {name: load_task(name) for name in ("STSBenchmark-dev", "STSBenchmark")}
@@ -189,14 +196,14 @@ def scored(workers: dict, place: Path) -> dict:
         for key, task in tasks.items():
             n = len(task.sentences1)
             first, second = vectors[start : start + n], vectors[start + n : start + 2 * n]
-            found = sts_aggregate(pair_scores(first, second), task.scores, None)
-            result[name][key] = round(100 * found.all.spearman, 2)
+            found = sts_aggregate(pair_scores(first, second), task.scores, None).all.spearman
+            result[name][key] = None if found is None else round(100 * found, 2)
             start += 2 * n
         print("scored:", name, result[name], flush=True)
     return result
 
 
-def summary(seconds, peaks, about, texts, tokens) -> dict:
+def summary(seconds, peaks, about, texts, tokens) -> dict[str, Any]:
     layers, width = 6, 384
     work = 2 * 12 * layers * width**2  # multiply-adds of a token in the linear layers, times two
     limit = {

@@ -12,6 +12,7 @@ import platform
 import resource
 import sys
 import time
+from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 
@@ -21,6 +22,11 @@ OUT = os.fdopen(os.dup(1), "w")  # libraries that print must not disturb the ans
 os.dup2(2, 1)
 
 BATCHES = (32, 64, 128, 256)
+
+
+UNTIL_THE_END = (
+    ExitStack()
+)  # weights in bfloat16 become float32 again where nothing keeps their context
 
 
 def main() -> None:
@@ -77,8 +83,7 @@ def textcl_compile(given):
 
     encoder = Encoder.from_pretrained(given["model"], device="cpu")
     encoder.backbone.set_attn_implementation("sdpa")
-    weights = in_bfloat16(encoder.backbone)
-    weights.__enter__()  # for good: the process ends with it
+    UNTIL_THE_END.enter_context(in_bfloat16(encoder.backbone))
     backbone = torch.compile(encoder.backbone, dynamic=True)
 
     def encode(texts):
@@ -94,7 +99,6 @@ def textcl_compile(given):
         vectors = F.normalize(torch.cat(parts), dim=-1)
         return torch.empty_like(vectors).index_copy_(0, order, vectors).numpy()
 
-    encode.weights = weights  # kept, or the weights would become float32 again
     encode(json.loads(Path(given["sample"]).read_text()))
     return encode, {"precision": "bfloat16", "dynamic": True}
 
@@ -116,13 +120,14 @@ def theirs(given):
         model = their_int8(model, given)
     if not options.get("tune"):
         return lambda texts: model.encode(texts), options
-    sample, best = json.loads(Path(given["sample"]).read_text()), {}
+    sample = json.loads(Path(given["sample"]).read_text())
+    best: dict[int, float] = {}
     for batch in BATCHES:
         model.encode(sample, batch_size=batch)
         start = time.perf_counter()
         model.encode(sample, batch_size=batch)
         best[batch] = time.perf_counter() - start
-    batch = min(best, key=best.get)
+    batch = min(best, key=lambda size: best[size])
     return lambda texts: model.encode(texts, batch_size=batch), {**options, "batch_size": batch}
 
 

@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from common import ceiling, facts, now
@@ -124,7 +125,7 @@ def save_model(folder: Path, size: Size) -> Path:
     return folder
 
 
-def training(model: Path, data: Path, size: Size, about: dict) -> list[dict]:
+def training(model: Path, data: Path, size: Size, about: dict[str, Any]) -> list[dict[str, Any]]:
     """Unsupervised SimCSE: every sentence twice, so a row of the batch has its tokens counted twice."""
     lines = list(itertools.islice(data.open(encoding="utf-8"), 20_000))
     tokens = Encoder.from_pretrained(model, device="cpu", max_length=size.length).tokenize(lines)
@@ -218,7 +219,7 @@ def their_training(model: Path, data: Path, batch: int, size: Size) -> float:
         SentenceTransformerTrainer,
         SentenceTransformerTrainingArguments,
     )
-    from sentence_transformers.losses import MultipleNegativesRankingLoss
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
     from transformers import TrainerCallback
 
     clock = DeviceClock(size.steps)
@@ -245,7 +246,7 @@ def their_training(model: Path, data: Path, batch: int, size: Size) -> float:
     return clock.seconds()
 
 
-def encoding(model: Path, data: Path, size: Size, device: str) -> list[dict]:
+def encoding(model: Path, data: Path, size: Size, device: str) -> list[dict[str, Any]]:
     """Texts to vectors on the CPU side, tokenising included, after a part of them that is not counted."""
     from sentence_transformers import SentenceTransformer
 
@@ -283,7 +284,7 @@ def encoding(model: Path, data: Path, size: Size, device: str) -> list[dict]:
     return results
 
 
-def info_nce(size: Size, start: float) -> list[dict]:
+def info_nce(size: Size, start: float) -> list[dict[str, Any]]:
     """Each measurement in a process of its own; a table that does not fit says so."""
     script, results = Path(__file__).with_name("info_nce_memory.py"), []
     for rows, kind in itertools.product(size.rows, KINDS):

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from common import facts
@@ -56,7 +57,7 @@ def main() -> None:
         (options.output / "results.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
-def line(result: dict) -> str:
+def line(result: dict[str, Any]) -> str:
     return (
         f"{result['rows']:>9,} × {result['width']}  {result['kind']:<6}"
         f"{result['seconds']:9.2f} s {result['mib_above']:9,.0f} MiB above {result['mib_given']:,.0f} MiB "
@@ -64,13 +65,11 @@ def line(result: dict) -> str:
     )
 
 
-def measure(rows: int, width: int, kind: str) -> dict:
+def measure(rows: int, width: int, kind: str) -> dict[str, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if kind == "whole":
         textcl.contrast.table.TILE_ELEMENTS = rows * rows
-    objective = Contrastive(AnchorPositive(), 0.05)
-    if kind == "cached":
-        objective = cached
+    objective = cached if kind == "cached" else Contrastive(AnchorPositive(), 0.05)
     # the code paths once, so that what they load is not counted; small, so that nothing large stays cached
     step(objective, *inputs(64, width, device), 16 * 64 if kind == "tiled" else 0)
     anchors, positives = inputs(rows, width, device)
@@ -82,6 +81,8 @@ def measure(rows: int, width: int, kind: str) -> dict:
     seconds = time.perf_counter() - start
     gradients = 2 * anchors.nbytes
     above = peak(device) - before - gradients
+    assert anchors.grad is not None
+    assert positives.grad is not None
     norm = torch.linalg.vector_norm(torch.cat([anchors.grad[:4096], positives.grad[:4096]]))
     return {
         "rows": rows,
@@ -96,20 +97,22 @@ def measure(rows: int, width: int, kind: str) -> dict:
     }
 
 
-def inputs(rows: int, width: int, device: str) -> list[torch.Tensor]:
+def inputs(rows: int, width: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Anchors and positives that look alike, not yet normalised."""
     g = torch.Generator(device).manual_seed(0)
     x = torch.randn((rows, width), generator=g, device=device)
     y = x + 2 * torch.randn((rows, width), generator=g, device=device)
-    return [x.requires_grad_(), y.requires_grad_()]
+    return x.requires_grad_(), y.requires_grad_()
 
 
 def cached(anchors, positives) -> torch.Tensor:
     """The loss stage of sentence-transformers' CachedMultipleNegativesRankingLoss, backward included."""
-    from sentence_transformers.losses import CachedMultipleNegativesRankingLoss
+    from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 
     loss = CachedMultipleNegativesRankingLoss(
-        torch.nn.Sequential(torch.nn.Identity()), scale=20.0, mini_batch_size=1024
+        torch.nn.Sequential(torch.nn.Identity()),  # pyright: ignore[reportArgumentType]
+        scale=20.0,
+        mini_batch_size=1024,
     )
     return loss.calculate_loss([[anchors], [positives]], with_backward=True)
 

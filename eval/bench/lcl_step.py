@@ -28,7 +28,7 @@ from double_loop import double_loop_lcl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[32, 128])
     parser.add_argument("--classes", type=int, default=28)
     parser.add_argument("--width", type=int, default=768)

@@ -15,6 +15,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from common import facts
@@ -73,7 +74,9 @@ def seconds_for(rows: Rows, encoder: Encoder) -> tuple[float, TokenTable]:
     return time.perf_counter() - start, tokens
 
 
-def both_ways(rows: Rows, encoder: Encoder, tokens: TokenTable, batch: int, rounds: int) -> dict:
+def both_ways(
+    rows: Rows, encoder: Encoder, tokens: TokenTable, batch: int, rounds: int
+) -> dict[str, Any]:
     sampler = ShuffledBatches(len(rows), batch, seed=0)
     collate = Collate({"anchor": View("text")}, encoder.tokenize, seed=0)
     loaders = {

@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from common import facts
@@ -35,7 +36,7 @@ from textcl.training.session import train
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 LAYERS = 3
-COMMON = {
+COMMON: Mapping[str, object] = {
     "num_layers": LAYERS,
     "steps": 40,
     "batch_size": 128,
@@ -44,7 +45,7 @@ COMMON = {
     "save_every": 0,
 }
 WORDS = ("mirror-word",)  # trained on words, and the one that word similarity is about
-DATA = {
+DATA: Mapping[tuple[str, ...], str] = {
     ("text",): "corpus/mirror_stsb_10k.txt",
     ("anchor", "positive", "negative"): "nli/triplets_train.jsonl",
     ("sentence1", "sentence2", "score"): "sts/stsb_train.jsonl",
@@ -91,8 +92,8 @@ def run(name: str, seed: int, other: Other) -> dict[str, object]:
     usual = "words/top10k_en.txt" if name in WORDS else DATA[found.roles]
     data = Path(os.environ["TEXTCL_DATA"]) / (other.data or usual)
     known = vars(found.settings(MODEL))
-    changes = {key: value for key, value in COMMON.items() if key in known} | {"seed": seed}
-    changes |= other.settings
+    common = {key: value for key, value in COMMON.items() if key in known}
+    changes = {**common, "seed": seed, **other.settings}
     with tempfile.TemporaryDirectory() as folder:
         start, busy = time.perf_counter(), time.process_time()
         done = train(
@@ -117,7 +118,7 @@ def run(name: str, seed: int, other: Other) -> dict[str, object]:
     }
 
 
-def word_table(results: list[dict]) -> str:
+def word_table(results: list[dict[str, Any]]) -> str:
     """Word similarity before training and after the recipes that train on words."""
     shown = [r for r in results if r["seed"] is None or r["recipe"] in WORDS]
     names = list(shown[0]["words"])
@@ -131,7 +132,7 @@ def word_table(results: list[dict]) -> str:
 COLUMNS = ("dev", "STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-R", "average")
 
 
-def table(results: list[dict]) -> str:
+def table(results: list[dict[str, Any]]) -> str:
     """One line a recipe: mean over seeds, and the spread of the average where there are several."""
     lines = [
         "| recipe | seeds | " + " | ".join(COLUMNS) + " | alignment | uniformity |",

@@ -10,6 +10,7 @@ import json
 import statistics
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from textcl.figures.charts import altair, titled
 from textcl.figures.files import save
@@ -24,9 +25,9 @@ LINES = {
 }
 
 
-def logs(folder: Path) -> dict[str, dict[int, list[dict]]]:
+def logs(folder: Path) -> dict[str, dict[int, list[dict[str, Any]]]]:
     """Lines of the logs by name of the setting and by seed."""
-    found: dict[str, dict[int, list[dict]]] = defaultdict(dict)
+    found: dict[str, dict[int, list[dict[str, Any]]]] = defaultdict(dict)
     for cell in json.loads((folder / "sweep.json").read_text())["cells"]:
         path = folder / "cells" / cell["name"] / "metrics.jsonl"
         if cell["status"] == "finished" and path.exists():
@@ -37,7 +38,7 @@ def logs(folder: Path) -> dict[str, dict[int, list[dict]]]:
     return found
 
 
-def ridges(found: dict[str, dict[int, list[dict]]], seed: int, steps: list[int]):
+def ridges(found: dict[str, dict[int, list[dict[str, Any]]]], seed: int, steps: list[int]):
     """One small histogram for each setting and update."""
     alt = altair()
     rows = [
@@ -62,7 +63,7 @@ def ridges(found: dict[str, dict[int, list[dict]]], seed: int, steps: list[int])
     )  # fmt: skip
 
 
-def lines(found: dict[str, dict[int, list[dict]]]):
+def lines(found: dict[str, dict[int, list[dict[str, Any]]]]):
     """Means over seeds against the update."""
     alt = altair()
     panels = []

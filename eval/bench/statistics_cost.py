@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from common import facts, in_pairs
@@ -57,7 +58,7 @@ class Spent:
         return call
 
 
-def run(recipe: str, more: dict, data: Path, steps: int, spent: Spent | None) -> float:
+def run(recipe: str, more: dict[str, Any], data: Path, steps: int, spent: Spent | None) -> float:
     """Seconds of all updates but the first; without `spent` no statistics are computed."""
     clock, loop = Clock(), textcl.training.session.run_loop
     kept = [getattr(module, name) for module, name in PLACES]

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from common import facts
 from sentence_transformers import SentenceTransformer
@@ -72,7 +74,8 @@ def main() -> None:
     def ours(model, precision: str | None):
         def work() -> dict[str, float]:
             scores = evaluate(EncodeWith(model, precision=precision), tasks)
-            return {task.name: scores[task.name] for task in tasks}
+            found = {task.name: scores[task.name] for task in tasks}
+            return {name: math.nan if score is None else score for name, score in found.items()}
 
         return work
 
@@ -89,7 +92,7 @@ def main() -> None:
     save(options, tasks, seconds, scores)
 
 
-def measure(ways: dict, rounds: int) -> tuple[dict, dict]:
+def measure(ways: dict[str, Any], rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
     seconds, scores, names = {name: [] for name in ways}, {}, list(ways)
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:

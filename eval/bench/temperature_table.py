@@ -9,6 +9,7 @@ import argparse
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 PAIRS, LABELLED = "STSBenchmark-dev", "emotion/isear/test.jsonl"
 COLUMNS = (  # heading, probe or None for the log, key, format
@@ -42,7 +43,7 @@ def main() -> None:
         print(f"| `{recipe}` | {temperature} | {len(seeds)} | {' | '.join(shown)} |")
 
 
-def numbers(cell: dict, folder: Path) -> list[float]:
+def numbers(cell: dict[str, Any], folder: Path) -> list[float]:
     log = (folder / "cells" / cell["name"] / "metrics.jsonl").read_text().splitlines()
     last = [line for line in map(json.loads, log) if "loss" in line][-1]
     return [(last if probe is None else cell["probes"][probe])[key] for _, probe, key, _ in COLUMNS]

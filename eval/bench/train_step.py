@@ -121,7 +121,7 @@ def compiled(data: Path, batch: int, length: int, steps: int) -> float:
 def compile_layers(backbone: PreTrainedModel, backend: str = "inductor") -> None:
     """`torch.compile` for sizes that vary; the attention on a CPU stays as it is, for its draws cannot be traced."""
     bucketed_attention.attend = torch.compiler.disable(bucketed_attention.attend)
-    for layer in backbone.encoder.layer:
+    for layer in backbone.get_submodule("encoder.layer").children():
         layer.compile(dynamic=True, backend=backend)
 
 
@@ -132,7 +132,7 @@ def theirs(data: Path, batch: int, length: int, steps: int, bf16: bool) -> float
         SentenceTransformerTrainer,
         SentenceTransformerTrainingArguments,
     )
-    from sentence_transformers.losses import MultipleNegativesRankingLoss
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
     from transformers import TrainerCallback
 
     clock = Clock()

@@ -6,6 +6,7 @@ import lzma
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow
@@ -39,7 +40,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "textcl"
 
 
-def write(path: Path, rows: list[dict]) -> Path:
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     """`rows` in the format that the name of `path` says."""
     names = list(rows[0])
     opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import families
 import numpy as np
@@ -158,7 +159,7 @@ def test_old_layout_of_sentence_transformers_is_read(tmp_path):
     np.testing.assert_allclose(ours, theirs.encode(TEXTS[:3]), atol=1e-5)
 
 
-def change_json(path: Path, change: dict) -> None:
+def change_json(path: Path, change: dict[str, Any]) -> None:
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | change))
 

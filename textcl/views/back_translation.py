@@ -62,7 +62,7 @@ class BackTranslate:
             self.failures.update(dict.fromkeys(batch, reason))
             return
         for text, result in zip(batch, results, strict=True):
-            if isinstance(result, str) and result.strip():
+            if isinstance(result, str) and result.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
                 self.cache[text] = result
                 self.failures.pop(text, None)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 from unittest.mock import Mock
 
 import families
@@ -45,7 +46,7 @@ def gradients(model: torch.nn.Module, output: torch.Tensor) -> dict[str, torch.T
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def assert_same(ours: dict, theirs: dict, **tolerance: float) -> None:
+def assert_same(ours: dict[str, Any], theirs: dict[str, Any], **tolerance: float) -> None:
     assert ours.keys() == theirs.keys()
     for key in ours:
         torch.testing.assert_close(ours[key], theirs[key], **tolerance)
