@@ -24,8 +24,8 @@ def find_recipe(name: str) -> Any:
 
 
 def public_names() -> list[str]:
-    """The names that `import textcl` offers, without modules and what the module itself imports."""
-    return sorted(textcl.__all__)
+    """The names that `import textcl` offers, each loaded when it is first used."""
+    return sorted(name for name in dir(textcl) if not name.startswith("_"))
 
 
 def module_of(value: Any) -> str:

@@ -10,6 +10,9 @@ import textcl
 from generate.markdown import docstring, markdown
 from generate.package import module_of, public_names
 
+# What most readers look for comes first; a wing that is not named follows.
+_FIRST = ("training", "encoder", "classifier", "evaluation", "export", "objectives", "contrast")
+
 
 def python() -> str:
     """Every public name of `textcl`, by the part of the package it lives in, with signature and docstring."""
@@ -17,7 +20,7 @@ def python() -> str:
     for name in public_names():
         wings.setdefault(_wing(getattr(textcl, name)), []).append(name)
     lines: list[str] = []
-    for wing in sorted(wings):
+    for wing in [*(w for w in _FIRST if w in wings), *sorted(wings.keys() - {*_FIRST})]:
         lines += [f"## {wing.replace('_', ' ').capitalize()}", "", _intro(wing), ""]
         for name in wings[wing]:
             lines += _python_entry(name, getattr(textcl, name))
