@@ -1,6 +1,10 @@
-"""Arithmetic on vectors that several wings share: unit rows and wide precision."""
+"""Arithmetic that several wings share: unit rows, wide precision, and exact shares of whole numbers."""
 
 from __future__ import annotations
+
+import math
+from fractions import Fraction
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -16,3 +20,18 @@ def unit(x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
 def widen(x: Tensor) -> Tensor:
     """Half precision becomes float32; float64 stays."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+@lru_cache
+def exact_fraction(share: float) -> Fraction:
+    """The decimal number that a float was written as: 0.29 is 29/100, not the binary number beside it.
+
+    Raises:
+        ValueError: If it is not finite.
+    """
+    return Fraction(repr(float(share)))
+
+
+def exact_floor(share: float, n: int) -> int:
+    """The largest whole number up to share × n, where `int(0.29 * 100)` would be 28."""
+    return math.floor(exact_fraction(share) * n)

@@ -244,3 +244,9 @@ def test_a_random_string_depends_on_the_text_and_the_seed_alone():
     assert string != RandomString(seed=4)(text, random.Random(0))
     assert string != RandomString(seed=3)("two cats run in a field", random.Random(0))
     assert RandomString()("", random.Random(0)) == ""
+
+
+def test_shares_of_the_words_are_exact():
+    text = " ".join(f"w{i}" for i in range(100))
+    assert len(DeleteWords(0.29)(text, random.Random(0)).split()) == 71
+    assert len(Crop(0.29)(text, random.Random(0)).split()) == 71

@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from textcl.arithmetic import exact_floor
 from textcl.errors import UserError
 from textcl.views.view import draw_generator
 
@@ -104,7 +105,7 @@ def repeat_tokens(ids: Sequence[int], rate: float, rng: random.Random) -> list[i
     Source: Wu et al. 2022, https://arxiv.org/abs/2109.04380
     """
     _check_rate(rate)
-    limit = min(10, int(rate * len(ids)))
+    limit = min(10, exact_floor(rate, len(ids)))
     inner = range(1, len(ids) - 1)
     if limit == 0 or not inner:
         return list(ids)
@@ -137,7 +138,7 @@ class RepeatWords:
     def __call__(self, text: str, rng: random.Random) -> str:
         """`text` with some words doubled."""
         words = text.split()
-        limit = min(len(words), max(2, int(self.rate * len(words))))
+        limit = min(len(words), max(2, exact_floor(self.rate, len(words))))
         places = range(len(words))
         if self.variant == "official_word":
             limit, places = min(10, limit) - 1, places[:-1]
@@ -165,7 +166,7 @@ class Crop:
     def __call__(self, text: str, rng: random.Random) -> str:
         """The words of the window, one space between them."""
         words = text.split()
-        cut = int(self.rate * len(words))
+        cut = exact_floor(self.rate, len(words))
         if cut == 0:
             return text
         start = rng.randint(0, cut)
@@ -196,7 +197,7 @@ class DeleteWords:
     def __call__(self, text: str, rng: random.Random) -> str:
         """`text` without the drawn words."""
         words = text.split()
-        return _without(text, words, int(self.rate * len(words)), rng)
+        return _without(text, words, exact_floor(self.rate, len(words)), rng)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from textcl.arithmetic import exact_floor
 from textcl.errors import UserError
 
 DETERMINERS = frozenset(
@@ -150,7 +151,7 @@ class Synonyms:
         """`text` with some words replaced; tried four times if nothing changes."""
         tokens = list(_TOKEN.finditer(text))
         words = [token for token in tokens if self._can_change(token[0])]
-        count = min(max(int(self.rate * len(tokens)), self.least), self.most, len(words))
+        count = min(max(exact_floor(self.rate, len(tokens)), self.least), self.most, len(words))
         for _ in range(4):
             drawn = {word.span(): self._draw(word[0], rng) for word in rng.sample(words, count)}
             changed = replace_spans(text, drawn)
