@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from textcl.arithmetic import exact_fraction
+from textcl.data.roles import normal_text
 from textcl.errors import UserError
 
 
@@ -47,7 +47,7 @@ class Split:
 
 def normalised(text: str) -> str:
     """The text without what keeps equal texts apart: Unicode form, case, and the amount of white space."""
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    return " ".join(normal_text(text).casefold().split())
 
 
 def hold_out(
@@ -82,9 +82,9 @@ def hold_out(
     counts = _seats([len(places) for places in by_class], exact_fraction(share))
     rng = np.random.Generator(np.random.PCG64(seed))
     chosen = [
-        int(place)
+        place
         for places, count in zip(by_class, counts, strict=True)
-        for place in rng.permutation(places)[:count]
+        for place in rng.permutation(places)[:count].tolist()
     ]
     if not chosen:
         raise UserError(
