@@ -100,13 +100,20 @@ def test_roles_are_settled_by_the_columns():
 LABELS = np.array([0] * 20 + [1] * 11 + [2] * 9 + [3] * 2)
 
 
-def test_class_batches_hold_p_classes_with_k_rows_each():
-    sampler = ClassBatches(LABELS, 9, 3, seed=0)
+def visits(sampler, epoch=0):
+    """How often each row comes in an epoch."""
+    batches = [sampler.batch(epoch, index) for index in range(len(sampler))]
+    return np.bincount(np.concatenate(batches), minlength=len(sampler.labels))
+
+
+def test_class_batches_are_made_of_blocks_of_k_rows():
+    labels = np.repeat([0, 1, 2], [18, 9, 9])
+    sampler = ClassBatches(labels, 9, 3, seed=0)
     assert len(sampler) == 4
     for epoch in range(3):
         for index in range(len(sampler)):
-            ids, counts = np.unique(LABELS[sampler.batch(epoch, index)], return_counts=True)
-            assert (len(ids), set(counts)) == (3, {3})
+            counts = np.bincount(labels[sampler.batch(epoch, index)], minlength=3)
+            assert not (counts % 3).any()
 
 
 def test_class_batches_follow_from_seed_epoch_and_index_alone():
@@ -117,37 +124,49 @@ def test_class_batches_follow_from_seed_epoch_and_index_alone():
     assert ClassBatches(LABELS, 6, 2, seed=5).batch(0, 2).tolist() != first[0]
 
 
-def test_class_batches_show_the_rows_of_a_class_equally_often_and_classes_by_their_size():
-    labels = np.repeat(np.arange(8), [400, 200, 200, 100, 100, 100, 50, 50])
-    sampler = ClassBatches(labels, 8, 4, seed=1)
-    times = np.bincount(
-        np.concatenate([sampler.batch(0, index) for index in range(len(sampler))]), minlength=1200
-    )
-    for each in range(8):
-        assert np.ptp(times[labels == each]) <= 1
-    share = [times[labels == each].sum() / times.sum() for each in range(8)]
-    assert share[0] > share[1] > share[3] > share[6]
-    assert 0.7 < share[6] / (50 / 1200) < 1.4
+def test_a_small_class_is_seen_as_often_as_a_large_one():
+    labels = np.repeat(np.arange(4), [970, 10, 10, 10])
+    for size, k in ((20, 4), (40, 5), (8, 2)):
+        assert set(visits(ClassBatches(labels, size, k, seed=0))) == {1}
+
+
+def test_every_row_of_classes_by_zipf_comes_once_but_for_an_incomplete_batch():
+    labels = np.repeat(np.arange(28), [max(1, 1000 // rank) for rank in range(1, 29)])
+    sampler = ClassBatches(labels, 32, 4, seed=1)
+    times = [visits(sampler, epoch) for epoch in range(20)]
+    for each in times:
+        assert each.max() == 1
+        assert (each == 0).sum() == len(labels) % 32
+    assert np.sum(times, 0).min() >= 14, "no row is left out again and again"
+
+
+def test_the_blocks_of_a_class_are_spread_over_the_epoch():
+    labels = np.repeat([0, 1], [600, 200])
+    sampler = ClassBatches(labels, 16, 4, seed=0)
+    rare = [(labels[sampler.batch(0, index)] == 1).sum() for index in range(len(sampler))]
+    assert set(rare) == {4}
+
+
+def test_one_class_may_fill_several_blocks():
+    batch = ClassBatches(np.array([0] * 9 + [1] * 3), 12, 3, seed=0).batch(0, 0)
+    assert sorted(batch) == list(range(12))
 
 
 def test_class_batches_that_do_not_fit_are_refused():
     with pytest.raises(UserError, match="batch_size=10 is not a multiple of rows_per_class=3"):
         ClassBatches(LABELS, 10, 3, seed=0)
-    with pytest.raises(
-        UserError, match="ask for 5 classes, but the data has 4: choose a smaller batch_size"
-    ):
-        ClassBatches(LABELS, 10, 2, seed=0)
     rows = rows_of([["a"], ["b"]], several=True)
     with pytest.raises(UserError, match="rows_per_class needs rows with one label each"):
         batches_of(with_classes(ClassifierSettings(rows_per_class=2), rows), rows)
 
 
 def test_the_preview_counts_rows_of_the_same_class():
-    sampler, targets = ClassBatches(LABELS, 9, 3, seed=0), LABELS
+    targets = np.repeat([0, 1, 2], 12)
+    sampler = ClassBatches(targets, 9, 3, seed=0)
     assert describe_company(sampler, targets) == (
         "of the other rows of a batch 2.0 share a row's class on average, and 0% of the rows find none"
     )
-    hot = np.eye(4, dtype=bool)[LABELS]
+    hot = np.eye(3, dtype=bool)[targets]
     assert describe_company(sampler, hot) == describe_company(sampler, targets)
 
 

@@ -254,7 +254,7 @@ def test_mistakes_are_told_before_training(model, files, tmp_path):
 
     refused("have the same label", data=[{"text": f"t{i}", "label": "a"} for i in range(9)], dev="")
     refused("'town' .* rows", dev=True, data=[r for r in labelled(60) if r["label"] != "town"])
-    refused("ask for 6 classes, but the data has 3", settings=["rows_per_class=1"])
+    refused("not a multiple of rows_per_class=4", settings=["rows_per_class=4"])
     refused("several: leave it at 0", settings=["rows_per_class=2"], kind="-several")
     refused("fewer than a batch of 60", settings=["batch_size=60"], dev="0.1")
     assert not (tmp_path / "run").exists()

@@ -57,11 +57,12 @@ def _permutation(rows: int, seed: int, epoch: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ClassBatches:
-    """P × K batches: P different classes, drawn in proportion to their rows, and K rows of each.
+    """P × K batches: P blocks of K rows of one class each, with as many blocks of a class as it has rows.
 
-    Every anchor has positives whatever the number of classes. The rows of a class come in an order that follows from
-    (seed, epoch), and from the start again when they are through, so a class with fewer than K rows repeats some; an
-    epoch has as many rows as the data, each about once.
+    Every anchor has positives whatever the number of classes. A large class fills several blocks of a batch, and the
+    blocks of each class are spread evenly over the epoch. Every row comes once an epoch, except for as many as would
+    make an incomplete batch, which are drawn anew for each epoch. What a class has left over after its blocks, at most
+    K - 1 rows, goes into the last batches that are made up.
 
     Args:
         labels: Class id of each row of the data set.
@@ -70,11 +71,11 @@ class ClassBatches:
         seed: Seed of the run.
 
     Raises:
-        UserError: If a batch is not a whole number of classes, or asks for more than there are.
+        UserError: If a batch is not a whole number of blocks.
 
-    Source: Hermans et al. 2017, https://arxiv.org/abs/1703.07737, who draw all classes alike
+    Source: Hermans et al. 2017, https://arxiv.org/abs/1703.07737, who draw P different classes with equal probability
 
-    Note: Classes come nearly as often as in the data; drawn alike, rare ones would be seen many times an epoch.
+    Note: Drawn with equal probability, rare classes would be seen many times an epoch, and common ones in part.
     """
 
     labels: np.ndarray
@@ -84,15 +85,9 @@ class ClassBatches:
     _plans: dict[int, np.ndarray] = field(init=False, default_factory=dict[int, np.ndarray])
 
     def __post_init__(self) -> None:
-        classes, there = self.batch_size / self.rows_per_class, len(np.unique(self.labels))
-        if classes != int(classes):
+        if self.batch_size % self.rows_per_class:
             raise UserError(
                 f"batch_size={self.batch_size} is not a multiple of rows_per_class={self.rows_per_class}"
-            )
-        if classes > there:
-            raise UserError(
-                f"batches of {self.batch_size} rows, {self.rows_per_class} of a class, ask for {int(classes)} classes, "
-                f"but the data has {there}: choose a smaller batch_size or a larger rows_per_class"
             )
 
     def __len__(self) -> int:
@@ -108,23 +103,19 @@ class ClassBatches:
     def _plan(self, epoch: int) -> np.ndarray:
         """The rows of all batches of an epoch."""
         rng = np.random.Generator(np.random.PCG64([self.seed, epoch]))
-        ids, counts = np.unique(self.labels, return_counts=True)
-        rows = [rng.permutation(np.flatnonzero(self.labels == each)) for each in ids]
-        used = np.zeros(len(ids), dtype=np.int64)
-        plan = np.empty((len(self), self.batch_size), dtype=np.int64)
-        for batch in plan:
-            drawn = rng.choice(
-                len(ids),
-                self.batch_size // self.rows_per_class,
-                replace=False,
-                p=counts / counts.sum(),
-            )
-            taken = used[drawn][:, None] + np.arange(self.rows_per_class)
-            picked = [
-                rows[each][places % len(rows[each])]
-                for each, places in zip(drawn, taken, strict=True)
-            ]
-            # in any order, or a process's share could be a single class
-            batch[:] = rng.permutation(np.concatenate(picked))
-            used[drawn] += self.rows_per_class
-        return plan
+        order = rng.permutation(len(self.labels))[: len(self) * self.batch_size]
+        blocks: list[np.ndarray] = []
+        times: list[np.ndarray] = []
+        rest: list[np.ndarray] = []
+        for each in np.unique(self.labels):
+            rows = order[self.labels[order] == each]
+            count = len(rows) // self.rows_per_class
+            whole = count * self.rows_per_class
+            blocks.append(rows[:whole].reshape(count, self.rows_per_class))
+            times.append((np.arange(count) + rng.random()) / max(1, count))
+            rest.append(rows[whole:])
+        spread = np.concatenate(blocks)[np.argsort(np.concatenate(times), kind="stable")]
+        left_over = [rest[place] for place in rng.permutation(len(rest))]
+        plan = np.concatenate([spread.ravel(), *left_over]).reshape(len(self), self.batch_size)
+        # rows in any order, or a process's share could be a single class
+        return rng.permutation(rng.permuted(plan, axis=1))
