@@ -12,7 +12,7 @@ from textcl.classifier.supervision import (
     ClassifierSettings,
     batches_of,
     describe_classes,
-    describe_company,
+    describe_classmates,
     load_dev_texts,
     targets_of_rows,
     with_classes,
@@ -163,11 +163,11 @@ def test_class_batches_that_do_not_fit_are_refused():
 def test_the_preview_counts_rows_of_the_same_class():
     targets = np.repeat([0, 1, 2], 12)
     sampler = ClassBatches(targets, 9, 3, seed=0)
-    assert describe_company(sampler, targets) == (
+    assert describe_classmates(sampler, targets) == (
         "of the other rows of a batch 2.0 share a row's class on average, and 0% of the rows find none"
     )
     hot = np.eye(3, dtype=bool)[targets]
-    assert describe_company(sampler, hot) == describe_company(sampler, targets)
+    assert describe_classmates(sampler, hot) == describe_classmates(sampler, targets)
 
 
 def test_held_out_rows_keep_the_share_of_each_class_and_a_lonely_row_stays():

@@ -53,3 +53,41 @@ def test_a_file_that_is_no_recipe_says_what_it_lacks(tmp_path):
     path.write_text('"""Nothing."""\n')
     with pytest.raises(UserError, match="lacks ROLES, Settings, build"):
         recipe.find(str(path))
+
+
+FOREIGN = """from pathlib import Path
+
+Path("ran").write_text("foreign code ran")
+"""
+
+
+@pytest.mark.parametrize("name", ["evil.py", "./evil.py", "../evil", "recipes/../evil", "/tmp/evil"])
+def test_a_recipe_that_a_run_folder_names_is_never_executed(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text(FOREIGN)
+    with pytest.raises(UserError, match=r"not executed|unknown recipe"):
+        recipe.find_again(name, None, None, tmp_path / "run")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_name_cannot_leave_the_folder_of_recipes(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "recipes_dir", lambda: tmp_path / "recipes")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "evil.py").write_text(FOREIGN)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="unknown recipe"):
+        recipe.find("../evil")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_file_of_a_recipe_is_the_one_that_was_used(tmp_path):
+    mine = recipe.copy("unsup-simcse", tmp_path / "mine.py")
+    used = recipe.find(str(mine)).sha256
+    assert recipe.find_again("old/mine.py", used, mine, tmp_path).name == "mine"
+    assert recipe.find("unsup-simcse").sha256 is None
+    with mine.open("a") as file:
+        file.write("\nChanged = True\n")
+    with pytest.raises(UserError, match=r"is not the recipe of the run"):
+        recipe.find_again("old/mine.py", used, mine, tmp_path)
+    with pytest.raises(UserError, match="leave --recipe out"):
+        recipe.find_again("unsup-simcse", None, mine, tmp_path)

@@ -342,7 +342,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(model, corpus, tmp_path, monkey
     steps = []
     run(model, corpus, tmp_path / "short", settings=["steps=1"])
     plain = Contrastive.forward
-    monkeypatch.setattr(textcl.training.session, "describe_negatives", lambda *_: "")
+    monkeypatch.setattr("textcl.training.supervision.describe_negatives", lambda *_: "")
     monkeypatch.setattr(Contrastive, "forward", explode)
     with pytest.raises(
         RunError, match=r"not finite at update 7 .*go on from step-00000006 with --resume"
@@ -355,7 +355,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(model, corpus, tmp_path, monkey
 def test_patience_stops_early_and_keeps_the_best(model, corpus, dev, tmp_path, monkeypatch):
     scores = iter([50.0, 60.0, 55.0, 54.0, 53.0])
     monkeypatch.setattr(
-        textcl.training.session.DevPairs, "__call__", lambda self, encoder: next(scores)
+        textcl.training.dev.DevPairs, "__call__", lambda self, encoder: next(scores)
     )
     done = run(
         model, corpus, tmp_path / "run", dev=dev, settings=["patience=2", "evaluate_every=2"]

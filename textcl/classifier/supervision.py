@@ -1,9 +1,9 @@
-"""Labelled rows: which classes there are, what a run on them is set to, and which of them select its weights."""
+"""Supervision by labels: the classes of a run, its settings and batches, and the texts that select its weights."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
@@ -11,14 +11,20 @@ from typing import ClassVar, Literal, TypeVar
 import numpy as np
 
 from textcl.classifier.classifier import Targets, targets_of
-from textcl.classifier.dev import DevTexts, SelectBy
+from textcl.classifier.dev import DevTexts, SelectBy, held_out_share, hold_out
 from textcl.classifier.head import ClassificationHead, HeadKind, make_head
 from textcl.data.rows import Rows, load_rows
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task
+from textcl.method.method import Method
+from textcl.training.dev import Dev
+from textcl.training.loader import Loader
+from textcl.training.preview import describe_negatives
+from textcl.training.request import RowRequest
 from textcl.training.samplers import ClassBatches, Sampler, ShuffledBatches
 from textcl.training.settings import TrainSettings
+from textcl.training.supervision import DevChoice, supervise
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,65 @@ class ClassifierSettings(TrainSettings):
 
 
 S = TypeVar("S", bound=ClassifierSettings)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Rows with labels, and what follows from them: see `Supervision`.
+
+    Args:
+        settings: Of the run, with the classes that were found.
+        rows: To train on; what is held out for dev is no longer among them.
+        dev: Labelled texts that select the weights.
+    """
+
+    settings: ClassifierSettings
+    rows: Rows
+    dev: Dev | None
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names in the order of their ids."""
+        return self.settings.classes
+
+    def sampler(self) -> Sampler:
+        """Shuffled rows, or P × K batches."""
+        return batches_of(self.settings, self.rows)
+
+    def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
+        """The classes, and what an anchor sees of its own class and of others."""
+        targets = targets_of_rows(self.settings, self.rows)
+        classmates = describe_classmates(loader.sampler, targets)
+        labels = loader.batch(0, 0).labels
+        negatives = describe_negatives(method, self.settings, loader.world, labels)
+        if labels is not None and "each anchor sees" in negatives:
+            negatives = f"{negatives}; {classmates}"
+        return {"classes": describe_classes(self.settings), "negatives": negatives}
+
+    def next_steps(self, best: Path) -> str:
+        """Evaluate and predict."""
+        return f"textcl eval {best} --data TEST · textcl predict {best} FILE -o out.csv"
+
+
+@supervise.register(ClassifierSettings)
+def _(
+    settings: ClassifierSettings,
+    request: RowRequest,
+    dev: DevChoice,
+    tell: Callable[[str], object],
+) -> Labels:
+    if dev == "default" and request.task:  # its own dev split
+        settings = replace(settings, dev=str(request.source))
+    rows = request.rows()
+    settings = with_classes(settings, rows)
+    if dev == "none" or not settings.dev:
+        return Labels(settings, rows, None)
+    share = held_out_share(settings.dev)
+    if share is None:
+        return Labels(settings, rows, load_dev_texts(settings, request.columns))
+    rows, held_out = hold_out(rows, share, settings.seed)
+    texts = dev_texts(held_out, settings, f"{share:.0%} of the training rows, held out")
+    return Labels(with_classes(settings, rows), rows, texts)
 
 
 def with_classes(settings: S, rows: Rows) -> S:
@@ -134,7 +199,7 @@ def describe_classes(settings: ClassifierSettings) -> str:
     )
 
 
-def describe_company(sampler: Sampler, targets: Targets) -> str:
+def describe_classmates(sampler: Sampler, targets: Targets) -> str:
     """One line for the terminal: how many rows of its own class a row meets in the first batches.
 
     Args:

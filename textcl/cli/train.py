@@ -65,7 +65,6 @@ def train_command(
     if resume is not None:
         if any(
             (
-                recipe,
                 model,
                 data,
                 dev,
@@ -80,9 +79,10 @@ def train_command(
             )
         ):
             raise UserError(
-                "--resume goes on with the settings of the run: leave the other options out"
+                "--resume goes on with the settings of the run: leave the other options out (--recipe FILE.py is "
+                "asked for where the run has a recipe file of its own)"
             )
-        session.resume(resume)
+        session.resume(resume, recipe=recipe or None)
         return
     if not recipe:
         raise UserError(

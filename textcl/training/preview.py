@@ -1,7 +1,8 @@
-"""What a user sees of a run before its first step and after its last, and what its model card tells."""
+"""The preview: what a user sees of a run before its first step."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from textcl.training.settings import TrainSettings
 _UNCUT = 10**6  # tokens; longer than any text
 
 
-def show(
+def preview(
     console: Console,
     recipe: Recipe,
     settings: TrainSettings,
@@ -29,12 +30,24 @@ def show(
     loader: Loader,
     dev: Dev | None,
     *,
-    classes: str,
-    negatives: str,
+    labels: Mapping[str, str],
     machine: str,
     output: Path,
 ) -> None:
-    """What the user sees before the first step: roles, rows, lengths, negatives, steps and three examples."""
+    """Print roles, rows, lengths, negatives, steps and three examples as the model will see them.
+
+    Args:
+        console: Where to.
+        recipe: What is trained.
+        settings: Of the run.
+        rows: To train on.
+        method: What the recipe built.
+        loader: Its batches.
+        dev: What selects the weights.
+        labels: Lines on classes and negatives.
+        machine: Precision, processes and devices.
+        output: The run folder.
+    """
     online = online_of(method)
     routes = ", ".join(
         f"{name} ← {route.encoder}({route.view} of column {method.views[route.view].column})"
@@ -54,9 +67,9 @@ def show(
         f"{parameters:.1f} M parameters",
         "data": rows.report.describe(),
         "lengths": lengths.describe(),
-        "classes": classes,
+        **({"classes": labels["classes"]} if "classes" in labels else {}),
         "views": routes,
-        "negatives": negatives,
+        "negatives": labels["negatives"],
         "dev": f"{dev.protocol}, {dev.size}. {dev.note}".strip()
         if dev
         else "none: the last weights are kept",
@@ -65,8 +78,6 @@ def show(
         "output": str(output),
     }
     for name, text in lines.items():
-        if not text:
-            continue
         console.print(f"{name:<10}{text}", highlight=False, markup=False, soft_wrap=True)
     index = loader.sampler.batch(0, 0)[:3]
     batch = loader.collate(rows[index.tolist()], index, 0)
@@ -87,16 +98,14 @@ def describe_negatives(
     settings: TrainSettings,
     world: World,
     labels: Tensor | None = None,
-    company: str = "",
 ) -> str:
-    """What the objective's table holds, read from a rehearsal of all processes with made-up embeddings.
+    """The negatives of an anchor by kind, read from a rehearsal of all processes with made-up embeddings.
 
     Args:
         method: What is trained.
         settings: Its settings.
         world: The processes.
         labels: Labels of this process's rows of a batch, where the data has them.
-        company: What else is to be said of the candidates, where there are any.
     """
     share = torch.arange(settings.batch_size).tensor_split(world.size)[world.rank]
     scores = torch.linspace(0, 5, len(share))
@@ -108,5 +117,4 @@ def describe_negatives(
         return f"from batches of {settings.batch_size} rows"
     parts = ", ".join(f"{kind} {count:,}" for kind, count in counts.items())
     what = "negatives" if labels is None else "candidates of other rows"
-    told = f"each anchor sees {sum(counts.values()):,} {what}: {parts}"
-    return f"{told}; {company}" if company else told
+    return f"each anchor sees {sum(counts.values()):,} {what}: {parts}"

@@ -7,6 +7,7 @@ frozen dataclass of every number), `build(settings, world) -> Method`, and, wher
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import shutil
 import sys
@@ -47,6 +48,12 @@ class Recipe:
     build: Callable[[TrainSettings, World], Method]
 
     @property
+    def sha256(self) -> str | None:
+        """Hash of the file, for a recipe that does not come with textcl."""
+        own = self.path.resolve().parent == recipes_dir().resolve()
+        return None if own else _hash(self.path)
+
+    @property
     def summary(self) -> str:
         """First line of the method section."""
         return self.doc.strip().splitlines()[0]
@@ -75,7 +82,7 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Recipe:
-    """A recipe by name, or from a file that ends in .py.
+    """A recipe by name, or from a file that ends in .py, which is executed.
 
     Raises:
         UserError: If there is none of that name, or the file lacks a part of a recipe.
@@ -86,7 +93,7 @@ def find(name: str) -> Recipe:
             raise UserError(f"recipe file {name} does not exist")
     else:
         path = recipes_dir() / f"{name.replace('-', '_')}.py"
-        if not path.is_file():
+        if name.replace("_", "-") not in names():
             near = get_close_matches(name, names(), n=3, cutoff=0.3) or names()
             raise UserError(f"unknown recipe {name!r}; did you mean {', '.join(near)}?")
     module = _load(path)
@@ -104,6 +111,42 @@ def find(name: str) -> Recipe:
     )
 
 
+def find_again(name: str, sha256: str | None, given: str | Path | None, folder: Path) -> Recipe:
+    """The recipe of a run that goes on.
+
+    A run folder is data that people pass around: a recipe is found by its name alone, and a file that the folder names
+    is never executed. For a run with a recipe of its own the user names the file again.
+
+    Args:
+        name: What settings.json holds: a name, or the file it once was.
+        sha256: Hash of that file; None for a recipe that comes with textcl, and in old folders.
+        given: The file, as the user names it now.
+        folder: The run.
+
+    Raises:
+        UserError: If a file is needed and not given, given and not needed, or another than then.
+    """
+    if not name.endswith(".py"):
+        if given is not None and str(given) != name:
+            raise UserError(f"the run in {folder} has the recipe {name}: leave --recipe out")
+        return find(name)
+    if given is None:
+        raise UserError(
+            f"the run in {folder} was trained with a recipe file of its own ({Path(name).name}), and files that a run "
+            f"folder names are not executed: name it yourself with textcl train --resume {folder} --recipe FILE.py"
+        )
+    if not str(given).endswith(".py"):
+        raise UserError(
+            f"--recipe {given}: the run in {folder} needs the file of its recipe, FILE.py"
+        )
+    if sha256 is not None and Path(given).is_file() and _hash(Path(given)) != sha256:
+        raise UserError(
+            f"{given} is not the recipe of the run in {folder}: its sha256 is {_hash(Path(given))[:12]}, that of the "
+            f"run {sha256[:12]}; name the file as it was, or start a new run"
+        )
+    return find(str(given))
+
+
 def copy(name: str, target: Path) -> Path:
     """Copy a recipe's file to change it.
 
@@ -116,6 +159,10 @@ def copy(name: str, target: Path) -> Path:
         raise UserError(f"{target} exists already: choose another name")
     shutil.copyfile(source, target)
     return target
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _load(path: Path) -> ModuleType:

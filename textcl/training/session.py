@@ -4,45 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
-from textcl.classifier.classifier import Classifier
-from textcl.classifier.dev import held_out_share, hold_out
-from textcl.classifier.supervision import (
-    ClassifierSettings,
-    batches_of,
-    describe_classes,
-    describe_company,
-    dev_texts,
-    load_dev_texts,
-    targets_of_rows,
-    with_classes,
-)
-from textcl.data.rows import Rows, load_rows, settle_roles
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
-from textcl.evaluation.labelled import load_labelled, named_task
 from textcl.method.method import Method, online_of
-from textcl.resources import sample_dir
 from textcl.training import recipes
 from textcl.training.accelerator import accelerator_of, describe_machine, world_of
 from textcl.training.console import ConsoleReporter, tell
-from textcl.training.dev import Dev, DevPairs, load_dev
+from textcl.training.dev import Dev
 from textcl.training.loader import Collate, Loader
 from textcl.training.loop import run as run_loop
-from textcl.training.preview import describe_negatives, show
+from textcl.training.preview import preview
 from textcl.training.recipes import Recipe
 from textcl.training.recorder import Position
+from textcl.training.request import RowRequest
 from textcl.training.run_folder import RunFolder, model_card
-from textcl.training.samplers import ShuffledBatches
 from textcl.training.settings import TrainSettings, as_mapping, from_mapping, with_overrides
+from textcl.training.supervision import DevChoice, Supervision, check_batch, supervise
 from textcl.versions import versions
 
 
@@ -54,13 +40,18 @@ class Trained:
         folder: Its files.
         encoder: The encoder with the best weights.
         position: Steps and scores.
-        classifier: The classifier around it, where the recipe trains one.
+        model: What was trained: the encoder, or the classifier around it.
     """
 
     folder: RunFolder
     encoder: Encoder
     position: Position
-    classifier: Classifier | None = None
+    model: torch.nn.Module
+
+    @property
+    def classifier(self) -> Any:
+        """The `Classifier` around the encoder; None where the recipe trains an encoder alone."""
+        return None if self.model is self.encoder else self.model
 
 
 def train(
@@ -110,88 +101,111 @@ def train(
     overrides = (
         [f"{key}={_as_text(value)}" for key, value in settings.items()]
         if isinstance(settings, Mapping)
-        else settings
+        else list(settings)
     )
+    if isinstance(data, (str, Path)):
+        overrides.append(f"data={data}")
+    if dev is not None:
+        overrides.append(f"dev={dev}")
     chosen = with_overrides(found.settings(model), overrides)
-    source = data if data is not None else chosen.data
-    if dev is None and isinstance(chosen, ClassifierSettings) and named_task(source):
-        dev = source
-    named = [f"data={source}"] if isinstance(source, (str, Path)) else []
-    chosen = with_overrides(chosen, [*named, *([] if dev is None else [f"dev={dev}"])])
-    asked_dev = dev is not None or any(text.startswith("dev=") for text in overrides)
-    request = {
-        "recipe": recipe,
-        "settings": as_mapping(chosen),
-        "columns": dict(columns or {}),
-        "split": split,
-        "limit": limit,
-        "deduplicate": deduplicate,
-    }
-    return _Session(found, chosen, request, console, asked_dev).start(
-        source, None if output is None else Path(output), overwrite, dry_run
+    named_dev = any(text.startswith("dev=") for text in overrides)
+    request = RowRequest(
+        chosen.data if data is None or isinstance(data, Path) else data,
+        found.roles,
+        columns=dict(columns or {}),
+        split=split,
+        limit=limit,
+        deduplicate=deduplicate,
+    )
+    session = _Session(found, chosen, console)
+    return session.start(
+        recipe,
+        request,
+        "named" if named_dev else "default",
+        output=None if output is None else Path(output),
+        overwrite=overwrite,
+        dry_run=dry_run,
     )
 
 
-def resume(folder: str | Path, *, data: Any = None, console: Console | None = None) -> Trained:
+def resume(
+    folder: str | Path,
+    *,
+    recipe: str | Path | None = None,
+    data: Any = None,
+    console: Console | None = None,
+) -> Trained:
     """Go on with a run that was stopped or killed; it ends as if it had not been.
 
     Args:
         folder: The run.
+        recipe: The file of its recipe, for a recipe that does not come with textcl. A run folder is data that people
+            pass around, so a file that it names is never executed; the one given here must be the one that was used.
         data: The data again, where the run was started with rows in memory.
         console: Where progress is shown; standard error when None.
 
     Raises:
-        UserError: If there is no run, it is finished, or its data changed.
+        UserError: If there is no run, it is finished, its recipe is another, or its data changed.
     """
     run = RunFolder.open(Path(folder))
     if run.finished:
         raise UserError(f"the run in {folder} is finished: its model is {run.best}")
     facts = run.facts
-    found = recipes.find(facts["recipe"])
+    found = recipes.find_again(facts["recipe"], facts.get("recipe_sha256"), recipe, run.path)
     chosen = from_mapping(found.settings_type, facts["settings"])
-    return _Session(found, chosen, facts, console, asked_dev=facts["dev"] is not None).go_on(
-        run, data
+    if data is None and not chosen.data:
+        raise UserError(
+            "this run was started with rows in memory: go on from Python with "
+            "textcl.training.session.resume(folder, data=rows)"
+        )
+    request = RowRequest(
+        chosen.data if data is None else data,
+        found.roles,
+        columns=facts["columns"],
+        split=facts["split"],
+        limit=facts["limit"],
+        deduplicate=facts["deduplicate"],
     )
+    return _Session(found, chosen, console).go_on(run, facts, request)
 
 
 class _Session:
-    """What `start` and `go_on` share: rows, method, loader and dev set of a request."""
+    """What `start` and `go_on` share: processes, and the way from rows to a trained model."""
 
-    def __init__(
-        self,
-        found: Recipe,
-        settings: TrainSettings,
-        request: Mapping[str, Any],
-        console: Console | None,
-        asked_dev: bool,
-    ) -> None:
-        self.recipe, self.settings, self.request = found, settings, request
-        self.asked_dev = asked_dev
+    def __init__(self, found: Recipe, settings: TrainSettings, console: Console | None) -> None:
+        self.recipe, self.settings = found, settings
         self.accelerator = accelerator_of(settings)
         self.world = world_of(self.accelerator)
         self.main = self.accelerator.is_main_process
         self.console = console or Console(stderr=True)
 
     def start(
-        self, source: Any, output: Path | None, overwrite: bool, dry_run: bool
+        self,
+        recipe: str,
+        request: RowRequest,
+        dev: DevChoice,
+        *,
+        output: Path | None,
+        overwrite: bool,
+        dry_run: bool,
     ) -> Trained | None:
-        rows, dev = self._data(source)
-        method = self._method()
-        loader = self._loader(rows, method)
+        supervision = supervise(self.settings, request, dev, self._tell)
+        check_batch(supervision.rows, supervision.settings, self.world)
+        method = self._method(supervision.settings)
+        loader = self._loader(supervision, method)
         path = output or _new_path(self.recipe.name)
-        facts = {**self.request, **self._facts(rows, dev)}
-        classes, negatives = self._company(rows, method, loader)
+        facts = self._facts(recipe, request, supervision)
+        labels = supervision.describe(method, loader)
         if self.main:
-            show(
+            preview(
                 self.console,
                 self.recipe,
-                self.settings,
-                rows,
+                supervision.settings,
+                supervision.rows,
                 method,
                 loader,
-                dev,
-                classes=classes,
-                negatives=negatives,
+                supervision.dev,
+                labels=labels,
                 machine=describe_machine(self.accelerator),
                 output=path,
             )
@@ -200,160 +214,68 @@ class _Session:
         if self.main:
             RunFolder.create(path, facts, overwrite=overwrite)
         self.accelerator.wait_for_everyone()
-        return self._train(RunFolder(path), facts, method, loader, dev, resume=False)
+        return self._train(RunFolder(path), facts, method, loader, supervision, resume=False)
 
-    def go_on(self, folder: RunFolder, data: Any) -> Trained:
-        facts = folder.facts
+    def go_on(self, folder: RunFolder, facts: Mapping[str, Any], request: RowRequest) -> Trained:
         if facts["processes"] != self.world.size:
             raise UserError(
                 f"the run was started with {facts['processes']} processes and cannot go on with {self.world.size}: "
                 f"resume it with accelerate launch --num_processes {facts['processes']}"
             )
-        if data is None and not self.settings.data:
-            raise UserError(
-                "this run was started with rows in memory: go on from Python with "
-                "textcl.training.session.resume(folder, data=rows)"
-            )
-        rows, dev = self._data(
-            self.settings.data if data is None else data, facts["dev"] is not None
-        )
-        if rows.report.sha256 != facts["data"]["sha256"]:
+        chosen: DevChoice = "none" if facts["dev"] is None else "named"
+        supervision = supervise(self.settings, request, chosen, self._tell)
+        report = supervision.rows.report
+        if report.sha256 != facts["data"]["sha256"]:
             raise UserError(
                 f"the data of this run changed: {facts['data']['source']} had sha256 "
-                f"{facts['data']['sha256'][:12]}, it has {rows.report.sha256[:12]}; start a new run"
+                f"{facts['data']['sha256'][:12]}, it has {report.sha256[:12]}; start a new run"
             )
-        method = self._method()
-        return self._train(folder, facts, method, self._loader(rows, method), dev, resume=True)
+        method = self._method(supervision.settings)
+        loader = self._loader(supervision, method)
+        return self._train(folder, facts, method, loader, supervision, resume=True)
 
-    def _data(self, source: Any, with_dev: bool = True) -> tuple[Rows, Dev | None]:
-        """Training rows, and what selects the weights. Classes are found on the way."""
-        rows, dev = self._rows(source), None
-        if isinstance(self.settings, ClassifierSettings):
-            rows, dev = self._labelled(rows, self.settings)
-        elif with_dev:
-            dev = self._dev()
-        self._check_batch(rows)
-        return rows, dev
-
-    def _labelled(self, rows: Rows, settings: ClassifierSettings) -> tuple[Rows, Dev | None]:
-        settings = with_classes(settings, rows)
-        share, dev = held_out_share(settings.dev), None
-        if share is not None:
-            rows, held = hold_out(rows, share, settings.seed)
-            dev = dev_texts(held, settings, f"{share:.0%} of the training rows, held out")
-            settings = with_classes(settings, rows)
-        elif settings.dev:
-            dev = load_dev_texts(settings, self.request["columns"])
-        self.settings = settings
-        return rows, dev
-
-    def _company(self, rows: Rows, method: Method, loader: Loader) -> tuple[str, str]:
-        """What the user is told of classes and negatives."""
-        if not isinstance(self.settings, ClassifierSettings):
-            return "", describe_negatives(method, self.settings, self.world)
-        labels = loader.batch(0, 0).labels
-        company = describe_company(loader.sampler, targets_of_rows(self.settings, rows))
-        negatives = describe_negatives(method, self.settings, self.world, labels, company)
-        return describe_classes(self.settings), negatives
-
-    def _rows(self, source: Any) -> Rows:
-        if isinstance(source, str) and not source:
-            raise UserError("no training data: name a file, folder or data set with --data")
-        sample = isinstance(source, str) and source == "sample"
-        if sample:
-            source = str(sample_dir() / "sentences.txt")
-        request, task = self.request, named_task(source)
-        if task and isinstance(self.settings, ClassifierSettings):
-            source = load_labelled(task[0], "train", lcl_preparation=task[1]).rows()
-        rows = load_rows(
-            source,
-            roles=settle_roles(
-                source, self.recipe.roles, columns=request["columns"], split=request["split"]
-            ),
-            columns=request["columns"],
-            split=request["split"],
-            limit=request["limit"],
-            deduplicate=request["deduplicate"],
-        )
-        if sample or task:
-            told = "sample" if sample else f"{self.settings.data}, train"
-            rows.report = replace(rows.report, source=told)
-        return rows
-
-    def _check_batch(self, rows: Rows) -> None:
-        if len(rows) < self.settings.batch_size:
-            raise UserError(
-                f"the data has {len(rows)} usable rows, fewer than a batch of {self.settings.batch_size}: "
-                + (
-                    f"bring more, or use --set batch_size={len(rows)}"
-                    if len(rows) > 1
-                    else "contrastive training needs at least 2, and useful results many more"
-                )
-            )
-        if self.settings.batch_size < 2 * self.world.size:
-            raise UserError(
-                f"batch_size is {self.settings.batch_size} over {self.world.size} processes: "
-                "every process needs at least 2 rows, or nothing is contrasted"
-            )
-
-    def _dev(self) -> DevPairs | None:
-        name = self.settings.dev
-        if not name:
-            return None
-        try:
-            return load_dev(name)
-        except UserError as error:
-            if self.asked_dev:
-                raise
-            if self.main:
-                self.console.print(
-                    f"no dev set, the last weights will be kept: {error}", soft_wrap=True
-                )
-            return None
-
-    def _method(self) -> Method:
-        torch.manual_seed(self.settings.seed)
-        method = self.recipe.build(self.settings, self.world)
+    def _method(self, settings: TrainSettings) -> Method:
+        torch.manual_seed(settings.seed)
+        method = self.recipe.build(settings, self.world)
         # processes draw different dropout masks from here on; rank 0 goes on with the seed's own stream
         if self.world.rank:
-            torch.manual_seed(self.settings.seed + 7919 * self.world.rank)
-        if self.settings.gradient_checkpointing:
+            torch.manual_seed(settings.seed + 7919 * self.world.rank)
+        if settings.gradient_checkpointing:
             for encoder in method.encoders.values():
-                if isinstance(
-                    encoder, Encoder | Classifier
-                ):  # averages and teachers keep no activations
+                if isinstance(encoder, _Checkpoints):  # averages and teachers keep no activations
                     encoder.gradient_checkpointing_enable()
         return method
 
-    def _loader(self, rows: Rows, method: Method) -> Loader:
-        online = online_of(method)
-        settings, classes = self.settings, ()
-        if isinstance(settings, ClassifierSettings):
-            sampler, classes = batches_of(settings, rows), settings.classes
-        else:
-            sampler = ShuffledBatches(len(rows), settings.batch_size, settings.seed)
-        collate = Collate(method.views, online.tokenize, settings.seed, classes)
-        return Loader(rows, sampler, collate, self.world)
+    def _loader(self, supervision: Supervision, method: Method) -> Loader:
+        tokenize, seed = online_of(method).tokenize, supervision.settings.seed
+        collate = Collate(method.views, tokenize, seed, supervision.classes)
+        return Loader(supervision.rows, supervision.sampler(), collate, self.world)
 
-    def _tokenised(self, loader: Loader, online: Encoder) -> Loader:
+    def _with_tokens(self, loader: Loader, settings: TrainSettings, online: Encoder) -> Loader:
         """The loader with the tokens of whole columns at hand, where the run sees every row at least once."""
-        updates = self.settings.total_steps(len(loader.sampler))
-        if updates * self.settings.accumulation < len(loader.sampler):
+        updates = settings.total_steps(len(loader.sampler))
+        if updates * settings.accumulation < len(loader.sampler):
             return loader
-
-        def tell(line: str) -> None:
-            if self.main:
-                self.console.print(line, soft_wrap=True)
-
         with self.accelerator.local_main_process_first():
-            return loader.with_tokens(online.tokenizer, online.max_length, tell)
+            return loader.with_tokens(online.tokenizer, online.max_length, self._tell)
 
-    def _facts(self, rows: Rows, dev: Dev | None) -> dict[str, Any]:
+    def _tell(self, line: str) -> None:
+        if self.main:
+            self.console.print(line, soft_wrap=True)
+
+    def _facts(self, recipe: str, request: RowRequest, supervision: Supervision) -> dict[str, Any]:
+        dev: Dev | None = supervision.dev
         return {
-            "settings": as_mapping(self.settings),
-            "data": asdict(rows.report),
+            "recipe": recipe,
+            "recipe_sha256": self.recipe.sha256,
+            "settings": as_mapping(supervision.settings),
+            "columns": dict(request.columns),
+            "split": request.split,
+            "limit": request.limit,
+            "deduplicate": request.deduplicate,
+            "data": asdict(supervision.rows.report),
             "dev": dev.protocol if dev else None,
-            "seed": self.settings.seed,
+            "seed": supervision.settings.seed,
             "command": " ".join(["textcl", *sys.argv[1:]]),
             "processes": self.world.size,
             "device": str(self.accelerator.device),
@@ -368,30 +290,24 @@ class _Session:
         facts: Mapping[str, Any],
         method: Method,
         loader: Loader,
-        dev: Dev | None,
+        supervision: Supervision,
         *,
         resume: bool,
     ) -> Trained:
-        if self.settings.trackers and self.main:
-            self.accelerator.project_configuration.set_directories(str(folder.path))
-            values = {
-                k: str(v) if isinstance(v, list) else v
-                for k, v in as_mapping(self.settings).items()
-            }
-            self.accelerator.init_trackers(
-                "textcl", config={k: v for k, v in values.items() if v is not None}
-            )
-        loader = self._tokenised(loader, online_of(method))
+        settings, online = supervision.settings, online_of(method)
+        if settings.trackers and self.main:
+            self._init_trackers(folder, settings)
+        loader = self._with_tokens(loader, settings, online)
         reporter = ConsoleReporter(self.console, quiet=not self.main)
         try:
             position = run_loop(
                 method,
                 loader,
-                self.settings,
+                settings,
                 folder,
                 self.accelerator,
                 reporter,
-                dev=dev,
+                dev=supervision.dev,
                 card=model_card(facts),
                 resume=resume,
             )
@@ -399,27 +315,28 @@ class _Session:
             reporter.stop()
             self.accelerator.end_training()
         if self.main:
-            tell(
-                self.console, folder, position, dev, self.settings.seed, _following(method, folder)
-            )
-        classifier = method.trained if isinstance(method.trained, Classifier) else None
-        return Trained(folder, online_of(method), position, classifier)
+            next_steps = supervision.next_steps(folder.best)
+            tell(self.console, folder, position, supervision.dev, settings.seed, next_steps)
+        return Trained(folder, online, position, method.trained)
+
+    def _init_trackers(self, folder: RunFolder, settings: TrainSettings) -> None:
+        self.accelerator.project_configuration.set_directories(str(folder.path))
+        values = {k: str(v) if isinstance(v, list) else v for k, v in as_mapping(settings).items()}
+        self.accelerator.init_trackers(
+            "textcl", config={k: v for k, v in values.items() if v is not None}
+        )
+
+
+@runtime_checkable
+class _Checkpoints(Protocol):
+    """A module that can compute its activations twice instead of keeping them."""
+
+    def gradient_checkpointing_enable(self) -> None: ...
 
 
 def _as_text(value: Any) -> str:
     """A setting as `--set` takes it."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _following(method: Method, folder: RunFolder) -> str:
-    """What the user may want to do with the result."""
-    if isinstance(method.trained, Classifier):
-        return (
-            f"textcl eval {folder.best} --data TEST · textcl predict {folder.best} FILE -o out.csv"
-        )
-    return (
-        f"textcl eval {folder.best} --suite sts · textcl encode {folder.best} FILE -o vectors.npy"
-    )
 
 
 def _new_path(recipe: str) -> Path:

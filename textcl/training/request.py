@@ -1,0 +1,84 @@
+"""The rows that a run asks for: read by the session that trains on them, and again by a report that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from textcl.data.rows import Rows, load_rows, settle_roles
+from textcl.errors import UserError
+from textcl.evaluation.labelled import LabelledManifest, load_labelled, named_task
+from textcl.resources import sample_dir
+
+
+@dataclass(frozen=True)
+class RowRequest:
+    """Which rows, and how they are read.
+
+    Args:
+        source: File, folder, hub data set, rows in memory, "sample" for the sentences that come with textcl, or, where
+            rows have labels, a task of `eval/tasks`.
+        roles: Columns that the recipe trains on.
+        columns: Role to column name, where they differ.
+        split: Split of a hub data set or folder.
+        limit: Read only so many rows.
+        deduplicate: Leave out exact duplicates.
+    """
+
+    source: Any
+    roles: tuple[str, ...]
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    split: str | None = None
+    limit: int | None = None
+    deduplicate: bool = False
+
+    @property
+    def task(self) -> tuple[LabelledManifest, bool] | None:
+        """The labelled task that is meant, and whether its texts are cleaned as in LCL's code."""
+        labelled = any(role.startswith("label") for role in self.roles)
+        return named_task(self.source) if labelled else None
+
+    def rows(self) -> Rows:
+        """The rows.
+
+        Raises:
+            UserError: If none are named, or for whatever is wrong in the source.
+        """
+        if isinstance(self.source, str) and not self.source:
+            raise UserError("no training data: name a file, folder or data set with --data")
+        source, shown_as = self.source, None
+        if isinstance(source, str) and source == "sample":
+            source, shown_as = str(sample_dir() / "sentences.txt"), "sample"
+        elif self.task:
+            task, prepared = self.task
+            shown_as = f"{source}, train"
+            source = load_labelled(task, "train", lcl_preparation=prepared).rows()
+        rows = load_rows(
+            source,
+            roles=settle_roles(source, self.roles, columns=self.columns, split=self.split),
+            columns=self.columns,
+            split=self.split,
+            limit=self.limit,
+            deduplicate=self.deduplicate,
+        )
+        if shown_as:
+            rows.report = replace(rows.report, source=shown_as)
+        return rows
+
+    def same_rows(self, sha256: str) -> Rows:
+        """The rows, if they are still those of a run.
+
+        Args:
+            sha256: Hash of the rows that the run read.
+
+        Raises:
+            UserError: If they are gone, or others than then.
+        """
+        rows = self.rows()
+        if rows.report.sha256 != sha256:
+            raise UserError(
+                f"the data of this run changed: {rows.report.source} had sha256 {sha256[:12]}, it has "
+                f"{rows.report.sha256[:12]}; start a new run"
+            )
+        return rows

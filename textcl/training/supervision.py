@@ -1,0 +1,148 @@
+"""What the labels of a run are: its rows, what selects its weights, its batches, and what the user is told of them.
+
+`supervise` chooses by the type of the settings, so that a recipe decides it: rows without labels are supervised here,
+and `textcl.classifier.supervision` registers what labelled rows need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from textcl.data.rows import Rows
+from textcl.distributed import World
+from textcl.errors import UserError
+from textcl.method.method import Method
+from textcl.training.dev import Dev, load_dev
+from textcl.training.loader import Loader
+from textcl.training.preview import describe_negatives
+from textcl.training.request import RowRequest
+from textcl.training.samplers import Sampler, ShuffledBatches
+from textcl.training.settings import TrainSettings
+
+DevChoice = Literal["default", "named", "none"]
+"""Whether a dev set is the recipe's, was named by the user (and must be there), or is not wanted."""
+
+
+@runtime_checkable
+class Supervision(Protocol):
+    """The rows of a run with all that follows from their labels."""
+
+    @property
+    def settings(self) -> TrainSettings:
+        """The settings, with what was found in the rows."""
+        ...
+
+    @property
+    def rows(self) -> Rows:
+        """The rows to train on."""
+        ...
+
+    @property
+    def dev(self) -> Dev | None:
+        """What selects the weights."""
+        ...
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Label names in the order of their ids; empty where rows have none."""
+        ...
+
+    def sampler(self) -> Sampler:
+        """Which rows make which batch."""
+        ...
+
+    def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
+        """Lines of the preview, by what they are about: classes and negatives."""
+        ...
+
+    def next_steps(self, best: Path) -> str:
+        """Commands that a user may want to run on the result."""
+        ...
+
+
+@singledispatch
+def supervise(
+    settings: TrainSettings, request: RowRequest, dev: DevChoice, tell: Callable[[str], object]
+) -> Supervision:
+    """Read the rows of a run and find what follows from their labels.
+
+    Args:
+        settings: Of the recipe; their type decides.
+        request: The rows.
+        dev: Where the dev set comes from.
+        tell: Called with a line for the user.
+
+    Raises:
+        UserError: If something is wrong in the rows, or a dev set that was named is not there.
+    """
+    return Pairs(settings, request.rows(), None if dev == "none" else _dev(settings, dev, tell))
+
+
+def _dev(settings: TrainSettings, choice: DevChoice, tell: Callable[[str], object]) -> Dev | None:
+    if not settings.dev:
+        return None
+    try:
+        return load_dev(settings.dev)
+    except UserError as error:
+        if choice == "named":
+            raise
+        tell(f"no dev set, the last weights will be kept: {error}")
+        return None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Rows that are contrasted with each other; labels, if there are any, are scores or positives of their own.
+
+    Args:
+        settings: Of the run.
+        rows: To train on.
+        dev: Graded pairs that select the weights.
+    """
+
+    settings: TrainSettings
+    rows: Rows
+    dev: Dev | None
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def sampler(self) -> Sampler:
+        """Every row once an epoch."""
+        return ShuffledBatches(len(self.rows), self.settings.batch_size, self.settings.seed)
+
+    def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
+        """How many negatives each anchor gets."""
+        return {"negatives": describe_negatives(method, self.settings, loader.world)}
+
+    def next_steps(self, best: Path) -> str:
+        """Evaluate and encode."""
+        return f"textcl eval {best} --suite sts · textcl encode {best} FILE -o vectors.npy"
+
+
+def check_batch(rows: Rows, settings: TrainSettings, world: World) -> None:
+    """Refuse data or processes that a batch cannot be made of.
+
+    Raises:
+        UserError: If there are fewer rows than a batch needs, or a process would get fewer than two.
+    """
+    if len(rows) < settings.batch_size:
+        raise UserError(
+            f"the data has {len(rows)} usable rows, fewer than a batch of {settings.batch_size}: "
+            + (
+                f"bring more, or use --set batch_size={len(rows)}"
+                if len(rows) > 1
+                else "contrastive training needs at least 2, and useful results many more"
+            )
+        )
+    if settings.batch_size < 2 * world.size:
+        raise UserError(
+            f"batch_size is {settings.batch_size} over {world.size} processes: "
+            "every process needs at least 2 rows, or nothing is contrasted"
+        )
