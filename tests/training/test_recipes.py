@@ -61,7 +61,9 @@ Path("ran").write_text("foreign code ran")
 """
 
 
-@pytest.mark.parametrize("name", ["evil.py", "./evil.py", "../evil", "recipes/../evil", "/tmp/evil"])
+@pytest.mark.parametrize(
+    "name", ["evil.py", "./evil.py", "../evil", "recipes/../evil", "/tmp/evil"]
+)
 def test_a_recipe_that_a_run_folder_names_is_never_executed(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evil.py").write_text(FOREIGN)
