@@ -33,7 +33,7 @@ from common import facts
 from rich.console import Console
 
 import textcl
-from textcl.classifier.calibration import fit_temperature, fit_thresholds
+from textcl.classifier.fitting import fit_temperature, fit_thresholds
 from textcl.data.files import atomic_write
 from textcl.evaluation.classification import ClassificationResult, score_classes, score_labels
 from textcl.evaluation.geometry import tolerance

@@ -67,6 +67,101 @@ def test_the_temperature_raises_the_likelihood_and_lowers_the_error(overconfiden
     assert model.thresholds.tolist() == [0.5] * 3
 
 
+class Logits(Classifier):
+    """A classifier whose texts are their own logits."""
+
+    def __init__(self, logits, several=False):
+        encoder = tiny_encoder()
+        head = make_head("own", "bert", encoder.dimension, logits.shape[1])
+        super().__init__(
+            encoder, head, [f"c{i}" for i in range(logits.shape[1])], multi_label=several
+        )
+        self.table = logits
+
+    def logits(self, texts, **options):
+        return self.table[[int(text) for text in texts]]
+
+
+def drawn(rows, true_temperature, seed):
+    """A classifier with logits, and labels drawn from softmax(logits / true_temperature)."""
+    rng = np.random.default_rng(seed)
+    logits = 2 * rng.normal(size=(rows, 6))
+    labels = (logits / true_temperature + rng.gumbel(size=logits.shape)).argmax(1)
+    return Logits(logits), [str(row) for row in range(rows)], [f"c{label}" for label in labels]
+
+
+def test_rows_that_are_all_right_determine_no_temperature():
+    model = Logits(4 * np.eye(3)[np.arange(30) % 3])
+    texts = [str(row) for row in range(30)]
+    report = calibrate(model, texts, [f"c{row % 3}" for row in range(30)])
+    assert (model.temperature, report.changed) == (1, False)
+    assert "temperature stays 1.000: no row speaks against certainty" in report.describe()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_few_rows_never_make_the_error_on_held_out_rows_worse(seed):
+    model, texts, labels = drawn(40, [1.0, 1.3, 2.0][seed % 3], seed)
+    report = calibrate(model, texts, labels)
+    assert report.error_after <= report.error_before
+    if not report.uses_temperature:
+        assert model.temperature == 1
+        assert "temperature stays 1.000" in report.describe()
+        assert "a hundred are few" in report.describe()
+    assert report.error.low <= report.error.after - report.error.before <= report.error.high
+
+
+def test_enough_rows_show_that_a_temperature_is_better():
+    model, texts, labels = drawn(2000, 3.0, 0)
+    assert calibrate(model, texts, labels).uses_temperature
+    assert model.temperature == pytest.approx(3, rel=0.15)
+    assert not calibrate(model, texts, labels).changed, "a second time there is nothing to gain"
+
+
+def test_the_error_before_is_the_calibration_error_of_all_rows():
+    from textcl.evaluation.classification import calibration_curve
+
+    model, texts, labels = drawn(300, 2.0, 1)
+    proba = model.probabilities(model.logits(texts))
+    right = proba.argmax(1) == model.targets(labels)
+    want = calibration_curve(proba.max(1), right).error
+    assert calibrate(model, texts, labels).error_before == pytest.approx(want, abs=1e-9)
+
+
+def test_thresholds_that_are_kept_decide_as_before_at_the_new_temperature():
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(600, 2))
+    labels = [
+        np.array(["c0", "c1"])[row].tolist()
+        for row in rng.random((600, 2)) < 1 / (1 + np.exp(-logits / 3))
+    ]
+    model = Logits(logits, several=True)
+    model.thresholds = np.array([0.9, 0.2])
+    before = model.decide(model.probabilities(logits))
+    from textcl.classifier import calibration
+
+    texts = [str(row) for row in range(600)]
+    with pytest.MonkeyPatch.context() as patch:
+        same = lambda *args: calibration.Change(0.5, 0.5, -0.1, 0.1)  # noqa: E731
+        patch.setattr(calibration, "_f1_change", same)
+        report = calibrate(model, texts, labels)
+    assert (report.uses_temperature, report.uses_thresholds) == (True, False)
+    np.testing.assert_array_equal(model.decide(model.probabilities(logits)), before)
+
+
+def test_nothing_is_written_that_is_not_better(tmp_path, overconfident):
+    model = overconfident()
+    model.save_pretrained(tmp_path / "model")
+    texts = [row["text"] for row in labelled(30)]
+    rows = [
+        {"text": t, "label": label} for t, label in zip(texts, model.predict(texts), strict=True)
+    ]
+    dev = write_jsonl(tmp_path / "dev.jsonl", rows)
+    before = (tmp_path / "model" / "classifier.json").read_bytes()
+    result = run(tmp_path / "model", dev)
+    assert "nothing is written to" in result.output
+    assert (tmp_path / "model" / "classifier.json").read_bytes() == before
+
+
 def test_after_is_measured_on_rows_that_were_not_fitted_on(overconfident):
     """Labels drawn by lot: thresholds that fit them raise F1 on the same rows, and not on others."""
     model = overconfident(several=True)

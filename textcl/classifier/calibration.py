@@ -3,65 +3,138 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import brentq
-from scipy.special import expit, softmax
+from scipy.special import expit, logit
 
 from textcl.classifier.classifier import NOTE_FILE, Classifier, Targets
+from textcl.classifier.fitting import TEMPERATURES, fit_temperature, fit_thresholds
 from textcl.data.files import atomic_write, read_json
 from textcl.errors import UserError
-from textcl.evaluation.classification import BINS, calibration_curve
+from textcl.evaluation.classification import BINS, bin_of
 
-_FOLDS = 5
+_FOLDS, _RESAMPLES = 5, 1000
+
+
+@dataclass(frozen=True)
+class Change:
+    """A measure before and after, on rows that nothing was fitted on.
+
+    Args:
+        before: With the classifier as it was.
+        after: Each fifth of the rows with what the other four fifths gave.
+        low: Lower end of the 95 % interval of the difference, by bootstrap over the rows.
+        high: Its upper end.
+    """
+
+    before: float
+    after: float
+    low: float
+    high: float
+
+    def describe(self) -> str:
+        """Before, after and the interval, times 100."""
+        return (
+            f"{100 * self.before:.2f} → {100 * self.after:.2f} "
+            f"(95 % interval of the change {100 * self.low:+.2f} to {100 * self.high:+.2f})"
+        )
 
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """What was fitted, and what it changes on rows that it was not fitted on.
+    """What was fitted, what it changes on rows that it was not fitted on, and what of it is used.
+
+    A fit is used where the whole 95 % interval of its change is an improvement; else the classifier stays as it was.
 
     Args:
         temperature: Divides the logits from now on.
-        thresholds: Of each class, where texts have several; else 0.5 everywhere.
+        thresholds: Of each class from now on, where texts have several; else 0.5 everywhere.
         rows: Rows that both were fitted on.
-        error_before: Expected calibration error of the probabilities as they were, in [0, 1].
-        error_after: The same with a temperature fitted on the other rows: each fifth with that of the other four.
-        f1_before: Macro-F1 with the thresholds as they were, where texts have several labels.
-        f1_after: The same with thresholds fitted on the other rows.
+        fitted: The temperature that was fitted; one of `TEMPERATURES` where the rows do not determine one.
+        error: Expected calibration error, in [0, 1].
+        f1: Macro-F1 with thresholds, where texts have several labels.
+        uses_temperature: Whether `temperature` is the fitted one.
+        uses_thresholds: Whether `thresholds` are the fitted ones.
     """
 
     temperature: float
     thresholds: Float[np.ndarray, " C"]
     rows: int
-    error_before: float
-    error_after: float
-    f1_before: float | None = None
-    f1_after: float | None = None
+    fitted: float
+    error: Change
+    f1: Change | None
+    uses_temperature: bool
+    uses_thresholds: bool
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything of the classifier changed."""
+        return self.uses_temperature or self.uses_thresholds
+
+    @property
+    def error_before(self) -> float:
+        """Expected calibration error of the classifier as it was."""
+        return self.error.before
+
+    @property
+    def error_after(self) -> float:
+        """The same from now on."""
+        return self.error.after if self.uses_temperature else self.error.before
+
+    @property
+    def f1_before(self) -> float | None:
+        """Macro-F1 with the thresholds as they were, where texts have several labels."""
+        return self.f1 and self.f1.before
+
+    @property
+    def f1_after(self) -> float | None:
+        """The same from now on."""
+        return self.f1 and (self.f1.after if self.uses_thresholds else self.f1.before)
 
     def describe(self) -> str:
         """Lines for the terminal."""
-        how = f"{self.rows:,} rows; after: each fifth with what the other four gave"
-        lines = [
-            f"temperature {self.temperature:.3f}: expected calibration error "
-            f"{100 * self.error_before:.2f} % → {100 * self.error_after:.2f} % ({BINS} bins, {how})"
-        ]
-        if self.f1_before is not None and self.f1_after is not None:
+        lines = [self._temperature_line()]
+        if self.f1 is not None:
             low, high = self.thresholds.min(), self.thresholds.max()
+            line = f"macro-F1 × 100 {self.f1.describe()}"
             lines.append(
-                f"thresholds {low:.3f} to {high:.3f}: macro-F1 {100 * self.f1_before:.2f} → {100 * self.f1_after:.2f}"
+                f"thresholds {low:.3f} to {high:.3f}: {line}"
+                if self.uses_thresholds
+                else f"thresholds stay as they are: fitted ones are not better beyond doubt, {line}"
             )
+        lines.append(
+            f"{self.rows:,} rows, {BINS} bins; after: each fifth with what the other four gave"
+        )
+        if not self.uses_temperature or (self.f1 and not self.uses_thresholds):
+            lines.append("more rows make the interval narrower; a hundred are few")
         return "\n".join(lines)
+
+    def _temperature_line(self) -> str:
+        kept = f"temperature stays {self.temperature:.3f}: "
+        if self.fitted == TEMPERATURES[0]:
+            return (
+                f"{kept}no row speaks against certainty, so these {self.rows:,} determine none; "
+                "bring rows that the classifier gets wrong"
+            )
+        if self.fitted == TEMPERATURES[1]:
+            return f"{kept}the logits say nothing about these labels; are they of this classifier?"
+        line = f"expected calibration error × 100 {self.error.describe()}"
+        if self.uses_temperature:
+            return f"temperature {self.temperature:.3f}: {line}"
+        return f"{kept}the fitted {self.fitted:.3f} is not better beyond doubt, {line}"
 
 
 def calibrate(
     classifier: Classifier, texts: Sequence[str], labels: Iterable[Any], place: str = "the data"
 ) -> CalibrationReport:
-    """Fit the temperature, and where texts have several labels the thresholds, and set them in the classifier.
+    """Fit the temperature, and where texts have several labels the thresholds, and set those that are better.
+
+    Better is measured on rows that were not fitted on, and has to hold for the whole 95 % interval of the change.
 
     Args:
         classifier: What is calibrated. Which class of a text is the most probable does not change.
@@ -78,24 +151,23 @@ def calibrate(
         )
     targets = classifier.targets(labels, place)
     logits = np.asarray(classifier.logits(texts, precision="float32"), np.float64)
-    before = classifier.probabilities(logits).astype(np.float64)
-    held = _held_out(logits, targets, classifier)
-    temperature, thresholds = _fitted(logits, targets, classifier)
-    f1_before = f1_after = None
-    if classifier.multi_label:
-        f1_before = _macro_f1(targets, classifier.decide(before))
-        f1_after = _macro_f1(targets, held.decisions)
-    report = CalibrationReport(
-        temperature,
-        thresholds,
-        len(texts),
-        _error(before, targets),
-        _error(held.probabilities, targets),
-        f1_before,
-        f1_after,
-    )
+    old, fitted = classifier.temperature, fit_temperature(logits, targets)
+    error = _error_change(logits, targets, classifier)
+    uses_temperature = fitted not in TEMPERATURES and error.high < 0
+    temperature = fitted if uses_temperature else old
+    # the same decisions as before, at the new temperature
+    thresholds = expit(_log_odds(classifier.thresholds) * old / temperature)
+    f1, uses_thresholds = None, False
+    if targets.ndim == 2:
+        probabilities = classifier.probabilities(logits, temperature).astype(np.float64)
+        f1 = _f1_change(probabilities, targets, thresholds)
+        uses_thresholds = f1.low > 0
+        if uses_thresholds:
+            thresholds = fit_thresholds(probabilities, targets)
     classifier.temperature, classifier.thresholds = temperature, thresholds
-    return report
+    return CalibrationReport(
+        temperature, thresholds, len(texts), fitted, error, f1, uses_temperature, uses_thresholds
+    )
 
 
 def write_calibration(folder: Path, report: CalibrationReport, data: str) -> None:
@@ -120,135 +192,97 @@ def write_calibration(folder: Path, report: CalibrationReport, data: str) -> Non
         file.write((json.dumps(note, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-@dataclass(frozen=True)
-class _HeldOut:
-    probabilities: Float[np.ndarray, "N C"]
-    decisions: Bool[np.ndarray, "N C"]
+def _log_odds(thresholds: Float[np.ndarray, " C"]) -> Float[np.ndarray, " C"]:
+    with np.errstate(divide="ignore"):
+        return logit(thresholds)
 
 
-def _fitted(
-    logits: Float[np.ndarray, "N C"], targets: Targets, classifier: Classifier
-) -> tuple[float, Float[np.ndarray, " C"]]:
-    temperature = fit_temperature(logits, targets)
-    if not classifier.multi_label:
-        return temperature, np.full(len(classifier.classes), 0.5)
-    probabilities = classifier.probabilities(logits, temperature).astype(np.float64)
-    return temperature, fit_thresholds(probabilities, targets)
-
-
-def _held_out(
-    logits: Float[np.ndarray, "N C"], targets: Targets, classifier: Classifier
-) -> _HeldOut:
-    """Each fifth of the rows with what the other four fifths gave."""
-    order = np.random.Generator(np.random.PCG64(0)).permutation(len(logits))
-    probabilities = np.zeros(logits.shape)
-    decisions = np.zeros(logits.shape, dtype=bool)
+def _folds(rows: int) -> Iterator[tuple[Int[np.ndarray, " R"], Int[np.ndarray, " F"]]]:
+    """The other four fifths of the rows, and the fifth."""
+    order = np.random.Generator(np.random.PCG64(0)).permutation(rows)
     for fold in np.array_split(order, _FOLDS):
-        rest = np.setdiff1d(order, fold)
-        temperature, thresholds = _fitted(logits[rest], targets[rest], classifier)
-        probabilities[fold] = classifier.probabilities(logits[fold], temperature)
-        decisions[fold] = probabilities[fold] >= thresholds
-    return _HeldOut(probabilities, decisions)
+        yield np.setdiff1d(order, fold), fold
 
 
-def _error(probabilities: Float[np.ndarray, "N C"], targets: Targets) -> float:
-    """Of the highest probability of each row; where rows have several labels, of the probability of each label."""
+def _resamples(rows: int) -> Float[np.ndarray, "R N"]:
+    """How often each row is in each bootstrap sample."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    return rng.multinomial(rows, np.full(rows, 1 / rows), _RESAMPLES).astype(np.float64)
+
+
+def _change(
+    measure: Callable[[Float[np.ndarray, "R N"]], tuple[np.ndarray, np.ndarray]], rows: int
+) -> Change:
+    """The change of a measure, which gives before and after for rows that count so often each."""
+    before, after = (float(each[0]) for each in measure(np.ones((1, rows))))
+    samples = measure(_resamples(rows))
+    low, high = np.percentile(samples[1] - samples[0], [2.5, 97.5])
+    return Change(before, after, float(low), float(high))
+
+
+def _error_change(
+    logits: Float[np.ndarray, "N C"], targets: Targets, classifier: Classifier
+) -> Change:
+    """Of the calibration error, by a temperature."""
+    after = np.zeros(logits.shape)
+    for rest, fold in _folds(len(logits)):
+        fitted = fit_temperature(logits[rest], targets[rest])
+        temperature = classifier.temperature if fitted in TEMPERATURES else fitted
+        after[fold] = classifier.probabilities(logits[fold], temperature)
+    excess = [_excess(each, targets) for each in (classifier.probabilities(logits), after)]
+    entries = targets.shape[1] if targets.ndim == 2 else 1
+
+    def errors(counts: Float[np.ndarray, "R N"]) -> tuple[np.ndarray, np.ndarray]:
+        first, second = (np.abs(counts @ each).sum(1) for each in excess)
+        total = entries * counts.sum(1)
+        return first / total, second / total
+
+    return _change(errors, len(logits))
+
+
+def _excess(
+    probabilities: Float[np.ndarray, "N C"], targets: Targets
+) -> Float[np.ndarray, "N bins"]:
+    """Confidence minus correctness of each row in each bin; absolute sums over rows make the calibration error.
+
+    Of the highest probability of each row; where rows have several labels, of the probability of each label.
+    """
     if targets.ndim == 2:
-        return calibration_curve(probabilities.ravel(), targets.ravel()).error
-    return calibration_curve(probabilities.max(1), probabilities.argmax(1) == targets).error
+        shares, right = probabilities, targets
+    else:
+        shares = probabilities.max(1, keepdims=True)
+        right = (probabilities.argmax(1) == targets)[:, None]
+    bins = bin_of(shares)
+    excess = np.zeros((len(shares), BINS))
+    for column in range(shares.shape[1]):
+        values = shares[:, column].astype(np.float64) - right[:, column]
+        excess[np.arange(len(shares)), bins[:, column]] += values
+    return excess
 
 
-def _macro_f1(targets: Targets, decisions: Any) -> float:
-    from sklearn.metrics import f1_score
+def _f1_change(
+    probabilities: Float[np.ndarray, "N C"],
+    targets: Bool[np.ndarray, "N C"],
+    thresholds: Float[np.ndarray, " C"],
+) -> Change:
+    """Of macro-F1, by thresholds instead of those there were."""
+    after = np.zeros(probabilities.shape, dtype=bool)
+    for rest, fold in _folds(len(probabilities)):
+        after[fold] = probabilities[fold] >= fit_thresholds(probabilities[rest], targets[rest])
+    before = probabilities >= thresholds
 
-    never: Any = 0.0  # typed as text there
-    score: Callable[..., Any] = f1_score
-    return float(score(targets, decisions, average="macro", zero_division=never))
+    def scores(counts: Float[np.ndarray, "R N"]) -> tuple[np.ndarray, np.ndarray]:
+        return _macro_f1(counts, before, targets), _macro_f1(counts, after, targets)
 
-
-TEMPERATURES = (0.01, 100.0)
-"""Lowest and highest temperature that is fitted."""
-
-
-def fit_temperature(
-    logits: Float[np.ndarray, "N C"], labels: Int[np.ndarray, " N"] | Bool[np.ndarray, "N C"]
-) -> float:
-    """The temperature T with the lowest mean negative log-likelihood of softmax(logits / T).
-
-    The loss is convex in 1/T, so the zero of its slope is the only minimum. It never changes which class is the most
-    probable.
-
-    Args:
-        logits: Class logits of held-out rows.
-        labels: Class of each row; or whether each class is a label of the row, for the likelihood of
-            sigmoid(logits / T).
-
-    Returns:
-        T within `TEMPERATURES`: the low end where every row is right, the high end where logits tell nothing.
-
-    Raises:
-        UserError: If there are no rows, or a logit is not finite.
-
-    Source: Guo et al. 2017, section 4.2, https://arxiv.org/abs/1706.04599
-    """
-    z = np.asarray(logits, np.float64)
-    if not len(z):
-        raise UserError("fitting a temperature takes held-out rows, got none")
-    if not np.isfinite(z).all():
-        raise UserError("fitting a temperature takes finite logits: the model's weights are broken")
-    several = labels.ndim == 2
-    targets = labels.astype(np.float64) if several else np.eye(z.shape[1])[labels]
-
-    def slope(log_inverse: float) -> float:
-        scaled = z * np.exp(log_inverse)
-        p = expit(scaled) if several else softmax(scaled, axis=1)
-        return float(((p - targets) * z).sum(1).mean())
-
-    low, high = -np.log(TEMPERATURES[1]), -np.log(TEMPERATURES[0])
-    if slope(low) >= 0:
-        return TEMPERATURES[1]
-    if slope(high) <= 0:
-        return TEMPERATURES[0]
-    zero: Any = brentq(slope, low, high, xtol=1e-10)  # typed as a pair there
-    return float(np.exp(-zero))
+    return _change(scores, len(probabilities))
 
 
-def fit_thresholds(
-    probabilities: Float[np.ndarray, "N C"], labels: Bool[np.ndarray, "N C"]
-) -> Float[np.ndarray, " C"]:
-    """For each label the threshold with the highest F1 when it is predicted from that probability on.
-
-    A threshold lies halfway between the probabilities that it parts. Of thresholds with equal F1 the one nearest to 0.5
-    is taken, of two as near the higher. A label that no row has keeps 0.5.
-
-    Args:
-        probabilities: Of each label, for held-out rows.
-        labels: Whether a row has the label.
-
-    Raises:
-        UserError: If there are no rows, or a probability lies outside [0, 1].
-
-    Source: Lipton et al. 2014, https://arxiv.org/abs/1402.1892, whose F1-optimal threshold is half the optimal F1
-    """
-    p, y = np.asarray(probabilities, np.float64), np.asarray(labels, bool)
-    if not len(p):
-        raise UserError("fitting thresholds takes held-out rows, got none")
-    if not ((p >= 0) & (p <= 1)).all():
-        raise UserError("fitting thresholds takes probabilities between 0 and 1")
-    return np.array([_threshold(p[:, c], y[:, c]) for c in range(p.shape[1])])
-
-
-def _threshold(p: Float[np.ndarray, " N"], y: Bool[np.ndarray, " N"]) -> float:
-    if not y.any():
-        return 0.5
-    values, places = np.unique(p, return_inverse=True)  # ascending
-    rows = np.bincount(places, minlength=len(values))
-    hits = np.bincount(places, weights=y, minlength=len(values))
-    # predicted from each distinct value on: F1 = 2 hits / (predicted + positives)
-    f1 = 2 * hits[::-1].cumsum()[::-1] / (rows[::-1].cumsum()[::-1] + y.sum())
-    below = np.concatenate([[0.0], values[:-1]])
-    middle = (below + values) / 2
-    cuts = np.where(middle > below, middle, values)
-    best = cuts[f1 >= f1.max() - 1e-12]
-    near = np.abs(best - 0.5)
-    return float(best[near <= near.min() + 1e-12].max())
+def _macro_f1(
+    counts: Float[np.ndarray, "R N"],
+    decisions: Bool[np.ndarray, "N C"],
+    targets: Bool[np.ndarray, "N C"],
+) -> Float[np.ndarray, " R"]:
+    """Macro-F1 where each row counts so often; 0 for a class that is neither there nor predicted."""
+    hits = counts @ (decisions & targets)
+    marked = counts @ (decisions.astype(np.float64) + targets)
+    return (2 * hits / np.maximum(marked, 1)).mean(1)

@@ -31,7 +31,8 @@ def calibrate_command(
     """Fit on DEV the temperature of MODEL's probabilities, and the thresholds where texts have several labels.
 
     Weights stay as they are, and so does which class is the most probable. The expected calibration error before and
-    after is printed; "after" is measured on rows that the temperature was not fitted on.
+    after is printed; "after" is measured on rows that the temperature was not fitted on. What is not better than before
+    beyond doubt is not written.
 
     Examples: textcl calibrate RUN dev.jsonl · textcl calibrate RUN dev.csv --column label=topic -o DIR
     """
@@ -52,14 +53,18 @@ def calibrate_command(
     rows = load_rows(dev, roles=("text", role), columns=_columns(column or []), split=split)
     report = calibrate(classifier, rows.column("text"), rows.column(role), dev)
     folder = find_model(model)
-    if output is None:
+    if output is None and report.changed:
         write_calibration(folder, report, Path(dev).name)
-    else:
+    elif output is not None:
         with replacing(output) as new:
             shutil.copytree(folder, new, dirs_exist_ok=True)
-            write_calibration(new, report, Path(dev).name)
+            if report.changed:
+                write_calibration(new, report, Path(dev).name)
     log = Console(soft_wrap=True, highlight=False, markup=False)
-    log.print(f"{report.describe()}\nwritten to {output or folder}")
+    if rows.report.blank:
+        log.print(f"{rows.report.blank:,} rows without a text or a label were left out")
+    written = "written to" if report.changed or output else "nothing is written to"
+    log.print(f"{report.describe()}\n{written} {output or folder}")
 
 
 def _columns(options: list[str]) -> dict[str, str]:

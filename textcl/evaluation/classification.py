@@ -202,6 +202,17 @@ def _means(per_class: Sequence[ClassScore]) -> tuple[float, float]:
     return float(f1.mean()), weighted
 
 
+def bin_of(probabilities: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Which of `bins` equal bins of [0, 1] each probability is in; an edge belongs to the lower one.
+
+    Args:
+        probabilities: In [0, 1].
+        bins: Their number.
+    """
+    edges = np.linspace(0, 1, bins + 1)
+    return np.clip(np.searchsorted(edges, probabilities, side="left") - 1, 0, bins - 1)
+
+
 def calibration_curve(
     probabilities: Float[np.ndarray, " M"], right: Bool[np.ndarray, " M"], bins: int = BINS
 ) -> Calibration:
@@ -215,8 +226,7 @@ def calibration_curve(
     Source: Guo et al. 2017, section 2, https://arxiv.org/abs/1706.04599
     """
     p = np.asarray(probabilities, np.float64)
-    edges = np.linspace(0, 1, bins + 1)
-    places = np.clip(np.searchsorted(edges, p, side="left") - 1, 0, bins - 1)
+    places = bin_of(p, bins)
     counts = np.bincount(places, minlength=bins)
     with np.errstate(invalid="ignore"):
         means = [np.bincount(places, weights, bins) / counts for weights in (p, right)]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, log_expit, log_softmax
 
-from textcl.classifier.calibration import TEMPERATURES, fit_temperature, fit_thresholds
+from textcl.classifier.fitting import TEMPERATURES, fit_temperature, fit_thresholds
 from textcl.errors import UserError
 
 
