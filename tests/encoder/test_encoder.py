@@ -6,6 +6,7 @@ import copy
 
 import families
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -224,7 +225,7 @@ def test_gradient_checkpointing_changes_no_gradient():
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ("one text", r"pass \[text\]"),
+        ("one text", "put it into a list"),
         (["fine", 3], "texts must be strings, but number 1 is 3"),
         (["fine", "\ud800"], "text number 1 is not valid Unicode"),
     ],
@@ -269,3 +270,24 @@ def test_encode_tokenises_ahead_and_keeps_the_order(monkeypatch):
 
     with pytest.raises(UserError, match="line 4 is torn"):
         encoder.encode(broken())
+
+
+def test_similarity_takes_columns_of_texts_and_vectors_of_either_library():
+    encoder, texts = families.tiny_encoder(), ["fine", "not so fine", "other"]
+    vectors = encoder.encode(texts)
+    expected = encoder.similarity(texts, texts)
+    for a in (
+        np.array(texts),
+        pandas.Series(texts),
+        iter(texts),
+        vectors,
+        torch.from_numpy(vectors),
+    ):
+        np.testing.assert_allclose(encoder.similarity(a, texts), expected, atol=1e-6)
+    with pytest.raises(UserError, match="DataFrame with the columns 'text'"):
+        encoder.similarity(pandas.DataFrame({"text": texts}), texts)
+
+
+def test_the_names_of_columns_are_never_encoded():
+    with pytest.raises(UserError, match="a DataFrame with the columns 'text'"):
+        families.tiny_encoder().encode(pandas.DataFrame({"text": ["a", "b"]}))

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.nn import functional as F
 
-from textcl.encoder.tokenizing import check_strings
+from textcl.data.texts import as_texts
 from textcl.errors import UserError
 from textcl.types import Tokens
 
@@ -53,20 +53,18 @@ def encode_blocks(
         normalize: Whether vectors get length 1 at the end.
 
     Raises:
-        UserError: If an argument is out of range or a text is not a string.
+        UserError: If an argument is out of range, or `texts` are not texts (see `as_texts`).
     """
-    if isinstance(texts, str):
-        raise UserError("encode takes a list of texts: for a single one pass [text]")
+    strings = as_texts(texts)
     dimension = truncate_dim or width
     if not 1 <= dimension <= width:
         raise UserError(f"truncate_dim={truncate_dim} must be between 1 and {width}")
     done: list[np.ndarray] = []
 
     def prepare(block: list[Any]) -> Tokens:
-        check_strings(block)
         return tokenize([prefix + text for text in block] if prefix else block)
 
-    for tokens in _ahead(map(prepare, blocks(texts))):
+    for tokens in _ahead(map(prepare, blocks(strings))):
         vectors = embed(tokens)[:, :dimension]
         if normalize:
             vectors = F.normalize(vectors, dim=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -234,10 +234,10 @@ class Encoder(nn.Module):
             precision: "float32", "bfloat16", or None for bfloat16 where the machine is fast at it.
 
         Raises:
-            UserError: If an argument is out of range or a text is not a string.
+            UserError: If an argument is out of range, or `texts` are no texts: a table, one text, a missing value.
         """
         budget = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cpu"])
-        total = len(texts) if isinstance(texts, Sequence) else None
+        total = len(texts) if isinstance(texts, Sized) else None
         with self._inference(precision), progress(show_progress, total) as advance:
             return encode_blocks(
                 texts,
@@ -251,14 +251,16 @@ class Encoder(nn.Module):
 
     def similarity(
         self,
-        a: Sequence[str] | Float[np.ndarray, "N D"],
-        b: Sequence[str] | Float[np.ndarray, "M D"],
+        a: Iterable[str] | Float[np.ndarray, "N D"] | Float[Tensor, "N D"],
+        b: Iterable[str] | Float[np.ndarray, "M D"] | Float[Tensor, "M D"],
     ) -> Float32[np.ndarray, "N M"]:
-        """Cosine similarity, -1 to 1, of every text or vector of `a` with every one of `b`."""
-        unit = [
-            F.normalize(torch.as_tensor(x if isinstance(x, np.ndarray) else self.encode(x)).float())
-            for x in (a, b)
-        ]
+        """Cosine similarity, -1 to 1, of every text or vector of `a` with every one of `b`.
+
+        Args:
+            a: N texts, as for `encode`, or their vectors.
+            b: M of them.
+        """
+        unit = [F.normalize(self._vectors(x).float()) for x in (a, b)]
         return (unit[0] @ unit[1].T).numpy()
 
     def save_pretrained(
@@ -323,6 +325,11 @@ class Encoder(nn.Module):
         )
         pooled = pool_all_positions(hidden[-1], mask)
         return vectors.to(pooled).index_copy(0, filled.to(self.device), pooled)
+
+    def _vectors(self, x: Any) -> Tensor:
+        """Vectors as they are, and those of texts."""
+        known = isinstance(x, Tensor) or (isinstance(x, np.ndarray) and x.dtype.kind == "f")
+        return torch.as_tensor(x if known else self.encode(x)).detach().cpu()
 
     def _projections(self) -> Iterator[nn.Sequential]:
         yield from self.dense  # pyright: ignore[reportReturnType]

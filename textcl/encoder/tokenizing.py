@@ -55,17 +55,6 @@ def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str | None:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def check_strings(texts: Sequence[object]) -> None:
-    """Refuse what is not a text.
-
-    Raises:
-        UserError: If one of the texts is not a string.
-    """
-    for place, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise UserError(f"texts must be strings, but number {place} is {text!r:.80}")
-
-
 def _encodable(text: str) -> bool:
     try:
         text.encode()

@@ -7,7 +7,7 @@ The folder holds the graph (pooling, the layers behind it and the scaling to len
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -162,7 +162,7 @@ class ExportedEncoder:
             )
         run = self._run(self._precision(precision))
         budget = batch_tokens or BATCH_TOKENS
-        total = len(texts) if isinstance(texts, Sequence) else None
+        total = len(texts) if isinstance(texts, Sized) else None
         with progress(show_progress, total) as advance:
             return encode_blocks(
                 texts,
