@@ -72,7 +72,7 @@ def test_an_open_file_is_refused(tmp_path):
 @pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), pandas.NA, pandas.NaT])
 def test_a_missing_text_is_refused_with_its_number(missing):
     assert is_missing(missing)
-    with pytest.raises(UserError, match="number 1 is .*: fill or drop missing values first"):
+    with pytest.raises(UserError, match=r"number 1 is .*: fill or drop missing values first"):
         list(as_texts(["a", missing]))
     with pytest.raises(UserError, match="number 1 is"):
         list(as_texts(pandas.Series(["a", missing], dtype=object)))

@@ -328,8 +328,10 @@ class Encoder(nn.Module):
 
     def _vectors(self, x: Any) -> Tensor:
         """Vectors as they are, and those of texts."""
-        known = isinstance(x, Tensor) or (isinstance(x, np.ndarray) and x.dtype.kind == "f")
-        return torch.as_tensor(x if known else self.encode(x)).detach().cpu()
+        if isinstance(x, Tensor):
+            return x.detach().cpu()
+        known = isinstance(x, np.ndarray) and x.dtype.kind == "f"
+        return torch.from_numpy(x if known else self.encode(x))
 
     def _projections(self) -> Iterator[nn.Sequential]:
         yield from self.dense  # pyright: ignore[reportReturnType]
