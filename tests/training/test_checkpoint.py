@@ -36,10 +36,10 @@ def test_weights_optimizer_and_generators_come_back(tmp_path):
     save(tmp_path, 7, model, optimizer)
     drawn = torch.rand(3), random.random(), np.random.rand(3)  # noqa: NPY002
     other, other_optimizer = trained(2)
-    tensors, meta = checkpoint.read(checkpoint.newest(tmp_path), 0)
-    checkpoint.load_modules({"m": other}, tensors)
-    checkpoint.load_optimizer(other_optimizer, tensors)
-    assert meta == {"step": 7}
+    saved = checkpoint.read(checkpoint.newest(tmp_path), 0)
+    checkpoint.load_modules({"m": other}, saved.tensors)
+    checkpoint.load_optimizer(other_optimizer, saved.tensors)
+    assert saved.meta == {"step": 7}
     again = torch.rand(3), random.random(), np.random.rand(3)  # noqa: NPY002
     assert torch.equal(drawn[0], again[0])
     assert drawn[1] == again[1]

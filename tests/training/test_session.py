@@ -24,6 +24,7 @@ import textcl.training.loader
 import textcl.training.session
 from textcl.errors import RunError, UserError
 from textcl.method.hooks import Hook
+from textcl.training.interrupts import InterruptedRunError
 from textcl.training.run_folder import RunFolder
 from textcl.training.session import resume, train
 
@@ -168,7 +169,22 @@ def test_a_crashed_run_goes_on_as_if_it_had_not(model, corpus, dev, tmp_path, mo
         assert_same_run(tmp_path / "whole", crashed)
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(model, corpus, tmp_path, monkeypatch):
+def test_the_logged_loss_is_that_of_an_uninterrupted_run_when_lines_are_rare(
+    model, corpus, tmp_path, monkeypatch
+):
+    extra = ["log_every=4", "save_every=3"]  # saved between two lines of the log
+    run(model, corpus, tmp_path / "whole", settings=extra)
+    with monkeypatch.context() as patch:
+        crash_at(patch, 8)
+        with pytest.raises(ConnectionError):
+            run(model, corpus, tmp_path / "crashed", settings=extra)
+    resume(tmp_path / "crashed", console=quiet())
+    assert_same_run(tmp_path / "whole", tmp_path / "crashed")
+    assert losses(tmp_path / "whole") == losses(tmp_path / "crashed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(model, corpus, tmp_path, monkeypatch, number):
     run(model, corpus, tmp_path / "whole")
     build = textcl.training.session.run_loop
 
@@ -177,9 +193,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(model, corpus, tmp_path, monkeypatch
             if done == 5:
                 # the handler itself: OpenVINO and V8 together, which other tests load into this process, leave it
                 # without a stack to deliver a signal on; test_distributed.py sends a real one to processes of its own
-                handler = signal.getsignal(signal.SIGINT)
+                handler = signal.getsignal(number)
                 assert callable(handler)
-                handler(signal.SIGINT, None)
+                handler(number, None)
 
     def loop(method, *args, **kwargs):
         object.__setattr__(method, "hooks", [*method.hooks, Interrupt()])
@@ -187,8 +203,11 @@ def test_ctrl_c_saves_and_says_how_to_go_on(model, corpus, tmp_path, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(textcl.training.session, "run_loop", loop)
-        with pytest.raises(RunError, match=r"stopped after update 5 of 12 and saved; .*--resume"):
+        with pytest.raises(
+            InterruptedRunError, match=r"stopped after update 5 of 12 and saved; .*--resume"
+        ) as stopped:
             run(model, corpus, tmp_path / "stopped")
+    assert stopped.value.signal_number == number
     resume(tmp_path / "stopped", console=quiet())
     assert_same_run(tmp_path / "whole", tmp_path / "stopped")
 

@@ -43,4 +43,6 @@ def _exit_code(error: BaseException) -> int:
 
     if isinstance(error, KeyboardInterrupt):
         return 130
+    if number := getattr(error, "signal_number", 0):  # an interrupted run
+        return 128 + int(number)
     return 2 if isinstance(error, UserError) else 1

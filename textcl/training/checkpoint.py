@@ -7,19 +7,39 @@ that a kill at any moment leaves the last one intact.
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from textcl.errors import RunError
+
+_OWN = "own."  # prefix of what a process keeps for itself, beside its generators
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds.
+
+    Args:
+        tensors: Everything that all processes have alike.
+        meta: Plain values.
+        own: Tensors of this process.
+    """
+
+    tensors: Mapping[str, Tensor]
+    meta: Mapping[str, Any]
+    own: Mapping[str, Tensor]
 
 
 def module_tensors(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
@@ -60,10 +80,14 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
 
 
 def generator_states() -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The states of torch's, Python's and numpy's generators."""
+    """The states of torch's, Python's and numpy's generators; of torch's on every device that is there."""
     tensors = {"cpu": torch.get_rng_state()}
-    for device in range(torch.cuda.device_count()):
-        tensors[f"cuda.{device}"] = torch.cuda.get_rng_state(device)
+    if device := torch.accelerator.current_accelerator(check_available=True):
+        module = torch.get_device_module(device)
+        for index in range(torch.accelerator.device_count()):
+            # MPS has one generator and takes no index
+            state = module.get_rng_state() if device.type == "mps" else module.get_rng_state(index)
+            tensors[f"{device.type}.{index}"] = state
     name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
     version, inner, gauss_next = random.getstate()
     plain = {
@@ -76,16 +100,50 @@ def generator_states() -> tuple[dict[str, Tensor], dict[str, Any]]:
 def load_generators(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
     """Put back what `generator_states` gave."""
     torch.set_rng_state(tensors["cpu"])
-    for device in range(torch.cuda.device_count()):
-        if f"cuda.{device}" in tensors:
-            torch.cuda.set_rng_state(tensors[f"cuda.{device}"], device)
+    if device := torch.accelerator.current_accelerator(check_available=True):
+        module = torch.get_device_module(device)
+        for index in range(torch.accelerator.device_count()):
+            state = tensors.get(f"{device.type}.{index}")
+            if state is not None:
+                module.set_rng_state(*([state] if device.type == "mps" else [state, index]))
     name, keys, position, has_gauss, gauss = plain["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))  # noqa: NPY002
     version, inner, gauss_next = plain["python"]
     random.setstate((version, tuple(inner), gauss_next))
 
 
-def write(folder: Path, rank: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a file of tensors whole or not at all.
+
+    Raises:
+        RunError: If the disk is full.
+    """
+    part = path.with_name(f".{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        save_file(dict(tensors), part)
+        part.replace(path)
+    except (SafetensorError, OSError) as error:
+        part.unlink(missing_ok=True)
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: Exception) -> RunError:
+    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+    why = "the disk is full" if full else str(error)
+    return RunError(
+        f"{path} could not be written: {why}; the checkpoint before it is kept, and once there is room the run goes on "
+        f"from it with textcl train --resume"
+    )
+
+
+def write(
+    folder: Path,
+    rank: int,
+    tensors: Mapping[str, Tensor],
+    meta: Mapping[str, Any],
+    own: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write this process's part of a checkpoint into `folder`, which is not yet in place.
 
     Args:
@@ -93,14 +151,23 @@ def write(folder: Path, rank: int, tensors: Mapping[str, Tensor], meta: Mapping[
         rank: This process; rank 0 writes the tensors and the meta, every rank its generators.
         tensors: Everything to restore.
         meta: Plain values to restore.
+        own: Tensors of this process to restore.
+
+    Raises:
+        RunError: If the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     states, plain = generator_states()
-    save_file(states, folder / f"generators-{rank}.safetensors")
-    (folder / f"generators-{rank}.json").write_text(json.dumps(plain))
+    states |= {f"{_OWN}{name}": tensor for name, tensor in (own or {}).items()}
+    save_tensors(states, folder / f"generators-{rank}.safetensors")
+    try:
+        (folder / f"generators-{rank}.json").write_text(json.dumps(plain))
+        if rank == 0:
+            (folder / "state.json").write_text(json.dumps(meta, indent=1))
+    except OSError as error:
+        raise _unwritten(folder, error) from error
     if rank == 0:
-        save_file(dict(tensors), folder / "state.safetensors")
-        (folder / "state.json").write_text(json.dumps(meta, indent=1))
+        save_tensors(tensors, folder / "state.safetensors")
 
 
 def put_in_place(folder: Path, name: str) -> None:
@@ -122,8 +189,8 @@ def newest(folder: Path) -> Path | None:
     return max(finished, key=lambda path: int(path.name.removeprefix("step-")), default=None)
 
 
-def read(folder: Path, rank: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and meta of a checkpoint, and set this process's generators.
+def read(folder: Path, rank: int) -> Saved:
+    """The content of a checkpoint; this process's generators are set.
 
     Raises:
         RunError: If the run had fewer processes.
@@ -131,5 +198,8 @@ def read(folder: Path, rank: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
     states = folder / f"generators-{rank}.safetensors"
     if not states.exists():
         raise RunError(f"the run was started with fewer processes: {states.name} is missing")
-    load_generators(load_file(states), json.loads(states.with_suffix(".json").read_text()))
-    return load_file(folder / "state.safetensors"), json.loads((folder / "state.json").read_text())
+    tensors = load_file(states)
+    own = {k.removeprefix(_OWN): v for k, v in tensors.items() if k.startswith(_OWN)}
+    load_generators(tensors, json.loads(states.with_suffix(".json").read_text()))
+    meta = json.loads((folder / "state.json").read_text())
+    return Saved(load_file(folder / "state.safetensors"), meta, own)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from textcl.training.dev import Dev
-from textcl.training.recorder import Position
+from textcl.training.position import Position
 from textcl.training.run_folder import RunFolder
 
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
-from textcl.encoder.encoder import Encoder
-from textcl.encoder.momentum import MomentumEncoder
-from textcl.encoder.packing.lookup import clear_gradients
 from textcl.heap import freed_memory_kept
 from textcl.method.method import Method
 from textcl.training.alarms import Alarms
 from textcl.training.dev import Dev
-from textcl.training.interrupts import InterruptedRunError
+from textcl.training.interrupts import InterruptedRunError, Interrupts
 from textcl.training.loader import Loader
-from textcl.training.recorder import Model, Position, Recorder, Reporter
+from textcl.training.losses import Losses
+from textcl.training.parts import Parts
+from textcl.training.position import Position
+from textcl.training.recorder import Model, Recorder, Reporter, log_line
 from textcl.training.run_folder import RunFolder
 from textcl.training.settings import TrainSettings
 from textcl.types import Batch, Embeddings, LossOutput
@@ -57,203 +55,146 @@ def run(
 
     Raises:
         RunError: If the loss is not finite.
-        InterruptedRunError: After Ctrl-C, when everything is saved.
+        InterruptedRunError: After Ctrl-C or SIGTERM, when everything is saved.
     """
-    training = _Training(method, loader, settings, accelerator)
-    record = Recorder(
-        folder,
-        settings,
-        modules=training.modules,
-        model=training.model,
-        optimizer=training.optimizer,
-        accelerator=accelerator,
-        world=loader.world,
-        batches=len(loader.sampler),
-        alarms=Alarms([name for name, r in method.routes.items() if r.encoder == "online"]),
-        reporter=reporter,
-        dev=dev,
-        card=card or {},
-    )
-    return training.run(record, resume)
+    parts = Parts(method, settings, accelerator)
+    recorder = Recorder(folder, parts, loader.world, dev.protocol if dev else None, card or {})
+    return _Loop(parts, loader, recorder, reporter, dev).run(resume)
 
 
-class _Training:
+class _Loop:
+    """Owns the position of the run, and the losses since the last line of the log."""
+
     def __init__(
-        self,
-        method: Method,
-        loader: Loader,
-        settings: TrainSettings,
-        accelerator: Accelerator,
+        self, parts: Parts, loader: Loader, recorder: Recorder, reporter: Reporter, dev: Dev | None
     ) -> None:
-        self.method, self.loader, self.settings = method, loader, settings
-        self.accelerator = accelerator
-        self.online: Encoder = method.encoders["online"]  # pyright: ignore[reportAttributeAccessIssue]
-        self.model: Model = method.trained  # pyright: ignore[reportAttributeAccessIssue]
-        self.evaluate_every = settings.evaluation_interval(len(loader.sampler))
-        self.modules: dict[str, nn.Module] = {
-            "embedder": method.embedder(),
-            "objective": method.objective,
-            **{f"state-{name}": module for name, module in method.state.items()},
-        }
-        for module in self.modules.values():
-            module.to(accelerator.device)
-        self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=0.0, fused=True)
-        self.embedder = accelerator.prepare(self.modules["embedder"])
-        learns = any(p.requires_grad for p in method.objective.parameters())
-        self.objective = accelerator.prepare(method.objective) if learns else method.objective
-        self.stepper = accelerator.prepare(self.optimizer)
-        self.interrupted = False
+        self.parts, self.loader, self.recorder, self.reporter = parts, loader, recorder, reporter
+        self.dev, self.settings, self.hooks = dev, parts.settings, parts.method.hooks
+        self.accelerator, self.world = parts.accelerator, loader.world
+        self.model: Model = parts.method.trained  # pyright: ignore[reportAttributeAccessIssue]
+        self.at = Position(total=self.settings.total_steps(len(loader.sampler)))
+        self.losses, self.norm, self.began = Losses(), torch.zeros(()), time.perf_counter()
+        routes = parts.method.routes.items()
+        self.alarms = Alarms([name for name, r in routes if r.encoder == "online"])
+        self.interrupts = Interrupts(self.world)
+        self.evaluate_every = self.settings.evaluation_interval(len(loader.sampler))
 
-    def run(self, record: Recorder, resume: bool) -> Position:
-        if resume:
-            record.restore()
-        record.score_before()
-        for hook in self.method.hooks:
-            hook.before_training(record.total)
-        record.reporter.start(record.at.step, record.total)
-        self._clear_gradients()
-        with self._watch_interrupts(), freed_memory_kept():
-            self._epochs(record)
-        record.reporter.stop()
-        record.finish()
-        return record.at
+    def run(self, resume: bool) -> Position:
+        if resume and (restored := self.recorder.restore(self.losses)):
+            self.at = restored
+            self.reporter.message(f"going on after update {self.at.step} of {self.at.total}")
+        elif resume:
+            self.reporter.message("no checkpoint was written yet: starting from the beginning")
+        if self.dev and self.at.step == 0:
+            self.at.before = self._score(self.dev)
+            self.reporter.scored(0, self.at.before, False)
+        for hook in self.hooks:
+            hook.before_training(self.at.total)
+        self.reporter.start(self.at.step, self.at.total)
+        self.parts.clear_gradients()
+        with self.interrupts.watched(), freed_memory_kept():
+            self._epochs()
+        self.reporter.stop()
+        self.recorder.finish(self.at)
+        return self.at
 
-    def _epochs(self, record: Recorder) -> None:
-        at = record.at
-        while at.step < record.total:
-            for hook in self.method.hooks:
-                hook.before_epoch(at.epoch, self._embed_all)
-            self.embedder.train()
-            self.objective.train()
-            record.began = time.perf_counter()
+    def _epochs(self) -> None:
+        at = self.at
+        while not at.done:
+            for hook in self.hooks:
+                hook.before_epoch(at.epoch, lambda: self.parts.embed_all(self.loader.rows))
+            self.parts.train()
+            self.began = time.perf_counter()
             for batch in self.loader.batches(at.epoch, at.index):
-                self._step(batch.to(self.accelerator.device), record)
-                if at.step >= record.total:
+                self._step(batch.to(self.accelerator.device))
+                if at.done:
                     return
             at.epoch, at.index = at.epoch + 1, 0
 
-    def _step(self, batch: Batch, record: Recorder) -> None:
-        settings, at = self.settings, record.at
-        with self.accelerator.accumulate(self.embedder, self.objective):
-            output, z = self.method.backprop(
-                self.embedder, self.objective, batch, self.accelerator.backward
-            )
+    def _step(self, batch: Batch) -> None:
+        at, parts = self.at, self.parts
+        with self.accelerator.accumulate(parts.embedder, parts.objective):
+            output, z = parts.backprop(batch)
             at.index += 1
-            record.note(output)
-            for hook in self.method.hooks:
-                hook.after_batch(z, self.loader.world)
+            self.losses.add(output)
+            for hook in self.hooks:
+                hook.after_batch(z, self.world)
             if not self.accelerator.sync_gradients:
                 return
-            record.norm = self._clip()
-            rate = settings.learning_rate_at(at.step, record.total)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.stepper.step()
-            self._clear_gradients()
+            rate = self.settings.learning_rate_at(at.step, at.total)
+            self.norm = parts.update(rate)
         at.step += 1
         if not self.accelerator.optimizer_step_was_skipped:
-            for hook in self.method.hooks:
+            for hook in self.hooks:
                 hook.after_update(at.step)
-        self._write(record, rate, z, output)
+        self._write(rate, z, output)
 
-    def _write(self, record: Recorder, rate: float, z: Embeddings, output: LossOutput) -> None:
+    def _write(self, rate: float, z: Embeddings, output: LossOutput) -> None:
         """Log, evaluate and save where it is time."""
-        settings, at = self.settings, record.at
-        done = at.step >= record.total
-        if at.step % settings.log_every == 0 or done:
-            record.log(rate, z, output)
-        if record.dev and (at.step % self.evaluate_every == 0 or done):
-            record.evaluate()
-            done = at.step >= record.total
+        settings, at = self.settings, self.at
+        at_log = at.step % settings.log_every == 0
+        if at_log or at.done:
+            self._log(rate, z, output)
+        if self.dev and (at.step % self.evaluate_every == 0 or at.done):
+            self._evaluate(self.dev)
         due = bool(settings.save_every) and at.step % settings.save_every == 0
-        stop = self._asked_to_stop(at.step)
-        if due or done or stop:
-            record.save()
-        if stop and not done:
+        stop = self.interrupts.asked(at_log, self.accelerator.device)
+        if due or at.done or stop:
+            self._require_finite()
+            self.recorder.save(at, self.losses)
+        if stop and not at.done:
             raise InterruptedRunError(
-                f"stopped after update {at.step} of {record.total} and saved; "
-                f"go on with: textcl train --resume {record.folder.path}"
+                f"stopped after update {at.step} of {at.total} and saved; "
+                f"go on with: textcl train --resume {self.recorder.folder.path}",
+                self.interrupts.signal_number,
             )
 
-    def _asked_to_stop(self, step: int) -> bool:
-        """Whether to stop after this update. Several processes agree on it, at updates at which they log."""
-        world = self.loader.world
-        if world.size == 1:
-            return self.interrupted
-        if step % self.settings.log_every:
-            return False
-        asked = torch.tensor(float(self.interrupted), device=self.accelerator.device)
-        return bool(world.sum(asked) > 0)
+    def _log(self, rate: float, z: Embeddings, output: LossOutput) -> None:
+        """Read the losses since the last line: the only place where the loop waits for the device."""
+        self._require_finite()
+        self._take_time()
+        mean = self.losses.mean(self.world)
+        line = log_line(self.at, self.settings, len(self.loader.sampler), mean, rate, self.norm)
+        line |= {name: float(term) for name, term in output.terms.items()}
+        line |= self.recorder.statistics(output, z, self.alarms.names[0])
+        alarms, messages = self.alarms.look(z, self.norm, output.terms)
+        if alarms:
+            line["alarm"] = alarms
+        for message in messages:
+            self.reporter.message(f"update {self.at.step}: {message}")
+        self.at.logged = self.recorder.write_line(line)
+        self.reporter.logged(line)
 
-    def _clip(self) -> Tensor:
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        bound = self.settings.max_grad_norm or float("inf")
-        norm = self.accelerator.clip_grad_norm_(parameters, bound)
-        return torch.as_tensor(norm).detach()
+    def _evaluate(self, dev: Dev) -> None:
+        """Score on dev, keep the weights if they are the best so far, and stop early if patience ends."""
+        self._require_finite()
+        self._take_time()
+        at, score = self.at, self._score(dev)
+        best = at.scored(score)
+        if best:
+            self.recorder.keep_best(at.step, score)
+        at.logged = self.recorder.write_line({"step": at.step, "dev": score, "best": best})
+        self.reporter.scored(at.step, score, best and score > (at.before or score - 1))
+        if self.settings.patience and at.stale >= self.settings.patience:
+            at.total = at.step
+            self.reporter.message(
+                f"no better score in {at.stale} evaluations: stopping at update {at.step}"
+            )
+        self.began = time.perf_counter()
 
-    def _clear_gradients(self) -> None:
-        if self.loader.world.size > 1:  # what averages over processes owns the buffers
-            self.stepper.zero_grad()
-        else:
-            clear_gradients(self.modules["embedder"], self.stepper.zero_grad)
+    def _score(self, dev: Dev) -> float:
+        score = torch.zeros((), dtype=torch.float64, device=self.accelerator.device)
+        if self.accelerator.is_main_process:
+            score += dev(self.model)
+        self.model.train()
+        return float(self.world.sum(score))
 
-    def _embed_all(self) -> Tensor:
-        """Embeddings of all training rows in row order, by the momentum encoder where there is one.
+    def _take_time(self) -> None:
+        now = time.perf_counter()
+        self.at.seconds += now - self.began
+        self.began = now
 
-        Dropout rests, and a head that acts in training acts here too: these are the vectors that the loss compares.
-        """
-        encoder = self.method.encoders.get("momentum", self.online)
-        first, rows = next(iter(self.method.views.values())), self.loader.rows
-        modes = {module: module.training for module in encoder.modules()}
-        for module in encoder.modules():
-            module.train(False)
-        for module in encoder.modules():
-            if isinstance(module, Encoder | MomentumEncoder):
-                module.training = True
-        parts: list[Tensor] = []
-        with torch.no_grad():
-            for start in range(0, len(rows), 256):
-                block = rows[range(start, min(start + 256, len(rows)))]
-                tokens = self.online.tokenize([str(row[first.column]) for row in block])
-                parts.append(encoder(tokens.to(self.accelerator.device)))
-        for module, mode in modes.items():
-            module.training = mode
-        return torch.cat(parts)
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Weights with decay, and biases, norms and scalars without."""
-        trained = [
-            p
-            for module in (self.modules["embedder"], self.method.objective)
-            for p in module.parameters()
-            if p.requires_grad
-        ]
-        return [
-            {
-                "params": [p for p in trained if p.ndim >= 2],
-                "weight_decay": self.settings.weight_decay,
-            },
-            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-        ]
-
-    @contextmanager
-    def _watch_interrupts(self) -> Generator[None]:
-        """The first Ctrl-C asks the loop to save and stop; the second stops at once.
-
-        With several processes every further one is ignored: their launcher passes the first on a second time.
-        """
-
-        def ask(*_: Any) -> None:
-            self.interrupted = True
-            if self.loader.world.size == 1:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-
-        try:
-            before: Callable[..., Any] | int | None = signal.signal(signal.SIGINT, ask)
-        except ValueError:  # not in the main thread, which is where signals arrive
-            yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+    def _require_finite(self) -> None:
+        scaled = self.accelerator.scaler is not None  # fp16: the scaler skips such updates itself
+        norm: Tensor | None = None if scaled else self.norm
+        self.recorder.require_finite(self.at.step, self.losses.all(), norm)

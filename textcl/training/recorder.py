@@ -1,24 +1,24 @@
-"""What a run writes: the log, the scores, the best weights and the checkpoints; and where it is."""
+"""What a run writes: the log, the scores, the best weights and the checkpoints; and how it reads them again."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
-from torch import nn
+from jaxtyping import Float
+from safetensors.torch import load_file
+from torch import Tensor
 
 from textcl.contrast.statistics import dimension_spread
 from textcl.distributed import World
 from textcl.errors import RunError
 from textcl.training import checkpoint
-from textcl.training.alarms import Alarms
-from textcl.training.dev import Dev
+from textcl.training.losses import Losses
+from textcl.training.parts import Parts
+from textcl.training.position import Position
 from textcl.training.run_folder import RunFolder
 from textcl.training.settings import TrainSettings
 from textcl.types import Embeddings, LossOutput
@@ -34,12 +34,12 @@ class Model(Protocol):
         """Write it into a folder."""
         ...
 
-    def train(self, mode: bool = True) -> Any:
-        """Let dropout act."""
+    def train(self, mode: bool = True) -> object:
+        """Turn dropout on."""
         ...
 
-    def eval(self) -> Any:
-        """Let dropout rest."""
+    def eval(self) -> object:
+        """Turn dropout off."""
         ...
 
 
@@ -56,7 +56,7 @@ class Reporter(Protocol):
         ...
 
     def scored(self, step: int, score: float, best: bool) -> None:
-        """An evaluation on dev."""
+        """An evaluation on dev; `best` if it beats every one before, the start included."""
         ...
 
     def message(self, text: str) -> None:
@@ -68,33 +68,28 @@ class Reporter(Protocol):
         ...
 
 
-@dataclass
-class Position:
-    """Where a run is; all of it goes into a checkpoint.
+def log_line(
+    at: Position, settings: TrainSettings, batches: int, loss: float, rate: float, norm: Tensor
+) -> dict[str, Any]:
+    """The numbers of the log that every method has.
 
     Args:
-        step: Updates done.
-        epoch: Passes over the data begun, from 0.
-        index: Batches of this epoch done.
-        before: Dev score before training.
-        best: Best dev score after some update.
-        best_step: Its update.
-        stale: Evaluations since.
-        last: Last dev score.
-        seconds: Training time, evaluation left out.
-        logged: Bytes of metrics.jsonl.
+        at: Where the run is.
+        settings: Of the run.
+        batches: Batches of an epoch.
+        loss: Mean since the last line.
+        rate: Learning rate of the last update.
+        norm: Norm of its gradient before clipping.
     """
-
-    step: int = 0
-    epoch: int = 0
-    index: int = 0
-    before: float | None = None
-    best: float | None = None
-    best_step: int = 0
-    stale: int = 0
-    last: float | None = None
-    seconds: float = 0.0
-    logged: int = 0
+    seen = at.step * settings.batch_size * settings.accumulation
+    return {
+        "step": at.step,
+        "epoch": round(at.epoch + at.index / batches, 4),
+        "loss": loss,
+        "learning_rate": rate,
+        "grad_norm": float(norm),
+        "rows_per_second": round(seen / at.seconds, 1) if at.seconds else None,
+    }
 
 
 class Recorder:
@@ -102,100 +97,61 @@ class Recorder:
 
     Args:
         folder: The run.
-        settings: Its settings.
-        modules: Everything with weights or buffers, by name.
-        model: What is scored and saved.
-        optimizer: Its state goes into checkpoints.
-        accelerator: Processes, trackers and the scaler of fp16.
+        parts: Modules, optimizer and processes.
         world: The processes that train together.
-        batches: Batches of an epoch.
-        alarms: What a healthy run never shows.
-        reporter: Shows what is written.
-        dev: Selects the best weights.
+        protocol: What the dev score is; None where nothing selects the weights.
         card: Facts for the model card.
     """
 
     def __init__(
         self,
         folder: RunFolder,
-        settings: TrainSettings,
-        *,
-        modules: Mapping[str, nn.Module],
-        model: Model,
-        optimizer: torch.optim.Optimizer,
-        accelerator: Accelerator,
+        parts: Parts,
         world: World,
-        batches: int,
-        alarms: Alarms,
-        reporter: Reporter,
-        dev: Dev | None,
+        protocol: str | None,
         card: Mapping[str, Any],
     ) -> None:
-        self.folder, self.settings, self.modules, self.model = folder, settings, modules, model
-        self.optimizer, self.accelerator, self.world = optimizer, accelerator, world
-        self.batches, self.alarms, self.reporter = batches, alarms, reporter
-        self.dev, self.card = dev, card
-        self.at, self.total = Position(), settings.total_steps(batches)
-        self.window: list[LossOutput] = []
-        self.norm = torch.zeros(())
-        self.began = time.perf_counter()
+        self.folder, self.parts, self.world = folder, parts, world
+        self.protocol, self.card = protocol, card
+        self.accelerator, self.seed = parts.accelerator, parts.settings.seed
+        self.main = parts.accelerator.is_main_process
+        self.model: Model = parts.method.trained  # pyright: ignore[reportAttributeAccessIssue]
 
-    def score_before(self) -> None:
-        """The dev score before any update."""
-        if self.dev and self.at.step == 0:
-            self.at.before = self._score()
-            self.reporter.scored(0, self.at.before, False)
+    def statistics(self, output: LossOutput, z: Embeddings, name: str) -> dict[str, Any]:
+        """What the loss does to the scores, and how the embeddings of this name spread."""
+        pushed = output.statistics() if output.statistics else {}
+        return {**pushed, **dimension_spread(z, name, self.world)}
 
-    def note(self, output: LossOutput) -> None:
-        """Keep the loss of a batch until the next line of the log, without waiting for the device."""
-        self.window.append(LossOutput(output.loss.detach(), output.terms))
+    def write_line(self, line: Mapping[str, Any]) -> int:
+        """Append a line to the log and hand its numbers to the trackers.
 
-    def log(self, rate: float, z: Embeddings, output: LossOutput) -> None:
-        """Read the losses since the last line: the only place where the loop waits for the device.
+        Returns:
+            Bytes of the log, which are 0 for all processes but the first.
+        """
+        numbers = {
+            name: x
+            for name, x in line.items()
+            if isinstance(x, int | float) and not isinstance(x, bool)
+        }
+        self.accelerator.log(numbers, step=line["step"])
+        if not self.main:
+            return 0
+        self.folder.log(line)
+        return self.folder.logged()
+
+    def require_finite(self, step: int, losses: Float[Tensor, " n"], norm: Tensor | None) -> None:
+        """Refuse to go on from a loss or a gradient that is not finite.
 
         Args:
-            rate: Learning rate of the last update.
-            z: Embeddings of its last batch.
-            output: Their loss, whose statistics are computed here.
-        """
-        self._require_finite()
-        self.at.seconds += time.perf_counter() - self.began
-        self.began = time.perf_counter()
-        world = self.world
-        losses = torch.stack([output.loss for output in self.window])
-        seen = self.at.step * self.settings.batch_size * self.settings.accumulation
-        line: dict[str, Any] = {
-            "step": self.at.step,
-            "epoch": round(self.at.epoch + self.at.index / self.batches, 4),
-            "loss": float(world.sum(losses.mean()) / world.size),
-            "learning_rate": rate,
-            "grad_norm": float(self.norm),
-            **{name: float(term) for name, term in self.window[-1].terms.items()},
-            "rows_per_second": round(seen / self.at.seconds, 1) if self.at.seconds else None,
-            **(output.statistics() if output.statistics else {}),
-            **dimension_spread(z, self.alarms.names[0], world),
-        }
-        alarms, messages = self.alarms.look(z, self.norm, self.window[-1].terms)
-        if alarms:
-            line["alarm"] = alarms
-        for message in messages:
-            self.reporter.message(f"update {self.at.step}: {message}")
-        self.window = []
-        if self.accelerator.is_main_process:
-            self.folder.log(line)
-            self.at.logged = self.folder.logged()
-        numbers = {name: x for name, x in line.items() if isinstance(x, int | float)}
-        self.accelerator.log(numbers, step=self.at.step)
-        self.reporter.logged(line)
+            step: Updates done.
+            losses: Since the last line of the log.
+            norm: Norm of the last gradient; None where it is not to be looked at.
 
-    def _require_finite(self) -> None:
-        if not self.window:
-            return
-        values = torch.stack(
-            [*(output.loss for output in self.window), self.norm.to(self.window[0].loss)]
-        )
-        scaled = self.accelerator.scaler is not None  # fp16: the scaler skips such updates itself
-        if torch.isfinite(values[:-1] if scaled else values).all():
+        Raises:
+            RunError: If one is not finite.
+        """
+        gradient = [] if norm is None else [norm.to(losses).reshape(1)]
+        if not len(losses) or torch.isfinite(torch.cat([losses, *gradient])).all():
             return
         place = checkpoint.newest(self.folder.checkpoints)
         way = (
@@ -203,117 +159,95 @@ class Recorder:
             if place
             else "no checkpoint was written yet; start again "
         )
+        size = "" if norm is None else f", gradient norm {float(norm):g}"
         raise RunError(
-            f"the loss or its gradient is not finite at update {self.at.step} "
-            f"(loss {float(values[-2]):g}, gradient norm {float(self.norm):g}): "
+            f"the loss or its gradient is not finite at update {step} (loss {float(losses[-1]):g}{size}): "
             f"{way}with a lower learning rate, a higher temperature or precision=fp32"
         )
 
-    def evaluate(self) -> None:
-        """Score on dev, keep the weights if they are the best so far, and stop early if patience ends."""
-        self._require_finite()
-        self.at.seconds += time.perf_counter() - self.began
-        score = self._score()
-        best = self.at.best is None or score > self.at.best
-        self.at.last, self.at.stale = score, 0 if best else self.at.stale + 1
-        if best:
-            self.at.best, self.at.best_step = score, self.at.step
-            if self.accelerator.is_main_process:
-                self.model.save_pretrained(self.folder.best, card=self._card(score))
-                part = self.folder.checkpoints / ".best.safetensors"
-                part.parent.mkdir(exist_ok=True)
-                save_file(checkpoint.module_tensors(self.modules), part)
-                part.replace(self._best_modules)
-        line = {"step": self.at.step, "dev": score, "best": best}
-        if self.accelerator.is_main_process:
-            self.folder.log(line)
-            self.at.logged = self.folder.logged()
-        self.accelerator.log({"dev": score}, step=self.at.step)
-        self.reporter.scored(self.at.step, score, best)
-        if self.settings.patience and self.at.stale >= self.settings.patience:
-            self.reporter.message(
-                f"no better score in {self.at.stale} evaluations: stopping at update {self.at.step}"
-            )
-            self.total = self.at.step
-        self.began = time.perf_counter()
-
-    def _score(self) -> float:
-        assert self.dev is not None
-        score = torch.zeros((), dtype=torch.float64, device=self.accelerator.device)
-        if self.accelerator.is_main_process:
-            score += self.dev(self.model)
-        self.model.train()
-        return float(self.world.sum(score))
+    def keep_best(self, step: int, score: float) -> None:
+        """Write the model as the best so far, with all that its run needs to go back to it."""
+        if self.main:
+            self.model.save_pretrained(self.folder.best, card=self._card(step, score))
+            tensors = checkpoint.module_tensors(self.parts.modules)
+            checkpoint.save_tensors(tensors, self._best_modules)
 
     @property
     def _best_modules(self) -> Path:
         return self.folder.checkpoints / "best.safetensors"
 
-    def save(self) -> None:
+    def save(self, at: Position, losses: Losses) -> None:
         """Write a checkpoint."""
-        self._require_finite()
-        name = f"step-{self.at.step:08d}"
+        name = f"step-{at.step:08d}"
         part = self.folder.checkpoints / f"{name}.part"
         tensors = {
-            **checkpoint.module_tensors(self.modules),
-            **checkpoint.optimizer_tensors(self.optimizer),
+            **checkpoint.module_tensors(self.parts.modules),
+            **checkpoint.optimizer_tensors(self.parts.optimizer),
         }
         scaler = self.accelerator.scaler
         meta = {
-            "position": asdict(self.at),
-            "total": self.total,
+            "position": asdict(at),
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
-        checkpoint.write(part, self.world.rank, tensors, meta)
+        own = {"losses": losses.all().cpu()}
+        checkpoint.write(part, self.world.rank, tensors, meta, own)
         self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
+        if self.main:
             checkpoint.put_in_place(part, name)
         self.accelerator.wait_for_everyone()
 
-    def restore(self) -> None:
-        """Go back to the last checkpoint."""
+    def restore(self, losses: Losses) -> Position | None:
+        """Go back to the last checkpoint.
+
+        Args:
+            losses: Takes those since the last line of the log.
+
+        Returns:
+            Where it was; None if none was written yet, and the log is empty again.
+        """
         place = checkpoint.newest(self.folder.checkpoints)
         if place is None:
-            self.reporter.message("no checkpoint was written yet: starting from the beginning")
             self.folder.truncate_log(0)
-            return
-        tensors, meta = checkpoint.read(place, self.world.rank)
-        checkpoint.load_modules(self.modules, tensors)
-        checkpoint.load_optimizer(self.optimizer, tensors)
-        if self.accelerator.scaler is not None and meta["scaler"]:
-            self.accelerator.scaler.load_state_dict(meta["scaler"])
-        self.at, self.total = Position(**meta["position"]), meta["total"]
-        if self.accelerator.is_main_process:
-            self.folder.truncate_log(self.at.logged)
-        self.reporter.message(f"going on after update {self.at.step} of {self.total}")
+            return None
+        saved = checkpoint.read(place, self.world.rank)
+        checkpoint.load_modules(self.parts.modules, saved.tensors)
+        checkpoint.load_optimizer(self.parts.optimizer, saved.tensors)
+        if self.accelerator.scaler is not None and saved.meta["scaler"]:
+            self.accelerator.scaler.load_state_dict(saved.meta["scaler"])
+        values = saved.meta["position"]
+        at = Position(**{"total": saved.meta.get("total", 0), **values})
+        if "losses" in saved.own:
+            losses.put_back(saved.own["losses"].to(self.accelerator.device))
+        if self.main:
+            self.folder.truncate_log(at.logged)
+        return at
 
-    def finish(self) -> None:
+    def finish(self, at: Position) -> None:
         """Write the last model and the scores, and put the best weights back."""
-        if self.accelerator.is_main_process:
-            self.model.save_pretrained(self.folder.last, card=self._card(self.at.last))
-        if self.dev and self.at.best_step != self.at.step:
-            checkpoint.load_modules(self.modules, load_file(self._best_modules))
-        elif not self.dev and self.accelerator.is_main_process:
-            self.model.save_pretrained(self.folder.best, card=self._card(None))
-        if self.accelerator.is_main_process:
+        if self.main:
+            self.model.save_pretrained(self.folder.last, card=self._card(at.step, at.last))
+        if self.protocol and at.best_step != at.step:
+            checkpoint.load_modules(self.parts.modules, load_file(self._best_modules))
+        elif not self.protocol and self.main:
+            self.model.save_pretrained(self.folder.best, card=self._card(at.step, None))
+        if self.main:
             self.folder.write_scores(
                 {
                     "finished": True,
-                    "protocol": self.dev.protocol if self.dev else None,
-                    "seed": self.settings.seed,
-                    "before": self.at.before,
-                    "best": self.at.best,
-                    "best_step": self.at.best_step,
-                    "last": self.at.last,
-                    "steps": self.at.step,
-                    "train_seconds": round(self.at.seconds, 2),
+                    "protocol": self.protocol,
+                    "seed": self.seed,
+                    "before": at.before,
+                    "best": at.best,
+                    "best_step": at.best_step,
+                    "last": at.last,
+                    "steps": at.step,
+                    "train_seconds": round(at.seconds, 2),
                 }
             )
         self.model.eval()
 
-    def _card(self, score: float | None) -> dict[str, Any]:
+    def _card(self, step: int, score: float | None) -> dict[str, Any]:
         scores: list[dict[str, Any]] = []
-        if score is not None and self.dev is not None:
-            seed = self.settings.seed
-            scores = [{"protocol": self.dev.protocol, "score": round(score, 2), "seed": seed}]
-        return {**self.card, "step": self.at.step, "scores": scores}
+        if score is not None and self.protocol is not None:
+            scores = [{"protocol": self.protocol, "score": round(score, 2), "seed": self.seed}]
+        return {**self.card, "step": step, "scores": scores}

@@ -22,9 +22,9 @@ from textcl.training.console import ConsoleReporter, tell
 from textcl.training.dev import Dev
 from textcl.training.loader import Collate, Loader
 from textcl.training.loop import run as run_loop
+from textcl.training.position import Position
 from textcl.training.preview import preview
 from textcl.training.recipes import Recipe
-from textcl.training.recorder import Position
 from textcl.training.request import RowRequest
 from textcl.training.run_folder import RunFolder, model_card
 from textcl.training.settings import TrainSettings, as_mapping, from_mapping, with_overrides

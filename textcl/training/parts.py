@@ -1,0 +1,122 @@
+"""The parts of a method that a run moves: modules on their device, the optimizer, and what is done with both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from textcl.data.rows import Rows
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.momentum import MomentumEncoder
+from textcl.encoder.packing.lookup import clear_gradients
+from textcl.method.method import Method, online_of
+from textcl.training.settings import TrainSettings
+from textcl.types import Batch, Embeddings, LossOutput
+
+
+class Parts:
+    """Modules and optimizer of a run, prepared by Accelerate.
+
+    Args:
+        method: What is trained.
+        settings: Of the run.
+        accelerator: Devices, precision and processes.
+
+    Attributes:
+        modules: Everything with weights or buffers, by name: what a checkpoint holds.
+        optimizer: AdamW; its state goes into checkpoints too.
+    """
+
+    def __init__(self, method: Method, settings: TrainSettings, accelerator: Accelerator) -> None:
+        self.method, self.settings, self.accelerator = method, settings, accelerator
+        self.online = online_of(method)
+        self.modules: dict[str, nn.Module] = {
+            "embedder": method.embedder(),
+            "objective": method.objective,
+            **{f"state-{name}": module for name, module in method.state.items()},
+        }
+        for module in self.modules.values():
+            module.to(accelerator.device)
+        self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=0.0, fused=True)
+        self.embedder = accelerator.prepare(self.modules["embedder"])
+        learns = any(p.requires_grad for p in method.objective.parameters())
+        self.objective = accelerator.prepare(method.objective) if learns else method.objective
+        self._stepper = accelerator.prepare(self.optimizer)
+
+    def train(self) -> None:
+        """Dropout and batch statistics act from here on."""
+        self.embedder.train()
+        self.objective.train()
+
+    def backprop(self, batch: Batch) -> tuple[LossOutput, Embeddings]:
+        """Loss and embeddings of a batch, whose gradient is added to that of the parameters."""
+        return self.method.backprop(self.embedder, self.objective, batch, self.accelerator.backward)
+
+    def update(self, rate: float) -> Tensor:
+        """Clip the gradient, move the weights and clear the gradient.
+
+        Args:
+            rate: Learning rate.
+
+        Returns:
+            Norm of the gradient before clipping, on its device.
+        """
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        bound = self.settings.max_grad_norm or float("inf")
+        norm = self.accelerator.clip_grad_norm_(parameters, bound)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self._stepper.step()
+        self.clear_gradients()
+        return torch.as_tensor(norm).detach()
+
+    def clear_gradients(self) -> None:
+        """Set all gradients to zero."""
+        clear: Callable[[], None] = self._stepper.zero_grad
+        if self.accelerator.num_processes > 1:  # what averages over processes owns the buffers
+            clear()
+        else:
+            clear_gradients(self.modules["embedder"], clear)
+
+    def embed_all(self, rows: Rows) -> Float[Tensor, "N D"]:
+        """Embeddings of all rows in row order, by the momentum encoder where there is one.
+
+        There is no dropout, and a projector that acts in training acts here too: these are the vectors that the loss
+        compares.
+        """
+        encoder = self.method.encoders.get("momentum", self.online)
+        first = next(iter(self.method.views.values()))
+        modes = {module: module.training for module in encoder.modules()}
+        for module in encoder.modules():
+            module.train(False)
+        for module in encoder.modules():
+            if isinstance(module, Encoder | MomentumEncoder):
+                module.training = True
+        parts: list[Tensor] = []
+        with torch.no_grad():
+            for start in range(0, len(rows), 256):
+                block = rows[range(start, min(start + 256, len(rows)))]
+                tokens = self.online.tokenize([str(row[first.column]) for row in block])
+                parts.append(encoder(tokens.to(self.accelerator.device)))
+        for module, mode in modes.items():
+            module.training = mode
+        return torch.cat(parts)
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Weights with decay, and biases, norms and scalars without."""
+        trained = [
+            p
+            for module in (self.modules["embedder"], self.method.objective)
+            for p in module.parameters()
+            if p.requires_grad
+        ]
+        decay = self.settings.weight_decay
+        return [
+            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": decay},
+            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        ]

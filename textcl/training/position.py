@@ -1,0 +1,49 @@
+"""Where a run is: written by the loop alone, and whole in every checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Position:
+    """Where a run is.
+
+    Args:
+        step: Updates done.
+        total: Updates of the whole run; early stopping lowers it.
+        epoch: Passes over the data begun, from 0.
+        index: Batches of this epoch done.
+        before: Dev score before training.
+        best: Best dev score after some update.
+        best_step: Its update.
+        stale: Evaluations since.
+        last: Last dev score.
+        seconds: Training time, evaluation left out.
+        logged: Bytes of metrics.jsonl.
+    """
+
+    step: int = 0
+    total: int = 0
+    epoch: int = 0
+    index: int = 0
+    before: float | None = None
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    last: float | None = None
+    seconds: float = 0.0
+    logged: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether no update is left."""
+        return self.step >= self.total
+
+    def scored(self, score: float) -> bool:
+        """Take a dev score in, and tell whether it is the best after an update."""
+        best = self.best is None or score > self.best
+        self.last, self.stale = score, 0 if best else self.stale + 1
+        if best:
+            self.best, self.best_step = score, self.step
+        return best
