@@ -6,7 +6,7 @@ import numpy as np
 class StubEncoder:
     """A vector that tells its text: length, words, 1, …; a token per word, and two special ones."""
 
-    dimension, max_length = 6, 8
+    dimension, max_length, truncate_dim = 6, 8, None
     prompts, default_prompt = {"query": "find the following: "}, None
 
     def __init__(self):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules as st_modules
 
-from textcl.encoder import folder as folders
+from textcl.encoder import folder_writing
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.pooling import POOLINGS
 from textcl.errors import RunError, UserError
@@ -240,7 +240,7 @@ def test_a_failed_save_leaves_the_old_folder_and_nothing_else(tmp_path, monkeypa
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(folders, "_write_json", fail)
+    monkeypatch.setattr(folder_writing, "_write_json", fail)
     with pytest.raises(OSError, match="no space left"):
         encoder.save_pretrained(folder)
     assert sorted(path.read_bytes() for path in folder.rglob("*") if path.is_file()) == before

@@ -130,7 +130,7 @@ def test_folder_without_weights_config_or_tokenizer_is_told(tmp_path):
     for name in ("tokenizer.json", "model.safetensors", "config.json"):
         (folder / name).unlink()
         expected = {
-            "tokenizer.json": "has no tokenizer that can be loaded",
+            "tokenizer.json": "has no tokenizer: expected tokenizer.json",
             "model.safetensors": "holds no weights: expected model.safetensors",
             "config.json": "is not a model folder: it has no config.json",
         }[name]
@@ -142,7 +142,7 @@ def test_damaged_weights_are_told(tmp_path):
     folder = families.tiny_model_dir(tmp_path)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(UserError, match="cannot be loaded"):
+    with pytest.raises(UserError, match="is no intact safetensors file"):
         load(folder)
 
 
@@ -150,7 +150,7 @@ def test_weights_of_another_model_are_told(tmp_path):
     folder = families.tiny_model_dir(tmp_path, "bert", layers=2)
     config = json.loads((folder / "config.json").read_text()) | {"num_hidden_layers": 3}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"lack 16 tensors .* encoder.layer.2.attention"):
+    with pytest.raises(UserError, match="asks for 3 layers, but the weights beside it have 2"):
         load(folder)
 
 

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from textcl.classifier.card import render_classifier_card
 from textcl.classifier.head import ClassificationHead
 from textcl.classifier.sequence_classification import why_not, write_sequence_classifier
-from textcl.data.files import replacing
-from textcl.encoder import folder as folders
+from textcl.data.files import read_json, replacing
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
+from textcl.encoder.folder import Parity
 from textcl.encoder.hub import find_model
 from textcl.errors import UserError
 from textcl.types import Tokens
@@ -102,7 +102,11 @@ class Classifier(nn.Module):
             texts: Any number of texts.
             options: As of `Encoder.encode`: batch_tokens, precision, show_progress.
         """
-        return self.logits_of(self.encoder.encode(texts, prompt="", normalize=False, **options))
+        whole = self.encoder.dimension
+        vectors = self.encoder.encode(
+            texts, prompt="", normalize=False, truncate_dim=whole, **options
+        )
+        return self.logits_of(vectors)
 
     def logits_of(self, vectors: Float[np.ndarray, "N D"]) -> Float32[np.ndarray, "N C"]:
         """Class logits of vectors that the encoder gave without a prompt and without normalising."""
@@ -250,7 +254,7 @@ class Classifier(nn.Module):
                 f"{name_or_path} is no classifier, it has no {NOTE_FILE}: train one with "
                 "textcl train --recipe lcl, supcon or cross-entropy"
             )
-        note = folders.read_json(folder / NOTE_FILE)
+        note = read_json(folder / NOTE_FILE)
         encoder = Encoder.from_pretrained(folder, device=device)
         try:
             head = ClassificationHead(**note["head"])
@@ -262,7 +266,7 @@ class Classifier(nn.Module):
             raise UserError(
                 f"{folder / NOTE_FILE} and {HEAD_FILE} do not fit together ({error}): take both from the same training"
             ) from error
-        parity = folders.Parity(texts, np.asarray(logits, dtype=np.float32))
+        parity = Parity(texts, np.asarray(logits, dtype=np.float32))
         parity.check(classifier.logits(texts, precision="float32"), folder)
         return classifier
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -21,7 +20,9 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging as hf_logging
 
+from textcl.data.checked_json import JsonObject
 from textcl.encoder.hub import is_offline
+from textcl.encoder.weights import check_config, read_shapes
 from textcl.errors import UserError
 
 # Embedding, attention probabilities, attention output and feed-forward output, by the names of the families.
@@ -36,6 +37,14 @@ _DROPOUTS = (
 )
 
 _UNLIMITED = 10**9
+
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "*.model",
+    "*.tiktoken",
+)
 
 EXPORT_FILE = "textcl_export.json"
 """Marks the folder of an encoder that was exported to another library."""
@@ -62,7 +71,7 @@ def load_backbone(
         UserError: If the folder holds no such model, or a setting does not fit it.
     """
     config = _load_config(folder, trust_remote_code)
-    _check_weights(folder)
+    check_config(config, read_shapes(folder), folder)
     if num_layers is not None:
         _cut_layers(config, num_layers, folder)
     if dropout is not None:
@@ -81,7 +90,7 @@ def load_backbone(
                 output_loading_info=True,
                 **options,
             )
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        except Exception as error:  # every architecture fails in its own way
             raise UserError(f"{folder} cannot be loaded: {_first_line(error)}") from error
     missing = [key for key in loading["missing_keys"] if pooler or not key.startswith("pooler.")]
     if missing:
@@ -100,19 +109,51 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     """The tokenizer of a folder.
 
     Raises:
-        UserError: If the folder holds none that can be loaded.
+        UserError: If the folder holds none that can be loaded, or only special tokens.
     """
+    files = [path for pattern in _VOCABULARIES for path in folder.glob(pattern)]
+    if (
+        not files and not trust_remote_code
+    ):  # a library would make up a vocabulary of special tokens
+        raise UserError(
+            f"{folder} has no tokenizer: expected tokenizer.json, vocab.txt or another vocabulary beside the model"
+        )
+    for path in folder.glob("*token*.json"):
+        JsonObject.read(path)
     try:
         with quiet():
-            return AutoTokenizer.from_pretrained(
+            tokenizer = AutoTokenizer.from_pretrained(
                 folder,
                 trust_remote_code=trust_remote_code,
                 local_files_only=not trust_remote_code or is_offline(),
             )
+            words = len(tokenizer) - len(tokenizer.all_special_ids)
     except Exception as error:  # every tokenizer class fails in its own way
         raise UserError(
             f"{folder} has no tokenizer that can be loaded: {_first_line(error)}"
         ) from error
+    if words < 1:
+        raise UserError(
+            f"the tokenizer in {folder} knows {len(tokenizer)} tokens, all of them special"
+        )
+    return tokenizer
+
+
+def check_vocabulary(
+    backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
+    """Refuse a tokenizer that gives ids which the model has no embedding for.
+
+    Raises:
+        UserError: If there is such an id.
+    """
+    rows = int(backbone.get_input_embeddings().weight.shape[0])  # pyright: ignore[reportArgumentType, reportOptionalMemberAccess]
+    highest = max(tokenizer.get_vocab().values())
+    if highest >= rows:
+        raise UserError(
+            f"the tokenizer in {folder} gives token ids up to {highest:,}, but the model has embeddings for {rows:,}: "
+            "it belongs to another model, or tokens were added without model.resize_token_embeddings(len(tokenizer))"
+        )
 
 
 def longest_row(backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -145,8 +186,13 @@ def _load_config(folder: Path, trust_remote_code: bool) -> PretrainedConfig:
         raise UserError(
             f"{folder} was exported to another library: encode and eval take it, but torch needs the model itself"
         )
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(
+            f"{folder} holds an adapter, not a whole model: merge it into its base model and save that"
+        )
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is not a model folder: it has no config.json")
+    JsonObject.read(folder / "config.json")
     try:
         with quiet():
             config = AutoConfig.from_pretrained(
@@ -154,41 +200,27 @@ def _load_config(folder: Path, trust_remote_code: bool) -> PretrainedConfig:
                 trust_remote_code=trust_remote_code,
                 local_files_only=not trust_remote_code or is_offline(),
             )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # every configuration class fails in its own way
         custom = "custom code" in str(error)
         hint = "; pass trust_remote_code=True if you trust it" if custom else ""
         raise UserError(
             f"the model in {folder} cannot be loaded: {_first_line(error)}{hint}"
         ) from error
-    if config.is_encoder_decoder:
+    if config.is_encoder_decoder or hasattr(config, "num_decoder_layers"):
         raise UserError(
-            f"{folder} holds a {config.model_type} model with a decoder, not a text encoder"
+            f"{folder} holds a {config.model_type} model with a decoder, or its encoder half, which textcl does not "
+            "run: expected an encoder such as BERT or RoBERTa"
         )
     config.output_hidden_states = False
     config._attn_implementation = None  # pyright: ignore[reportPrivateUsage] # a folder may not name a hub kernel
     return config
 
 
-def _check_weights(folder: Path) -> None:
-    if any(folder.glob("*.safetensors")):
-        return
-    pickles = sorted(
-        path.name for pattern in ("*.bin", "*.pt", "*.ckpt") for path in folder.glob(pattern)
-    )
-    if not pickles:
-        raise UserError(f"{folder} holds no weights: expected model.safetensors beside config.json")
-    raise UserError(
-        f"{folder} holds its weights only as a pickle ({pickles[0]}), which textcl never opens: where you trust it, "
-        "convert it once with `python -c 'from transformers import AutoModel as M; "
-        f'd = "{folder}"; M.from_pretrained(d).save_pretrained(d)\'`'
-    )
-
-
 def _cut_layers(config: PretrainedConfig, num_layers: int, folder: Path) -> None:
-    there = config.num_hidden_layers
-    if not 1 <= num_layers <= there:
+    available = config.num_hidden_layers
+    if not 1 <= num_layers <= available:
         raise UserError(
-            f"num_layers={num_layers} does not fit {folder}, which has {there} layers: choose 1 to {there}"
+            f"num_layers={num_layers} does not fit {folder}, which has {available} layers: choose 1 to {available}"
         )
     config.num_hidden_layers = num_layers
     if getattr(config, "layer_types", None):
@@ -215,5 +247,9 @@ def _takes_pooler(config: PretrainedConfig) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip().rstrip(".") if lines else type(error).__name__
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return (
+        " ".join(lines[:2] if lines[0].endswith(":") else lines[:1]).rstrip(".")
+        if lines
+        else type(error).__name__
+    )

@@ -50,7 +50,7 @@ def encode_blocks(
         width: Dimensions of a vector.
         prefix: Put in front of every text.
         truncate_dim: Keep so many leading dimensions.
-        normalize: Whether vectors get length 1 at the end.
+        normalize: Whether what is kept of a vector gets length 1.
 
     Raises:
         UserError: If an argument is out of range, or `texts` are not texts (see `as_texts`).

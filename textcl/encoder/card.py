@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from textcl.encoder.folder import Description, known_elsewhere, versions
+from textcl.encoder.folder import Description, known_elsewhere, library_versions
 
 _TITLES = {"recipe": "Recipe", "data": "Data", "seed": "Seed", "command": "Command"}
 
@@ -54,7 +54,7 @@ def render_page(
     if card.get("settings"):
         rows = [{"setting": key, "value": value} for key, value in card["settings"].items()]
         parts += ["## Settings", _table(rows)]
-    used = [f"- {name.replace('_', '-')} {version}" for name, version in versions().items()]
+    used = [f"- {name.replace('_', '-')} {version}" for name, version in library_versions().items()]
     parts += ["## Versions", "\n".join(used)]
     return "\n\n".join(parts) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -17,9 +18,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textcl.data.files import replacing
 from textcl.encoder import backbone as backbones
-from textcl.encoder import folder as folders
 from textcl.encoder.blocks import BATCH_TOKENS, batches, encode_blocks, find_prompt, progress
 from textcl.encoder.card import render_card
+from textcl.encoder.dense import check_widths, load_dense
+from textcl.encoder.folder import Description, Parity
+from textcl.encoder.folder_reading import describe, lowercase, read_parity
+from textcl.encoder.folder_writing import write_folder
 from textcl.encoder.hub import find_model
 from textcl.encoder.packing.dropout import use_fast_dropout
 from textcl.encoder.packing.hidden_states import hidden_states, padded_hidden_states
@@ -27,9 +31,13 @@ from textcl.encoder.packing.lookup import use_kept_gradients
 from textcl.encoder.pooling import POOLINGS as POOLINGS
 from textcl.encoder.pooling import check_pooling, layers_of, pool, pool_all_positions
 from textcl.encoder.precision import check_precision, fast_bfloat16, in_bfloat16
+from textcl.encoder.similarity import SIMILARITIES as SIMILARITIES
+from textcl.encoder.similarity import compare
 from textcl.encoder.tokenizing import tokenize
 from textcl.errors import UserError
 from textcl.types import Tokens
+
+_log = logging.getLogger("textcl")
 
 PARITY_TEXTS = (
     "A man is playing a guitar.",
@@ -53,6 +61,9 @@ class Encoder(nn.Module):
         dense: Layers behind the pooling that belong to the model.
         prompts: Texts that `encode` can put in front, by name.
         default_prompt: Name of the prompt that is used when none is asked for.
+        truncate_dim: How many leading dimensions `encode` keeps when not told otherwise; all when None.
+        similarity_name: What `similarity` computes, one of `SIMILARITIES`.
+        kept: Settings of a sentence-transformers folder that are written again as they were.
     """
 
     def __init__(
@@ -66,6 +77,9 @@ class Encoder(nn.Module):
         dense: Sequence[nn.Sequential] = (),
         prompts: Mapping[str, str] | None = None,
         default_prompt: str | None = None,
+        truncate_dim: int | None = None,
+        similarity_name: str = "cosine",
+        kept: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__()
         use_fast_dropout(backbone)
@@ -79,6 +93,9 @@ class Encoder(nn.Module):
         self.normalize = normalize
         self.prompts = dict(prompts or {})
         self.default_prompt = default_prompt
+        self.truncate_dim = truncate_dim
+        self.similarity_name = similarity_name
+        self.kept = dict(kept or {})
         longest = backbones.longest_row(backbone, tokenizer)
         if max_length is not None and not 1 <= max_length <= longest:
             raise UserError(
@@ -92,6 +109,7 @@ class Encoder(nn.Module):
         name_or_path: str | Path,
         *,
         pooling: str | None = None,
+        default_pooling: str = "mean",
         max_length: int | None = None,
         num_layers: int | None = None,
         normalize: bool | None = None,
@@ -104,7 +122,8 @@ class Encoder(nn.Module):
 
         Args:
             name_or_path: A HuggingFace or sentence-transformers folder, or the name of such a model on the hub.
-            pooling: One of `POOLINGS`; what a sentence-transformers folder says, else "mean", when None.
+            pooling: One of `POOLINGS`; what a sentence-transformers folder says, else `default_pooling`, when None.
+            default_pooling: Pooling of a plain checkpoint of transformers, whose folder names none.
             max_length: Most tokens of a text; what the folder says, else what the model takes, when None.
             num_layers: Keep only the first so many layers.
             normalize: Whether `encode` gives unit vectors; what the folder says, else False, when None.
@@ -119,33 +138,49 @@ class Encoder(nn.Module):
             RunError: If the vectors differ from those saved with the model.
         """
         folder = find_model(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
-        said = folders.describe(folder)
+        described = describe(folder)
+        for note in described.notes:
+            _log.warning(note)
+        if pooling is None and described.pooling is None:
+            _log.warning(
+                "%s is a checkpoint of transformers, which names no pooling: taking %r",
+                folder,
+                default_pooling,
+            )
+        pooling_used = pooling or described.pooling or default_pooling
         backbone = backbones.load_backbone(
-            said.transformer,
+            described.transformer,
             num_layers=num_layers,
             dropout=dropout,
-            pooler=(pooling or said.pooling) == "cls_pooler",
+            pooler=pooling_used == "cls_pooler",
             trust_remote_code=trust_remote_code,
         )
-        tokenizer = backbones.load_tokenizer(said.transformer, trust_remote_code=trust_remote_code)
-        if said.lowercase:
-            folders.lowercase(tokenizer)
+        check_widths(described, int(backbone.config.hidden_size))
+        tokenizer = backbones.load_tokenizer(
+            described.transformer, trust_remote_code=trust_remote_code
+        )
+        backbones.check_vocabulary(backbone, tokenizer, folder)
+        if described.lowercase:
+            lowercase(tokenizer)
         longest = backbones.longest_row(backbone, tokenizer)
         encoder = cls(
             backbone,
             tokenizer,
-            pooling=pooling or said.pooling,
-            max_length=max_length or min(said.max_length or longest, longest),
-            normalize=said.normalize if normalize is None else normalize,
-            dense=[folders.load_dense(path) for path in said.dense],
-            prompts=said.prompts,
-            default_prompt=said.default_prompt,
+            pooling=pooling_used,
+            max_length=max_length or min(described.max_length or longest, longest),
+            normalize=described.normalize if normalize is None else normalize,
+            dense=[load_dense(path) for path in described.dense],
+            prompts=described.prompts,
+            default_prompt=described.default_prompt,
+            truncate_dim=described.truncate_dim,
+            similarity_name=described.similarity,
+            kept=described.kept,
         ).eval()
         encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        if all(change is None for change in (pooling, max_length, num_layers, normalize)):
-            parity = folders.read_parity(folder)
-            if parity is not None:
-                parity.check(encoder.encode(parity.texts, precision="float32"), folder)
+        parity = read_parity(folder)
+        unchanged = all(change is None for change in (pooling, max_length, num_layers, normalize))
+        if parity is not None and unchanged:
+            parity.check(encoder.encode(parity.texts, precision="float32"), folder)
         return encoder
 
     @property
@@ -228,8 +263,9 @@ class Encoder(nn.Module):
             texts: Any number of texts; an iterator is read block by block.
             batch_tokens: Most tokens of a batch; a value that suits the device when None.
             prompt: Name of one of `prompts`, or a text, to put in front; the model's default when None, "" for none.
-            normalize: Whether vectors get length 1; as `self.normalize` when None.
-            truncate_dim: Keep so many leading dimensions.
+            normalize: True gives what is kept of a vector length 1, False leaves lengths alone. None is the model's own
+                way: where `self.normalize` is set, the whole vector gets length 1 before it is cut to `truncate_dim`.
+            truncate_dim: Keep so many leading dimensions; `self.truncate_dim` when None.
             show_progress: Whether to show a bar on the terminal.
             precision: "float32", "bfloat16", or None for bfloat16 where the machine is fast at it.
 
@@ -238,15 +274,16 @@ class Encoder(nn.Module):
         """
         budget = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cpu"])
         total = len(texts) if isinstance(texts, Sized) else None
+        unit = self.normalize and normalize is None
         with self._inference(precision), progress(show_progress, total) as advance:
             return encode_blocks(
                 texts,
                 self.tokenize,
-                lambda tokens: self._encode_block(tokens, budget, advance),
+                lambda tokens: self._encode_block(tokens, budget, advance, unit),
                 width=self.dimension,
                 prefix=find_prompt(prompt, self.prompts, self.default_prompt),
-                truncate_dim=truncate_dim,
-                normalize=self.normalize if normalize is None else normalize,
+                truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
+                normalize=normalize is True,
             )
 
     def similarity(
@@ -254,14 +291,16 @@ class Encoder(nn.Module):
         a: Iterable[str] | Float[np.ndarray, "N D"] | Float[Tensor, "N D"],
         b: Iterable[str] | Float[np.ndarray, "M D"] | Float[Tensor, "M D"],
     ) -> Float32[np.ndarray, "N M"]:
-        """Cosine similarity, -1 to 1, of every text or vector of `a` with every one of `b`.
+        """Similarity of every text or vector of `a` with every one of `b`, as `similarity_name` says.
+
+        The cosine is between -1 and 1; a distance is negated, so that larger is always more similar.
 
         Args:
             a: N texts, as for `encode`, or their vectors.
             b: M of them.
         """
-        unit = [F.normalize(self._vectors(x).float()) for x in (a, b)]
-        return (unit[0] @ unit[1].T).numpy()
+        tables = [self._vectors(x).float() for x in (a, b)]
+        return compare(tables[0], tables[1], self.similarity_name).numpy()
 
     def save_pretrained(
         self, directory: str | Path, *, card: Mapping[str, Any] | None = None
@@ -278,32 +317,35 @@ class Encoder(nn.Module):
             UserError: If the place is not a folder.
         """
         with replacing(Path(directory)) as folder:
-            said = replace(self.write(folder), transformer=Path(directory))
-            text = render_card(said, self.backbone.config, self.dimension, card or {})
+            description = replace(self.write(folder), transformer=Path(directory))
+            text = render_card(description, self.backbone.config, self.dimension, card or {})
             (folder / "README.md").write_text(text, encoding="utf-8")
 
-    def write(self, folder: Path) -> folders.Description:
+    def write(self, folder: Path) -> Description:
         """Write everything but the model card into an empty folder.
 
         Returns:
             What the folder says about the encoder.
         """
-        said = folders.Description(
+        description = Description(
             folder,
             pooling=self.pooling,
             normalize=self.normalize,
             max_length=self.max_length,
             prompts=self.prompts,
             default_prompt=self.default_prompt,
+            truncate_dim=self.truncate_dim,
+            similarity=self.similarity_name,
+            kept=self.kept,
         )
         dense: list[nn.Sequential] = [*self.dense]  # pyright: ignore[reportAssignmentType]
         if self.head is not None and self.keep_head:
             dense.append(self.head)
         vectors = self.encode(PARITY_TEXTS, precision="float32")
-        parity = folders.Parity(PARITY_TEXTS, vectors)
+        parity = Parity(PARITY_TEXTS, vectors)
         self.tokenizer.model_max_length = self.max_length
-        folders.write_folder(folder, self.backbone, self.tokenizer, said, dense, parity)
-        return said
+        write_folder(folder, self.backbone, self.tokenizer, description, dense, parity)
+        return description
 
     def gradient_checkpointing_enable(self) -> None:
         """Recompute the backbone's activations in the backward pass instead of keeping them."""
@@ -339,7 +381,7 @@ class Encoder(nn.Module):
             yield self.head
 
     def _encode_block(
-        self, tokens: Tokens, budget: int, advance: Callable[[int], None]
+        self, tokens: Tokens, budget: int, advance: Callable[[int], None], unit: bool
     ) -> Float32[Tensor, "N _"]:
         order = torch.argsort(tokens.lengths, stable=True)
         tokens = tokens.take(order)
@@ -348,7 +390,7 @@ class Encoder(nn.Module):
         for start, stop in batches(cost, budget):
             parts.append(self(tokens.rows(start, stop)).float())
             advance(stop - start)
-        vectors = torch.cat(parts)
+        vectors = F.normalize(torch.cat(parts), dim=-1) if unit else torch.cat(parts)
         return torch.empty_like(vectors).index_copy_(0, order.to(vectors.device), vectors)
 
     def _cost(self, tokens: Tokens) -> list[int]:

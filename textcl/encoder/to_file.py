@@ -87,7 +87,7 @@ def encode_rows(
         raise UserError(
             f"expected 1 to {encoder.dimension} dimensions, as many as the model has, got {truncate_dim}"
         )
-    dimension = truncate_dim or encoder.dimension
+    dimension = truncate_dim or encoder.truncate_dim or encoder.dimension
     summary = EncodeSummary(str(target), dimension, encoder.max_length)
     name = encoder.default_prompt or "" if prompt is None else prompt
     prefix = encoder.prompts.get(name, prompt or "")

@@ -17,6 +17,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from textcl.data.checked_json import JsonObject
 from textcl.encoder.backbone import EXPORT_FILE, load_tokenizer
 from textcl.encoder.blocks import encode_blocks, find_prompt, padded_batches, progress
 from textcl.encoder.hub import find_model
@@ -50,6 +51,7 @@ class Export:
         texts: Texts whose vectors are known.
         vectors: Their vectors in torch, float32.
         versions: Of the libraries that made the graph.
+        truncate_dim: How many leading dimensions `encode` keeps when not told otherwise; all when None.
     """
 
     backend: str
@@ -64,21 +66,36 @@ class Export:
     texts: Sequence[str]
     vectors: Sequence[Sequence[float]]
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    truncate_dim: int | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Export:
         """What the folder says.
 
         Raises:
-            UserError: If it is not the folder of an export.
+            UserError: If it is not the folder of an export, or its file is damaged.
         """
-        path = folder / EXPORT_FILE
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+        if not (folder / EXPORT_FILE).is_file():
             raise UserError(
-                f"{folder} is not a folder that textcl export wrote: {path.name} is missing or damaged"
-            ) from error
+                f"{folder} is not a folder that textcl export wrote: {EXPORT_FILE} is missing"
+            )
+        values = JsonObject.read(folder / EXPORT_FILE)
+        texts = values.list_of("texts", str)
+        return cls(
+            backend=values.require("backend", str),
+            int8=values.require("int8", bool),
+            dimension=values.require("dimension", int),
+            pooling=values.require("pooling", str),
+            normalize=values.require("normalize", bool),
+            max_length=values.require("max_length", int),
+            pad_id=values.require("pad_id", int),
+            prompts=values.texts("prompts"),
+            default_prompt=values.get("default_prompt", str),
+            texts=texts,
+            vectors=values.table("vectors", rows=len(texts)).tolist(),
+            versions=values.texts("versions"),
+            truncate_dim=values.get("truncate_dim", int),
+        )
 
     def write(self, folder: Path) -> None:
         """Write it into the folder."""
@@ -100,7 +117,7 @@ class ExportedEncoder:
         self.backend = find_backend(export.backend)
         self.dimension, self.max_length = export.dimension, export.max_length
         self.prompts, self.default_prompt = dict(export.prompts), export.default_prompt
-        self.normalize = export.normalize
+        self.normalize, self.truncate_dim = export.normalize, export.truncate_dim
         self._runs: dict[str, Run] = {}
 
     @classmethod
@@ -170,8 +187,8 @@ class ExportedEncoder:
                 lambda tokens: self._embed(run, tokens, budget, advance),
                 width=self.dimension,
                 prefix=find_prompt(prompt, self.prompts, self.default_prompt),
-                truncate_dim=truncate_dim,
-                normalize=self.normalize if normalize is None else normalize,
+                truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
+                normalize=normalize is True,
             )
 
     def _precision(self, precision: str | None) -> str:

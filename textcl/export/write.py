@@ -14,7 +14,7 @@ import torch
 from textcl.data.files import replacing
 from textcl.encoder.backbone import quiet
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
-from textcl.encoder.folder import versions
+from textcl.encoder.folder import library_versions
 from textcl.errors import RunError, UserError
 from textcl.export.backends import BACKENDS, Backend, find_backend
 from textcl.export.exported import Export, ExportedEncoder, padded
@@ -68,10 +68,11 @@ def export_encoder(
         pad_id=getattr(encoder.backbone.config, "pad_token_id", None) or 0,
         prompts=encoder.prompts,
         default_prompt=encoder.default_prompt,
+        truncate_dim=encoder.truncate_dim,
         texts=_parity_texts(encoder),
         vectors=exact.tolist(),
         versions={
-            **versions(),
+            **library_versions(),
             **{name: metadata.version(name) for name in BACKENDS[backend]},
         },
     )

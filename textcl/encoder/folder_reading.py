@@ -1,0 +1,282 @@
+"""Reading a model folder: every file and key that decides a vector is honoured, or refused by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import normalizers
+from transformers import PreTrainedTokenizerBase
+
+from textcl.data.checked_json import JsonObject, read_list
+from textcl.encoder.folder import (
+    GENERAL_FILE,
+    MODULES_FILE,
+    NOTE_FILE,
+    PARITY_FILE,
+    ST_LAYER_MEANS,
+    ST_POOLINGS,
+    Description,
+    Parity,
+)
+from textcl.encoder.pooling import check_pooling
+from textcl.encoder.similarity import SIMILARITIES
+from textcl.errors import UserError
+
+# What only a folder of sentence-transformers, or of textcl, holds.
+_TRACES = (GENERAL_FILE, NOTE_FILE, PARITY_FILE, "*_Pooling", "sentence_*_config.json")
+
+_GENERAL_KEYS = {
+    "prompts",
+    "default_prompt_name",
+    "similarity_fn_name",
+    "truncate_dim",
+    "model_type",
+    "__version__",
+}
+
+# Values of sentence_bert_config.json under which textcl computes the same vectors.
+_PLAIN_TRANSFORMER: dict[str, tuple[object, ...]] = {
+    "transformer_task": (None, "feature-extraction"),
+    "module_output_name": (None, "token_embeddings"),
+    "processing_kwargs": (None, {}),
+    "query_length": (None,),
+    "document_length": (None,),
+    "query_expansion": (None,),
+    "tokenizer_name_or_path": (None,),
+}
+_LIBRARY_OPTIONS = (
+    "model_args",
+    "model_kwargs",
+    "tokenizer_args",
+    "processor_kwargs",
+    "config_args",
+    "config_kwargs",
+)
+_HARMLESS = {"trust_remote_code", "dtype", "torch_dtype", "attn_implementation", "use_cache"}
+
+
+@dataclass(frozen=True)
+class _Module:
+    kind: str
+    path: Path
+    type: str
+
+
+def describe(folder: Path) -> Description:
+    """Read everything but the weights of a HuggingFace or sentence-transformers folder.
+
+    Raises:
+        UserError: If a file is missing or damaged, or the folder uses a module, or an option of one, that textcl
+            does not know.
+    """
+    if not (folder / MODULES_FILE).is_file():
+        traces = [path.name for pattern in _TRACES for path in sorted(folder.glob(pattern))]
+        if traces:
+            raise UserError(
+                f"{folder / MODULES_FILE} is missing, but the folder has {traces[0]}: it was a folder of "
+                "sentence-transformers; copy it again, whole"
+            )
+        return Description(folder)
+    note = JsonObject.read_if_present(folder / NOTE_FILE)
+    modules = _chain(folder, note is not None)
+    settings, notes = _transformer_settings(modules[0].path)
+    general, more = _general(folder)
+    pools = [module.path for module in modules if module.kind == "Pooling"]
+    if len(pools) != 1:
+        raise UserError(f"{folder} has {len(pools)} Pooling modules where textcl expects one")
+    pooling = JsonObject.read(pools[0] / "config.json")
+    width = pooling.get("embedding_dimension", int) or pooling.get("word_embedding_dimension", int)
+    return Description(
+        modules[0].path,
+        pooling=_pooling(pooling, note),
+        pooled_width=width,
+        normalize=_normalizes(modules[-1]),
+        dense=tuple(module.path for module in modules if module.kind == "Dense"),
+        max_length=_positive(settings, "max_seq_length"),
+        lowercase=bool(settings.get("do_lower_case", bool)),
+        prompts=general.texts("prompts"),
+        default_prompt=_default_prompt(general),
+        truncate_dim=_positive(general, "truncate_dim"),
+        similarity=_similarity(general),
+        kept={k: v for k, v in general.values.items() if k not in _GENERAL_KEYS},
+        notes=(*notes, *more),
+    )
+
+
+def lowercase(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make a tokenizer lowercase its texts first, as `do_lower_case` of sentence-transformers asks."""
+    backend: Any = tokenizer.backend_tokenizer  # pyright: ignore[reportAttributeAccessIssue]
+    old = [backend.normalizer] if backend.normalizer else []
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *old])
+
+
+def read_parity(folder: Path) -> Parity | None:
+    """The texts and vectors that were saved with a model; None for a folder that textcl did not write.
+
+    Raises:
+        UserError: If textcl wrote the folder and they are missing, or they are damaged.
+    """
+    if not (folder / NOTE_FILE).is_file() and not (folder / PARITY_FILE).is_file():
+        return None
+    fixture = JsonObject.read(folder / PARITY_FILE)
+    texts = fixture.list_of("texts", str)
+    return Parity(texts, fixture.table("vectors", rows=len(texts)))
+
+
+def _chain(folder: Path, ours: bool) -> list[_Module]:
+    """The modules of modules.json: a Transformer, then Pooling, then Dense layers, then Normalize."""
+    file = folder / MODULES_FILE
+    listed = [
+        JsonObject.of(value, f"module {place} of {file}")
+        for place, value in enumerate(read_list(file))
+    ]
+    modules = [_module(folder, entry) for entry in listed]
+    if not modules:
+        raise UserError(f"{file} lists no modules: expected a Transformer and a Pooling")
+    layer_means = {"WeightedLayerPooling"} if ours else set[str]()
+    known = {"Transformer", "Pooling", "Dense", "Normalize"} | layer_means
+    for place, module in enumerate(modules):
+        first = (module.kind == "Transformer") == (place == 0)
+        last = module.kind != "Normalize" or place == len(modules) - 1
+        if module.kind not in known or not (first and last):
+            raise UserError(
+                f"{folder} has the module {module.type} at place {place}, which textcl does not know there: "
+                "it reads a Transformer, then Pooling, then Dense layers, then Normalize"
+            )
+        needed = "model.safetensors" if module.kind == "WeightedLayerPooling" else "config.json"
+        # git keeps no empty folders, and a Normalize has no settings
+        if module.kind != "Normalize" and not (module.path / needed).is_file():
+            raise UserError(
+                f"{module.path / needed} is missing, but {file} names a {module.kind} there: copy the folder again, "
+                "whole"
+            )
+    return modules
+
+
+def _module(folder: Path, entry: JsonObject) -> _Module:
+    kind, path = entry.require("type", str), entry.require("path", str)
+    inner = (folder / path).resolve()
+    if not inner.is_relative_to(folder.resolve()):
+        raise UserError(f"{folder / MODULES_FILE} points outside of its folder: {path}")
+    own = kind.startswith("sentence_transformers.")
+    return _Module(kind.rpartition(".")[2] if own else kind, folder / path, kind)
+
+
+def _transformer_settings(folder: Path) -> tuple[JsonObject, tuple[str, ...]]:
+    files = sorted(folder.glob("sentence_*_config.json"))
+    if not files:
+        missing = f"{folder} has no sentence_bert_config.json: the longest text is what its tokenizer says"
+        return JsonObject({}, f"{folder}"), (missing,)
+    settings = JsonObject.read(files[0])
+    for key, allowed in _PLAIN_TRANSFORMER.items():
+        if settings.values.get(key) not in allowed:
+            raise _unknown(settings, key)
+    for key in _LIBRARY_OPTIONS:
+        given = settings.values.get(key) or {}
+        if set(JsonObject.of(given, f"{key!r} of {settings.place}").values) - _HARMLESS:
+            raise _unknown(settings, key)
+    modalities = settings.values.get("modality_config")
+    if modalities is not None:
+        text = JsonObject.of(modalities, f"'modality_config' of {settings.place}").values.get(
+            "text"
+        )
+        plain = JsonObject.of(text, f"'modality_config' of {settings.place}")
+        if plain.get("method", str) != "forward":
+            raise _unknown(settings, "modality_config")
+    return settings, ()
+
+
+def _general(folder: Path) -> tuple[JsonObject, tuple[str, ...]]:
+    path = folder / GENERAL_FILE
+    general = JsonObject.read_if_present(path)
+    if general is None:
+        if (folder / NOTE_FILE).is_file():
+            raise UserError(
+                f"{path} is missing: textcl wrote it with the folder; copy it again, whole"
+            )
+        return JsonObject({}, str(path)), (f"{folder} has no {GENERAL_FILE}: no prompts are known",)
+    if not general.values:
+        raise UserError(f"{path} is empty: expected at least the prompts of the model")
+    kind = general.get("model_type", str)
+    if kind not in (None, "SentenceTransformer"):
+        raise UserError(
+            f"{path} says the model is a {kind}, not a SentenceTransformer: textcl cannot use it"
+        )
+    return general, ()
+
+
+def _default_prompt(general: JsonObject) -> str | None:
+    name, prompts = general.get("default_prompt_name", str), general.texts("prompts")
+    if name is not None and name not in prompts:
+        raise UserError(
+            f"{general.place} names the default prompt {name!r}, which is not among its prompts: "
+            f"{', '.join(prompts) or 'it has none'}"
+        )
+    return name
+
+
+def _similarity(general: JsonObject) -> str:
+    name = general.get("similarity_fn_name", str) or "cosine"
+    if name not in SIMILARITIES:
+        raise UserError(
+            f"{general.place} names the similarity {name!r}, which textcl does not know: expected one of "
+            f"{', '.join(SIMILARITIES)}"
+        )
+    return name
+
+
+def _positive(values: JsonObject, key: str) -> int | None:
+    value = values.get(key, int)
+    if value is not None and value < 1:
+        raise UserError(f"{key!r} of {values.place} must be at least 1, not {value}")
+    return value
+
+
+def _normalizes(last: _Module) -> bool:
+    if last.kind != "Normalize":
+        return False
+    config = JsonObject.read_if_present(last.path / "config.json")
+    for key in ("module_input_name", "module_output_name"):
+        if config is not None and config.get(key, str) not in (None, "sentence_embedding"):
+            raise _unknown(config, key)
+    return True
+
+
+def _pooling(config: JsonObject, note: JsonObject | None) -> str:
+    if config.get("include_prompt", bool) is False:
+        raise UserError(
+            f"{config.place} leaves prompts out of the mean (include_prompt), which textcl cannot"
+        )
+    written = _written_pooling(config)
+    if note is None:
+        return written
+    noted = check_pooling(note.require("pooling", str))
+    if written != ("mean" if noted in ST_LAYER_MEANS else noted):
+        raise UserError(
+            f"{config.place} says pooling {written!r} and {note.place} says {noted!r}: the files belong to "
+            "different models"
+        )
+    return noted
+
+
+def _written_pooling(config: JsonObject) -> str:
+    mode = config.values.get("pooling_mode")
+    if isinstance(mode, str):
+        return check_pooling(mode)
+    if mode is not None:
+        return check_pooling("+".join(config.list_of("pooling_mode", str)))
+    on = [name for name, key in ST_POOLINGS.items() if config.get(key, bool)]
+    if not on:
+        raise UserError(
+            f"{config.place} names no pooling: expected pooling_mode, one of {', '.join(ST_POOLINGS)}"
+        )
+    return "+".join(on)
+
+
+def _unknown(config: JsonObject, key: str) -> UserError:
+    return UserError(
+        f"{config.place} sets {key} to {config.values[key]!r:.80}, under which textcl would compute other vectors: "
+        "use sentence-transformers for this model"
+    )

@@ -1,0 +1,121 @@
+"""Writing a model folder in the layout of sentence-transformers, which every version of it reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from textcl.data.checked_json import JsonObject
+from textcl.encoder.backbone import quiet
+from textcl.encoder.dense import write_dense
+from textcl.encoder.folder import (
+    GENERAL_FILE,
+    MODULES_FILE,
+    NOTE_FILE,
+    PARITY_FILE,
+    ST_LAYER_MEANS,
+    ST_POOLINGS,
+    Description,
+    Parity,
+    library_versions,
+)
+from textcl.encoder.pooling import layers_of
+
+_ST = "sentence_transformers.models."
+
+
+def write_folder(
+    folder: Path,
+    backbone: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    description: Description,
+    dense: Sequence[nn.Sequential],
+    parity: Parity,
+) -> None:
+    """Write a model in the layout of sentence-transformers.
+
+    Args:
+        folder: An empty folder.
+        backbone: HuggingFace model.
+        tokenizer: Its tokenizer; carries the maximum length.
+        description: Pooling, normalisation, maximum length, prompts and more.
+        dense: Layers behind the pooling.
+        parity: Texts and vectors that loading will check.
+    """
+    with quiet():
+        backbone.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    modules = [("", "Transformer")]
+    settings = {"max_seq_length": description.max_length, "do_lower_case": False}
+    _write_json(folder / "sentence_bert_config.json", settings)
+    width = int(backbone.config.hidden_size)
+    if description.pooling in ST_LAYER_MEANS:
+        modules.append((f"{len(modules)}_WeightedLayerPooling", "WeightedLayerPooling"))
+        _write_layer_mean(folder / modules[-1][0], backbone, description.pooling)
+        config = JsonObject.read(folder / "config.json").values
+        _write_json(folder / "config.json", {**config, "output_hidden_states": True})
+    modules.append((f"{len(modules)}_Pooling", "Pooling"))
+    _write_json(
+        folder / modules[-1][0] / "config.json", _pooling_config(description.pooling, width)
+    )
+    for layer in dense:
+        modules.append((f"{len(modules)}_Dense", "Dense"))
+        write_dense(folder / modules[-1][0], layer)
+    if description.normalize:
+        modules.append((f"{len(modules)}_Normalize", "Normalize"))
+        _write_json(folder / modules[-1][0] / "config.json", {})
+    chain = [
+        {"idx": place, "name": str(place), "path": path, "type": _ST + kind}
+        for place, (path, kind) in enumerate(modules)
+    ]
+    _write_json(folder / MODULES_FILE, chain)
+    general = {
+        **description.kept,
+        "__version__": library_versions(),
+        "model_type": "SentenceTransformer",
+        "prompts": dict(description.prompts),
+        "default_prompt_name": description.default_prompt,
+        "similarity_fn_name": description.similarity,
+    }
+    if description.truncate_dim is not None:
+        general["truncate_dim"] = description.truncate_dim
+    _write_json(folder / GENERAL_FILE, general)
+    _write_json(
+        folder / NOTE_FILE, {"pooling": description.pooling, "versions": library_versions()}
+    )
+    fixture = {"texts": list(parity.texts), "vectors": parity.vectors.tolist()}
+    _write_json(folder / PARITY_FILE, fixture)
+
+
+def _pooling_config(pooling: str, width: int) -> dict[str, Any]:
+    pooling = "mean" if pooling in ST_LAYER_MEANS else pooling
+    if pooling in ST_POOLINGS:
+        modes = {key: name == pooling for name, key in ST_POOLINGS.items()}
+        return {"word_embedding_dimension": width, **modes, "include_prompt": True}
+    # Several modes keep their order only in the newer form. A pooling that sentence-transformers lacks makes it
+    # stop here and name the pooling; without this it would quietly take the mean.
+    parts = pooling.split("+")
+    return {"embedding_dimension": width, "pooling_mode": parts, "include_prompt": True}
+
+
+def _write_layer_mean(folder: Path, backbone: PreTrainedModel, pooling: str) -> None:
+    layers = backbone.config.num_hidden_layers
+    weights = torch.zeros(layers + 1)
+    for layer in layers_of(pooling):
+        weights[layer] += 1
+    width = backbone.config.hidden_size
+    config = {"word_embedding_dimension": width, "layer_start": 0, "num_hidden_layers": layers}
+    _write_json(folder / "config.json", config)
+    save_file({"layer_weights": weights}, folder / "model.safetensors")
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

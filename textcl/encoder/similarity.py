@@ -1,0 +1,48 @@
+"""How similar two vectors are, by the four measures of sentence-transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return F.normalize(a) @ F.normalize(b).T
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return a @ b.T
+
+
+def _euclidean(a: Tensor, b: Tensor) -> Tensor:
+    return -torch.cdist(a, b, p=2.0)
+
+
+def _manhattan(a: Tensor, b: Tensor) -> Tensor:
+    return -torch.cdist(a, b, p=1.0)
+
+
+SIMILARITIES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cosine": _cosine,
+    "dot": _dot,
+    "euclidean": _euclidean,
+    "manhattan": _manhattan,
+}
+"""Measures by name; distances are negated, so that larger is more similar."""
+
+
+def compare(
+    a: Float32[Tensor, "N D"], b: Float32[Tensor, "M D"], measure: str
+) -> Float32[Tensor, "N M"]:
+    """Similarity of every row of `a` with every row of `b`.
+
+    Args:
+        a: Vectors.
+        b: Vectors.
+        measure: One of `SIMILARITIES`.
+    """
+    return SIMILARITIES[measure](a, b)
