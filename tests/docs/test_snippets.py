@@ -7,6 +7,7 @@ The blocks of a page are executed in their order in one folder, so a page may us
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import random
@@ -179,9 +180,22 @@ def executed(mark):
 
 @pytest.mark.parametrize("page", executed(""))
 def test_snippets_of_a_page_run(page, folder):
-    for snippet in snippets_of(ROOT / page):
-        if not snippet.mark:
-            execute(snippet)
+    printed = [execute(snippet) for snippet in snippets_of(ROOT / page) if not snippet.mark]
+    if page == "docs/guides/classes.md":
+        check_classifier(folder, printed[0])
+
+
+def check_classifier(folder, printed):
+    """The guide says what a calibration is worth, and leaves the confusions and the classes of the new texts.
+
+    Whether a calibration is written depends on the rows: that is tested with the calibration.
+    """
+    assert "20 rows, 15 bins" in printed
+    with (folder / "classes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5
+    assert {"text", "label", "probability", "entropy", "label_3"} <= rows[0].keys()
+    assert list((folder / "pictures").iterdir())
 
 
 @pytest.mark.slow
@@ -193,14 +207,17 @@ def test_slow_snippets_of_a_page_run(page, folder):
 
 
 def execute(snippet):
+    """Run a snippet; what its commands printed."""
+    printed = ""
     if snippet.language == "python":
         exec(compile(in_small(snippet.code), place(snippet), "exec"), surroundings())
     if snippet.language == "bash":
         for words in snippet.commands:
             if words[0] == "textcl":
-                run(words[1:], place(snippet))
+                printed += run(words[1:], place(snippet))
             else:
                 assert words[0] in SETS_UP, f"{place(snippet)}: mark what cannot be run: {words}"
+    return printed
 
 
 def run(words, where):
@@ -209,6 +226,7 @@ def run(words, where):
         pytest.skip("needs the extra `openvino`")
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0, f"{where}: textcl {' '.join(words)}\n{result.output}"
+    return result.output
 
 
 def in_small_words(words):
