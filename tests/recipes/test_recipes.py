@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import math
-import random
 
 import pytest
 import torch
 from families import tiny_model_dir
+from labelled import write_jsonl
+from recipe_rows import recipe_rows
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -19,7 +20,6 @@ from textcl.method.hooks import Hook
 from textcl.training import recipes as recipe
 from textcl.training.session import resume, train
 
-WORDS = "man woman dog cat child people play run eat guitar ball field street city food".split()  # noqa: SIM905
 SETTINGS = (
     "batch_size=8",
     "log_every=1",
@@ -27,10 +27,6 @@ SETTINGS = (
     "learning_rate=1e-3",
     "schedule=constant",
 )
-VALUES = {  # every other role is a text
-    "score": lambda draw: round(draw.uniform(0, 5), 1),
-    "label": lambda draw: draw.choice(["animals", "food"]),
-}
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +38,10 @@ def model(tmp_path_factory):
 def data(tmp_path):
     """A file with made-up rows of the roles a recipe asks for."""
 
-    def write(roles, rows=24):
-        draw = random.Random(0)
-        path = tmp_path / "rows.jsonl"
-        path.write_text("".join(json.dumps(row(roles, draw)) + "\n" for _ in range(rows)))
-        return str(path)
+    def write(roles):
+        return write_jsonl(tmp_path / "rows.jsonl", recipe_rows(roles))
 
     return write
-
-
-def row(roles, draw):
-    first = [role.split("|")[0] for role in roles]  # of alternatives
-    return {role: VALUES.get(role, sentence)(draw) for role in first}
-
-
-def sentence(draw):
-    return " ".join(draw.choices(WORDS, k=draw.randint(2, 9)))
 
 
 def quiet():
