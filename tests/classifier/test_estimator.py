@@ -142,8 +142,8 @@ def test_mistakes_are_told(model, tmp_path):
     with pytest.raises(NotFittedError):
         it.predict(["a"])
     for texts, labels, match in (
-        ("one text", ["a"], "expected a list, a 1-D array or a column of texts, got one text"),
-        (np.zeros((3, 2)), [1, 2, 1], r"got an array of shape \(3, 2\)"),
+        ("one text", ["a"], "expected a list, a column or an iterator of texts, got one text"),
+        (np.zeros((3, 2)), [1, 2, 1], r"got ndarray of shape \(3, 2\)"),
         (["a", None], ["a", "b"], "texts must be strings, but number 1 is None"),
         (["a", "b"], None, "requires y to be passed, but the target y is None"),
         (["a", "b"], ["x"], "inconsistent numbers of samples"),

@@ -243,7 +243,7 @@ def test_csv_with_other_columns(model, files, tmp_path):
     options = {"data": str(tmp_path / "x.csv"), "dev": "", "settings": ["epochs=1"]}
     done = run("cross-entropy", model, files, tmp_path / "run", columns=columns, **options)
     assert done.classifier.classes == ("food", "sport", "town")
-    with pytest.raises(UserError, match=r"for the role text; the columns there are review, topic"):
+    with pytest.raises(UserError, match=r"for the role text; its columns are 'review', 'topic'"):
         run("cross-entropy", model, files, tmp_path / "new", **options)
 
 

@@ -130,6 +130,18 @@ def test_columns_of_the_input_are_kept_also_one_named_label(tmp_path, classifier
     assert parquet.read_schema(tmp_path / "y.parquet").field("id").type == pyarrow.int16()
 
 
+def test_a_column_never_takes_the_place_of_another(tmp_path, classifier):
+    names = ["text", "label", "input_label", "input_input_label", "entropy", "input_text"]
+    (tmp_path / "x.csv").write_text(",".join(names) + "\n" + ",".join(names) + "\n")
+    predict(tmp_path / "x.csv", "-o", tmp_path / "y.jsonl")
+    (row,) = read(tmp_path / "y.jsonl")
+    kept = {name: value for name, value in row.items() if value in names}
+    assert sorted(kept.values()) == sorted(names)
+    assert kept["input_label"] == "label"
+    assert kept["input_input_label"] == "input_label"
+    assert kept["input_text"] == "input_text"
+
+
 def test_records_that_differ_go_to_jsonl_only(tmp_path, classifier):
     (tmp_path / "x.jsonl").write_text('{"text": "a"}\n' * 8192 + '{"text": "b", "m": {"k": 1}}\n')
     for name in ("csv", "parquet"):

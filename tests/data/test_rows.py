@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
+import pandas
 import pyarrow
 import pytest
 from disks import fill_disk
@@ -17,7 +19,7 @@ from pyarrow import parquet
 import textcl.data.cache
 from textcl.data.lengths import truncation_report
 from textcl.data.roles import text_group
-from textcl.data.rows import load_rows
+from textcl.data.rows import load_rows, settle_roles
 from textcl.data.stream import stream_rows
 from textcl.errors import RunError, UserError
 
@@ -297,7 +299,7 @@ def test_folders_of_mixed_formats_are_told(tmp_path):
 
 def test_a_missing_column_lists_those_there(tmp_path):
     path = write(tmp_path / "x.csv", TRIPLETS)
-    there = r"the columns there are anchor, positive, negative, id: say which one with --column"
+    there = r"its columns are 'anchor', 'positive', 'negative', 'id': say which one with --column"
     fails(path, rf"x\.csv:2 has no column for the role text; {there} text=NAME")
     fails(
         path,
@@ -308,7 +310,7 @@ def test_a_missing_column_lists_those_there(tmp_path):
     fails(path, "--column query=id: the roles here are anchor", ["anchor"], columns={"query": "id"})
     fails(write(tmp_path / "x.parquet", TRIPLETS), rf"x\.parquet has no column .*; {there}")
     both = [{"sentence": "a", "sentences": "b"}]
-    fails(both, r"list, row 1 has several columns \(sentence, sentences\)")
+    fails(both, r"list, row 1 has several columns \('sentence', 'sentences'\)")
     fails([{"a": "x"}, {"b": "y"}], r"list, row 2 has no 'a'", columns={"text": "a"})
 
 
@@ -362,8 +364,8 @@ def test_scores_that_are_no_numbers_are_told_with_their_line(tmp_path, score):
     )
 
 
-def test_labels_that_are_no_names_are_told_with_their_line(tmp_path):
-    for label in ("", None, ["joy"], 1.5):
+def test_labels_that_are_no_names_are_told_with_their_line():
+    for label in (["joy"], 1.5, b"joy", {"joy": 1}):
         fails(
             [{"text": "a", "label": label}],
             "list, row 1, column label: expected one class name as label, got ",
@@ -376,7 +378,10 @@ def test_labels_that_are_no_names_are_told_with_their_line(tmp_path):
 
 def test_broken_csv_rows_are_told_with_the_line_they_begin(tmp_path):
     (tmp_path / "x.csv").write_text('text,id\n"two\nlines",1\na,b,c\n')
-    fails(tmp_path / "x.csv", r"x\.csv:4: 3 fields, but the first row names 2 columns \(text, id\)")
+    fails(
+        tmp_path / "x.csv",
+        r"x\.csv:4: 3 fields, but the first row names 2 columns \('text', 'id'\)",
+    )
     (tmp_path / "x.csv").write_text('text,id\n"two\nlines",1\n"open,2\nc,3\n')
     fails(tmp_path / "x.csv", r"x\.csv:4: the row that begins here is not valid csv")
     (tmp_path / "x.tsv").write_text("text\tid\na\n")
@@ -514,3 +519,59 @@ def test_truncation_report_looks_at_all_texts_of_sampled_rows():
     first = dict(asked)
     truncation_report(count, rows, 1, sample=2500)
     assert asked == dict.fromkeys(first, 2)
+
+
+def table_of(kind):
+    columns = {"text": ["a", "b"], "score": [1.0, 0.5]}
+    dataset = datasets.Dataset.from_dict(columns)
+    return {
+        "dict": columns,
+        "arrays": {name: np.array(values) for name, values in columns.items()},
+        "pandas": pandas.DataFrame(columns, index=[5, 5]),
+        "pyarrow": pyarrow.table(columns),
+        "batch": pyarrow.record_batch(columns),
+        "dataset": dataset,
+        "streamed": dataset.to_iterable_dataset(),
+        "split": datasets.DatasetDict(test=dataset),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["dict", "arrays", "pandas", "pyarrow", "batch", "dataset", "streamed", "split"]
+)
+def test_tables_of_any_library_are_rows(kind):
+    loaded = load_rows(table_of(kind), roles=["text", "score"])
+    assert all_rows(loaded) == [{"text": "a", "score": 1.0}, {"text": "b", "score": 0.5}]
+    assert settle_roles(table_of(kind), ["text|anchor"]) == ("text",)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        ["a", None, "b"],
+        np.array(["a", None, "b"], dtype=object),
+        pandas.Series(["a", None, "b"], index=[9, 8, 7]),
+        pyarrow.chunked_array([["a"], [None, "b"]]),
+        datasets.Dataset.from_dict({"other": ["a", None, "b"]})["other"],
+    ],
+)
+def test_a_column_of_any_library_is_texts(column):
+    loaded = load_rows(column, roles=["text"])
+    assert loaded.column("text") == ["a", "b"]
+    assert loaded.report.blank == 1
+
+
+def test_what_cannot_be_read_twice_or_has_no_order_is_refused_by_name():
+    fails((text for text in "ab"), r"generator can be read only once, .*: pass list\(…\) of it")
+    fails({"a", "b"}, "but got a set, which has no order: pass a list")
+    fails(np.zeros((2, 2)), r"but got ndarray of shape \(2, 2\)")
+    fails({"text": ["a"], "id": [1, 2]}, "the columns differ in length: 'text' 1, 'id' 2")
+    fails([3.5], "list, row 1: expected a text or a dict of columns, got float")
+
+
+def test_spaces_around_the_names_of_columns_are_no_part_of_them(tmp_path):
+    (tmp_path / "x.csv").write_text("id, text ,score\n1,a,2\n")
+    assert load_rows(tmp_path / "x.csv", roles=["text", "score"]).column("text") == ["a"]
+    (tmp_path / "x.tsv").write_text("id\t text\n1\ta\n")
+    assert load_rows(tmp_path / "x.tsv", roles=["text"]).column("text") == ["a"]
+    fails(pandas.DataFrame({"text ": ["a"]}), "its columns are 'text ': say which")

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from textcl.classifier.classifier import Classifier
 from textcl.data.files import atomic_write, read_json
+from textcl.data.texts import as_texts
 from textcl.encoder.hub import find_model
 from textcl.errors import UserError
 from textcl.training.recipes import find
@@ -212,16 +213,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _texts(given: Any) -> list[str]:
-    if isinstance(given, str) or getattr(given, "ndim", 1) != 1:
-        what = "one text" if isinstance(given, str) else f"an array of shape {given.shape}"
-        raise UserError(f"expected a list, a 1-D array or a column of texts, got {what}")
-    texts = list(given)
+    texts = list(as_texts(given))
     if not texts:
         raise UserError("expected texts, got none: 0 sample(s) while a minimum of 1 is required")
-    for place, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise UserError(f"texts must be strings, but number {place} is {text!r:.80}")
-    return [str(text) for text in texts]
+    return texts
 
 
 def _labels(y: Any) -> tuple[str, list[Any], np.ndarray]:

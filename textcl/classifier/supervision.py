@@ -39,6 +39,7 @@ class ClassifierSettings(TrainSettings):
         rows_per_class: K of P × K batches, of which P is batch_size / K; 0 shuffles all rows.
         class_weights: "balanced" lets rows of rare classes count more in the cross-entropy, by rows / (classes × rows
             of the class).
+        drop_unlabelled: Whether rows without a label are left out instead of refused.
         classes: Names of the classes in the order of their ids; found in the training data when empty.
         class_rows: Training rows of each class; found in the data.
         multi_label: Whether rows have several labels; found in the data, which then has the role `labels`.
@@ -50,6 +51,7 @@ class ClassifierSettings(TrainSettings):
     select_by: SelectBy | None = None
     rows_per_class: int = 0
     class_weights: Literal["none", "balanced"] = "none"
+    drop_unlabelled: bool = False
     classes: tuple[str, ...] = ()
     class_rows: tuple[int, ...] = ()
     multi_label: bool = False
@@ -126,7 +128,7 @@ def _(
 ) -> Labels:
     if dev == "default" and request.task:  # its own dev split
         settings = replace(settings, dev=str(request.source))
-    rows = request.rows()
+    rows = replace(request, drop_unlabelled=settings.drop_unlabelled).rows()
     settings = with_classes(settings, rows)
     if dev == "none" or not settings.dev:
         return Labels(settings, rows, None)
@@ -237,7 +239,12 @@ def load_dev_texts(
             f"--dev {settings.dev}: there is no such file; name one with the columns text and {role}, or the share of "
             "the training rows to hold out, such as 0.1"
         )
-    rows = load_rows(settings.dev, roles=("text", role), columns=columns)
+    rows = load_rows(
+        settings.dev,
+        roles=("text", role),
+        columns=columns,
+        drop_unlabelled=settings.drop_unlabelled,
+    )
     return dev_texts(rows, settings, Path(settings.dev).name)
 
 

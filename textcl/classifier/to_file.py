@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def predict_rows(
     A row keeps its columns and gets `label`, `probability` and `entropy` (bits); where the classifier gives texts
     several labels, `labels`, `probabilities` (of those) and `entropy` (of a yes or no, the mean over classes). For
     `top_k` > 1 the most probable classes follow as `label_1`, `probability_1`, `label_2`, … A column of the input
-    that has one of these names is kept under "input_" and its name.
+    that has one of these names is kept under "input_" and its name; so is one that "input_" already begins.
 
     Args:
         classifier: A `Classifier`, or what looks like one.
@@ -173,4 +174,6 @@ def _joined(record: Record, told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kept(name: str, added: dict[str, Any]) -> str:
-    return f"input_{name}" if name in added else name
+    """The name under which a column of the input is kept: another for each, whatever the other columns are."""
+    bare = re.sub("^(input_)+", "", name)
+    return f"input_{name}" if name in added or bare in added else name

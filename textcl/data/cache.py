@@ -1,4 +1,4 @@
-"""The checked rows of a source as an Arrow file in the cache of `datasets`, made once for the same bytes and wishes."""
+"""The checked rows of a source as an Arrow file in the cache of `datasets`, made once for the same selection."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from datasets import config as datasets_config
 
 from textcl.data.files import atomic_write
 from textcl.data.formats import Part
+from textcl.data.labels import LabelReader
 from textcl.data.roles import TEXT, column_for, kind_of, row_group
 from textcl.data.sources import Source
 from textcl.errors import UserError
 
 LONG_TEXT = 100_000  # characters; such a text is kept (the tokenizer truncates it) but counted
 IDENTITY = "_identity"
-_LAYOUT = 1  # of the cached files: a change of what they hold needs a new number
+_LAYOUT = 2  # of the cached files: a change of what they hold needs a new number
 _BLOCK_ROWS, _BLOCK_CHARACTERS = 8192, 16_000_000
 
 
@@ -39,6 +40,8 @@ class DataReport:
         sha256: Of the file; of the lines `sha256sum *` prints for a folder; of the rows as JSON lines otherwise.
         longest: Characters of the longest text.
         long_texts: Texts of more than `LONG_TEXT` characters.
+        unlabelled: Rows without a label that were left out.
+        merged: Labels that were written in several ways and are one class, a line for each.
     """
 
     source: str
@@ -50,6 +53,8 @@ class DataReport:
     sha256: str
     longest: int
     long_texts: int
+    unlabelled: int = 0
+    merged: Sequence[str] = ()
 
     def describe(self) -> str:
         """One line for the terminal."""
@@ -58,13 +63,15 @@ class DataReport:
             f"{self.source}: {self.rows:,} rows ({self.format}, sha256 {self.sha256[:12]})",
             f"{self.blank:,} blank skipped" if self.blank else "",
             f"{self.duplicates:,} exact duplicates {kept}" if self.duplicates else "",
+            f"{self.unlabelled:,} without a label left out" if self.unlabelled else "",
             f"longest text {self.longest:,} characters",
             f"{self.long_texts:,} texts over {LONG_TEXT:,}" if self.long_texts else "",
+            *self.merged,
         ]
         return "; ".join(filter(None, notes))
 
 
-class Wanted(NamedTuple):
+class Selection(NamedTuple):
     """Which rows of which source, see `load_rows`."""
 
     source: Source
@@ -72,31 +79,67 @@ class Wanted(NamedTuple):
     columns: dict[str, str]
     limit: int | None
 
-    def rows(self) -> Iterator[tuple[Any, ...] | None]:
-        """Checked values in the order of the roles; None for a row that lacks a text."""
-        converters = [kind_of(role).convert for role in self.roles]
+
+class Reading:
+    """One pass over the rows of a selection, and what it met.
+
+    Args:
+        selection: The rows.
+    """
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self._readers = [kind_of(role).reader() for role in selection.roles]
+        self.blank = 0
+        self.unlabelled: list[str] = []
+
+    @property
+    def merged(self) -> list[str]:
+        """Labels that were written in several ways and are one class now."""
+        readers = (reader for reader in self._readers if isinstance(reader, LabelReader))
+        return [line for reader in readers for line in reader.merged]
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Checked values in the order of the roles.
+
+        Raises:
+            UserError: If something is wrong in the source.
+        """
         usable = 0
-        for part in self.source.parts:
+        for place, values in self._records():
+            if values is None or any(
+                value is None and not isinstance(reader, LabelReader)
+                for value, reader in zip(values, self._readers, strict=True)
+            ):
+                self.blank += 1
+            elif None in values:
+                self.unlabelled.append(place)
+            else:
+                yield values
+                usable += 1
+            if usable == self._selection.limit:
+                break
+
+    def _records(self) -> Iterator[tuple[str, tuple[Any, ...] | None]]:
+        for part in self._selection.source.parts:
             names = self._names(part.columns, part.name) if part.columns else None
             for number, values in part.read(names):
                 row = None
                 if values is not None:
                     names = names or self._names(list(values), part.place(number))
                     row = tuple(
-                        checked(part, number, name, convert, values.get(name, _ABSENT))
-                        for name, convert in zip(names, converters, strict=True)
+                        checked(part, number, name, reader, values.get(name, _ABSENT))
+                        for name, reader in zip(names, self._readers, strict=True)
                     )
-                    row = None if None in row else row
-                yield row
-                usable += row is not None
-                if usable == self.limit:
-                    return
+                yield part.place(number), row
 
-    def _names(self, there: Sequence[str], place: str) -> list[str]:
-        return [column_for(role, there, self.columns, place) for role in self.roles]
+    def _names(self, available: Sequence[str], place: str) -> list[str]:
+        _, roles, columns, *_ = self._selection
+        return [column_for(role, available, columns, place) for role in roles]
 
 
 _ABSENT = object()
+_SHOWN_PLACES = 5
 
 
 def checked(part: Part, number: int, name: str, convert: Callable[[Any], Any], value: Any) -> Any:
@@ -113,25 +156,37 @@ def checked(part: Part, number: int, name: str, convert: Callable[[Any], Any], v
         raise UserError(f"{part.place(number)}, column {name}: {error}") from error
 
 
-def cached_table(wanted: Wanted) -> tuple[Path, DataReport]:
+def cached_table(selection: Selection, *, drop_unlabelled: bool = False) -> tuple[Path, DataReport]:
     """The Arrow file of these rows, made if it is not there yet, and the report that lies beside it.
 
     Raises:
-        UserError: For whatever is wrong in the source, or if the cache cannot be written.
+        UserError: For whatever is wrong in the source, if rows lack a label that are not to be dropped, or if the
+            cache cannot be written.
         RunError: If the disk of the cache is full.
     """
-    source = wanted.source
-    sha256 = source.sha256() or _rows_sha256(wanted)
-    asked = [_LAYOUT, sha256, source.format, wanted.roles, wanted.columns, wanted.limit]
+    source = selection.source
+    sha256 = source.sha256() or _rows_sha256(selection)
+    asked = [_LAYOUT, sha256, source.format, *selection[1:]]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
     folder = cache_folder()
     table, notes = folder / f"{key}.arrow", folder / f"{key}.json"
     if not (table.exists() and notes.exists()):
-        counts = _write_table(table, wanted)
+        counts = _write_table(table, selection)
         with atomic_write(notes) as file:
             file.write(json.dumps(counts).encode())
     counts = json.loads(notes.read_text())
+    places = counts.pop("unlabelled_places")
+    if places and not drop_unlabelled:
+        raise _no_label(counts["unlabelled"], places)
     return table, DataReport(source.name, source.format, **counts, dropped=0, sha256=sha256)
+
+
+def _no_label(rows: int, places: Sequence[str]) -> UserError:
+    more = ", …" if rows > len(places) else ""
+    return UserError(
+        f"{rows:,} row{'s have' if rows > 1 else ' has'} no label ({', '.join(places)}{more}): fill them in, or leave "
+        "such rows out (a training run does with --set drop_unlabelled=true)"
+    )
 
 
 def cache_folder() -> Path:
@@ -151,25 +206,24 @@ def cache_folder() -> Path:
     return folder
 
 
-def _rows_sha256(wanted: Wanted) -> str:
+def _rows_sha256(selection: Selection) -> str:
     digest = hashlib.sha256()
-    for row in wanted.rows():
-        if row is not None:
-            digest.update(json.dumps(row).encode() + b"\n")
+    for row in Reading(selection).rows():
+        digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()
 
 
-def _write_table(path: Path, wanted: Wanted) -> dict[str, int]:
+def _write_table(path: Path, selection: Selection) -> dict[str, Any]:
     """Write the rows block by block.
 
     Returns:
         The counts of the report.
     """
-    fields = [(role, kind_of(role).stored) for role in wanted.roles]
+    fields = [(role, kind_of(role).stored) for role in selection.roles]
     schema = pyarrow.schema([*fields, (IDENTITY, pyarrow.int64())])
-    texts = [index for index, role in enumerate(wanted.roles) if kind_of(role) is TEXT]
+    texts = [index for index, role in enumerate(selection.roles) if kind_of(role) is TEXT]
     identities: list[np.ndarray] = []
-    longest = long_texts = blank = weight = 0
+    longest = long_texts = weight = 0
     block: list[tuple[Any, ...]] = []
 
     with atomic_write(path) as file, pyarrow.ipc.new_stream(file, schema) as writer:
@@ -183,10 +237,8 @@ def _write_table(path: Path, wanted: Wanted) -> dict[str, int]:
             )
             block.clear()
 
-        for row in wanted.rows():
-            if row is None:
-                blank += 1
-                continue
+        reading = Reading(selection)
+        for row in reading.rows():
             for index in texts:
                 length = len(row[index])
                 weight += length
@@ -202,12 +254,16 @@ def _write_table(path: Path, wanted: Wanted) -> dict[str, int]:
         rows = sum(map(len, identities))
         if not rows:
             raise UserError(
-                f"{wanted.source.name} has no usable row: {blank:,} lines or rows are blank"
+                f"{selection.source.name} has no usable row: {reading.blank:,} lines or rows are blank"
+                + (f", {len(reading.unlabelled):,} have no label" if reading.unlabelled else "")
             )
     distinct = len(np.unique(np.concatenate(identities)))
     return {
         "rows": rows,
-        "blank": blank,
+        "blank": reading.blank,
+        "unlabelled": len(reading.unlabelled),
+        "unlabelled_places": reading.unlabelled[:_SHOWN_PLACES],
+        "merged": reading.merged,
         "duplicates": rows - distinct,
         "longest": longest,
         "long_texts": long_texts,

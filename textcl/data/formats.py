@@ -21,7 +21,7 @@ import gzip
 import json
 import lzma
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -31,6 +31,7 @@ from typing import Any
 import pyarrow
 from pyarrow import parquet
 
+from textcl.data.texts import is_missing
 from textcl.errors import UserError
 
 FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet")
@@ -160,9 +161,12 @@ def _read_tsv(name: str, lines: Iterator[str]) -> Records:
 
 
 def _header(fields: list[str], name: str, number: int) -> list[str]:
+    """Column names without the spaces around them."""
+    fields = [field.strip() for field in fields]
     if len(set(fields)) < len(fields):
+        shown = ", ".join(map(repr, fields))[:200]
         raise UserError(
-            f"{name}:{number}: the first row must hold the column names, each once, but it is {', '.join(fields)[:200]}"
+            f"{name}:{number}: the first row must hold the column names, each once, but it is {shown}"
         )
     return fields
 
@@ -171,7 +175,7 @@ def _named(header: list[str], fields: list[str], name: str, number: int) -> Valu
     if len(fields) != len(header):
         raise UserError(
             f"{name}:{number}: {len(fields)} fields, but the first row names {len(header)} columns "
-            f"({', '.join(header)})"
+            f"({', '.join(map(repr, header))})"
         )
     return dict(zip(header, fields, strict=True))
 
@@ -219,13 +223,20 @@ def _parquet_part(path: Path) -> Part:
     return Part(str(path), read, names, False)
 
 
-def read_list(rows: Sequence[Any], columns: Sequence[str] | None) -> Records:
+def read_columns(table: Mapping[str, Sequence[Any]], columns: Sequence[str] | None) -> Records:
+    """Read columns in memory."""
+    names = list(table) if columns is None else list(columns)
+    for number, values in enumerate(zip(*(table[name] for name in names), strict=True), 1):
+        yield number, dict(zip(names, values, strict=True))
+
+
+def read_list(rows: Iterable[Any], columns: Sequence[str] | None) -> Records:
     """Read texts or dicts of columns."""
     for number, row in enumerate(rows, 1):
-        if isinstance(row, str):
+        if isinstance(row, Mapping):
+            yield number, {str(name): value for name, value in row.items()}
+        elif isinstance(row, str) or is_missing(row):
             yield number, {"text": row}
-        elif isinstance(row, Mapping):
-            yield number, dict(row)
         else:
             raise UserError(
                 f"list, row {number}: expected a text or a dict of columns, got {type(row).__name__}"
@@ -245,10 +256,12 @@ def read_dataset(found: Any, columns: Sequence[str] | None) -> Records:
 
 
 def _class_names(feature: Any) -> Callable[[Any], Any]:
-    """Class ids of a `datasets` feature as the names they stand for."""
+    """Class ids of a `datasets` feature as the names they stand for; below 0 there is none."""
     inner = getattr(feature, "feature", feature)
     if not hasattr(inner, "int2str"):
         return lambda value: value
     if inner is feature:
-        return lambda value: value if value is None or value < 0 else feature.int2str(value)
-    return lambda values: None if values is None else [inner.int2str(value) for value in values]
+        return lambda value: None if value is None or value < 0 else feature.int2str(value)
+    return lambda values: (
+        None if values is None else [None if v < 0 else inner.int2str(v) for v in values]
+    )

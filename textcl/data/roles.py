@@ -1,20 +1,21 @@
 """What the columns of a data set are for: which column holds a role, and what a value of it must be.
 
-"score" is a finite number, "label" a class name, "labels" a list of them; every other role (text, anchor, positive,
-negative, sentence1, …) is a text.
+"score" is a finite number, "label" a class name, "labels" a list of them (see `labels.LabelReader`); every other role
+(text, anchor, positive, negative, sentence1, …) is a text.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import pyarrow
 
+from textcl.data.labels import LabelReader, shown
+from textcl.data.texts import is_missing, normal_text
 from textcl.errors import UserError
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
@@ -29,11 +30,12 @@ class Kind(NamedTuple):
     """What a role holds.
 
     Args:
-        convert: Checks a value; None if it is an empty text. Raises ValueError with half a sentence.
+        reader: Makes what checks the values of one pass. It gives None for an empty text or a missing label, and
+            raises ValueError with half a sentence.
         stored: Type of the column on disk.
     """
 
-    convert: Callable[[Any], Any]
+    reader: Callable[[], Callable[[Any], Any]]
     stored: pyarrow.DataType
 
 
@@ -44,31 +46,26 @@ def column_for(
 
     Args:
         role: Such as "anchor".
-        names: The columns that are there.
-        columns: What the user said: role to column name.
+        names: The columns of the data.
+        columns: The user's choices: role to column name.
         place: Where `names` were seen, for the message.
 
     Raises:
         UserError: If no column, or more than one, could be meant.
     """
-    wanted = (columns or {}).get(role)
-    if wanted is not None:
-        found = [wanted] if wanted in names else []
+    chosen = (columns or {}).get(role)
+    if chosen is not None:
+        fitting = [chosen] if chosen in names else []
     else:
-        found = [role] if role in names else [n for n in SYNONYMS.get(role, ()) if n in names]
-    if len(found) == 1:
-        return found[0]
-    there = ", ".join(list(names)[:20]) or "none"
-    asked = f"column {wanted!r} for the role {role}" if wanted else f"column for the role {role}"
-    several = f"several columns ({', '.join(found)})" if found else f"no {asked}"
+        fitting = [role] if role in names else [n for n in SYNONYMS.get(role, ()) if n in names]
+    if len(fitting) == 1:
+        return fitting[0]
+    available = ", ".join(map(repr, names[:20])) or "none"
+    missing = f"column {chosen!r} for the role {role}" if chosen else f"column for the role {role}"
+    fault = f"several columns ({', '.join(map(repr, fitting))})" if fitting else f"no {missing}"
     raise UserError(
-        f"{place} has {several}; the columns there are {there}: say which one with --column {role}=NAME"
+        f"{place} has {fault}; its columns are {available}: say which one with --column {role}=NAME"
     )
-
-
-def normal_text(text: str) -> str:
-    """The form in which texts are compared: NFC, stripped."""
-    return unicodedata.normalize("NFC", text).strip()
 
 
 def text_group(text: str) -> int:
@@ -93,11 +90,16 @@ def _digest(text: str) -> int:
     return int.from_bytes(raw, "little", signed=True)
 
 
-def _text(value: Any) -> str | None:
-    if value is None:
+def text_value(value: Any) -> str | None:
+    """A checked text; None if it is empty or missing.
+
+    Raises:
+        ValueError: With half a sentence, if it is something else or cannot be stored.
+    """
+    if is_missing(value):
         return None
     if not isinstance(value, str):
-        raise ValueError(f"expected a text, got {_shown(value)}")
+        raise ValueError(f"expected a text, got {shown(value)}")
     if not value or value.isspace():
         return None
     if "\0" in value:
@@ -120,40 +122,15 @@ def _score(value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"expected a number as score, got {_shown(value)}")
+        raise ValueError(f"expected a number as score, got {shown(value)}")
     return number
 
 
-def _label(value: Any) -> str:
-    if not isinstance(value, (str, int)) or value == "":
-        raise ValueError(f"expected one class name as label, got {_shown(value)}")
-    return str(value)
-
-
-def _labels(value: Any) -> list[str]:
-    if isinstance(value, str) and value.startswith("["):  # how csv holds a list
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise ValueError(
-                f"expected class names as a JSON list in the column labels, got {_shown(value)}"
-            ) from None
-    if not isinstance(value, (list, tuple)):
-        value = [value]
-    return [_label(name) for name in value]
-
-
-def _shown(value: Any) -> str:
-    """A value as a message shows it."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-TEXT = Kind(_text, pyarrow.string())
+TEXT = Kind(lambda: text_value, pyarrow.string())
 _OTHERS = {
-    "score": Kind(_score, pyarrow.float64()),
-    "label": Kind(_label, pyarrow.string()),
-    "labels": Kind(_labels, pyarrow.list_(pyarrow.string())),
+    "score": Kind(lambda: _score, pyarrow.float64()),
+    "label": Kind(lambda: LabelReader(several=False), pyarrow.string()),
+    "labels": Kind(lambda: LabelReader(several=True), pyarrow.list_(pyarrow.string())),
 }
 
 

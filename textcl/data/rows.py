@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from textcl.data.cache import IDENTITY, DataReport, Wanted, cached_table
+from textcl.data.cache import IDENTITY, DataReport, Selection, cached_table
 from textcl.data.roles import TEXT, kind_of
 from textcl.data.sources import Source, open_source
 from textcl.errors import UserError
@@ -77,17 +77,20 @@ def load_rows(
     split: str | None = None,
     limit: int | None = None,
     deduplicate: bool = False,
+    drop_unlabelled: bool = False,
 ) -> Rows:
     """Read, check and memory-map the rows of a source.
 
     Args:
         source: A file (txt, csv, tsv, jsonl, parquet; also .gz, .xz), a folder of them, "owner/name" or
-            "owner/name:config" of a hub data set, a list of texts or of dicts, or a `datasets.Dataset`.
+            "owner/name:config" of a hub data set, a list or column of texts or of dicts, a table of pandas, polars or
+            pyarrow, a dict of columns, or a `datasets.Dataset`.
         roles: What is wanted. "score" is a number, "label" a class name, "labels" several; every other role is a text.
         columns: Role to column name, where they differ.
         split: Part of a hub data set or of a folder.
         limit: Read no more than the first `limit` rows that are not blank.
         deduplicate: Keep only the first of rows that are equal.
+        drop_unlabelled: Leave out rows whose label is missing, which are refused otherwise.
 
     Returns:
         At least one row.
@@ -101,7 +104,8 @@ def load_rows(
         raise UserError(f"--column {unknown[0]}: the roles here are {', '.join(roles)}")
     if limit is not None and limit < 1:
         raise UserError(f"limit must be at least 1 row, got {limit}")
-    table, report = cached_table(Wanted(opened, tuple(roles), dict(columns or {}), limit))
+    selection = Selection(opened, tuple(roles), dict(columns or {}), limit)
+    table, report = cached_table(selection, drop_unlabelled=drop_unlabelled)
     data = datasets.Dataset.from_file(str(table))
     if deduplicate and report.duplicates:
         _, first = np.unique(data.data.column(IDENTITY).to_numpy(), return_index=True)
@@ -127,18 +131,18 @@ def settle_roles(
     """
     if not any("|" in role for role in roles):
         return tuple(roles)
-    there = _columns_of(open_source(source, split=split))
+    available = _columns_of(open_source(source, split=split))
     settled: list[str] = []
     for role in roles:
         choices = role.split("|")
         named = [choice for choice in choices if choice in (columns or {})]
-        found = named or [choice for choice in choices if choice in there]
-        if len(found) > 1:
-            ways = " or ".join(f"--column {choice}={choice}" for choice in found)
+        fitting = named or [choice for choice in choices if choice in available]
+        if len(fitting) > 1:
+            ways = " or ".join(f"--column {choice}={choice}" for choice in fitting)
             raise UserError(
-                f"the data has the columns {' and '.join(found)}: say which one is meant, {ways}"
+                f"the data has the columns {' and '.join(fitting)}: say which one is meant, {ways}"
             )
-        settled.append(found[0] if found else choices[0])
+        settled.append(fitting[0] if fitting else choices[0])
     return tuple(settled)
 
 

@@ -1,4 +1,4 @@
-"""Where rows come from: a file, a folder, standard input, the hub, a list or a `datasets.Dataset`."""
+"""Where rows come from: a file, a folder, standard input, the hub, a list, a table or a `datasets.Dataset`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,14 @@ from textcl.data.formats import (
     COMPRESSED,
     FORMATS,
     Part,
+    Reader,
     file_part,
+    read_columns,
     read_dataset,
     read_list,
     text_reader,
 )
+from textcl.data.texts import as_column, as_columns, describe
 from textcl.errors import UserError
 
 _SUPPORTED = "txt, csv, tsv, jsonl, json (each also .gz or .xz) and parquet"
@@ -36,7 +39,7 @@ class Source:
 
     Args:
         name: As the user wrote it.
-        format: One of `FORMATS`, "list" or "dataset".
+        format: One of `FORMATS`, "list", "table" or "dataset".
         parts: What to read, in order.
         files: The files among them.
     """
@@ -77,7 +80,8 @@ def open_source(source: Any, *, split: str | None = None, format: str | None = N
 
     Args:
         source: A file, a folder of files (read in the order of their names), "owner/name" or "owner/name:config" of
-            a hub data set, a list of texts or of dicts, a `datasets.Dataset`, or "-" for standard input.
+            a hub data set, a list or column of texts or of dicts, a table of pandas, polars or pyarrow, a dict of
+            columns, a `datasets.Dataset`, or "-" for standard input.
         split: Part of a hub data set, or of a folder whose file names say so (train.jsonl, nli-dev.csv).
         format: Format of standard input: txt (default), csv, tsv or jsonl.
 
@@ -94,14 +98,29 @@ def open_source(source: Any, *, split: str | None = None, format: str | None = N
         )
     if isinstance(source, (str, Path)):
         return _open_path(str(source), split)
-    if isinstance(source, Sequence) and not isinstance(source, bytes):
-        return Source("list", "list", (Part("list", partial(read_list, source), by_line=False),))
-    if hasattr(source, "select_columns") or hasattr(source, "keys"):
+    if hasattr(source, "select_columns") or _holds_splits(source):
         return _open_dataset("data set", source, split)
+    if isinstance(source, Iterator):
+        raise UserError(
+            f"{describe(source)} can be read only once, and training reads rows again and again: pass list(…) of it"
+        )
+    if (columns := as_columns(source)) is not None:
+        return _in_memory("table", partial(read_columns, columns), tuple(columns))
+    if (column := as_column(source)) is not None:
+        return _in_memory("list", partial(read_list, column))
     raise UserError(
-        "expected a file, a folder, a hub data set, a list or a datasets.Dataset, "
-        f"but got {type(source).__name__}"
+        "expected a file, a folder, a hub data set, a list, a table or a datasets.Dataset, "
+        f"but got {describe(source)}"
     )
+
+
+def _holds_splits(source: Any) -> bool:
+    """Whether it is a `datasets.DatasetDict` or looks like one."""
+    return isinstance(source, Mapping) and all(hasattr(v, "features") for v in source.values())
+
+
+def _in_memory(name: str, read: Reader, columns: tuple[str, ...] | None = None) -> Source:
+    return Source(name, name, (Part(name, read, columns, by_line=False),))
 
 
 def _open_stdin(format: str | None) -> Source:
@@ -201,7 +220,7 @@ def _open_hub(name: str, split: str | None) -> Source:
 
 
 def _open_dataset(name: str, found: Any, split: str | None) -> Source:
-    if not hasattr(found, "features"):  # several splits
+    if isinstance(found, Mapping):  # several splits
         chosen = split or ("train" if "train" in found or len(found) != 1 else next(iter(found)))
         if chosen not in found:
             raise UserError(

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from textcl.arithmetic import exact_fraction
-from textcl.data.roles import normal_text
+from textcl.data.texts import normal_text
 from textcl.errors import UserError
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from textcl.data.cache import checked
 from textcl.data.formats import Values
-from textcl.data.roles import TEXT, column_for
+from textcl.data.roles import column_for, text_value
 from textcl.data.sources import Source, open_source
 
 
@@ -54,7 +54,7 @@ def _stream(source: Source, role: str, columns: Mapping[str, str]) -> Iterator[S
                 continue
             if name is None or name not in values:
                 name = column_for(role, list(values), columns, part.place(number))
-            text = checked(part, number, name, TEXT.convert, values[name])
+            text = checked(part, number, name, text_value, values[name])
             yield StreamedRow(text or "", values)
 
 

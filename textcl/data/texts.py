@@ -6,6 +6,7 @@ Libraries for tables are told by what their objects can do, so none of them need
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,11 @@ def _strings(values: Iterable[Any]) -> Iterator[str]:
         yield str(text) if type(text) is not str else text
 
 
+def normal_text(text: str) -> str:
+    """The form in which texts are compared: NFC, stripped."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
 def is_missing(value: Any) -> bool:
     """Whether a value stands for none: None, NaN, and the NA and NaT of pandas."""
     if value is None:
@@ -56,8 +62,6 @@ def as_column(value: Any) -> Iterable[Any] | None:
         return None
     if len(getattr(value, "shape", (0,))) != 1 or hasattr(value, "column_names"):
         return None
-    if isinstance(value, pyarrow.ChunkedArray):
-        return (item for chunk in value.chunks for item in chunk.to_pylist())
     for method in ("to_pylist", "to_list", "tolist"):
         if hasattr(value, method):
             return getattr(value, method)()

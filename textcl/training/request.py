@@ -24,6 +24,7 @@ class RowRequest:
         split: Split of a hub data set or folder.
         limit: Read only so many rows.
         deduplicate: Leave out exact duplicates.
+        drop_unlabelled: Leave out rows whose label is missing, which are refused otherwise.
     """
 
     source: Any
@@ -32,6 +33,7 @@ class RowRequest:
     split: str | None = None
     limit: int | None = None
     deduplicate: bool = False
+    drop_unlabelled: bool = False
 
     @property
     def task(self) -> tuple[LabelledManifest, bool] | None:
@@ -61,6 +63,7 @@ class RowRequest:
             split=self.split,
             limit=self.limit,
             deduplicate=self.deduplicate,
+            drop_unlabelled=self.drop_unlabelled,
         )
         if shown_as:
             rows.report = replace(rows.report, source=shown_as)
