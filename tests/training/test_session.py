@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 import textcl.training.loader
 import textcl.training.session
+from textcl.data.lock import sole_writer
 from textcl.errors import RunError, UserError
 from textcl.method.hooks import Hook
 from textcl.training.interrupts import InterruptedRunError
@@ -475,3 +476,32 @@ def test_no_module_hides_a_public_name():
 def test_a_wrong_public_name_is_met_with_the_nearest():
     with pytest.raises(AttributeError, match="did you mean Encoder"):
         _ = textcl.Encodr
+
+
+def test_overwrite_keeps_the_old_run_until_the_new_one_has_something(
+    model, corpus, tmp_path, monkeypatch
+):
+    out = tmp_path / "run"
+    run(model, corpus, out, settings=["steps=2"])
+    old = weights(out)
+    with monkeypatch.context() as patch:
+        crash_at(patch, 1)
+        with pytest.raises(ConnectionError):
+            run(model, corpus, out, settings=["seed=1"], overwrite=True)
+    assert all(torch.equal(old[name], tensor) for name, tensor in weights(out).items())
+    run(model, corpus, out, settings=["steps=2", "seed=1"], overwrite=True)
+    assert any(not torch.equal(old[name], tensor) for name, tensor in weights(out).items())
+    assert [path.name for path in tmp_path.iterdir() if "replaced" in path.name] == []
+
+
+def test_two_processes_cannot_go_on_with_one_run_at_once(model, corpus, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        crash_at(patch, 7)
+        with pytest.raises(ConnectionError):
+            run(model, corpus, tmp_path / "run")
+    with (
+        sole_writer(tmp_path / "run" / "checkpoints" / ".lock", "the run"),
+        pytest.raises(UserError, match="is being written by process"),
+    ):
+        resume(tmp_path / "run", console=quiet())
+    resume(tmp_path / "run", console=quiet())

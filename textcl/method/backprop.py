@@ -106,23 +106,37 @@ class Generators:
 
     cpu: Tensor
     device: torch.device
-    cuda: Tensor | None
+    own: Tensor | None
 
     @classmethod
     def now(cls, device: torch.device) -> Generators:
         """The states before a forward pass on `device`."""
-        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        return cls(torch.get_rng_state(), device, cuda)
+        own = None if device.type == "cpu" else _state_of(device)
+        return cls(torch.get_rng_state(), device, own)
 
     @contextmanager
     def replayed(self) -> Generator[None]:
         """Draw again what was drawn after `now`, and leave the generators as they are found."""
-        devices = [self.device] if self.cuda is not None else []
-        with torch.random.fork_rng(devices=devices):
-            torch.set_rng_state(self.cpu)
-            if self.cuda is not None:
-                torch.cuda.set_rng_state(self.cuda, self.device)
+        found = Generators.now(self.device)
+        self._put_back()
+        try:
             yield
+        finally:
+            found._put_back()
+
+    def _put_back(self) -> None:
+        torch.set_rng_state(self.cpu)
+        if self.own is not None:
+            module = torch.get_device_module(self.device)
+            # MPS has one generator and takes no device
+            module.set_rng_state(
+                *([self.own] if self.device.type == "mps" else [self.own, self.device])
+            )
+
+
+def _state_of(device: torch.device) -> Tensor:
+    module = torch.get_device_module(device)
+    return module.get_rng_state() if device.type == "mps" else module.get_rng_state(device)
 
 
 def unwrap(embedder: nn.Module) -> Embedder:

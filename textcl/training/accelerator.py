@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
@@ -35,17 +37,55 @@ def accelerator_of(settings: TrainSettings) -> Accelerator:
                 f"tracker {tracker!r} is not installed (here: {', '.join(known) or 'none'}); "
                 "install its package, or leave it out: metrics.jsonl is always written"
             )
-    auto = "bf16" if fast_bfloat16(device) else "no"
+    _refuse_what_is_not_honoured()
     return Accelerator(
         # said outright, or Accelerate takes several processes without a GPU for strangers
         cpu=not torch.accelerator.is_available(),
-        mixed_precision={"auto": auto, "fp32": "no"}.get(settings.precision, settings.precision),
+        mixed_precision=_precision(settings, device),
         gradient_accumulation_steps=settings.accumulation,
         log_with=list(settings.trackers) or None,
         project_dir="." if settings.trackers else None,  # the run folder, once it is known
         # what buffers hold (queues, prototypes, averages) is the same on all processes already
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
+
+
+def _precision(settings: TrainSettings, device: str) -> str:
+    """What Accelerate calls the precision: the setting, else that of `accelerate launch`, else the machine's best."""
+    if settings.precision != "auto":
+        return "no" if settings.precision == "fp32" else settings.precision
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "")
+    if launched in ("no", "bf16", "fp16"):
+        return launched
+    return "bf16" if fast_bfloat16(device) else "no"
+
+
+_NOT_HONOURED = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
+}
+
+
+def _refuse_what_is_not_honoured() -> None:
+    """Refuse what `accelerate launch` asks for and textcl cannot do, before anything is read.
+
+    Raises:
+        UserError: If the launch asks for sharded training or a compiler.
+    """
+    wanted = [
+        what
+        for name, what in _NOT_HONOURED.items()
+        if os.environ.get(name, "").lower() in ("1", "true")
+    ]
+    if os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower() not in ("", "no"):
+        wanted.append("a compiler (dynamo_backend)")
+    if wanted:
+        raise UserError(
+            f"accelerate launch asks for {' and '.join(wanted)}, which textcl does not train with: every process holds "
+            "the whole model; launch with --multi_gpu alone, and for more rows in memory use --set chunk_size=64"
+        )
 
 
 def describe_machine(accelerator: Accelerator) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from textcl.data.files import write_json
 from textcl.errors import UserError
+from textcl.training.replaced import set_aside
 
 
 def model_card(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class RunFolder:
         Args:
             path: Where; must not exist or be empty, unless `overwrite`.
             facts: Content of settings.json.
-            overwrite: Remove what is there, if it is a run.
+            overwrite: Set aside what is there, if it is a run: see `textcl.training.replaced`.
 
         Raises:
             UserError: If something is there already.
@@ -74,7 +74,7 @@ class RunFolder:
                     else "choose another"
                 )
                 raise UserError(f"output {path} exists already: {way}")
-            shutil.rmtree(path)
+            set_aside(path, cls(path).has_saved)
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "settings.json", facts)
         return cls(path)
@@ -109,6 +109,12 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Where checkpoints are."""
         return self.path / "checkpoints"
+
+    @property
+    def has_saved(self) -> bool:
+        """Whether there is anything to go on from, or a result."""
+        kept = self.checkpoints.is_dir() and any(self.checkpoints.glob("step-*[0-9]"))
+        return kept or self.best.is_dir() or self.last.is_dir()
 
     @property
     def finished(self) -> bool:

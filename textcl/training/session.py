@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +14,11 @@ import torch
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
+from textcl.data.lock import sole_writer
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.method.method import Method, online_of
-from textcl.training import recipes
+from textcl.training import recipes, replaced
 from textcl.training.accelerator import accelerator_of, describe_machine, world_of
 from textcl.training.console import ConsoleReporter, tell
 from textcl.training.dev import Dev
@@ -237,6 +239,13 @@ class _Session:
     def _method(self, settings: TrainSettings) -> Method:
         torch.manual_seed(settings.seed)
         method = self.recipe.build(settings, self.world)
+        if self.world.size > 1 and any(
+            isinstance(module, torch.nn.BatchNorm1d) for module in method.objective.modules()
+        ):
+            raise UserError(
+                f"the predictor of {self.recipe.name} has a BatchNorm, whose statistics would be those of a process's "
+                "share of the batch and not of the batch: use --set norm=layer, or a single process"
+            )
         # processes draw different dropout masks from here on; rank 0 goes on with the seed's own stream
         if self.world.rank:
             torch.manual_seed(settings.seed + 7919 * self.world.rank)
@@ -300,24 +309,32 @@ class _Session:
         loader = self._with_tokens(loader, settings, online)
         reporter = ConsoleReporter(self.console, quiet=not self.main)
         try:
-            position = run_loop(
-                method,
-                loader,
-                settings,
-                folder,
-                self.accelerator,
-                reporter,
-                dev=supervision.dev,
-                card=model_card(facts),
-                resume=resume,
-            )
+            with self._sole_writer(folder):
+                position = run_loop(
+                    method,
+                    loader,
+                    settings,
+                    folder,
+                    self.accelerator,
+                    reporter,
+                    dev=supervision.dev,
+                    card=model_card(facts),
+                    resume=resume,
+                )
         finally:
             reporter.stop()
             self.accelerator.end_training()
+            if self.main:  # what --overwrite replaces, until something is saved
+                (replaced.remove if folder.has_saved else replaced.put_back)(folder.path)
         if self.main:
             next_steps = supervision.next_steps(folder.best)
             tell(self.console, folder, position, supervision.dev, settings.seed, next_steps)
         return Trained(folder, online, position, method.trained)
+
+    def _sole_writer(self, folder: RunFolder) -> AbstractContextManager[None]:
+        if not self.main:
+            return nullcontext()
+        return sole_writer(folder.checkpoints / ".lock", f"the run in {folder.path}")
 
     def _init_trackers(self, folder: RunFolder, settings: TrainSettings) -> None:
         self.accelerator.project_configuration.set_directories(str(folder.path))
