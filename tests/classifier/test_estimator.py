@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from families import tiny_model_dir
@@ -17,6 +19,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
 import textcl
+from textcl.classifier import estimator
 from textcl.classifier.estimator import TextClassifier
 from textcl.errors import UserError
 
@@ -246,3 +249,48 @@ def test_scikit_learns_checks(check, model):
 def test_scikit_learn_says_that_it_cannot_check_texts_itself():
     with pytest.warns(UserWarning, match="which requires input"):
         check_estimator(TextClassifier())
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (["a", None, "b"], r"y has no label \(is None or NaN\) at number 1: leave"),
+        (pandas.Series(["a", float("nan"), "b"]), "at number 1"),
+        ([1, None, 2], "at number 1"),
+        (np.array([1, np.nan, 2]), "at number 1"),
+        (pandas.Series([1, pandas.NA, 2], dtype="Int64"), "at number 1"),
+        (["a", 1, "b"], "y mixes texts and numbers"),
+    ],
+)
+def test_labels_that_are_missing_or_mixed_are_refused(y, message):
+    with pytest.raises(UserError, match=message):
+        TextClassifier().fit(["one", "two", "three"], y)
+
+
+@pytest.mark.parametrize(
+    ("y", "role", "labels", "classes"),
+    [
+        (["b ", "a", "cafe\u0301"], "label", ["b", "a", "caf\u00e9"], ["a", "b", "caf\u00e9"]),
+        (pandas.Series([3, 1, 3], index=[9, 8, 7]), "label", ["3", "1", "3"], [1, 3]),
+        (np.array([True, False]), "label", ["True", "False"], [False, True]),
+        (pandas.Series([["a", "b"], ["b"]]), "labels", [["a", "b"], ["b"]], ["a", "b"]),
+        ([np.array(["a"]), np.array(["b"])], "labels", [["a"], ["b"]], ["a", "b"]),
+        ([[1, 2], [2], []], "labels", [["1", "2"], ["2"], []], [1, 2]),
+        ([{"a"}, {"b"}], "labels", [["a"], ["b"]], ["a", "b"]),
+        ([[0, 1], [1, 0]], "labels", [["1"], ["0"]], [0, 1]),
+        (np.array([[0, 1], [1, 1]]), "labels", [["1"], ["0", "1"]], [0, 1]),
+    ],
+)
+def test_labels_of_every_form_are_read(y, role, labels, classes):
+    found_role, found_labels, found_classes = estimator._labels(y)
+    assert (found_role, found_labels, found_classes.tolist()) == (role, labels, classes)
+
+
+def test_saving_with_parameters_of_numpy_is_whole(tmp_path, model):
+    texts, labels = ["a b", "c d", "a c", "b d"], [0, 1, 0, 1]
+    it = make(model, batch_size=np.int64(4)).fit(texts, labels)
+    it.model = Path(it.model)
+    it.save_pretrained(tmp_path / "saved")
+    again = TextClassifier.from_pretrained(tmp_path / "saved")
+    assert again.batch_size == 4
+    assert again.predict(texts).tolist() == it.predict(texts).tolist()

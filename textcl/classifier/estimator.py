@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,8 +19,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from textcl.classifier.classifier import Classifier
-from textcl.data.files import atomic_write, read_json
-from textcl.data.texts import as_texts
+from textcl.data.files import atomic_write, read_json, to_json
+from textcl.data.texts import as_column, as_texts, is_missing, normal_text
 from textcl.encoder.hub import find_model
 from textcl.errors import UserError
 from textcl.training.recipes import find
@@ -158,10 +157,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             directory: Folder to make or replace.
         """
         check_is_fitted(self, "classifier_")
+        note = to_json({"parameters": self.get_params(), "classes": self.classes_})
         self.classifier_.save_pretrained(directory)
-        note = {"parameters": self.get_params(), "classes": self.classes_.tolist()}
         with atomic_write(Path(directory) / ESTIMATOR_FILE) as file:
-            file.write(json.dumps(note, indent=1, ensure_ascii=False).encode())
+            file.write(note.encode())
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path) -> TextClassifier:
@@ -221,25 +220,52 @@ def _texts(given: Any) -> list[str]:
 
 def _labels(y: Any) -> tuple[str, list[Any], np.ndarray]:
     """The role of the labels, the labels as texts, and the classes."""
-    if not hasattr(y, "__len__"):
-        y = np.asarray(y)
-    lists = isinstance(y, list | tuple) and any(
-        isinstance(name, str)
-        for names in y
-        if isinstance(names, list | tuple | set)
-        for name in names
-    )
-    if lists or type_of_target(y) == "multilabel-indicator":
-        hot: Any
-        if lists:
-            binarizer = MultiLabelBinarizer()
-            hot, classes = binarizer.fit_transform(y), np.asarray(binarizer.classes_)
-        else:
-            dense: Any = y
-            hot = np.asarray(dense.toarray() if issparse(dense) else dense)
-            classes = np.arange(hot.shape[1])
-        return "labels", [[str(classes[i]) for i in np.flatnonzero(row)] for row in hot], classes
+    values = as_column(y)
+    values = None if values is None else list(values)
+    if values is not None and not _is_indicator(values):
+        _check_present(values)
+        if any(isinstance(value, list | tuple | set | np.ndarray) for value in values):
+            lists = [[_clean(name) for name in names] for names in values]
+            classes = np.asarray(MultiLabelBinarizer().fit(lists).classes_)
+            return "labels", [[str(name) for name in names] for names in lists], classes
+        check_classification_targets(values)
+        column = column_or_1d([_clean(value) for value in values])
+        return "label", [str(label) for label in column], np.unique(column)
+    if type_of_target(y) == "multilabel-indicator":
+        dense: Any = y
+        hot = np.asarray(dense.toarray() if issparse(dense) else dense)
+        return (
+            "labels",
+            [[str(i) for i in np.flatnonzero(row)] for row in hot],
+            np.arange(hot.shape[1]),
+        )
     check_classification_targets(y)
-    column = column_or_1d(y, warn=True)
-    classes = np.unique(column)
-    return "label", [str(label) for label in column], classes
+    return _labels(column_or_1d(y, warn=True))
+
+
+def _is_indicator(values: list[Any]) -> bool:
+    """Whether rows of a list are those of a matrix of zeros and ones."""
+    if not values or not all(isinstance(row, list | tuple | np.ndarray) for row in values):
+        return False
+    width = len(values[0])
+    whole = all(
+        isinstance(each, int | np.integer) and each in (0, 1) for row in values for each in row
+    )
+    return width > 1 and whole and all(len(row) == width for row in values)
+
+
+def _check_present(labels: list[Any]) -> None:
+    missing = [place for place, label in enumerate(labels) if is_missing(label)]
+    if missing:
+        places = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
+        raise UserError(
+            f"y has no label (is None or NaN) at number {places}: leave those texts out"
+        )
+    if len({isinstance(label, str) for label in labels}) > 1:
+        raise UserError(
+            "y mixes texts and numbers, so that 1 and '1' would be one class: write all in one way"
+        )
+
+
+def _clean(label: Any) -> Any:
+    return normal_text(label) if isinstance(label, str) else label

@@ -1,32 +1,45 @@
-"""Files that appear whole under their name, or not at all."""
+"""Files and folders that appear whole under their name, or not at all: the one writer of the package.
+
+What is being written lies beside its target under a name that tells the machine and the process. A process that dies
+leaves it there, and the next one that writes in the folder removes it.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import platform
+import re
 import secrets
 import shutil
 from collections.abc import Collection, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from textcl.errors import RunError, UserError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_SPACE_WORDS = ("No space left", "Disk quota exceeded", "os error 28", "os error 122")
+_HOST = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
+_BESIDE = re.compile(r"\.(.+)\." + _HOST + r"-(\d+)-[0-9a-f]{8}\.(part|old)")
+_swept = set[Path]()
 
 
 def output_format(target: str | Path, endings: Collection[str], *, overwrite: bool = False) -> str:
-    """The format that the name of `target` asks for, once it is sure that it may be written.
+    """The format that the name of `target` asks for, once it is certain that it may be written.
 
     Args:
         target: A file to be, or "-" for JSON lines on standard output.
         endings: The formats that can be written.
-        overwrite: Whether the file may be there already.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        UserError: If the name has no known ending, the folder is not there, or the file is.
+        UserError: If the name has no known ending, the folder does not exist, or the file does.
     """
     if str(target) == "-":
         return "jsonl"
@@ -38,13 +51,27 @@ def output_format(target: str | Path, endings: Collection[str], *, overwrite: bo
         )
     if not path.parent.is_dir():
         raise UserError(f"{target}: the folder {path.parent} does not exist; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{target}: you may not write to the folder {path.parent}; name another")
+    check_writable(path.parent)
     if path.is_dir():
         raise UserError(f"{target} is a folder; name a file")
     if path.exists() and not overwrite:
         raise UserError(f"{target} exists already; say --overwrite to replace it")
     return format
+
+
+def check_writable(folder: Path) -> None:
+    """Find out before any work whether files can be made in a folder, or in the one that it would be made in.
+
+    Raises:
+        UserError: If it cannot be written, or one of its parents is a file.
+    """
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    if not existing.is_dir():
+        raise UserError(f"{existing} is a file, so nothing can be written under it: name a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"you may not write to the folder {existing}: name another")
 
 
 @contextmanager
@@ -63,66 +90,175 @@ def atomic_write(path: Path) -> Generator[BinaryIO]:
         UserError: If no file can be made in that folder.
         RunError: If the disk fills up.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        file = partial.open("xb")
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise UserError(
-            f"cannot write in the folder {path.parent} ({reason}): name a folder that exists and that you may write to"
-        ) from error
-    try:
+    with whole_path(path) as part:
+        try:
+            file = part.open("xb")
+        except OSError as error:
+            raise _unwritable(path.parent, error) from error
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise RunError(
-                f"the disk is full: {path} could not be finished and nothing of it was left; "
-                "free some space or name a folder on another disk"
-            ) from error
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    """Write a JSON file whole or not at all.
+
+    Raises:
+        UserError: If no file can be made in that folder.
+        RunError: If the disk fills up.
+    """
+    text = to_json(content)
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def to_json(content: Any) -> str:
+    """JSON over several lines; numbers and arrays of numpy and paths are written as what they hold."""
+    return json.dumps(content, indent=1, ensure_ascii=False, default=_plain) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 @contextmanager
 def replacing(target: Path) -> Generator[Path]:
-    """A new folder beside `target` that takes its place when the block ends well, and vanishes otherwise."""
+    """A new folder beside `target` that takes its place when the block ends well, and vanishes otherwise.
+
+    Raises:
+        UserError: If `target` is a file, or no folder can be made there.
+        RunError: If the disk fills up.
+    """
     target = target.absolute()
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file: name a folder for the model")
-    mark = secrets.token_hex(4)
-    new, old = (target.with_name(f".{target.name}.{mark}.{kind}") for kind in ("part", "old"))
-    new.mkdir(parents=True)
     try:
-        yield new
-        if target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(target.parent, error) from error
+    with whole_path(target) as part:
+        try:
+            part.mkdir()
+        except OSError as error:
+            raise _unwritable(target.parent, error) from error
+        yield part
+
+
+@contextmanager
+def whole_path(target: Path) -> Generator[Path]:
+    """A path beside `target` for a file or folder that another library writes.
+
+    What is made there is moved to `target` when the block ends well, and removed otherwise.
+
+    Raises:
+        RunError: If the disk fills up.
+    """
+    remove_stale(target.parent)
+    part, old = _beside(target, "part"), _beside(target, "old")
+    try:
+        yield part
+        if part.is_dir() and target.exists():
             target.rename(old)
-        new.rename(target)
+        part.replace(target)
+    except Exception as error:
+        if _is_full(error):
+            raise RunError(
+                f"the disk is full: {target} could not be finished and nothing of it was left; "
+                "free some space or name a folder on another disk"
+            ) from error
+        raise
     finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if old.exists() and not target.exists():
+            old.rename(target)
+        _remove(part)
+        _remove(old)
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove what processes of this machine that are no longer alive were writing in a folder; looked for once.
+
+    A folder that was moved out of the way is put back if nothing took its place.
+    """
+    folder = folder.absolute()
+    if folder in _swept or not folder.is_dir():
+        return
+    _swept.add(folder)
+    for path in list(folder.iterdir()):
+        match = _BESIDE.fullmatch(path.name)
+        if match is None or _is_alive(int(match[2])):
+            continue
+        with suppress(OSError):
+            if match[3] == "old" and not (folder / match[1]).exists():
+                path.rename(folder / match[1])
+            _remove(path)
+
+
+def _beside(target: Path, kind: str) -> Path:
+    mark = f"{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    return target.with_name(f".{target.name}.{mark}.{kind}")
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # where signal 0 is no question
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether a write failed for want of space; safetensors says so in words only."""
+    return getattr(error, "errno", None) in _NO_SPACE or any(
+        words in str(error) for words in _NO_SPACE_WORDS
+    )
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError | RunError:
+    if error.errno in _NO_SPACE:
+        return RunError(f"the disk is full: nothing can be written in {folder}; free some space")
+    reason = error.strerror or type(error).__name__
+    return UserError(
+        f"cannot write in the folder {folder} ({reason}): name a folder that exists and that you may write to"
+    )
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; nothing if there is no such file.
+    """The content of a JSON file; an empty dict if there is no such file.
 
     Raises:
         UserError: If it is not JSON.
     """
-    if not path.is_file():
-        return {}
+    return load_json(path) if path.is_file() else {}
+
+
+def load_json(path: Path) -> Any:
+    """The content of a JSON file that must exist.
+
+    Raises:
+        UserError: If it does not, or is not JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON: {error}") from error
