@@ -17,13 +17,14 @@ is 0 until the queue holds something; a queue larger than the corpus holds every
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     AnchorPositive,
     AppendQueue,
     Contrastive,
     CutTokens,
+    Domain,
     Encoder,
     Enqueue,
     MemoryQueue,
@@ -31,8 +32,10 @@ from textcl import (
     MomentumEncoder,
     MoveMomentum,
     MoveSchedules,
+    PoolingSetting,
     Route,
     SoftQueueTargets,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -71,15 +74,15 @@ class Settings(TrainSettings):
         momentum: What the moving average keeps of itself at each update.
     """
 
-    temperature: float | str = 0.1
+    temperature: TemperatureSetting = 0.1
     softening: Literal["ascl", "ahcl", "hard", "normal"] = "ascl"
-    softening_temperature: float = 0.05
-    neighbours: int = 1
-    cutoff: float = 0.1
-    pooling: str = "cls"
+    softening_temperature: Annotated[float, Domain(above=0)] = 0.05
+    neighbours: Annotated[int, Domain(at_least=1)] = 1
+    cutoff: Annotated[float, Domain(at_least=0, below=1)] = 0.1
+    pooling: PoolingSetting = "cls"
     head: Literal["train", "keep", "none"] = "train"
-    queue: int = 4096
-    momentum: float = 0.99
+    queue: Annotated[int, Domain(at_least=1)] = 4096
+    momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.99
 
 
 def build(s: Settings, world: World) -> Method:

@@ -15,14 +15,16 @@ the standard deviation of unit embeddings: about 1/√dimension when healthy, 0 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     CutTokens,
+    Domain,
     Encoder,
     Method,
     MomentumEncoder,
     MoveMomentum,
+    PoolingSetting,
     Predictor,
     Route,
     SoftByol,
@@ -59,12 +61,12 @@ class Settings(TrainSettings):
         predictor_norm: "batch" as published; "layer" keeps rows apart, for very small batches.
     """
 
-    softening_temperature: float = 0.05
-    neighbours: int = 1
-    cutoff: float = 0.1
-    pooling: str = "cls"
-    momentum: float = 0.99
-    predictor_width: int = 512
+    softening_temperature: Annotated[float, Domain(above=0)] = 0.05
+    neighbours: Annotated[int, Domain(at_least=0)] = 1
+    cutoff: Annotated[float, Domain(at_least=0, below=1)] = 0.1
+    pooling: PoolingSetting = "cls"
+    momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.99
+    predictor_width: Annotated[int, Domain(at_least=1)] = 512
     predictor_norm: Literal["batch", "layer"] = "batch"
 
 

@@ -18,16 +18,18 @@ on a small encoder forty updates lowered the STS scores (eval/results/2026-11-24
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     Byol,
     CosineMomentum,
+    Domain,
     Encoder,
     Method,
     MomentumEncoder,
     MoveMomentum,
     MoveSchedules,
+    PoolingSetting,
     Predictor,
     Route,
     TrainSettings,
@@ -60,9 +62,9 @@ class Settings(TrainSettings):
         predictor_norm: "batch" as published; "layer" keeps rows apart, for very small batches.
     """
 
-    pooling: str = "cls"
-    momentum: float = 0.996
-    predictor_width: int = 4096
+    pooling: PoolingSetting = "cls"
+    momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.996
+    predictor_width: Annotated[int, Domain(at_least=1)] = 4096
     predictor_norm: Literal["batch", "layer"] = "batch"
 
 

@@ -19,17 +19,20 @@ other corpora raise it. variant=default spares the first token, and hides cut to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     CutFeatures,
     CutSpan,
     CutTokens,
+    Domain,
     Encoder,
     Method,
     MoveSchedules,
+    PoolingSetting,
     Route,
     ShufflePositions,
+    TemperatureSetting,
     TrainSettings,
     View,
     WeightedSum,
@@ -72,13 +75,13 @@ class Settings(TrainSettings):
     learning_rate: float = 5e-7
     max_length: int = 64
     dropout: float | None = 0.0
-    temperature: float | str = 0.1
+    temperature: TemperatureSetting = 0.1
     first: Change = "feature_cutoff"
     second: Change = "shuffle"
-    cutoff: float = 0.2
+    cutoff: Annotated[float, Domain(at_least=0, below=1)] = 0.2
     variant: Literal["consert", "cutoff_repo", "default"] = "consert"
-    loss_factor: float = 0.15
-    pooling: str = "top2"
+    loss_factor: Annotated[float, Domain(above=0)] = 0.15
+    pooling: PoolingSetting = "top2"
 
 
 def build(s: Settings, world: World) -> Method:

@@ -24,7 +24,9 @@ from textcl import (
     Encoder,
     Method,
     MoveSchedules,
+    PoolingSetting,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -59,9 +61,9 @@ class Settings(TrainSettings):
     epochs: float = 4.0
     warmup: float = 0.1
     max_length: int = 64
-    temperature: float | str = 0.05
+    temperature: TemperatureSetting = 0.05
     loss: Literal["cosent", "angle"] = "cosent"
-    pooling: str = "mean"
+    pooling: PoolingSetting = "mean"
 
 
 def build(s: Settings, world: World) -> Method:

@@ -17,14 +17,16 @@ embeds it twice, `lcl` with its second encoder four times.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     Classifier,
     ClassifierSettings,
     CrossEntropy,
+    Domain,
     Encoder,
     Method,
+    PoolingSetting,
     Route,
     View,
     World,
@@ -60,9 +62,9 @@ class Settings(ClassifierSettings):
     epochs: float = 5.0
     weight_decay: float = 0.01
     max_length: int = 128
-    pooling: str = "cls"
+    pooling: PoolingSetting = "cls"
     head: Literal["lcl", "own"] = "lcl"
-    head_dropout: float = 0.1
+    head_dropout: Annotated[float, Domain(at_least=0, below=1)] = 0.1
 
 
 def build(s: Settings, world: World) -> Method:

@@ -17,15 +17,18 @@ below. Expect little on varied text, more on narrow domains. Leave duplicates un
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     AllViews,
+    Domain,
     Encoder,
     HardNegative,
     Method,
     MoveSchedules,
+    PoolingSetting,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -58,9 +61,9 @@ class Settings(TrainSettings):
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
     """
 
-    temperature: float | str = 0.05
-    prior: float = 0.01
-    pooling: str = "cls"
+    temperature: TemperatureSetting = 0.05
+    prior: Annotated[float, Domain(at_least=0, below=1)] = 0.01
+    pooling: PoolingSetting = "cls"
     head: Literal["train", "keep", "none"] = "train"
 
 

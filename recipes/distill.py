@@ -20,16 +20,18 @@ loss=embeddings trains a projection beside the student, which is left out afterw
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import nn
 
 from textcl import (
     DistillEmbeddings,
     DistillSimilarity,
+    Domain,
     Encoder,
     FrozenEncoder,
     Method,
+    PoolingSetting,
     Route,
     TrainSettings,
     UserError,
@@ -61,8 +63,8 @@ class Settings(TrainSettings):
     max_length: int = 64
     teacher: str = ""
     loss: Literal["embeddings", "similarity", "kl"] = "embeddings"
-    temperature: float = 0.05
-    pooling: str = "mean"
+    temperature: Annotated[float, Domain(above=0)] = 0.05
+    pooling: PoolingSetting = "mean"
 
 
 def build(s: Settings, world: World) -> Method:

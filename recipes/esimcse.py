@@ -19,12 +19,13 @@ Expect a point or two over `unsup-simcse`. The authors' code sends the keys thro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     AnchorPositive,
     AppendQueue,
     Contrastive,
+    Domain,
     Encoder,
     Enqueue,
     MemoryQueue,
@@ -32,8 +33,10 @@ from textcl import (
     MomentumEncoder,
     MoveMomentum,
     MoveSchedules,
+    PoolingSetting,
     RepeatWords,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -72,12 +75,12 @@ class Settings(TrainSettings):
         momentum: What the copy keeps of itself at each update.
     """
 
-    temperature: float | str = 0.05
-    pooling: str = "cls"
+    temperature: TemperatureSetting = 0.05
+    pooling: PoolingSetting = "cls"
     head: Literal["train", "keep", "none", "shared"] = "train"
-    repeat: float = 0.32
-    queue: int = 160
-    momentum: float = 0.995
+    repeat: Annotated[float, Domain(at_least=0, below=1)] = 0.32
+    queue: Annotated[int, Domain(at_least=1)] = 160
+    momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.995
 
 
 def build(s: Settings, world: World) -> Method:

@@ -19,13 +19,14 @@ are those of `moco`. No score on text is published; the log shows how scores and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     AnchorPositive,
     AppendQueue,
     BetaMix,
     Contrastive,
+    Domain,
     Encoder,
     Enqueue,
     ExtrapolatePositives,
@@ -36,7 +37,9 @@ from textcl import (
     MomentumEncoder,
     MoveMomentum,
     MoveSchedules,
+    PoolingSetting,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -77,16 +80,16 @@ class Settings(TrainSettings):
         start_epoch: Epochs that pass before anything is mixed.
     """
 
-    temperature: float | str = 0.05
-    pooling: str = "cls"
+    temperature: TemperatureSetting = 0.05
+    pooling: PoolingSetting = "cls"
     head: Literal["train", "keep", "none"] = "train"
-    queue: int = 160
-    momentum: float = 0.995
+    queue: Annotated[int, Domain(at_least=1)] = 160
+    momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.995
     targets: Literal["pos", "neg", "posneg"] = "posneg"
-    positive_alpha: float = 2.0
-    negative_alpha: float = 1.6
+    positive_alpha: Annotated[float, Domain(above=0)] = 2.0
+    negative_alpha: Annotated[float, Domain(above=0)] = 1.6
     level: Literal["scalar", "row", "dimension"] = "scalar"
-    start_epoch: int = 0
+    start_epoch: Annotated[int, Domain(at_least=0)] = 0
 
 
 def build(s: Settings, world: World) -> Method:

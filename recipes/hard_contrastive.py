@@ -19,17 +19,20 @@ small encoder at 0.5 STS-B dev was 72.04 against 57.10 of plain InfoNCE, one see
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     AnchorPositive,
     Contrastive,
+    Domain,
     Encoder,
     KeepHardest,
     MaskDuplicates,
     Method,
     MoveSchedules,
+    PoolingSetting,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -62,9 +65,9 @@ class Settings(TrainSettings):
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
     """
 
-    temperature: float | str = 0.05
-    hardest: float = 0.3
-    pooling: str = "cls"
+    temperature: TemperatureSetting = 0.05
+    hardest: Annotated[float, Domain(above=0, at_most=1)] = 0.3
+    pooling: PoolingSetting = "cls"
     head: Literal["train", "keep", "none"] = "train"
 
 

@@ -16,16 +16,19 @@ For text with temperature 0.05 start at a prior of 0.02 or below and beta up to 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     AllViews,
     Annealed,
+    Domain,
     Encoder,
     HardNegative,
     Method,
     MoveSchedules,
+    PoolingSetting,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -60,11 +63,11 @@ class Settings(TrainSettings):
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
     """
 
-    temperature: float | str = 0.05
-    prior: float = 0.01
-    beta: float = 1.0
-    stages: int | None = None
-    pooling: str = "cls"
+    temperature: TemperatureSetting = 0.05
+    prior: Annotated[float, Domain(at_least=0, below=1)] = 0.01
+    beta: Annotated[float, Domain(at_least=0)] = 1.0
+    stages: Annotated[int, Domain(at_least=2)] | None = None
+    pooling: PoolingSetting = "cls"
     head: Literal["train", "keep", "none"] = "train"
 
 

@@ -18,16 +18,19 @@ The sum of the two SimCSE losses has no published score; settings are those of `
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     Alternate,
     AnchorPositive,
     Contrastive,
+    Domain,
     Encoder,
     Method,
     MoveSchedules,
+    PoolingSetting,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     WeightedSum,
@@ -68,10 +71,10 @@ class Settings(TrainSettings):
     batch_size: int = 512
     learning_rate: float = 5e-5
     epochs: float = 3.0
-    temperature: float | str = 0.05
+    temperature: TemperatureSetting = 0.05
     joint: Literal["sum", "alternate"] = "sum"
-    unsupervised_weight: float = 1.0
-    pooling: str = "cls"
+    unsupervised_weight: Annotated[float, Domain(at_least=0)] = 1.0
+    pooling: PoolingSetting = "cls"
     head: Literal["train", "keep", "none"] = "keep"
 
 

@@ -17,16 +17,19 @@ Expect the full width to lose next to nothing, and the short ones to gain much o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     AnchorPositive,
     Contrastive,
+    Domain,
     Encoder,
     Matryoshka,
     Method,
     MoveSchedules,
+    PoolingSetting,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -60,9 +63,9 @@ class Settings(TrainSettings):
             take the order of the dimensions with it.
     """
 
-    temperature: float | str = 0.05
-    halvings: int = 4
-    pooling: str = "cls"
+    temperature: TemperatureSetting = 0.05
+    halvings: Annotated[int, Domain(at_least=0)] = 4
+    pooling: PoolingSetting = "cls"
     head: Literal["keep", "none"] = "keep"
 
 

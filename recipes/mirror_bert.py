@@ -18,17 +18,20 @@ Ablations of the paper: span=0 (no masking), dropout=0, terms=negatives (nothing
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     AllViews,
     Contrastive,
+    Domain,
     EachPair,
     Encoder,
     Method,
     MoveSchedules,
+    PoolingSetting,
     Route,
     SpanMask,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -71,9 +74,9 @@ class Settings(TrainSettings):
     weight_decay: float = 0.01
     schedule: Literal["linear", "cosine", "constant"] = "constant"
     max_length: int = 50
-    temperature: float | str = 0.04
-    pooling: str = "mean_all"
-    span: int = 5
+    temperature: TemperatureSetting = 0.04
+    pooling: PoolingSetting = "mean_all"
+    span: Annotated[int, Domain(at_least=0)] = 5
     masking: Literal["corrected", "official"] = "corrected"
     terms: Literal["both", "negatives", "positives"] = "both"
 

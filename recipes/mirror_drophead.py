@@ -16,14 +16,17 @@ All other settings are those of `mirror-bert`. Expect a little more than with dr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
+    Domain,
     Encoder,
     Method,
     MoveSchedules,
+    PoolingSetting,
     Route,
     SpanMask,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -65,10 +68,10 @@ class Settings(TrainSettings):
     schedule: Literal["linear", "cosine", "constant"] = "constant"
     max_length: int = 50
     dropout: float | None = 0.0
-    temperature: float | str = 0.04
-    pooling: str = "mean_all"
-    drophead: float = 0.2
-    span: int = 5
+    temperature: TemperatureSetting = 0.04
+    pooling: PoolingSetting = "mean_all"
+    drophead: Annotated[float, Domain(at_least=0, below=1)] = 0.2
+    span: Annotated[int, Domain(at_least=0)] = 5
 
 
 def build(s: Settings, world: World) -> Method:

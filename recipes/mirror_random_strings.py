@@ -24,8 +24,10 @@ from textcl import (
     Encoder,
     Method,
     MoveSchedules,
+    PoolingSetting,
     RandomString,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -58,8 +60,8 @@ class Settings(TrainSettings):
     weight_decay: float = 0.01
     schedule: Literal["linear", "cosine", "constant"] = "constant"
     max_length: int = 25
-    temperature: float | str = 0.2
-    pooling: str = "cls"
+    temperature: TemperatureSetting = 0.2
+    pooling: PoolingSetting = "cls"
 
 
 def build(s: Settings, world: World) -> Method:

@@ -21,7 +21,9 @@ from textcl import (
     Encoder,
     Method,
     MoveSchedules,
+    PoolingSetting,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -55,8 +57,8 @@ class Settings(TrainSettings):
     weight_decay: float = 0.01
     schedule: Literal["linear", "cosine", "constant"] = "constant"
     max_length: int = 25
-    temperature: float | str = 0.2
-    pooling: str = "cls"
+    temperature: TemperatureSetting = 0.2
+    pooling: PoolingSetting = "cls"
 
 
 def build(s: Settings, world: World) -> Method:

@@ -14,17 +14,20 @@ Expect little at a small alpha, where λ is near 0 or 1 most of the time, and a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     AnchorPositive,
     BetaMix,
     Contrastive,
+    Domain,
     Encoder,
     Method,
     MixAnchors,
     MoveSchedules,
+    PoolingSetting,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -58,10 +61,10 @@ class Settings(TrainSettings):
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
     """
 
-    temperature: float | str = 0.05
-    alpha: float = 0.2
+    temperature: TemperatureSetting = 0.05
+    alpha: Annotated[float, Domain(above=0)] = 0.2
     level: Literal["scalar", "row"] = "scalar"
-    pooling: str = "cls"
+    pooling: PoolingSetting = "cls"
     head: Literal["train", "keep", "none"] = "train"
 
 

@@ -17,12 +17,13 @@ meets its own older key: mask_duplicates=true takes it out. Few updates suit a l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     AnchorPositive,
     AppendQueue,
     Contrastive,
+    Domain,
     Encoder,
     Enqueue,
     MaskDuplicates,
@@ -31,7 +32,9 @@ from textcl import (
     MomentumEncoder,
     MoveMomentum,
     MoveSchedules,
+    PoolingSetting,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -69,11 +72,11 @@ class Settings(TrainSettings):
         mask_duplicates: Do not take a key of equal text for a negative.
     """
 
-    temperature: float | str = 0.05
-    pooling: str = "cls"
+    temperature: TemperatureSetting = 0.05
+    pooling: PoolingSetting = "cls"
     head: Literal["train", "keep", "none"] = "train"
-    queue: int = 160
-    momentum: float = 0.995
+    queue: Annotated[int, Domain(at_least=1)] = 160
+    momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.995
     in_batch_keys: bool = False
     mask_duplicates: bool = False
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
@@ -28,6 +28,7 @@ from textcl import (
     AppendQueue,
     Clusters,
     Contrastive,
+    Domain,
     Encoder,
     Enqueue,
     KMeansClusters,
@@ -36,11 +37,14 @@ from textcl import (
     MomentumEncoder,
     MoveMomentum,
     MoveSchedules,
+    NotEmpty,
+    PoolingSetting,
     ProtoNce,
     Prototypes,
     Recluster,
     Route,
     Subset,
+    TemperatureSetting,
     TrainSettings,
     View,
     WeightedSum,
@@ -83,16 +87,20 @@ class Settings(TrainSettings):
         momentum: What the moving average keeps of itself at each update.
     """
 
-    temperature: float | str = 0.05
-    prototype_temperature: float = 0.05
-    rows_per_cluster: tuple[int, ...] = (20, 10, 5)
-    prototype_negatives: int = 256
+    temperature: TemperatureSetting = 0.05
+    prototype_temperature: Annotated[float, Domain(above=0)] = 0.05
+    rows_per_cluster: Annotated[tuple[Annotated[int, Domain(at_least=1)], ...], NotEmpty()] = (
+        20,
+        10,
+        5,
+    )
+    prototype_negatives: Annotated[int, Domain(at_least=1)] = 256
     columns: Literal["official", "unique"] = "official"
-    warmup_epochs: int = 0
-    pooling: str = "cls"
+    warmup_epochs: Annotated[int, Domain(at_least=0)] = 0
+    pooling: PoolingSetting = "cls"
     head: Literal["train", "keep", "none"] = "train"
-    queue: int = 160
-    momentum: float = 0.995
+    queue: Annotated[int, Domain(at_least=1)] = 160
+    momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.995
 
 
 def build(s: Settings, world: World) -> Method:

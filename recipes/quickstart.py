@@ -21,6 +21,7 @@ from textcl import (
     Method,
     MoveSchedules,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -49,7 +50,7 @@ class Settings(TrainSettings):
     max_length: int = 50
     evaluate_every: int = 10
     save_every: int = 10
-    temperature: float | str = 0.05
+    temperature: TemperatureSetting = 0.05
 
 
 def build(s: Settings, world: World) -> Method:

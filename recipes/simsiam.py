@@ -17,11 +17,13 @@ scores (eval/results/2026-11-24-recipes-minilm3).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
+    Domain,
     Encoder,
     Method,
+    PoolingSetting,
     Predictor,
     Route,
     SimSiam,
@@ -55,8 +57,8 @@ class Settings(TrainSettings):
         predictor_norm: "batch" as published; "layer" keeps rows apart, for very small batches.
     """
 
-    pooling: str = "cls"
-    predictor_width: int = 192
+    pooling: PoolingSetting = "cls"
+    predictor_width: Annotated[int, Domain(at_least=1)] = 192
     predictor_norm: Literal["batch", "layer"] = "batch"
 
 

@@ -29,7 +29,9 @@ from textcl import (
     MaskDuplicates,
     Method,
     MoveSchedules,
+    PoolingSetting,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     World,
@@ -67,9 +69,9 @@ class Settings(TrainSettings):
     batch_size: int = 512
     learning_rate: float = 5e-5
     epochs: float = 3.0
-    temperature: float | str = 0.05
+    temperature: TemperatureSetting = 0.05
     hard_negative_weight: float = 0.0
-    pooling: str = "cls"
+    pooling: PoolingSetting = "cls"
     head: Literal["train", "keep", "none"] = "keep"
     mask_duplicates: bool = False
 

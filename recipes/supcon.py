@@ -21,17 +21,20 @@ other view of the same row: `rows_per_class` or a larger batch changes that.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from textcl import (
     Classifier,
     ClassifierSettings,
     CrossEntropy,
+    Domain,
     Encoder,
     Method,
     MoveSchedules,
+    PoolingSetting,
     Projected,
     Route,
+    TemperatureSetting,
     View,
     WeightedSum,
     World,
@@ -76,16 +79,16 @@ class Settings(ClassifierSettings):
     epochs: float = 5.0
     weight_decay: float = 0.01
     max_length: int = 128
-    temperature: float | str = 0.3
-    loss_weight: float = 0.5
+    temperature: TemperatureSetting = 0.3
+    loss_weight: Annotated[float, Domain(at_least=0, at_most=1)] = 0.5
     second_view: Literal[
         "dropout", "synonyms", "span-mask", "delete-words", "repeat-words", "crop"
     ] = "dropout"
-    projector: int = 0
+    projector: Annotated[int, Domain(at_least=0)] = 0
     no_positive: Literal["skip", "zero"] = "skip"
-    pooling: str = "cls"
+    pooling: PoolingSetting = "cls"
     head: Literal["lcl", "own"] = "lcl"
-    head_dropout: float = 0.1
+    head_dropout: Annotated[float, Domain(at_least=0, below=1)] = 0.1
 
 
 def build(s: Settings, world: World) -> Method:

@@ -21,20 +21,23 @@ Expect most of the gain within the first few hundred updates, and a loss near 0 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import nn
 
 from textcl import (
     AnchorPositive,
     Contrastive,
+    Domain,
     Encoder,
     MaskDuplicates,
     MaskedTokenLoss,
     Method,
     MoveSchedules,
+    PoolingSetting,
     RatioOfSums,
     Route,
+    TemperatureSetting,
     TrainSettings,
     View,
     WeightedSum,
@@ -73,11 +76,11 @@ class Settings(TrainSettings):
         mlm_weight: Factor of a masked language modelling loss beside it, 0.1 where the paper has one; 0 has none.
     """
 
-    temperature: float | str = 0.05
-    pooling: str = "cls"
+    temperature: TemperatureSetting = 0.05
+    pooling: PoolingSetting = "cls"
     head: Literal["train", "keep", "none"] = "train"
     mask_duplicates: bool = False
-    mlm_weight: float = 0.0
+    mlm_weight: Annotated[float, Domain(at_least=0)] = 0.0
 
 
 def build(s: Settings, world: World) -> Method:

@@ -76,6 +76,11 @@ from .objectives.ranking import cosent as cosent
 from .objectives.ratio import RatioOfSums as RatioOfSums
 from .objectives.simple import simple as simple
 from .objectives.soft_byol import SoftByol as SoftByol
+from .training.domains import Domain as Domain
+from .training.domains import ModelName as ModelName
+from .training.domains import NotEmpty as NotEmpty
+from .training.domains import PoolingSetting as PoolingSetting
+from .training.domains import TemperatureSetting as TemperatureSetting
 from .training.session import train as train
 from .training.settings import TrainSettings as TrainSettings
 from .types import Batch as Batch

@@ -10,13 +10,20 @@ from typing import Any
 from generate.markdown import arguments_of, code, markdown, table
 from generate.package import find_recipe, recipe_names
 
-HEADER = ("setting", "default", "meaning")
+HEADER = ("setting", "default", "meaning", "values")
 
 _GROUPS = {
     "Model and data": ("model", "data", "dev", "max_length", "num_layers", "dropout"),
     "Batches": ("batch_size", "accumulation", "chunk_size", "gradient_checkpointing"),
     "Length of the run": ("epochs", "steps", "patience"),
-    "Optimizer": ("learning_rate", "warmup", "schedule", "weight_decay", "max_grad_norm"),
+    "Optimizer": (
+        "learning_rate",
+        "warmup",
+        "warmup_steps",
+        "schedule",
+        "weight_decay",
+        "max_grad_norm",
+    ),
     "What is measured and kept": ("evaluate_every", "save_every", "log_every", "trackers"),
     "Precision and seed": ("precision", "seed"),
 }
@@ -79,31 +86,20 @@ def _own_fields(kind: type, parent: type) -> list[str]:
     return [field.name for field in dataclasses.fields(kind) if field.name not in inherited]
 
 
-def _settings_rows(kind: type, names: Iterable[str]) -> list[tuple[str, str, str]]:
-    hints, meanings = typing.get_type_hints(kind), arguments_of(kind)
-    first, known = kind(), {field.name for field in dataclasses.fields(kind)}
+def _settings_rows(kind: type, names: Iterable[str]) -> list[tuple[str, ...]]:
+    from textcl.training.domains import values_of
+
+    known, meanings, first = values_of(kind), arguments_of(kind), kind()
     return [
         (
             f"`{name}`",
             f"`{_plain(getattr(first, name))}`",
-            f"{markdown(meanings.get(name, ''))} {_values(hints[name])}".strip(),
+            markdown(meanings.get(name, "")),
+            markdown(str(known[name])),
         )
         for name in names
         if name in known
     ]
-
-
-def _values(hint: Any) -> str:
-    """What a setting takes, where that is not any text."""
-    options = [option for option in typing.get_args(hint) if option is not type(None)]
-    if typing.get_origin(hint) is typing.Literal:
-        return "One of " + ", ".join(f"`{option}`" for option in options) + "."
-    if typing.get_origin(hint) is tuple:
-        return "Texts, comma between."
-    if options:
-        return _values(options[0]) if len(options) == 1 else ""
-    kinds = {int: "A whole number.", float: "A number.", bool: "`true` or `false`."}
-    return kinds.get(hint, "")
 
 
 def _plain(value: Any) -> str:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperature, checked, current
+from textcl.method.hooks import MoveSchedules
 
 
 def test_learnable_temperature_starts_where_told_and_stays_above_a_hundredth():
@@ -40,7 +41,23 @@ def test_schedule_resumes_from_its_state():
 
 
 @pytest.mark.parametrize("make", [checked, LearnableTemperature])
-@pytest.mark.parametrize("number", [0, -0.1, math.nan])
+@pytest.mark.parametrize("number", [0, -0.1, math.nan, math.inf])
 def test_temperature_must_be_positive(make, number):
     with pytest.raises(ValueError, match="temperature must be > 0, not"):
         make(number)
+
+
+def test_a_learned_temperature_comes_back_from_its_bound():
+    with pytest.raises(ValueError, match=r"starts at 0\.01 or above, not 0\.005"):
+        LearnableTemperature(0.005)
+    temperature = LearnableTemperature(0.01)
+    hook = MoveSchedules.of(temperature)
+    optimizer = torch.optim.SGD(temperature.parameters(), lr=1.0)
+    for way in (1.0, 1.0, -1.0):  # down twice, then up
+        optimizer.zero_grad()
+        (temperature() * 100 * way).backward()
+        assert temperature.log_scale.grad.abs() > 0.5
+        optimizer.step()
+        hook.after_update(1)
+        assert temperature.at_bound is (way > 0)
+    assert temperature().item() > 0.011

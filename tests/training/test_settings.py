@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from transformers import get_scheduler
 
 from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperature, as_temperature
 from textcl.errors import UserError
@@ -32,14 +34,14 @@ def test_overrides_are_parsed_by_the_type_of_the_field():
     [
         ("batchsize=3", "unknown setting 'batchsize'; did you mean batch_size"),
         ("batch_size", "expected --set key=value, got 'batch_size'"),
-        ("batch_size=many", "setting batch_size is a whole number, not 'many'"),
-        ("batch_size=0", "setting batch_size must be at least 1, not 0"),
+        ("batch_size=many", "setting batch_size is a whole number of at least 1, not 'many'"),
+        ("batch_size=0", "setting batch_size is a whole number of at least 1, not 0"),
         ("schedule=step", "setting schedule is one of linear, cosine, constant, not 'step'"),
         (
             "gradient_checkpointing=yes",
             "setting gradient_checkpointing is true or false, not 'yes'",
         ),
-        ("learning_rate=nan", "setting learning_rate must be at least 0, not nan"),
+        ("learning_rate=nan", "setting learning_rate is a number of at least 0, not 'nan'"),
     ],
 )
 def test_a_wrong_setting_says_what_is_right(override, message):
@@ -54,23 +56,35 @@ def test_settings_survive_json():
         from_mapping(TrainSettings, {"depth": 3})
 
 
-def test_learning_rate_rises_then_falls_to_zero():
-    settings = TrainSettings(learning_rate=1.0, warmup=0.2)
-    rates = [settings.learning_rate_at(step, 10) for step in range(11)]
-    assert rates[:3] == [0.5, 1.0, 1.0]
-    assert rates[10] == 0
-    assert rates[6] == pytest.approx(0.5)
-    constant = TrainSettings(learning_rate=1.0, schedule="constant")
-    assert constant.learning_rate_at(9, 10) == 1.0
-    cosine = TrainSettings(learning_rate=1.0, schedule="cosine")
-    assert cosine.learning_rate_at(5, 10) == pytest.approx(0.5)
-    assert cosine.learning_rate_at(0, 10) == pytest.approx(1.0)
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+@pytest.mark.parametrize("warmup", [{}, {"warmup": 0.1}, {"warmup": 0.25}, {"warmup_steps": 7}])
+def test_the_learning_rate_is_that_of_transformers(schedule, warmup):
+    settings = TrainSettings(learning_rate=1.0, schedule=schedule, **warmup)
+    rise = settings.warmup_steps or round(settings.warmup * 40)
+    name = "constant_with_warmup" if schedule == "constant" else schedule
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    theirs = get_scheduler(name, optimizer, num_warmup_steps=rise, num_training_steps=40)
+    for step in range(40):
+        assert settings.learning_rate_at(step, 40) == pytest.approx(
+            theirs.get_last_lr()[0], abs=1e-12
+        )
+        optimizer.step()
+        theirs.step()
+    assert settings.learning_rate_at(rise, 40) == 1.0
+
+
+def test_warm_up_is_an_exact_share_of_the_updates():
+    settings = TrainSettings(learning_rate=1.0, warmup=0.1)  # 0.1 × 30 is above 3 in floating point
+    assert settings.learning_rate_at(3, 30) == 1.0
 
 
 def test_total_steps_counts_updates():
     assert TrainSettings(epochs=2).total_steps(10) == 20
     assert TrainSettings(epochs=0.5, accumulation=2).total_steps(10) == 2
     assert TrainSettings(steps=7).total_steps(10) == 7
+    assert TrainSettings(epochs=0.29).total_steps(100) == 29
+    with pytest.raises(UserError, match="warmup_steps is 7, and the run has 7 updates"):
+        TrainSettings(steps=7, warmup_steps=7).total_steps(10)
 
 
 def test_temperature_settings():
@@ -89,6 +103,14 @@ def test_temperature_settings():
     cyclic = as_temperature("cyclic:0.1:0.05:2")
     cyclic.move(0.25)
     assert cyclic() == pytest.approx(0.05)
-    for wrong in ("warm", "cosine:0.1", "learnable:-1", "0"):
+    for wrong in (
+        "warm",
+        "cosine:0.1",
+        "learnable:-1",
+        "0",
+        "learnable:0.005",
+        "inf",
+        "cyclic:1:1:0",
+    ):
         with pytest.raises(UserError, match="temperature is a number above 0"):
             as_temperature(wrong)

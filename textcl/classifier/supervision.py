@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task
 from textcl.method.method import Method
 from textcl.training.dev import Dev
+from textcl.training.domains import Domain
 from textcl.training.loader import Loader
 from textcl.training.preview import describe_negatives
 from textcl.training.request import RowRequest
@@ -49,14 +50,12 @@ class ClassifierSettings(TrainSettings):
     evaluate_every: int = 0
     save_every: int = 500
     select_by: SelectBy | None = None
-    rows_per_class: int = 0
+    rows_per_class: Annotated[int, Domain(at_least=0)] = 0
     class_weights: Literal["none", "balanced"] = "none"
     drop_unlabelled: bool = False
     classes: tuple[str, ...] = ()
-    class_rows: tuple[int, ...] = ()
+    class_rows: tuple[Annotated[int, Domain(at_least=0)], ...] = ()
     multi_label: bool = False
-
-    LOWEST: ClassVar[Mapping[str, float]] = {**TrainSettings.LOWEST, "rows_per_class": 0}
 
     @property
     def weights(self) -> tuple[float, ...] | None:

@@ -14,22 +14,46 @@ from textcl.errors import UserError
 Schedule = Literal["linear", "cosine", "exponential", "cyclic"]
 
 
+LOWEST_LEARNED = 0.01
+
+
 class LearnableTemperature(nn.Module):
     """A temperature that trains with the encoder, as the exponent of a logit scale, never below 0.01.
 
+    `MoveSchedules` brings one that an update took below back to 0.01, from where its gradient can raise it again; a
+    loop of your own calls `move` after each update.
+
     Args:
-        initial: Temperature at the start, > 0.
+        initial: Temperature at the start, at least 0.01.
+
+    Raises:
+        ValueError: If it is lower.
 
     Source: Radford et al. 2021, https://arxiv.org/abs/2103.00020
     """
 
     def __init__(self, initial: float) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / positive(initial))))
+        if not positive(initial) >= LOWEST_LEARNED:
+            raise ValueError(
+                f"a learned temperature starts at {LOWEST_LEARNED} or above, not {initial}"
+            )
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / initial)))
+        self.highest = math.log(1 / LOWEST_LEARNED)
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether the temperature is as low as it can be."""
+        return bool(self.log_scale.detach() >= self.highest)
+
+    def move(self, progress: float) -> None:
+        """Bring the temperature back to its bound, if the last update took it beyond."""
+        with torch.no_grad():
+            self.log_scale.clamp_(max=self.highest)
 
     def forward(self) -> Float[Tensor, ""]:
         """The temperature now."""
-        return torch.exp(-self.log_scale.clamp(max=math.log(100.0)))
+        return torch.exp(-self.log_scale.clamp(max=self.highest))
 
 
 class ScheduledTemperature(nn.Module):
@@ -39,7 +63,7 @@ class ScheduledTemperature(nn.Module):
         schedule: "linear", "cosine", "exponential", or "cyclic" (start is the highest, end the lowest).
         start: Temperature at progress 0.
         end: Temperature at progress 1.
-        cycles: Periods of the cyclic schedule over the whole training.
+        cycles: Periods of the cyclic schedule over the whole training, > 0.
     """
 
     progress: Tensor
@@ -47,7 +71,7 @@ class ScheduledTemperature(nn.Module):
     def __init__(self, schedule: Schedule, start: float, end: float, cycles: float = 1.0) -> None:
         super().__init__()
         self.schedule: Schedule = schedule
-        self.cycles = cycles
+        self.cycles = positive(cycles)
         self.start, self.end = positive(start), positive(end)
         self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
 
@@ -76,7 +100,7 @@ def checked(temperature: Temperature) -> Temperature:
     """The temperature itself.
 
     Raises:
-        ValueError: If it is a number and not above 0.
+        ValueError: If it is a number and not above 0, or not finite.
     """
     return temperature if isinstance(temperature, nn.Module) else positive(temperature)
 
@@ -90,10 +114,10 @@ def positive(temperature: float) -> float:
     """The number itself.
 
     Raises:
-        ValueError: If it is not above 0.
+        ValueError: If it is not above 0, or not finite.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be > 0, not {temperature}")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be > 0 and finite, not {temperature}")
     return temperature
 
 
@@ -107,10 +131,10 @@ def as_temperature(setting: float | str) -> Temperature:
     Raises:
         UserError: If it is none of these.
     """
-    if not isinstance(setting, str):
-        return positive(setting)
-    kind, *numbers = setting.split(":")
     try:
+        if not isinstance(setting, str):
+            return positive(setting)
+        kind, *numbers = setting.split(":")
         values = [float(number) for number in numbers]
         if kind == "learnable" and len(values) == 1:
             return LearnableTemperature(values[0])
@@ -119,5 +143,6 @@ def as_temperature(setting: float | str) -> Temperature:
         return positive(float(setting))
     except ValueError:
         raise UserError(
-            f"temperature is a number above 0, learnable:0.05, or a schedule such as cosine:0.1:0.05, not {setting!r}"
+            f"temperature is a number above 0, learnable:0.05 (from {LOWEST_LEARNED} on), or a schedule such as "
+            f"cosine:0.1:0.05, not {setting!r}"
         ) from None

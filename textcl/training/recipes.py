@@ -12,7 +12,7 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +22,7 @@ from textcl.distributed import World
 from textcl.errors import UserError
 from textcl.method.method import Method
 from textcl.resources import recipes_dir
-from textcl.training.settings import TrainSettings, with_overrides
+from textcl.training.settings import TrainSettings, parse_overrides, with_values
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,24 @@ class Recipe:
         """First line of the method section."""
         return self.doc.strip().splitlines()[0]
 
-    def settings(self, model: str | None = None, overrides: Sequence[str] = ()) -> TrainSettings:
-        """The recipe's settings for a model, with `key=value` overrides.
+    def settings(
+        self, model: str | None = None, overrides: Sequence[str] | Mapping[str, object] = ()
+    ) -> TrainSettings:
+        """The recipe's settings for a model, with some replaced.
+
+        Args:
+            model: Model to start from, as the setting of that name; the recipe's own when None.
+            overrides: `key=value` texts as the command line takes them, or values by key.
 
         Raises:
-            UserError: For unknown keys and values of the wrong type.
+            UserError: For unknown keys and values that a setting does not take.
         """
         settings = self.settings_type()
-        preset = self.presets.get(_bare(model or settings.model), {})
-        if model is not None:
-            preset = {**preset, "model": model}
-        return with_overrides(replace(settings, **preset), overrides)
+        if not isinstance(overrides, Mapping):
+            overrides = parse_overrides(self.settings_type, overrides)
+        changes = {**({} if model is None else {"model": model}), **overrides}
+        named = with_values(settings, changes)
+        return with_values(settings, {**self.presets.get(_bare(named.model), {}), **changes})
 
 
 def _bare(model: str) -> str:

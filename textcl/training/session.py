@@ -29,7 +29,7 @@ from textcl.training.preview import preview
 from textcl.training.recipes import Recipe
 from textcl.training.request import RowRequest
 from textcl.training.run_folder import RunFolder, model_card
-from textcl.training.settings import TrainSettings, as_mapping, from_mapping, with_overrides
+from textcl.training.settings import TrainSettings, as_mapping, from_mapping, parse_overrides
 from textcl.training.supervision import DevChoice, Supervision, check_batch, supervise
 from textcl.versions import versions
 
@@ -100,17 +100,16 @@ def train(
         RunError: If training fails.
     """
     found = recipes.find(recipe)
-    overrides = (
-        [f"{key}={_as_text(value)}" for key, value in settings.items()]
+    values = (
+        dict(settings)
         if isinstance(settings, Mapping)
-        else list(settings)
+        else parse_overrides(found.settings_type, settings)
     )
     if isinstance(data, (str, Path)):
-        overrides.append(f"data={data}")
+        values["data"] = data
     if dev is not None:
-        overrides.append(f"dev={dev}")
-    chosen = with_overrides(found.settings(model), overrides)
-    named_dev = any(text.startswith("dev=") for text in overrides)
+        values["dev"] = dev
+    chosen = found.settings(model, values)
     request = RowRequest(
         chosen.data if data is None or isinstance(data, Path) else data,
         found.roles,
@@ -123,7 +122,7 @@ def train(
     return session.start(
         recipe,
         request,
-        "named" if named_dev else "default",
+        "named" if "dev" in values else "default",
         output=None if output is None else Path(output),
         overwrite=overwrite,
         dry_run=dry_run,
@@ -349,11 +348,6 @@ class _Checkpoints(Protocol):
     """A module that can compute its activations twice instead of keeping them."""
 
     def gradient_checkpointing_enable(self) -> None: ...
-
-
-def _as_text(value: Any) -> str:
-    """A setting as `--set` takes it."""
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _new_path(recipe: str) -> Path:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+from textcl.arithmetic import exact_floor
 from textcl.errors import UserError
+from textcl.training.domains import Domain, ModelName, Values, values_of
+
+Tracker = Literal[
+    "aim",
+    "all",
+    "clearml",
+    "comet_ml",
+    "dvclive",
+    "mlflow",
+    "swanlab",
+    "tensorboard",
+    "trackio",
+    "wandb",
+]  # what Accelerate knows
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,8 @@ class TrainSettings:
         learning_rate: Highest learning rate.
         epochs: Passes over the data.
         steps: Updates; when given, `epochs` is not used.
-        warmup: Fraction of the updates in which the learning rate rises from 0.
+        warmup: Fraction of the updates in which the learning rate rises from 0, which the first has, to its highest.
+        warmup_steps: These updates as a number; when given, `warmup` is not used.
         schedule: How it falls afterwards.
         weight_decay: AdamW's, not applied to biases, norms and scalars.
         max_grad_norm: Gradients are clipped to this norm; 0 for no clipping.
@@ -44,62 +58,44 @@ class TrainSettings:
         seed: Seed of everything.
     """
 
-    model: str = "bert-base-uncased"
+    model: ModelName = "bert-base-uncased"
     data: str = ""
     dev: str = "STSBenchmark-dev"
-    batch_size: int = 64
-    learning_rate: float = 3e-5
-    epochs: float = 1.0
-    steps: int | None = None
-    warmup: float = 0.0
+    batch_size: Annotated[int, Domain(at_least=1)] = 64
+    learning_rate: Annotated[float, Domain(at_least=0)] = 3e-5
+    epochs: Annotated[float, Domain(above=0)] = 1.0
+    steps: Annotated[int, Domain(at_least=1)] | None = None
+    warmup: Annotated[float, Domain(at_least=0, below=1, hint="did you mean warmup_steps?")] = 0.0
+    warmup_steps: Annotated[int, Domain(at_least=0)] | None = None
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
+    weight_decay: Annotated[float, Domain(at_least=0)] = 0.0
+    max_grad_norm: Annotated[float, Domain(at_least=0)] = 1.0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    accumulation: int = 1
-    chunk_size: int = 0
+    accumulation: Annotated[int, Domain(at_least=1)] = 1
+    chunk_size: Annotated[int, Domain(at_least=0)] = 0
     gradient_checkpointing: bool = False
-    max_length: int = 32
-    dropout: float | None = None
-    num_layers: int | None = None
-    evaluate_every: int = 125
-    save_every: int = 125
-    patience: int = 0
-    log_every: int = 10
-    trackers: tuple[str, ...] = ()
-    seed: int = 0
-
-    LOWEST: ClassVar[Mapping[str, float]] = {
-        "batch_size": 1,
-        "steps": 1,
-        "warmup": 0,
-        "weight_decay": 0,
-        "max_grad_norm": 0,
-        "accumulation": 1,
-        "chunk_size": 0,
-        "max_length": 3,
-        "num_layers": 1,
-        "evaluate_every": 0,
-        "save_every": 0,
-        "patience": 0,
-        "log_every": 1,
-        "seed": 0,
-        "dropout": 0,
-        "learning_rate": 0,
-        "epochs": 0,
-    }
+    max_length: Annotated[int, Domain(at_least=3)] = 32
+    dropout: Annotated[float, Domain(at_least=0, below=1)] | None = None
+    num_layers: Annotated[int, Domain(at_least=1)] | None = None
+    evaluate_every: Annotated[int, Domain(at_least=0)] = 125
+    save_every: Annotated[int, Domain(at_least=0)] = 125
+    patience: Annotated[int, Domain(at_least=0)] = 0
+    log_every: Annotated[int, Domain(at_least=1)] = 10
+    trackers: tuple[Tracker, ...] = ()
+    seed: Annotated[int, Domain(at_least=0, at_most=2**32 - 1)] = 0
 
     def __post_init__(self) -> None:
-        for name, lowest in self.LOWEST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= lowest:
-                raise UserError(f"setting {name} must be at least {lowest}, not {value}")
+        for key, values in values_of(type(self)).items():
+            object.__setattr__(self, key, _checked(key, values, getattr(self, key)))
 
     def learning_rate_at(self, step: int, total: int) -> float:
-        """The learning rate of update `step`, counted from 0, of `total`."""
-        rise = math.ceil(self.warmup * total)
+        """The learning rate of update `step`, counted from 0, of `total`, as the schedules of transformers have it.
+
+        The first update of a warm-up has 0, and the first one after it the highest.
+        """
+        rise = self._warmup(total)
         if step < rise:
-            return self.learning_rate * (step + 1) / rise
+            return self.learning_rate * step / rise
         left = (total - step) / max(1, total - rise)
         match self.schedule:
             case "linear":
@@ -114,33 +110,80 @@ class TrainSettings:
         return self.evaluate_every or max(1, batches // self.accumulation)
 
     def total_steps(self, batches: int) -> int:
-        """Updates of the run, given the batches of an epoch."""
-        if self.steps is not None:
-            return self.steps
-        return max(1, math.floor(self.epochs * batches) // self.accumulation)
+        """Updates of the run, given the batches of an epoch.
+
+        Raises:
+            UserError: If the warm-up is longer.
+        """
+        updates = max(1, exact_floor(self.epochs, batches) // self.accumulation)
+        total = updates if self.steps is None else self.steps
+        if self.warmup_steps and self.warmup_steps >= total:
+            raise UserError(
+                f"setting warmup_steps is {self.warmup_steps}, and the run has {total} updates: "
+                "the learning rate would never reach its highest value"
+            )
+        return total
+
+    def _warmup(self, total: int) -> int:
+        return -exact_floor(-self.warmup, total) if self.warmup_steps is None else self.warmup_steps
 
 
 S = TypeVar("S", bound=TrainSettings)
 
 
-def with_overrides(settings: S, overrides: Sequence[str]) -> S:
-    """The settings with `key=value` texts applied, parsed by the type of each field.
+def parse_overrides(settings_type: type[TrainSettings], texts: Sequence[str]) -> dict[str, object]:
+    """Settings of the command line as values: `key=value` texts, each parsed by what its setting takes.
 
     Raises:
-        UserError: For an unknown key (naming the nearest valid ones) or a value of another type.
+        UserError: For a text without "=", an unknown key (naming the nearest ones), or a value that the setting does
+            not take.
     """
-    known = {field.name: field for field in fields(settings)}
-    changes: dict[str, Any] = {}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        key = key.strip().replace("-", "_")
+    changes: dict[str, object] = {}
+    for override in texts:
+        name, equals, text = override.partition("=")
         if not equals:
             raise UserError(f"expected --set key=value, got {override!r}")
-        if key not in known:
-            near = get_close_matches(key, known, n=3, cutoff=0.4) or sorted(known)
-            raise UserError(f"unknown setting {key!r}; did you mean {', '.join(near)}?")
-        changes[key] = _parse(key, text.strip(), _type_of(settings, known[key]))
+        key = _known(settings_type, name)
+        values = values_of(settings_type)[key]
+        try:
+            changes[key] = values.parse(text.strip())
+        except ValueError:
+            raise _refusal(key, values, text.strip()) from None
+    return changes
+
+
+def with_values(settings: S, values: Mapping[str, object]) -> S:
+    """The settings with some values replaced.
+
+    Raises:
+        UserError: For an unknown key (naming the nearest ones), or a value that the setting does not take.
+    """
+    takes, changes = values_of(type(settings)), dict[str, Any]()
+    for name, value in values.items():
+        key = _known(type(settings), name)
+        changes[key] = _checked(key, takes[key], value)
     return replace(settings, **changes)
+
+
+def with_overrides(settings: S, overrides: Sequence[str] | Mapping[str, object]) -> S:
+    """The settings with some replaced, by values, or by `key=value` texts as the command line takes them.
+
+    Raises:
+        UserError: For an unknown key (naming the nearest ones), or a value that the setting does not take.
+    """
+    if not isinstance(overrides, Mapping):
+        overrides = parse_overrides(type(settings), overrides)
+    return with_values(settings, overrides)
+
+
+def complete_override(settings_type: type[TrainSettings], text: str) -> list[str]:
+    """How a `key=value` text that has been begun may go on, as shells complete it."""
+    name, equals, value = text.partition("=")
+    known = values_of(settings_type)
+    if not equals:
+        return [f"{key}=" for key in known if key.startswith(name)]
+    choices = known[name].completions if name in known else ()
+    return [f"{name}={choice}" for choice in choices if choice.startswith(value)]
 
 
 def as_mapping(settings: TrainSettings) -> dict[str, Any]:
@@ -152,52 +195,34 @@ def from_mapping(settings_type: type[S], values: Mapping[str, Any]) -> S:
     """Settings from what `as_mapping` gave; fields that are new since then take their defaults.
 
     Raises:
-        UserError: If a setting of the run is unknown to this version of the recipe.
+        UserError: If a setting of the run is unknown to this version of the recipe, or it does not take the value.
     """
-    known = {field.name for field in fields(settings_type)}
-    unknown = sorted(set(values) - known)
+    unknown = sorted(set(values) - set(values_of(settings_type)))
     if unknown:
         raise UserError(
             f"the recipe of this version of textcl does not know {', '.join(unknown)}: "
             "continue the run with the version that started it"
         )
-    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return settings_type(**plain)
+    return with_values(settings_type(), values)
 
 
-def _type_of(settings: TrainSettings, field: Field[Any]) -> Any:
-    return typing.get_type_hints(type(settings))[field.name]
+def _known(settings_type: type[TrainSettings], name: str) -> str:
+    """The key of a setting as its field is written."""
+    known, key = values_of(settings_type), str(name).strip().replace("-", "_")
+    if key not in known:
+        near = get_close_matches(key, known, n=3, cutoff=0.4) or sorted(known)
+        raise UserError(f"unknown setting {key!r}; did you mean {', '.join(near)}?")
+    return key
 
 
-def _parse(key: str, text: str, kind: Any) -> Any:
-    origin, options = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType or origin is typing.Union:
-        if type(None) in options and text.lower() in ("", "none"):
-            return None
-        if str in options:
-            return _number_or_text(text)
-        return _parse(key, text, next(option for option in options if option is not type(None)))
-    if origin is Literal:
-        if text not in options:
-            raise UserError(f"setting {key} is one of {', '.join(options)}, not {text!r}")
-        return text
-    if origin is tuple:
-        return tuple(
-            _parse(key, part.strip(), options[0]) for part in text.split(",") if part.strip()
-        )
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise UserError(f"setting {key} is true or false, not {text!r}")
-        return text.lower() == "true"
+def _checked(key: str, values: Values, value: object) -> object:
     try:
-        return kind(text)
+        return values.check(value)
     except ValueError:
-        name = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise UserError(f"setting {key} is {name}, not {text!r}") from None
+        raise _refusal(key, values, value) from None
 
 
-def _number_or_text(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _refusal(key: str, values: Values, value: object) -> UserError:
+    hint = f"; {values.domain.hint}" if values.domain.hint else ""
+    came = "nothing" if value is None else repr(value)
+    return UserError(f"setting {key} is {values}, not {came}{hint}")
