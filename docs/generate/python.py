@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+import typing
 from typing import Any
 
 import textcl
 from generate.markdown import docstring, markdown
-from generate.package import module_of, public_names
+from generate.package import ROOT, public_names
+from textcl.training.domains import Values
+
+_STUB = ROOT / "textcl" / "__init__.pyi"
 
 # What most readers look for comes first; a wing that is not named follows.
 _FIRST = ("training", "encoder", "classifier", "evaluation", "export", "objectives", "contrast")
@@ -18,7 +23,7 @@ def python() -> str:
     """Every public name of `textcl`, by the part of the package it lives in, with signature and docstring."""
     wings: dict[str, list[str]] = {}
     for name in public_names():
-        wings.setdefault(_wing(getattr(textcl, name)), []).append(name)
+        wings.setdefault(_wing(name), []).append(name)
     lines: list[str] = []
     for wing in [*(w for w in _FIRST if w in wings), *sorted(wings.keys() - {*_FIRST})]:
         lines += [f"## {wing.replace('_', ' ').capitalize()}", "", _intro(wing), ""]
@@ -32,8 +37,11 @@ def _intro(wing: str) -> str:
     return docstring(importlib.import_module(f"textcl.{wing}")).split("\n\n")[0]
 
 
-def _wing(value: Any) -> str:
-    return module_of(value).split(".")[1]
+def _wing(name: str) -> str:
+    """The part of the package that the stub of `textcl` takes a name from."""
+    found = re.search(rf"^from \.(\w+)\S* import {name} as", _STUB.read_text(), re.MULTILINE)
+    assert found, f"the stub has no {name}"
+    return found[1]
 
 
 def _python_entry(name: str, value: Any) -> list[str]:
@@ -42,6 +50,8 @@ def _python_entry(name: str, value: Any) -> list[str]:
         if call := _signature(name, value):
             lines += ["```python", call, "```", ""]
         lines += [docstring(value), ""]
+    elif typing.get_origin(value) is typing.Annotated:
+        lines += [f"The annotation of a setting that is {markdown(str(Values.of(value)))}.", ""]
     else:
         lines += [f"A constant: {markdown(repr(value))}.", ""]
     if inspect.isclass(value):

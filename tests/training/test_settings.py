@@ -35,7 +35,7 @@ def test_overrides_are_parsed_by_the_type_of_the_field():
         ("batchsize=3", "unknown setting 'batchsize'; did you mean batch_size"),
         ("batch_size", "expected --set key=value, got 'batch_size'"),
         ("batch_size=many", "setting batch_size is a whole number of at least 1, not 'many'"),
-        ("batch_size=0", "setting batch_size is a whole number of at least 1, not 0"),
+        ("batch_size=0", "setting batch_size is a whole number of at least 1, not '0'"),
         ("schedule=step", "setting schedule is one of linear, cosine, constant, not 'step'"),
         (
             "gradient_checkpointing=yes",
