@@ -43,7 +43,7 @@ def test_schedule_resumes_from_its_state():
 @pytest.mark.parametrize("make", [checked, LearnableTemperature])
 @pytest.mark.parametrize("number", [0, -0.1, math.nan, math.inf])
 def test_temperature_must_be_positive(make, number):
-    with pytest.raises(ValueError, match="temperature must be > 0, not"):
+    with pytest.raises(ValueError, match="temperature must be > 0 and finite, not"):
         make(number)
 
 
