@@ -164,7 +164,7 @@ def train(run: Run) -> dict[str, object]:
         assert done.classifier is not None
         used = {
             key: value
-            for key, value in done.folder.facts["settings"].items()
+            for key, value in done.folder.facts.settings.items()
             if key not in ("data", "dev", "classes", "class_rows")
         }
     test = None if run.stage == "tune" else load_labelled(task, "test", lcl_preparation=True)

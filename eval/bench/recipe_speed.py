@@ -40,7 +40,7 @@ def speed(name: str) -> float:
         assert done is not None
         log = (done.folder.path / "metrics.jsonl").read_text().splitlines()
         rate = {line["step"]: line["rows_per_second"] for line in map(json.loads, log)}
-        batch = done.folder.facts["settings"]["batch_size"]
+        batch = done.folder.facts.settings["batch_size"]
     seconds = STEPS * batch / rate[STEPS] - SKIP * batch / rate[SKIP]
     return (STEPS - SKIP) * batch / seconds
 

@@ -103,7 +103,7 @@ def run(name: str, seed: int, other: Other) -> dict[str, object]:
         seconds, busy = time.perf_counter() - start, time.process_time() - busy
         assert done is not None
         position, facts_of_run = done.position, done.folder.facts
-    rows = position.step * facts_of_run["settings"]["batch_size"]
+    rows = position.step * facts_of_run.settings["batch_size"]
     return {
         "recipe": other.label or name,
         "seed": seed,
@@ -112,8 +112,8 @@ def run(name: str, seed: int, other: Other) -> dict[str, object]:
         "rows_per_second": round(rows / position.seconds, 1),
         "seconds": round(seconds, 1),
         "processor_seconds": round(busy, 1),
-        "settings": {**facts_of_run["settings"], "data": data.name},
-        "data_sha256": facts_of_run["data"]["sha256"],
+        "settings": {**facts_of_run.settings, "data": data.name},
+        "data_sha256": facts_of_run.data.sha256,
         **measure(done.encoder),
     }
 

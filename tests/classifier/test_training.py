@@ -291,8 +291,8 @@ def test_a_task_is_trained_on_by_its_name_and_its_dev_split_selects(model, tmp_p
     monkeypatch.setenv("TEXTCL_DATA", str(tmp_path))
     options = {"model": model, "settings": [*SETTINGS, "steps=2"], "console": quiet()}
     done = train("cross-entropy", data="toy", output=tmp_path / "a", **options)
-    assert done.folder.facts["data"]["source"] == "toy, train"
-    assert done.folder.facts["settings"]["dev"] == "toy"
+    assert done.folder.facts.data.source == "toy, train"
+    assert done.folder.facts.settings["dev"] == "toy"
     assert done.position.best is not None
     same = train(
         "cross-entropy", data=str(tmp_path / "train.jsonl"), dev=str(tmp_path / "dev.jsonl"),

@@ -249,6 +249,7 @@ def test_feature_transformation_tells_of_the_mixed_table():
     mixed = Contrastive(AnchorPositive(), TAU, [*transforms, InterpolateQueue(inwards)])
     plain = Contrastive(AnchorPositive(), TAU, transforms[1:])
     got, without = mixed(z).statistics(), plain(z).statistics()
+    assert (got["scores/cosines"], without["scores/cosines"]) == (0, 1)
     want = {name: value.mean() for name, value in score_statistics(mixed.table(z), TAU).items()}
     assert got["scores/positive_mean"] == pytest.approx(want["positive"].item(), rel=1e-5)
     assert got["scores/negative_mean"] == pytest.approx(want["negative_mean"].item(), rel=1e-5)

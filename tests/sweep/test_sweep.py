@@ -26,7 +26,8 @@ from textcl.sweep.comparison import compare
 from textcl.sweep.plan import Cell, Plan, parse_seeds
 from textcl.sweep.run import Sweep
 from textcl.sweep.search import run_search, space
-from textcl.sweep.table import Result, metric_of, table
+from textcl.sweep.table import Result, table
+from textcl.training.facts import Scores
 from textcl.training.run_folder import RunFolder
 
 APP = typer.Typer()
@@ -137,9 +138,7 @@ class Runs:
             stdout.write("some line\ntextcl: the loss is not finite\n")
             return subprocess.CompletedProcess(command, 1)
         path.mkdir(parents=True, exist_ok=True)
-        RunFolder(path).write_scores(
-            {"finished": True, "best": 70.0 + seed, "dev": {"accuracy": 0.5}}
-        )
+        RunFolder(path).write_scores(Scores(finished=True, best=70.0 + seed, last=60.0))
         (path / "checkpoints").mkdir()
         (path / "best").mkdir()
         return subprocess.CompletedProcess(command, 0)
@@ -201,11 +200,11 @@ def test_an_interrupted_run_is_resumed(tmp_path, monkeypatch):
 
 def test_models_may_be_discarded_and_another_number_compared(tmp_path, monkeypatch):
     Runs(monkeypatch)
-    asked = plan("steps=3", seeds=[0], metric="dev.accuracy", keep_models=False)
+    asked = plan("steps=3", seeds=[0], metric="last", keep_models=False)
     sweep = Sweep.create(tmp_path / "s", asked)
     sweep.run()
     assert not (sweep.folder_of(asked.cells()[0]) / "best").exists()
-    assert next(iter(sweep.results.values())).score == 0.5
+    assert next(iter(sweep.results.values())).score == 60.0
 
 
 def test_several_jobs_share_the_cores_and_write_one_table(tmp_path, monkeypatch):
@@ -216,17 +215,9 @@ def test_several_jobs_share_the_cores_and_write_one_table(tmp_path, monkeypatch)
     assert {cell["status"] for cell in written["cells"]} == {"finished"}
 
 
-def test_numbers_of_scores():
-    scores = {
-        "best": 3,
-        "test": {"macro": 0.5, "names": ["a"]},
-        "finished": True,
-        "nan": float("nan"),
-    }
-    assert metric_of(scores, "best") == 3.0
-    assert metric_of(scores, "test.macro") == 0.5
-    for missing in ("worst", "test.micro", "best.deep", "test", "finished", "nan"):
-        assert metric_of(scores, missing) is None
+def test_only_a_dev_score_is_compared():
+    with pytest.raises(UserError, match="--metric is best or last, not 'worst'"):
+        plan("steps=3", metric="worst")
 
 
 def test_the_table_averages_probes_too():
@@ -303,7 +294,7 @@ def peak_at(best):
         told = dict(part.split("=") for part in command if part.startswith(("temp", "seed")))
         path.mkdir(parents=True)
         score = 80 - 100 * abs(float(told["temperature"]) - best)
-        RunFolder(path).write_scores({"finished": True, "best": score})
+        RunFolder(path).write_scores(Scores(finished=True, best=score))
         return subprocess.CompletedProcess(command, 0)
 
     return run
@@ -499,7 +490,7 @@ def test_a_real_sweep_in_processes_of_its_own(tmp_path):
     (result,) = sweep.results.values()
     assert result.status == "finished"
     assert result.score == pytest.approx(result.probes[dev]["spearman"])
-    assert sweep.before["unsup-simcse"][dev]["spearman"] == pytest.approx(result.scores["before"])
+    assert sweep.before["unsup-simcse"][dev]["spearman"] == pytest.approx(result.scores.before)
     folder = sweep.folder_of(asked.cells()[0])
     assert sorted(path.name for path in folder.iterdir()) == [
         "metrics.jsonl", "probe-0.json", "scores.json", "settings.json",

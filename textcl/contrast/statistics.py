@@ -9,6 +9,7 @@ are read from their first block of anchors. Keys of `metrics.jsonl`, any of whic
     scores/negative_mean         mean and variance over the negatives of an anchor, a mean over anchors
     scores/negative_variance
     scores/hardest_negative      the highest score of a negative, a mean over anchors
+    scores/cosines               share of the anchors whose scores are cosines: they and all candidates have length 1
     scores/positive_histogram    pairs in 40 equal bins from -1 to 1; the outer bins also hold what lies beyond them
     scores/negative_histogram
     penalty/gradient_weight      how hard the negatives of an anchor are pushed, temperature · Σ_neg ∂loss/∂score, a
@@ -73,7 +74,9 @@ def table_statistics(
     rows = torch.arange(len(contrast.anchors), device=contrast.anchors.device)[:size]
     block = contrast.block(rows, temperature)
     paired = (block.targets > 0) & ~torch.isneginf(block.logits)
+    unit_candidates = _unit_rows(contrast.candidates).all()
     means = _scores(block.similarity, paired, block.negatives)
+    means |= {"scores/cosines": (_unit_rows(contrast.anchors[rows]) & unit_candidates, None)}
     if row_loss is not None:
         means |= _penalty(block, row_loss)
     if contrast.masked is not None:
@@ -95,6 +98,10 @@ def table_statistics(
         "scores/positive_histogram": [int(n) for n in bins[:BINS]],
         "scores/negative_histogram": [int(n) for n in bins[BINS:]],
     }
+
+
+def _unit_rows(x: Float[Tensor, "N D"]) -> Bool[Tensor, " N"]:
+    return (x.norm(dim=-1) - 1).abs() < 0.01
 
 
 Averaged = dict[str, tuple[Tensor, Tensor | None]]

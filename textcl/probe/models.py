@@ -96,12 +96,12 @@ def started_from(run: Path) -> Encoder:
     Raises:
         UserError: If the folder is no run.
     """
-    settings = RunFolder.open(run).facts["settings"]
+    start = RunFolder.open(run).facts.common
     return Encoder.from_pretrained(
-        settings["model"],
-        pooling=settings.get("pooling"),
-        max_length=settings.get("max_length"),
-        num_layers=settings.get("num_layers"),
+        start.model,
+        pooling=start.pooling,
+        max_length=start.max_length,
+        num_layers=start.num_layers,
     )
 
 

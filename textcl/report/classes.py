@@ -20,7 +20,7 @@ def class_section(page: Document, run: RunRecord, data: ProbeData, alone: bool) 
     if run.best is None or not is_classifier(run.best):
         page.missing("There is no confusion matrix: the run has saved no classifier yet.")
         return
-    if run.settings.get("multi_label"):
+    if run.facts.common.multi_label:
         page.missing("There is no confusion matrix: a text may have several labels.")
         return
     if data.labels is None:
@@ -38,7 +38,7 @@ def class_section(page: Document, run: RunRecord, data: ProbeData, alone: bool) 
         classifier.predict_proba(list(data.texts), precision="float32"), targets, classifier.classes
     )
     assert result.confusion is not None
-    selected = str(run.facts.get("dev") or "").startswith(Path(data.source).name)
+    selected = (run.facts.dev or "").startswith(Path(data.source).name)
     said = f"{result.n:,} texts of {data.source}; accuracy {result.accuracy:.1%}, macro-F1 {result.macro_f1:.1%}"
     tall = max(260, 26 * len(classifier.classes))
     drawn_table = confusion_figure(result.confusion, classifier.classes, f"Confusion{of}", said)

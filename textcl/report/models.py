@@ -64,12 +64,11 @@ class Stage(NamedTuple):
 def stages(runs: Sequence[RunRecord]) -> list[Stage]:
     """Every run's model before and after training; one that several runs started from comes once."""
     found: list[Stage] = []
-    starts: set[str] = set()
+    starts: set[object] = set()
     alone = len(runs) == 1
     for run in runs:
-        start = repr(
-            [run.settings.get(k) for k in ("model", "pooling", "num_layers", "max_length")]
-        )
+        common = run.facts.common
+        start = (common.model, common.pooling, common.num_layers, common.max_length)
         if start not in starts:
             load = partial(started_from, run.folder.path)
             found.append(Stage(_name(run, False, alone), run.label, False, load))
@@ -115,6 +114,6 @@ def _name(run: RunRecord, trained: bool, alone: bool) -> str:
         return "after training" if alone else run.label
     if alone:
         return "before training"
-    layers = run.settings.get("num_layers")
-    model = Path(str(run.settings["model"])).name
+    layers = run.facts.common.num_layers
+    model = Path(run.facts.common.model).name
     return f"{model}{f', {layers} layers' if layers else ''}, before training"

@@ -11,7 +11,6 @@ from textcl.probe.models import started_from
 from textcl.report.page import Document
 from textcl.report.runs import RunRecord
 from textcl.report.texts import training_rows
-from textcl.training import recipes
 
 _UNCUT = 10**6  # tokens; longer than any text
 
@@ -21,17 +20,17 @@ def data_section(page: Document, runs: Sequence[RunRecord]) -> None:
     page.section("data", "Data")
     rows = []
     for run in runs:
-        report = run.facts["data"]
-        kept = "dropped" if report["dropped"] else "kept"
+        data = run.facts.data
+        kept = "dropped" if data.dropped else "kept"
         rows.append(
             [
                 run.label,
-                report["source"],
-                report["rows"],
-                report["blank"],
-                f"{report['duplicates']:,} ({kept})" if report["duplicates"] else "0",
-                report["longest"],
-                report["sha256"][:16],
+                data.source,
+                data.rows,
+                data.blank,
+                f"{data.duplicates:,} ({kept})" if data.duplicates else "0",
+                data.longest,
+                data.sha256[:16],
             ]
         )
     header = (
@@ -44,21 +43,22 @@ def data_section(page: Document, runs: Sequence[RunRecord]) -> None:
         "sha256",
     )
     page.table("Training data", header, rows)
-    seen: set[str] = set()
+    seen: set[object] = set()
     for run in runs:
-        key = f"{run.facts['data']['sha256']} {run.settings.get('max_length')} {run.settings['model']}"
+        common = run.facts.common
+        key = (run.facts.data.sha256, common.max_length, common.model)
         if key not in seen:
             page.text(f"{run.label}: {_truncation(run)}", "note")
         seen.add(key)
 
 
 def _truncation(run: RunRecord) -> str:
-    longest = int(run.settings["max_length"])
     try:
-        rows = training_rows(run, recipes.find(str(run.facts["recipe"])).roles)
+        rows = training_rows(run)
         encoder = started_from(run.folder.path)
     except (UserError, RunError) as error:
-        return f"how many texts were cut at {longest} tokens cannot be told any more: {error}."
+        return f"how many texts were cut cannot be told any more: {error}."
+    longest = run.facts.common.max_length or encoder.max_length
     report = truncation_report(
         lambda texts: encoder.tokenize(texts, max_length=_UNCUT).lengths.tolist(), rows, longest
     )
@@ -70,9 +70,14 @@ def settings_section(page: Document, runs: Sequence[RunRecord], own: Mapping[str
     page.section("settings", "Settings and versions")
     for run in runs:
         facts = run.facts
-        known = ("command", "seed", "device", "threads", "processes", "precision", "versions")
-        rest = {key: facts[key] for key in known if key in facts}
-        versions = rest.pop("versions", {})
-        page.folded(f"{run.label}: settings", {**rest, **run.settings})
-        page.folded(f"{run.label}: versions", versions)
+        rest = {
+            "command": facts.command,
+            "seed": facts.seed,
+            "device": facts.device,
+            "threads": facts.threads,
+            "processes": facts.processes,
+            "precision": facts.precision,
+        }
+        page.folded(f"{run.label}: settings", {**rest, **facts.settings})
+        page.folded(f"{run.label}: versions", facts.versions)
     page.folded("This report", own)

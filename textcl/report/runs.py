@@ -10,38 +10,29 @@ from pathlib import Path
 from typing import Any
 
 from textcl.errors import UserError
+from textcl.training.facts import LogLine, RunFacts, Scores
 from textcl.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as its folder tells it.
+    """A run as its folder has it.
 
     Args:
         folder: Its files.
         label: What the report calls it; no two runs of a report have the same.
-        facts: Content of settings.json.
+        facts: What was asked of it.
         updates: Logged lines with a loss.
         evaluations: Logged lines with a dev score.
-        scores: Content of scores.json, empty for an unfinished run.
+        scores: What was measured, all undefined for an unfinished run.
     """
 
     folder: RunFolder
     label: str
-    facts: Mapping[str, Any]
-    updates: Sequence[Mapping[str, Any]]
-    evaluations: Sequence[Mapping[str, Any]]
-    scores: Mapping[str, Any]
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Its settings."""
-        return self.facts["settings"]
-
-    @property
-    def finished(self) -> bool:
-        """Whether it came to its end."""
-        return bool(self.scores.get("finished"))
+    facts: RunFacts
+    updates: Sequence[LogLine]
+    evaluations: Sequence[LogLine]
+    scores: Scores
 
     @property
     def best(self) -> Path | None:
@@ -49,29 +40,24 @@ class RunRecord:
         return self.folder.best if self.folder.best.is_dir() else None
 
     @property
-    def classifies(self) -> bool:
-        """Whether it trains a classifier."""
-        return "classes" in self.settings
-
-    @property
     def steps(self) -> int:
-        """Updates done, as far as the log tells."""
+        """Updates done, as far as the log goes."""
         lines = [*self.updates, *self.evaluations]
-        return int(self.scores.get("steps") or max((line["step"] for line in lines), default=0))
+        return self.scores.steps or max((line.step for line in lines), default=0)
 
     def series(self, key: str) -> list[tuple[float, float]]:
         """(update, value) of a number of the log, where it is defined."""
         return [
-            (line["step"], float(line[key]))
+            (line.step, line.numbers[key])
             for line in self.updates
-            if isinstance(line.get(key), int | float) and math.isfinite(line[key])
+            if math.isfinite(line.numbers.get(key, math.nan))
         ]
 
     def dev_scores(self) -> list[tuple[float, float]]:
         """(update, dev score), with the score before training at update 0 where it is known."""
-        before = self.scores.get("before")
-        found = [] if before is None else [(0.0, float(before))]
-        return found + [(line["step"], float(line["dev"])) for line in self.evaluations]
+        before = self.scores.before
+        start = [] if before is None else [(0.0, before)]
+        return start + [(line.step, line.numbers["dev"]) for line in self.evaluations]
 
 
 @dataclass(frozen=True)
@@ -123,18 +109,14 @@ def open_run(path: Path, label: str | None = None) -> RunRecord:
     if not (path / "settings.json").exists() and (path.parent / "settings.json").exists():
         raise UserError(f"{path} is a part of the run {path.parent}: name that folder")
     folder = RunFolder.open(path)
-    facts, scores = _read(path / "settings.json"), folder.path / "scores.json"
-    missing = [key for key in ("settings", "data", "recipe") if key not in facts]
-    if missing:
-        raise UserError(f"{path / 'settings.json'} is no run's: it has no {', '.join(missing)}")
-    lines = _lines(path / "metrics.jsonl")
+    facts, scores, lines = folder.facts, folder.scores(), folder.log_lines()
     return RunRecord(
         folder,
         label or path.resolve().name,
         facts,
-        [line for line in lines if "loss" in line],
-        [line for line in lines if line.get("dev") is not None],
-        _read(scores) if scores.exists() else {},
+        [line for line in lines if "loss" in line.numbers],
+        [line for line in lines if math.isfinite(line.numbers.get("dev", math.nan))],
+        scores,
     )
 
 
@@ -152,21 +134,3 @@ def _read(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): is it from textcl?") from error
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """Lines of the log; one that a killed run left half-written at the end does not count."""
-    if not path.exists():
-        return []
-    texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    found: list[dict[str, Any]] = []
-    for number, text in enumerate(texts, 1):
-        try:
-            found.append(json.loads(text))
-        except ValueError as error:
-            if number == len(texts):
-                break
-            raise UserError(
-                f"{path}, line {number} is no JSON ({error}): was the file edited?"
-            ) from error
-    return found

@@ -21,9 +21,9 @@ PUBLISHED = 4
 def results_section(page: Document, runs: Sequence[RunRecord], beside: Sequence[str]) -> None:
     """Dev scores, a table for each protocol: what stands in one table may be compared."""
     page.section("results", "Results")
-    protocols = list(dict.fromkeys(run.facts.get("dev") for run in runs))
+    protocols = list(dict.fromkeys(run.facts.dev for run in runs))
     for protocol in protocols:
-        mine = [run for run in runs if run.facts.get("dev") == protocol]
+        mine = [run for run in runs if run.facts.dev == protocol]
         rows = [_result(run) for run in mine]
         theirs = _published_dev(mine[0], beside) if protocol else []
         rows += [[_whose(row), None, None, None, _one(row), None, None] for row in theirs]
@@ -35,17 +35,17 @@ def results_section(page: Document, runs: Sequence[RunRecord], beside: Sequence[
             note=_sources(theirs),
         )
     for run in runs:
-        if not run.finished:
-            total = run.settings.get("steps")
+        if not run.scores.finished:
+            total = run.facts.common.steps
             of = f" of {total:,}" if total else ""
             page.missing(
                 f"{run.label} is not finished: the report shows it as of update {run.steps:,}{of}."
             )
-        if not run.facts.get("dev"):
+        if not run.facts.dev:
             page.missing(
                 f"{run.label} has no dev set: its last weights are its best, and no score says how good."
             )
-        before, best = run.scores.get("before"), run.scores.get("best")
+        before, best = run.scores.before, run.scores.best
         if before is not None and best is not None and best < before:
             page.missing(
                 f"Training did not help {run.label} on this dev set: the model before it scores higher."
@@ -54,26 +54,27 @@ def results_section(page: Document, runs: Sequence[RunRecord], beside: Sequence[
 
 def _result(run: RunRecord) -> list[Any]:
     scores, devs = run.scores, run.dev_scores()
-    best = max(devs, key=lambda point: point[1], default=None) if not run.finished else None
-    name = run.label if run.finished else f"{run.label} (unfinished)"
+    best = max(devs, key=lambda point: point[1], default=None) if not run.scores.finished else None
+    name = run.label if run.scores.finished else f"{run.label} (unfinished)"
     return [
         name,
-        Path(str(run.facts["recipe"])).name,
-        run.settings.get("seed"),
-        scores.get("before"),
-        best[1] if best else scores.get("best"),
-        int(best[0]) if best else scores.get("best_step") if devs else None,
-        scores.get("train_seconds"),
+        run.facts.recipe_name,
+        run.facts.common.seed,
+        scores.before,
+        best[1] if best else scores.best,
+        int(best[0]) if best else scores.best_step if devs else None,
+        scores.train_seconds,
     ]
 
 
 def _published_dev(run: RunRecord, beside: Sequence[str]) -> list[PublishedRow]:
     """Published rows of the same dev protocol: those asked for, else those of the same model."""
-    manifest = manifests().get(str(run.settings.get("dev")))
+    common = run.facts.common
+    manifest = manifests().get(common.dev)
     if manifest is None:
         return []
     protocol = manifest.protocol.replace("{aggregation}", "all")
-    return matching(protocol, [str(run.settings["dev"])], beside, str(run.settings["model"]))
+    return matching(protocol, [common.dev], beside, common.model)
 
 
 def matching(

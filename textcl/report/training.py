@@ -87,9 +87,7 @@ def training_section(page: Document, runs: Sequence[RunRecord]) -> None:
         )
     dev = {run.label: thin(run.dev_scores(), _POINTS) for run in shown if run.dev_scores()}
     if dev:
-        protocols = list(
-            dict.fromkeys(str(run.facts.get("dev")) for run in shown if run.facts.get("dev"))
-        )
+        protocols = list(dict.fromkeys(run.facts.dev for run in shown if run.facts.dev))
         page.figure(
             "dev", curves(dev, "Dev score", "dev score", subtitle="; ".join(protocols), form=".2f")
         )
@@ -154,9 +152,12 @@ def _curve(
 
 def _ridges(page: Document, run: RunRecord, alone: bool) -> None:
     kinds = {"positives": "scores/positive_histogram", "negatives": "scores/negative_histogram"}
-    lines = [line for line in run.updates if any(line.get(key) for key in kinds.values())]
+    lines = [line for line in run.updates if any(line.lists.get(key) for key in kinds.values())]
     rows = [
-        (str(line["step"]), {kind: line[key] for kind, key in kinds.items() if line.get(key)})
+        (
+            str(line.step),
+            {kind: line.lists[key] for kind, key in kinds.items() if line.lists.get(key)},
+        )
         for line in thin(lines, RIDGES)
     ]
     if not rows:
@@ -173,13 +174,13 @@ def _ridges(page: Document, run: RunRecord, alone: bool) -> None:
 
 
 def _spread(page: Document, run: RunRecord, alone: bool) -> None:
-    lines = [line for line in run.updates if line.get("dimension_std/quantiles")]
+    lines = [line for line in run.updates if "dimension_std/quantiles" in line.lists]
     if not lines:
         return
     names = ("0", "10", "25", "50", "75", "90", "100")
     points = {
         name: thin(
-            [(float(line["step"]), float(line["dimension_std/quantiles"][at])) for line in lines],
+            [(float(line.step), line.lists["dimension_std/quantiles"][at]) for line in lines],
             _POINTS,
         )
         for at, name in enumerate(names)
@@ -238,17 +239,16 @@ def trajectory(run: RunRecord) -> list[tuple[float, float, float]]:
 
     Source: Wang & Isola 2020, https://arxiv.org/abs/2005.10242
     """
-    if "transform" in str(run.facts["recipe"]):
-        return []
     found: list[tuple[float, float, float]] = []
     for line in run.updates:
-        mean, counts = line.get("scores/positive_mean"), line.get("scores/negative_histogram")
-        if mean is not None and counts and sum(counts):
-            found.append((float(line["step"]), uniformity_of(counts), 2 - 2 * float(mean)))
+        mean = line.numbers.get("scores/positive_mean")
+        counts = line.lists.get("scores/negative_histogram")
+        if line.numbers.get("scores/cosines") == 1 and mean is not None and counts and sum(counts):
+            found.append((float(line.step), uniformity_of(counts), 2 - 2 * mean))
     return found
 
 
-def uniformity_of(counts: Sequence[int]) -> float:
+def uniformity_of(counts: Sequence[float]) -> float:
     """Uniformity, ln mean e^(4 · cosine − 4), of cosines counted in equal bins over [−1, 1]."""
     width = 2 / len(counts)
     spread = math.sinh(2 * width) / (2 * width)

@@ -98,7 +98,7 @@ def write_report(
     if runs:
         scores.results_section(page, runs, wanted.beside)
         if tasks:
-            model = str(runs[0].settings["model"])
+            model = runs[0].facts.common.model
             scores.suite_section(page, stages(runs), tasks, wanted.beside, model, say)
     for sweep in sweeps:
         sweep_section(page, sweep)
@@ -121,12 +121,11 @@ def write_report(
 def _lead(runs: Sequence[RunRecord], sweeps: int) -> str:
     parts: list[str] = []
     for run in runs[:4]:
-        recipe, model = Path(str(run.facts["recipe"])).name, Path(str(run.settings["model"])).name
-        layers = run.settings.get("num_layers")
-        cut = f", first {layers} layers" if layers else ""
+        common, recipe = run.facts.common, run.facts.recipe_name
+        cut = f", first {common.num_layers} layers" if common.num_layers else ""
         parts.append(
-            f"{recipe} on {model}{cut}: {run.steps:,} updates of {run.settings['batch_size']} rows, seed "
-            f"{run.settings['seed']}"
+            f"{recipe} on {Path(common.model).name}{cut}: {run.steps:,} updates of {common.batch_size} rows, "
+            f"seed {common.seed}"
         )
     if len(runs) > 4:
         parts.append(f"{len(runs) - 4} more runs")
@@ -155,13 +154,11 @@ def _tiles(page: Document, runs: Sequence[RunRecord], models: Sequence[Model]) -
     """Key numbers of a single run, before and after."""
     if len(runs) != 1:
         return
-    found = runs[0].scores
+    scored = runs[0].scores
     tiles: list[tuple[str, str, str]] = []
-    if found.get("before") is not None and found.get("best") is not None:
-        words = str(runs[0].facts["dev"]).split(",")[0]
-        tiles.append(
-            ("dev score", f"{found['before']:.2f} → {found['best']:.2f}", Path(words).name)
-        )
+    if scored.before is not None and scored.best is not None:
+        words = (runs[0].facts.dev or "").split(",")[0]
+        tiles.append(("dev score", f"{scored.before:.2f} → {scored.best:.2f}", Path(words).name))
     if len(models) == 2:
         before, after = (model.numbers for model in models)
         for name, key, form, words in (
@@ -214,7 +211,7 @@ def _shape(
         )
     space.neighbour_section(page, models, data, wanted.seed)
     for run in runs:
-        if run.classifies:
+        if run.facts.classifies:
             classes.class_section(page, run, data, alone=len(runs) == 1)
 
 

@@ -4,4 +4,3 @@ from .plan import Plan as Plan
 from .plan import parse_seeds as parse_seeds
 from .table import Result as Result
 from .table import mean_and_sd as mean_and_sd
-from .table import metric_of as metric_of

@@ -26,6 +26,9 @@ from textcl.training import recipes
 
 FORMAT = 1
 
+METRICS = ("best", "last")
+"""Dev scores that can be compared."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -65,7 +68,7 @@ class Plan:
         seeds: Seeds of every setting.
         options: Options that `textcl train` gets, such as ("--model", "bert-base-uncased").
         probes: What every finished run is probed on.
-        metric: Entry of scores.json that is compared; a dot goes into a mapping.
+        metric: Dev score that is compared: "best" or "last".
         keep_models: Whether finished runs keep their encoders.
         trials: Settings to search for instead of running all; 0 runs all.
     """
@@ -104,6 +107,8 @@ class Plan:
         Raises:
             UserError: For unknown recipes and settings, and values that a recipe refuses.
         """
+        if (metric := more.get("metric", "best")) not in METRICS:
+            raise UserError(f"--metric is {' or '.join(METRICS)}, not {metric!r}")
         fixed: list[str] = []
         varied: dict[str, Sequence[str]] = {}
         lists = {key for name in names for key in _list_settings(recipes.find(name))}

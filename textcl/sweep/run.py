@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from textcl.data.files import write_json
+from textcl.data.typed_json import decode
 from textcl.errors import RunError, UserError
 from textcl.probe.texts import ProbeData, load_probe_data
 from textcl.sweep.comparison import compare
 from textcl.sweep.plan import FORMAT, Cell, Plan
-from textcl.sweep.table import Result, metric_of, table
+from textcl.sweep.table import Result, table
+from textcl.training.facts import Scores
 from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
 
@@ -172,7 +174,8 @@ class Sweep:
                 return Result(cell, "failed", error=said.removeprefix("textcl: "))
         scores = folder.scores()
         seconds = round(time.perf_counter() - started, 1)
-        result = Result(cell, "finished", metric_of(scores, self.plan.metric), scores, seconds)
+        score = scores.last if self.plan.metric == "last" else scores.best
+        result = Result(cell, "finished", score, scores, seconds)
         with self._probing:
             result = replace(result, probes=self._probe(cell, folder.path))
         shutil.rmtree(folder.checkpoints, ignore_errors=True)  # for going on, which it never will
@@ -235,5 +238,7 @@ def _numbers(encoder: Any, data: ProbeData) -> dict[str, Any]:
 
 
 def _result_of(cell: Mapping[str, Any]) -> Result:
-    rest = {k: v for k, v in cell.items() if k not in ("name", "recipe", "settings", "seed")}
-    return Result(Cell(cell["recipe"], cell["settings"], cell["seed"]), **rest)
+    known = ("name", "recipe", "settings", "seed", "scores")
+    rest = {key: value for key, value in cell.items() if key not in known}
+    scores = decode(cell["scores"], Scores, f"{cell['name']}: scores")
+    return Result(Cell(cell["recipe"], cell["settings"], cell["seed"]), scores=scores, **rest)

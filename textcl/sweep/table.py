@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from textcl.sweep.plan import Cell
+from textcl.training.facts import Scores
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Result:
         cell: The run.
         status: Whether it came to its end.
         score: The number that is compared.
-        scores: Content of its scores.json.
+        scores: What it measured on dev.
         seconds: Wall time of its process, the last attempt only.
         error: Last line it said, if it failed.
         probes: Numbers by the data they were taken on.
@@ -28,7 +28,7 @@ class Result:
     cell: Cell
     status: Literal["finished", "failed", "waiting"] = "waiting"
     score: float | None = None
-    scores: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    scores: Scores = field(default_factory=Scores)
     seconds: float | None = None
     error: str | None = None
     probes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
@@ -37,18 +37,10 @@ class Result:
         """A plain mapping."""
         cell = self.cell
         named = {"name": cell.name, "recipe": cell.recipe, "settings": dict(cell.settings)}
-        rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cell"}
-        return {**named, "seed": cell.seed, **rest}
-
-
-def metric_of(scores: Mapping[str, Any], metric: str) -> float | None:
-    """An entry of scores.json; None where it is not there or no number."""
-    value: Any = scores
-    for part in metric.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+        rest = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("cell", "scores")
+        }
+        return {**named, "seed": cell.seed, "scores": self.scores.to_json(), **rest}
 
 
 def table(results: Sequence[Result]) -> list[dict[str, Any]]:

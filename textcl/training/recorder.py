@@ -16,6 +16,7 @@ from textcl.contrast.statistics import dimension_spread
 from textcl.distributed import World
 from textcl.errors import RunError
 from textcl.training import checkpoint
+from textcl.training.facts import Scores
 from textcl.training.losses import Losses
 from textcl.training.parts import Parts
 from textcl.training.position import Position
@@ -232,17 +233,17 @@ class Recorder:
             self.model.save_pretrained(self.folder.best, card=self._card(at.step, None))
         if self.main:
             self.folder.write_scores(
-                {
-                    "finished": True,
-                    "protocol": self.protocol,
-                    "seed": self.seed,
-                    "before": at.before,
-                    "best": at.best,
-                    "best_step": at.best_step,
-                    "last": at.last,
-                    "steps": at.step,
-                    "train_seconds": round(at.seconds, 2),
-                }
+                Scores(
+                    finished=True,
+                    protocol=self.protocol,
+                    seed=self.seed,
+                    before=at.before,
+                    best=at.best,
+                    best_step=at.best_step,
+                    last=at.last,
+                    steps=at.step,
+                    train_seconds=round(at.seconds, 2),
+                )
             )
         self.model.eval()
 

@@ -17,25 +17,31 @@ from pathlib import Path
 from typing import Any
 
 from textcl.data.files import write_json
+from textcl.data.typed_json import parse, read_as, read_text
 from textcl.errors import UserError
+from textcl.training.facts import LogLine, RunFacts, Scores, log_lines
 from textcl.training.replaced import set_aside
 
 
-def model_card(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model card tells of a run: enough to do it again, and no folder of this machine."""
-    data, settings = facts["data"], dict(facts["settings"])
-    start, source = _last_part(settings["model"]), _last_part(data["source"])
-    settings.update(model=start, data=source, dev=_last_part(settings["dev"]))
+def model_card(facts: RunFacts) -> dict[str, Any]:
+    """Facts of a run for its model card: enough to do it again, and no folder of this machine."""
+    data, common = facts.data, facts.common
+    start, source = _last_part(common.model), _last_part(data.source)
     return {
-        "name": f"{start}, {_last_part(facts['recipe'])}",
-        "recipe": _last_part(facts["recipe"]),
-        "data": f"{source}, {data['rows']:,} rows, sha256 {data['sha256']}",
-        "dev": facts["dev"],
-        "seed": facts["seed"],
-        "precision": facts["precision"],
-        "processes": facts["processes"],
-        "command": facts["command"],
-        "settings": settings,
+        "name": f"{start}, {_last_part(facts.recipe)}",
+        "recipe": _last_part(facts.recipe),
+        "data": f"{source}, {data.rows:,} rows, sha256 {data.sha256}",
+        "dev": facts.dev,
+        "seed": facts.seed,
+        "precision": facts.precision,
+        "processes": facts.processes,
+        "command": facts.command,
+        "settings": {
+            **facts.settings,
+            "model": start,
+            "data": source,
+            "dev": _last_part(common.dev),
+        },
     }
 
 
@@ -54,7 +60,7 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, facts: Mapping[str, Any], *, overwrite: bool = False) -> RunFolder:
+    def create(cls, path: Path, facts: RunFacts, *, overwrite: bool = False) -> RunFolder:
         """A new run folder with its settings.
 
         Args:
@@ -76,7 +82,7 @@ class RunFolder:
                 raise UserError(f"output {path} exists already: {way}")
             set_aside(path, cls(path).has_saved)
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "settings.json", facts)
+        write_json(path / "settings.json", facts.to_json())
         return cls(path)
 
     @classmethod
@@ -91,9 +97,14 @@ class RunFolder:
         return cls(path)
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """Content of settings.json."""
-        return json.loads((self.path / "settings.json").read_text(encoding="utf-8"))
+    def facts(self) -> RunFacts:
+        """What was asked of the run.
+
+        Raises:
+            UserError: If settings.json cannot be read; names the place.
+        """
+        path = self.path / "settings.json"
+        return RunFacts.from_json(parse(read_text(path), str(path)), str(path))
 
     @property
     def best(self) -> Path:
@@ -119,16 +130,35 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
-        return bool(self.scores().get("finished"))
+        return self.scores().finished
 
-    def scores(self) -> dict[str, Any]:
-        """Content of scores.json, empty before it is written."""
+    def scores(self) -> Scores:
+        """What was measured, all undefined before scores.json is written.
+
+        Raises:
+            UserError: If scores.json cannot be read; names the place.
+        """
         path = self.path / "scores.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return read_as(path, Scores) if path.exists() else Scores()
 
-    def write_scores(self, scores: Mapping[str, Any]) -> None:
+    def write_scores(self, scores: Scores) -> None:
         """Replace scores.json."""
-        write_json(self.path / "scores.json", scores)
+        write_json(self.path / "scores.json", scores.to_json())
+
+    def log_lines(self) -> list[LogLine]:
+        """Lines of metrics.jsonl; none before it is written.
+
+        Raises:
+            UserError: If a line but a half-written last one cannot be read; names the line.
+        """
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return []
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        return log_lines(content, str(path))
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Append a line to metrics.jsonl."""

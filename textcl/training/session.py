@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -22,6 +22,7 @@ from textcl.training import recipes, replaced
 from textcl.training.accelerator import accelerator_of, describe_machine, world_of
 from textcl.training.console import ConsoleReporter, tell
 from textcl.training.dev import Dev
+from textcl.training.facts import RunFacts
 from textcl.training.loader import Collate, Loader
 from textcl.training.loop import run as run_loop
 from textcl.training.position import Position
@@ -152,8 +153,8 @@ def resume(
     if run.finished:
         raise UserError(f"the run in {folder} is finished: its model is {run.best}")
     facts = run.facts
-    found = recipes.find_again(facts["recipe"], facts.get("recipe_sha256"), recipe, run.path)
-    chosen = from_mapping(found.settings_type, facts["settings"])
+    found = recipes.find_again(facts.recipe, facts.recipe_sha256, recipe, run.path)
+    chosen = from_mapping(found.settings_type, facts.settings)
     if data is None and not chosen.data:
         raise UserError(
             "this run was started with rows in memory: go on from Python with "
@@ -162,10 +163,10 @@ def resume(
     request = RowRequest(
         chosen.data if data is None else data,
         found.roles,
-        columns=facts["columns"],
-        split=facts["split"],
-        limit=facts["limit"],
-        deduplicate=facts["deduplicate"],
+        columns=facts.columns,
+        split=facts.split,
+        limit=facts.limit,
+        deduplicate=facts.deduplicate,
     )
     return _Session(found, chosen, console).go_on(run, facts, request)
 
@@ -217,19 +218,19 @@ class _Session:
         self.accelerator.wait_for_everyone()
         return self._train(RunFolder(path), facts, method, loader, supervision, resume=False)
 
-    def go_on(self, folder: RunFolder, facts: Mapping[str, Any], request: RowRequest) -> Trained:
-        if facts["processes"] != self.world.size:
+    def go_on(self, folder: RunFolder, facts: RunFacts, request: RowRequest) -> Trained:
+        if facts.processes != self.world.size:
             raise UserError(
-                f"the run was started with {facts['processes']} processes and cannot go on with {self.world.size}: "
-                f"resume it with accelerate launch --num_processes {facts['processes']}"
+                f"the run was started with {facts.processes} processes and cannot go on with {self.world.size}: "
+                f"resume it with accelerate launch --num_processes {facts.processes}"
             )
-        chosen: DevChoice = "none" if facts["dev"] is None else "named"
+        chosen: DevChoice = "none" if facts.dev is None else "named"
         supervision = supervise(self.settings, request, chosen, self._tell)
         report = supervision.rows.report
-        if report.sha256 != facts["data"]["sha256"]:
+        if report.sha256 != facts.data.sha256:
             raise UserError(
-                f"the data of this run changed: {facts['data']['source']} had sha256 "
-                f"{facts['data']['sha256'][:12]}, it has {report.sha256[:12]}; start a new run"
+                f"the data of this run changed: {facts.data.source} had sha256 "
+                f"{facts.data.sha256[:12]}, it has {report.sha256[:12]}; start a new run"
             )
         method = self._method(supervision.settings)
         loader = self._loader(supervision, method)
@@ -271,31 +272,33 @@ class _Session:
         if self.main:
             self.console.print(line, soft_wrap=True)
 
-    def _facts(self, recipe: str, request: RowRequest, supervision: Supervision) -> dict[str, Any]:
+    def _facts(self, recipe: str, request: RowRequest, supervision: Supervision) -> RunFacts:
         dev: Dev | None = supervision.dev
-        return {
-            "recipe": recipe,
-            "recipe_sha256": self.recipe.sha256,
-            "settings": as_mapping(supervision.settings),
-            "columns": dict(request.columns),
-            "split": request.split,
-            "limit": request.limit,
-            "deduplicate": request.deduplicate,
-            "data": asdict(supervision.rows.report),
-            "dev": dev.protocol if dev else None,
-            "seed": supervision.settings.seed,
-            "command": " ".join(["textcl", *sys.argv[1:]]),
-            "processes": self.world.size,
-            "device": str(self.accelerator.device),
-            "threads": torch.get_num_threads(),
-            "precision": self.accelerator.mixed_precision,
-            "versions": versions(),
-        }
+        return RunFacts(
+            recipe=recipe,
+            recipe_sha256=self.recipe.sha256,
+            summary=self.recipe.summary,
+            roles=self.recipe.roles,
+            settings=as_mapping(supervision.settings),
+            columns=request.columns,
+            split=request.split,
+            limit=request.limit,
+            deduplicate=request.deduplicate,
+            data=supervision.rows.report,
+            dev=dev.protocol if dev else None,
+            seed=supervision.settings.seed,
+            command=" ".join(["textcl", *sys.argv[1:]]),
+            processes=self.world.size,
+            device=str(self.accelerator.device),
+            threads=torch.get_num_threads(),
+            precision=self.accelerator.mixed_precision,
+            versions=versions(),
+        )
 
     def _train(
         self,
         folder: RunFolder,
-        facts: Mapping[str, Any],
+        facts: RunFacts,
         method: Method,
         loader: Loader,
         supervision: Supervision,

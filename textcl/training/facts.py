@@ -1,0 +1,236 @@
+"""Facts of a run: what was asked (settings.json), what was measured (scores.json), and what was logged (metrics.jsonl).
+
+All three are read without the recipe's code: a recipe may be a file of the user, and a folder that came from elsewhere
+must not run one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from textcl.data.cache import DataReport
+from textcl.data.typed_json import decode, parse
+from textcl.errors import UserError
+
+QUANTILES = 7
+"""Values of every list of quantiles in the log."""
+
+
+@dataclass(frozen=True)
+class CommonSettings:
+    """The settings of a run that mean the same whatever its recipe.
+
+    Args:
+        model: The model it started from.
+        data: The training data, as the user named it; "" for rows in memory.
+        dev: What selects the weights; "" for nothing.
+        batch_size: Rows of an update, before accumulation.
+        seed: Seed of everything.
+        max_length: Longest row in tokens; the model's own when None.
+        num_layers: Layers that were kept; all when None.
+        pooling: Pooling of the encoder; the model's own when None.
+        steps: Updates that were asked for; counted in epochs when None.
+        multi_label: Whether a text may have several classes.
+        classes: Classes of a classifier; None for an encoder.
+    """
+
+    model: str
+    data: str = ""
+    dev: str = ""
+    batch_size: int = 1
+    seed: int = 0
+    max_length: int | None = None
+    num_layers: int | None = None
+    pooling: str | None = None
+    steps: int | None = None
+    multi_label: bool = False
+    classes: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What was asked of a run, and on what it ran: the content of settings.json.
+
+    Args:
+        recipe: Name of the recipe, or the file it came from.
+        settings: All of its settings as plain values.
+        data: What was read.
+        recipe_sha256: SHA-256 of the recipe's file; None in folders of earlier versions.
+        summary: First line of its method section.
+        roles: Columns that it trains on; None in folders of earlier versions.
+        columns: Role to column name, where the user gave one.
+        split: Split of a hub data set or folder.
+        limit: Most rows that were read.
+        deduplicate: Whether exact duplicates were left out.
+        dev: Protocol of the dev scores; None without a dev set.
+        seed: Seed of everything.
+        command: Command line that started it.
+        processes: Processes that trained together.
+        device: Device of the first process.
+        threads: Threads of torch.
+        precision: Autocast, as accelerate names it.
+        versions: Versions of the libraries that decide a number.
+    """
+
+    recipe: str
+    settings: Mapping[str, Any]
+    data: DataReport
+    recipe_sha256: str | None = None
+    summary: str = ""
+    roles: tuple[str, ...] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    split: str | None = None
+    limit: int | None = None
+    deduplicate: bool = False
+    dev: str | None = None
+    seed: int = 0
+    command: str = ""
+    processes: int = 1
+    device: str = ""
+    threads: int = 0
+    precision: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def from_json(cls, value: Any, place: str) -> RunFacts:
+        """Facts from the content of settings.json.
+
+        Args:
+            value: What the file holds; keys that are new since then take their defaults.
+            place: The file, for messages.
+
+        Raises:
+            UserError: If a key is missing or of another type.
+        """
+        facts: RunFacts = decode(value, cls, place)
+        decode(facts.settings, CommonSettings, f"{place}: settings")
+        return facts
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of settings.json."""
+        return asdict(self)
+
+    @cached_property
+    def common(self) -> CommonSettings:
+        """The settings that mean the same whatever the recipe."""
+        return decode(self.settings, CommonSettings, "settings")
+
+    @property
+    def recipe_name(self) -> str:
+        """Name of the recipe; of a file, its last part."""
+        return Path(self.recipe).name
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the run trains a classifier."""
+        return self.common.classes is not None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was measured: the content of scores.json, written when a run ends.
+
+    Args:
+        finished: Whether the run came to its end.
+        protocol: Protocol of the dev scores; None without a dev set.
+        seed: Seed of the run.
+        before: Dev score before training.
+        best: Best dev score after some update.
+        best_step: That update.
+        last: Dev score after the last update.
+        steps: Updates done.
+        train_seconds: Training time, evaluation left out.
+    """
+
+    finished: bool = False
+    protocol: str | None = None
+    seed: int | None = None
+    before: float | None = None
+    best: float | None = None
+    best_step: int | None = None
+    last: float | None = None
+    steps: int | None = None
+    train_seconds: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of scores.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of metrics.jsonl.
+
+    Args:
+        step: Updates done.
+        numbers: What is a number, such as "loss", "dev" or "grad_norm"; may be infinite or not a number.
+        lists: What is a list of numbers: histograms (counts in equal bins) and quantiles.
+    """
+
+    step: int
+    numbers: Mapping[str, float]
+    lists: Mapping[str, Sequence[float]]
+
+
+def log_lines(content: bytes, place: str) -> list[LogLine]:
+    """The lines of a log; one that a killed run left half-written at the end does not count.
+
+    Args:
+        content: Bytes of metrics.jsonl.
+        place: The file, for messages.
+
+    Raises:
+        UserError: If another line is not one of a log; names the line.
+    """
+    whole, _, rest = content.rpartition(b"\n")
+    parts = [*(whole.split(b"\n") if whole else []), rest]
+    found: list[LogLine] = []
+    for number, part in enumerate(parts, 1):
+        last = number == len(parts)
+        if not part.strip():
+            continue
+        try:
+            found.append(_log_line(part, f"{place}, line {number}"))
+        except UserError:
+            if not last:
+                raise
+    return found
+
+
+def _log_line(part: bytes, place: str) -> LogLine:
+    try:
+        text = part.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{place}: expected JSON in UTF-8, found the byte 0x{part[error.start]:02x}; was the file edited by hand?"
+        ) from error
+    values: dict[str, Any] = decode(parse(text, place), Mapping[str, Any], place)
+    step: int = decode(values.pop("step", None), int, f"{place}: step")
+    numbers: dict[str, float] = {}
+    lists: dict[str, Sequence[float]] = {}
+    for key, value in values.items():
+        where = f"{place}: {key}"
+        if isinstance(value, list) and value and not all(isinstance(v, str) for v in value):
+            lists[key] = decode(value, list[float], where)
+            _check_list(key, lists[key], where)
+        elif isinstance(value, float) and not math.isfinite(value):
+            numbers[key] = value
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            numbers[key] = decode(value, float, where)
+        elif value is not None and key in ("loss", "dev"):
+            raise UserError(
+                f"{where}: expected a number, not {value!r}; was the file edited by hand?"
+            )
+    return LogLine(step, numbers, lists)
+
+
+def _check_list(key: str, values: Sequence[float], place: str) -> None:
+    if key.endswith("histogram") and min(values) < 0:
+        raise UserError(f"{place}: expected counts of at least 0, not {min(values):g}")
+    if key.endswith("quantiles") and len(values) != QUANTILES:
+        raise UserError(f"{place}: expected {QUANTILES} numbers, not {len(values)}")
