@@ -546,10 +546,11 @@ def test_a_run_on_a_named_task_is_shown_on_its_dev_split(classes, tmp_path, monk
         asked.append((task, split, lcl_preparation))
         return Task()
 
-    monkeypatch.setattr(
-        "textcl.report.texts.named_task", lambda name: ("T", True) if "Toy" in name else None
-    )
-    monkeypatch.setattr("textcl.report.texts.load_labelled", load)
+    for module in ("textcl.report.texts", "textcl.training.request"):
+        monkeypatch.setattr(
+            f"{module}.named_task", lambda name: ("T", True) if "Toy" in str(name) else None
+        )
+        monkeypatch.setattr(f"{module}.load_labelled", load)
     run = copied(classes, tmp_path)
     rewrite(
         run / "settings.json", lambda facts: facts["settings"].update(data="Toy:lcl", dev="Toy:lcl")
