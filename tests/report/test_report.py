@@ -17,6 +17,7 @@ import textcl.cli
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.evaluation.geometry import alignment, uniformity
+from textcl.evaluation.labelled import find_labelled
 from textcl.figures.curves import mean_of, ridges
 from textcl.figures.space import LABELS, OTHER, groups
 from textcl.probe.maps import pca_map, umap_map
@@ -546,9 +547,10 @@ def test_a_run_on_a_named_task_is_shown_on_its_dev_split(classes, tmp_path, monk
         asked.append((task, split, lcl_preparation))
         return Task()
 
+    task = find_labelled("ISEAR")
     for module in ("textcl.report.texts", "textcl.training.request"):
         monkeypatch.setattr(
-            f"{module}.named_task", lambda name: ("T", True) if "Toy" in str(name) else None
+            f"{module}.named_task", lambda name: (task, True) if "Toy" in str(name) else None
         )
         monkeypatch.setattr(f"{module}.load_labelled", load)
     run = copied(classes, tmp_path)
@@ -557,6 +559,6 @@ def test_a_run_on_a_named_task_is_shown_on_its_dev_split(classes, tmp_path, monk
     )
     page = report([run], tmp_path)
     assert "4 texts of Toy:lcl, dev" in page.text
-    assert asked == [("T", "dev", True), ("T", "train", True)]
+    assert asked == [(task, "dev", True), (task, "train", True)]
     assert "the data in Toy:lcl changed since the run" in page.text
     assert "no confusion matrix" in page.text  # labels that the classifier does not know

@@ -80,6 +80,7 @@ def training_rows(run: RunRecord) -> Rows:
         split=facts.split,
         limit=facts.limit,
         deduplicate=facts.deduplicate,
+        drop_unlabelled=facts.drop_unlabelled,
     )
     rows = request.rows()
     if rows.report.sha256 != facts.data.sha256:

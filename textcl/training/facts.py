@@ -67,6 +67,7 @@ class RunFacts:
         split: Split of a hub data set or folder.
         limit: Most rows that were read.
         deduplicate: Whether exact duplicates were left out.
+        drop_unlabelled: Whether rows without a label were left out.
         dev: Protocol of the dev scores; None without a dev set.
         seed: Seed of everything.
         command: Command line that started it.
@@ -87,6 +88,7 @@ class RunFacts:
     split: str | None = None
     limit: int | None = None
     deduplicate: bool = False
+    drop_unlabelled: bool = False
     dev: str | None = None
     seed: int = 0
     command: str = ""

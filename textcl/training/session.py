@@ -167,6 +167,7 @@ def resume(
         split=facts.split,
         limit=facts.limit,
         deduplicate=facts.deduplicate,
+        drop_unlabelled=facts.drop_unlabelled,
     )
     return _Session(found, chosen, console).go_on(run, facts, request)
 
@@ -284,6 +285,7 @@ class _Session:
             split=request.split,
             limit=request.limit,
             deduplicate=request.deduplicate,
+            drop_unlabelled=request.drop_unlabelled,
             data=supervision.rows.report,
             dev=dev.protocol if dev else None,
             seed=supervision.settings.seed,
