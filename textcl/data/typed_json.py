@@ -98,7 +98,7 @@ def decode(value: Any, kind: Any, place: str) -> Any:
         if not isinstance(value, list | tuple):
             raise _wrong(place, "a list", value)
         found = [decode(item, options[0], f"{place}[{at}]") for at, item in enumerate(value)]
-        return tuple(found) if origin is tuple else found
+        return found if origin is list else tuple(found)
     if origin is dict or origin is Mapping:
         if not isinstance(value, dict):
             raise _wrong(place, "an object", value)
