@@ -1,5 +1,8 @@
 from .benchmarks import Encodes as Encodes
 from .benchmarks import evaluate as evaluate
+from .bootstrap import PairedBootstrap as PairedBootstrap
+from .bootstrap import draw_resamples as draw_resamples
+from .bootstrap import paired_bootstrap as paired_bootstrap
 from .correlation import Correlation as Correlation
 from .correlation import StsResult as StsResult
 from .correlation import pair_scores as pair_scores
@@ -12,3 +15,5 @@ from .geometry import relative_penalty as relative_penalty
 from .geometry import tolerance as tolerance
 from .geometry import uniformity as uniformity
 from .labelled import load_labelled as load_labelled
+from .ranking import RankingResult as RankingResult
+from .ranking import rank_measures as rank_measures
