@@ -217,5 +217,5 @@ def test_no_positive_at_all_gives_zero_and_no_gradient():
 
 
 def test_temperature_must_be_positive():
-    with pytest.raises(ValueError, match="temperature must be > 0, not 0"):
+    with pytest.raises(ValueError, match="temperature must be > 0 and finite, not 0"):
         Contrastive(AnchorPositive(), 0)

@@ -102,5 +102,5 @@ def test_contract(make, monkeypatch):
 
 
 def test_temperature_must_be_positive():
-    with pytest.raises(ValueError, match="temperature must be > 0, not 0"):
+    with pytest.raises(ValueError, match="temperature must be > 0 and finite, not 0"):
         DistillSimilarity("kl", temperature=0)

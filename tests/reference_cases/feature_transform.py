@@ -35,7 +35,7 @@ def run(case):
         torch.tensor(inputs[name], dtype=torch.float64) for name in ("xq", "xk", "queue_raw")
     )
     queue = MemoryQueue(len(keys), keys.shape[1]).double()
-    queue.enqueue(keys)
+    queue.enqueue(unit(keys))
     transforms = [only_own_positive, AppendQueue(queue)]
     if hyper["mix"] and "pos" in hyper["target"]:
         draw = given(inputs["lambda_pos"], list(range(len(xq))))

@@ -19,7 +19,8 @@ PairSimilarity = Callable[[Float[Tensor, "B D"], Float[Tensor, "B D"]], Float[Te
 class RankingPairs(nn.Module):
     """ln(1 + Σ_{(i, j): y_i < y_j} e^{a_i - a_j}) with a = similarity / temperature and gold scores y.
 
-    Every two pairs of the batch are compared, over all ranks; pairs with equal scores are not.
+    Every two pairs of the batch are compared, over all ranks; pairs with equal scores are not. The memory is that of
+    one number a pair.
 
     Args:
         similarity: Of rows with rows.
@@ -55,10 +56,22 @@ class RankingPairs(nn.Module):
         with torch.autocast(left.device.type, enabled=False):
             logits = self.world.gather(self.similarity(left, right) / temperature)
         scores = self.world.gather(z.scores)
-        wrong = (logits[:, None] - logits).masked_fill(scores[:, None] >= scores, -torch.inf)
-        # the 1 of ln(1 + Σ) is one more term, e^0
-        loss = torch.logsumexp(torch.cat([wrong.flatten(), wrong.new_zeros(1)]), 0)
+        loss = _log_sum_of_wrong(logits, scores)
         return LossOutput(loss, {"temperature": torch.as_tensor(temperature).detach()})
+
+
+def _log_sum_of_wrong(a: Float[Tensor, " B"], scores: Float[Tensor, " B"]) -> Float[Tensor, ""]:
+    """ln(1 + Σ_{(i, j): y_i < y_j} e^{a_i - a_j}) in the memory of B numbers.
+
+    In the order of the scores the i of each j are a prefix, so that one cumulative sum holds the sums of all j.
+    """
+    order = torch.argsort(scores, stable=True)
+    a, scores = a[order], scores[order]
+    lower = torch.searchsorted(scores, scores)  # how many scores are below each
+    sums = torch.logcumsumexp(a, 0)[(lower - 1).clamp(min=0)]
+    terms = (sums - a).masked_fill(lower == 0, -torch.inf)
+    # the 1 of ln(1 + Σ) is one more term, e^0
+    return torch.logsumexp(torch.cat([terms, terms.new_zeros(1)]), 0)
 
 
 def cosine_of_pairs(left: Float[Tensor, "B D"], right: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
