@@ -10,6 +10,9 @@ epoch with the best dev accuracy is kept.
     accuracy, ELECTRA   SST-5   SST-2   Empathetic-32   GoEmotions-27   ISEAR-7   EmoInt-4
     cross-entropy       57.1    94.4    58.3            64.8            71.4      85.5
 
+The head starts as logistic regression on the frozen vectors; theirs has a hidden layer and starts at random
+(`--set head=lcl`).
+
 Columns `text` and `label`; or `labels`, a list, where a text has several. Each row is embedded once an epoch; `supcon`
 embeds it twice, `lcl` with its second encoder four times.
 """
@@ -17,13 +20,11 @@ embeds it twice, `lcl` with its second encoder four times.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 from textcl import (
     Classifier,
     ClassifierSettings,
     CrossEntropy,
-    Domain,
     Encoder,
     Method,
     PoolingSetting,
@@ -38,9 +39,8 @@ ROLES = ("text", "label|labels")
 PRESETS = {
     "all-MiniLM-L6-v2": {
         "batch_size": 32,
-        "learning_rate": 1e-4,
+        "learning_rate": 5e-5,
         "pooling": "mean",
-        "head": "own",
     },
 }
 
@@ -51,20 +51,14 @@ class Settings(ClassifierSettings):
 
     Args:
         pooling: How token states become one vector.
-        head: "lcl" is the head of the authors' code; "own" the one that transformers has for the architecture, with
-            which (and cls pooling) the saved folder loads there too.
-        head_dropout: Dropout inside the head.
     """
 
     model: str = "google/electra-base-discriminator"
     batch_size: int = 10
     learning_rate: float = 2e-5
-    epochs: float = 5.0
     weight_decay: float = 0.01
     max_length: int = 128
     pooling: PoolingSetting = "cls"
-    head: Literal["lcl", "own"] = "lcl"
-    head_dropout: Annotated[float, Domain(at_least=0, below=1)] = 0.1
 
 
 def build(s: Settings, world: World) -> Method:
@@ -84,4 +78,5 @@ def build(s: Settings, world: World) -> Method:
         objective=CrossEntropy(head, class_weights=s.weights, world=world),
         backprop=backprop_for(s.chunk_size),
         model=Classifier(online, head, s.classes, multi_label=s.multi_label),
+        rates=s.rates_of(head),
     )

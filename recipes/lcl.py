@@ -17,8 +17,9 @@ weight decay 0.01, linear decay, synonyms as the second view; the epoch with the
     lcl                 58.5    94.5    60.1            65.5            72.4      86.6
 
 The code weighs each loss by w_i[y_i] outside the logarithm, the printed formula inside: `variant`. Its second view
-comes from WordNet (`--set second_view=synonyms`); dropout needs nothing installed and is the default here. Its gradient
-is clipped for each network by itself, here for both together.
+comes from WordNet (`--set second_view=synonyms`); dropout needs nothing installed and is the default here. Its
+heads have a hidden layer and start at random (`--set head=lcl`); here both networks start as logistic regression on the
+frozen vectors. Its gradient is clipped for each network by itself, here for both together.
 
 Columns `text` and `label`; or `labels`, a list, where a text has several: rows are then positives in proportion to
 the labels they share, and a candidate weighs the mean confidence in its labels. The loss can be negative; look at dev.
@@ -58,9 +59,8 @@ ROLES = ("text", "label|labels")
 PRESETS = {
     "all-MiniLM-L6-v2": {
         "batch_size": 32,
-        "learning_rate": 1e-4,
+        "learning_rate": 5e-5,
         "pooling": "mean",
-        "head": "own",
     },
 }
 
@@ -79,15 +79,11 @@ class Settings(ClassifierSettings):
         projector: Width of what an MLP makes of the vectors before they are contrasted; 0 contrasts them as they are.
         no_positive: What a row does that finds no positive: it is left out of the mean, or counts as 0.
         pooling: How token states become one vector.
-        head: "lcl" is the head of the authors' code; "own" the one that transformers has for the architecture, with
-            which (and cls pooling) the saved folder loads there too.
-        head_dropout: Dropout inside the heads.
     """
 
     model: str = "google/electra-base-discriminator"
     batch_size: int = 10
     learning_rate: float = 2e-5
-    epochs: float = 5.0
     weight_decay: float = 0.01
     max_length: int = 128
     temperature: TemperatureSetting = 0.3
@@ -101,8 +97,6 @@ class Settings(ClassifierSettings):
     projector: Annotated[int, Domain(at_least=0)] = 0
     no_positive: Literal["skip", "zero"] = "skip"
     pooling: PoolingSetting = "cls"
-    head: Literal["lcl", "own"] = "lcl"
-    head_dropout: Annotated[float, Domain(at_least=0, below=1)] = 0.1
 
 
 def build(s: Settings, world: World) -> Method:
@@ -114,12 +108,12 @@ def build(s: Settings, world: World) -> Method:
     routes = {name: Route("online", name) for name in views}
     if s.weighting == "encoder":
         second, weighing_head = _encoder(s), None
-        drawn = s.head_for(second, "own", s.head_dropout)
-        encoders["weigher"] = Classifier(second, drawn, s.classes, multi_label=s.multi_label)
+        weigher_head = s.head_for(second, s.weighing_head, s.head_dropout)
+        encoders["weigher"] = Classifier(second, weigher_head, s.classes, multi_label=s.multi_label)
         weighers = tuple(f"weigher_{name}" for name in views)
         routes |= {f"weigher_{name}": Route("weigher", name) for name in views}
     else:  # without dropout of its own, so that contrast and cross-entropy see the same logits
-        weighing_head = s.head_for(online, "own", 0.0)
+        weighing_head = weigher_head = s.head_for(online, s.weighing_head, 0.0)
         weighers = views
     contrast = LabelAware(
         as_temperature(s.temperature),
@@ -153,6 +147,7 @@ def build(s: Settings, world: World) -> Method:
         hooks=[MoveSchedules.of(objective)],
         backprop=backprop_for(s.chunk_size),
         model=Classifier(online, head, s.classes, multi_label=s.multi_label),
+        rates=s.rates_of(head, weigher_head),
     )
 
 

@@ -13,6 +13,9 @@ the scores of Suresh and Ong, EMNLP 2021, https://arxiv.org/abs/2109.05427, in w
     cross-entropy       57.1    94.4    58.3            64.8            71.4      85.5
     supcon              57.4    94.3    58.5            64.3            70.5      85.7
 
+The head starts as logistic regression on the frozen vectors; theirs has a hidden layer and starts at random
+(`--set head=lcl`).
+
 Columns `text` and `label`; or `labels`, a list, where a text has several: rows are then positives in proportion to
 the labels they share. A batch of 10 rows of 32 classes rarely holds two of one class, so its positives are mostly the
 other view of the same row: `rows_per_class` or a larger batch changes that.
@@ -50,9 +53,8 @@ ROLES = ("text", "label|labels")
 PRESETS = {
     "all-MiniLM-L6-v2": {
         "batch_size": 32,
-        "learning_rate": 1e-4,
+        "learning_rate": 5e-5,
         "pooling": "mean",
-        "head": "own",
     },
 }
 
@@ -68,15 +70,11 @@ class Settings(ClassifierSettings):
         projector: Width of what an MLP makes of the vectors before they are contrasted; 0 contrasts them as they are.
         no_positive: What a row does that finds no positive: it is left out of the mean, or counts as 0.
         pooling: How token states become one vector.
-        head: "lcl" is the head of the authors' code; "own" the one that transformers has for the architecture, with
-            which (and cls pooling) the saved folder loads there too.
-        head_dropout: Dropout inside the head.
     """
 
     model: str = "google/electra-base-discriminator"
     batch_size: int = 10
     learning_rate: float = 2e-5
-    epochs: float = 5.0
     weight_decay: float = 0.01
     max_length: int = 128
     temperature: TemperatureSetting = 0.3
@@ -87,8 +85,6 @@ class Settings(ClassifierSettings):
     projector: Annotated[int, Domain(at_least=0)] = 0
     no_positive: Literal["skip", "zero"] = "skip"
     pooling: PoolingSetting = "cls"
-    head: Literal["lcl", "own"] = "lcl"
-    head_dropout: Annotated[float, Domain(at_least=0, below=1)] = 0.1
 
 
 def build(s: Settings, world: World) -> Method:
@@ -123,4 +119,5 @@ def build(s: Settings, world: World) -> Method:
         hooks=[MoveSchedules.of(objective)],
         backprop=backprop_for(s.chunk_size),
         model=Classifier(online, head, s.classes, multi_label=s.multi_label),
+        rates=s.rates_of(head),
     )

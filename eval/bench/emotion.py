@@ -46,6 +46,7 @@ COMMON: dict[str, Any] = {
     "batch_size": 32,
     "steps": 200,
     "learning_rate": 3e-4,
+    "head": "own",
     "warmup": 0.1,
     "save_every": 0,
 }

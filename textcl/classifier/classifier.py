@@ -102,14 +102,10 @@ class Classifier(nn.Module):
             texts: Any number of texts.
             options: As of `Encoder.encode`: batch_tokens, precision, show_progress.
         """
-        whole = self.encoder.dimension
-        vectors = self.encoder.encode(
-            texts, prompt="", normalize=False, truncate_dim=whole, **options
-        )
-        return self.logits_of(vectors)
+        return self.logits_of(vectors_of(self.encoder, texts, **options))
 
     def logits_of(self, vectors: Float[np.ndarray, "N D"]) -> Float32[np.ndarray, "N C"]:
-        """Class logits of vectors that the encoder gave without a prompt and without normalising."""
+        """Class logits of what `vectors_of` gave."""
         training = self.head.training
         self.head.eval()
         try:
@@ -269,6 +265,20 @@ class Classifier(nn.Module):
         parity = Parity(texts, np.asarray(logits, dtype=np.float32))
         parity.check(classifier.logits(texts, precision="float32"), folder)
         return classifier
+
+
+def vectors_of(
+    encoder: Encoder, texts: Iterable[str], **options: Any
+) -> Float32[np.ndarray, "N D"]:
+    """Vectors as a head reads them: without a prompt, whole, and not normalised.
+
+    Args:
+        encoder: From texts to vectors.
+        texts: Any number of texts.
+        options: As of `Encoder.encode`: batch_tokens, precision, show_progress.
+    """
+    whole = encoder.dimension
+    return encoder.encode(texts, prompt="", normalize=False, truncate_dim=whole, **options)
 
 
 def is_classifier(folder: Path) -> bool:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from textcl.errors import UserError
 
-Activation = Literal["relu", "tanh", "gelu"]
+Activation = Literal["relu", "tanh", "gelu", "none"]
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 
 class ClassificationHead(nn.Module):
-    """Class logits V · dropout( activation( W x + b ) ) + d.
+    """Class logits V · dropout( activation( W x + b ) ) + d, or without a hidden layer V · dropout( x ) + d.
 
     Args:
         dimension: Width of an embedding.
         classes: Number of classes.
-        activation: Between the two layers.
+        activation: Between the two layers; "none" for a single one.
         dropout: Probability.
         dropout_input: Dropout on the embedding too.
         dropout_logits: Dropout on the class logits too, a quirk of LCL's code.
@@ -50,12 +51,29 @@ class ClassificationHead(nn.Module):
             "dropout_input": dropout_input,
             "dropout_logits": dropout_logits,
         }
-        self.dense = nn.Linear(dimension, dimension)
-        self.activation = _ACTIVATIONS[activation]()
+        hidden = activation != "none"
+        self.dense = nn.Linear(dimension, dimension) if hidden else nn.Identity()
+        self.activation = _ACTIVATIONS[activation]() if hidden else nn.Identity()
         self.output = nn.Linear(dimension, classes)
         self.dropout_input = nn.Dropout(dropout if dropout_input else 0.0)
         self.dropout = nn.Dropout(dropout)
         self.dropout_logits = nn.Dropout(dropout if dropout_logits else 0.0)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether there is no hidden layer, so that the head can be a logistic regression."""
+        return isinstance(self.dense, nn.Identity)
+
+    @torch.no_grad()
+    def start_from(self, weight: Float[np.ndarray, "C D"], bias: Float[np.ndarray, " C"]) -> None:
+        """Let the logits be weight · x + bias, before a head without a hidden layer is trained.
+
+        Args:
+            weight: One row for each class.
+            bias: One number for each class.
+        """
+        self.output.weight.copy_(torch.from_numpy(weight))
+        self.output.bias.copy_(torch.from_numpy(bias))
 
     def forward(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B classes"]:
         """Class logits of each row, in the precision of the row."""
@@ -81,7 +99,7 @@ def own_shape(model_type: str) -> dict[str, Any]:
     return _OWN.get(model_type, {})
 
 
-HeadKind = Literal["own", "lcl"]
+HeadKind = Literal["linear", "own", "lcl"]
 
 
 def make_head(
@@ -96,8 +114,9 @@ def make_head(
     """A fresh head.
 
     Args:
-        kind: "own" has the shape of the architecture's sequence classifier in transformers (LCL's for architectures
-            that textcl does not know); "lcl" is that of LCL's code, with dropout on the logits.
+        kind: "linear" is a single layer, which can start as a logistic regression; "own" has the shape of the
+            architecture's sequence classifier in transformers (LCL's for architectures that textcl does not know);
+            "lcl" is that of LCL's code, with dropout on the logits.
         model_type: Architecture, as transformers names it.
         dimension: Width of an embedding.
         classes: Number of classes.
@@ -110,8 +129,12 @@ def make_head(
     """
     if not classes:
         raise UserError("a classifier needs its classes: they are found in labelled training data")
-    shape: dict[str, Any] = {"dropout_logits": True} if kind == "lcl" else own_shape(model_type)
-    head = ClassificationHead(dimension, classes, dropout=dropout, **shape)
+    shapes: dict[HeadKind, dict[str, Any]] = {
+        "linear": {"activation": "none"},
+        "own": own_shape(model_type),
+        "lcl": {"dropout_logits": True},
+    }
+    head = ClassificationHead(dimension, classes, dropout=dropout, **shapes[kind])
     if multi_label and classes > 1:
         nn.init.constant_(head.output.bias, -math.log(classes - 1))
     return head

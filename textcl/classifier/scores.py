@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from textcl.classifier.classifier import Classifier, Targets
+from textcl.classifier.classifier import Classifier, Targets, vectors_of
 from textcl.data.rows import load_rows
 from textcl.errors import UserError
 from textcl.evaluation.classification import (
@@ -168,7 +168,7 @@ def _misfit(classifier: Classifier, task: LabelledTask) -> str:
 
 def _score(classifier: Classifier, task: LabelledTask, **options: Any) -> ClassifierScore:
     truth = classifier.targets(task.labels, task.name)
-    vectors = classifier.encoder.encode(task.texts, prompt="", normalize=False, **options)
+    vectors = vectors_of(classifier.encoder, task.texts, **options)
     logits = classifier.logits_of(vectors)
     own, plain = classifier.probabilities(logits), classifier.probabilities(logits, 1.0)
     if task.multi_label:

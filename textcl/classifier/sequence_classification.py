@@ -38,6 +38,8 @@ def why_not(backbone: PreTrainedModel, pooling: str, layers: int, head: Classifi
         return f"its classifier for {kind} models has another shape"
     if pooling != "cls" or layers:
         return f"its classifiers read the first token, this one the pooling `{pooling}`"
+    if head.is_linear:
+        return f"its classifier for {kind} models has a hidden layer, this one has none"
     if own_shape(kind)["activation"] != head.said["activation"]:
         return f"its classifier for {kind} models has another activation than {head.said['activation']}"
     return ""
@@ -71,12 +73,17 @@ def write_sequence_classifier(
     prefix = model.base_model_prefix
     weights = {f"{prefix}.{name}": tensor for name, tensor in backbone.state_dict().items()}
     weights = {name: tensor for name, tensor in weights.items() if name in own}
-    for layer, name in zip((head.dense, head.output), _LAYERS[config.model_type], strict=True):
+    for layer, name in zip(_layers(head), _LAYERS[config.model_type], strict=True):
         weights |= _named(layer, name)
     whole = {name: tensor.detach().cpu() for name, tensor in weights.items()}
     model.load_state_dict(whole, strict=True, assign=True)
     with quiet():
         model.save_pretrained(folder)
+
+
+def _layers(head: ClassificationHead) -> tuple[nn.Linear, nn.Linear]:
+    assert isinstance(head.dense, nn.Linear)
+    return head.dense, head.output
 
 
 def _named(layer: nn.Linear, name: str) -> dict[str, torch.Tensor]:

@@ -6,18 +6,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import numpy as np
+from torch import nn
 
-from textcl.classifier.classifier import Targets, targets_of
+from textcl.classifier.classifier import Targets, targets_of, vectors_of
 from textcl.classifier.dev import DevTexts, SelectBy, held_out_share, hold_out
 from textcl.classifier.head import ClassificationHead, HeadKind, make_head
+from textcl.classifier.linear_probe import fit_linear_probe, probe_places
 from textcl.data.rows import Rows, load_rows
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task
-from textcl.method.method import Method
+from textcl.method.method import Method, online_of
 from textcl.training.dev import Dev
 from textcl.training.domains import Domain
 from textcl.training.loader import Loader
@@ -26,6 +28,8 @@ from textcl.training.request import RowRequest
 from textcl.training.samplers import ClassBatches, Sampler, ShuffledBatches
 from textcl.training.settings import TrainSettings
 from textcl.training.supervision import DevChoice, supervise
+
+_EPOCHS, _UPDATES, _HEAD_RATE = 5, 60, 1e-3
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,14 @@ class ClassifierSettings(TrainSettings):
         class_weights: "balanced" lets rows of rare classes count more in the cross-entropy, by rows / (classes × rows
             of the class).
         drop_unlabelled: Whether rows without a label are left out instead of refused.
+        epochs: Passes over the data; 0 makes five, and on small data as many as make 60 updates.
+        head: "linear" is one layer that starts as logistic regression on the vectors of the frozen encoder, of a
+            strength chosen by cross-validation, so that training begins at the line to beat. "lcl" is the head of
+            LCL's code, "own" the one that transformers has for the architecture, with which (and cls pooling) the saved
+            folder loads there too; both have a hidden layer and start at random.
+        head_dropout: Dropout inside the heads.
+        head_learning_rate: Highest learning rate of the heads; when empty 0.001 for linear ones, and `learning_rate`
+            for the others, as published.
         classes: Names of the classes in the order of their ids; found in the training data when empty.
         class_rows: Training rows of each class; found in the data.
         multi_label: Whether rows have several labels; found in the data, which then has the role `labels`.
@@ -53,9 +65,21 @@ class ClassifierSettings(TrainSettings):
     rows_per_class: Annotated[int, Domain(at_least=0)] = 0
     class_weights: Literal["none", "balanced"] = "none"
     drop_unlabelled: bool = False
+    epochs: Annotated[float, Domain(at_least=0)] = 0.0
+    head: HeadKind = "linear"
+    head_dropout: Annotated[float, Domain(at_least=0, below=1)] = 0.1
+    head_learning_rate: Annotated[float, Domain(at_least=0)] | None = None
     classes: tuple[str, ...] = ()
     class_rows: tuple[Annotated[int, Domain(at_least=0)], ...] = ()
     multi_label: bool = False
+
+    START_MAY_BE_BEST: ClassVar[bool] = True
+
+    def total_steps(self, batches: int) -> int:
+        """Updates of the run, given the batches of an epoch."""
+        if self.steps is not None or self.epochs:
+            return super().total_steps(batches)
+        return max(_UPDATES, _EPOCHS * batches // self.accumulation)
 
     @property
     def weights(self) -> tuple[float, ...] | None:
@@ -64,6 +88,18 @@ class ClassifierSettings(TrainSettings):
             return None
         total = sum(self.class_rows)
         return tuple(total / (len(self.classes) * max(1, rows)) for rows in self.class_rows)
+
+    def rates_of(self, *heads: nn.Module | None) -> list[tuple[nn.Module, float]]:
+        """The learning rate of each head, as `Method` takes them."""
+        rate = self.head_learning_rate
+        if rate is None:
+            rate = _HEAD_RATE if self.head == "linear" else self.learning_rate
+        return [(head, rate) for head in heads if head is not None]
+
+    @property
+    def weighing_head(self) -> HeadKind:
+        """The head of a network beside the classifier: the architecture's own where heads have a hidden layer."""
+        return "linear" if self.head == "linear" else "own"
 
     def head_for(self, encoder: Encoder, kind: HeadKind, dropout: float) -> ClassificationHead:
         """A fresh head with these classes behind an encoder; see `make_head`."""
@@ -111,7 +147,38 @@ class Labels:
         negatives = describe_negatives(method, self.settings, loader.world, labels)
         if labels is not None and "each anchor sees" in negatives:
             negatives = f"{negatives}; {classmates}"
-        return {"classes": describe_classes(self.settings), "negatives": negatives}
+        classes = describe_classes(self.settings)
+        if isinstance(loader.sampler, ClassBatches):
+            classes = f"{classes}; {describe_visits(loader.sampler, self.settings.classes)}"
+        return {"classes": classes, "negatives": negatives}
+
+    def begin(self, method: Method, tell: Callable[[str], object]) -> None:
+        """Let linear heads start as logistic regression on the vectors of the frozen encoder."""
+        parts = [method.objective, *method.encoders.values()]
+        heads = [
+            module
+            for part in parts
+            for module in part.modules()
+            if isinstance(module, ClassificationHead) and module.is_linear
+        ]
+        if not heads:
+            return
+        settings, places = self.settings, probe_places(len(self.rows), self.settings.seed)
+        rows = self.rows if len(places) == len(self.rows) else self.rows.take(places)
+        vectors = vectors_of(online_of(method), rows.column("text"), precision="float32")
+        probe = fit_linear_probe(
+            vectors,
+            targets_of_rows(settings, rows),
+            len(settings.classes),
+            class_weights=settings.weights,
+            seed=settings.seed,
+        )
+        for head in heads:
+            head.start_from(probe.weight, probe.bias)
+        line = f"update 0 is {probe.describe()}"
+        if self.dev is not None:
+            line += f", which scores {self.dev(method.trained):.2f} on dev: the line to beat"
+        tell(line)
 
     def next_steps(self, best: Path) -> str:
         """Evaluate and predict."""
@@ -198,6 +265,23 @@ def describe_classes(settings: ClassifierSettings) -> str:
         f"{len(counts)}{several}; smallest {rare} with {least:,} row{'s' * (least != 1)}, "
         f"largest {common} with {most:,}"
     )
+
+
+def describe_visits(sampler: ClassBatches, classes: Sequence[str]) -> str:
+    """How often a row of each class comes in the first epoch.
+
+    Args:
+        sampler: Batches of the classes.
+        classes: Their names.
+    """
+    batches = [sampler.batch(0, index) for index in range(len(sampler))]
+    seen = np.bincount(sampler.labels[np.concatenate(batches)], minlength=len(classes))
+    rows = np.bincount(sampler.labels, minlength=len(classes))
+    times = sorted((seen[place] / rows[place], classes[place]) for place in np.flatnonzero(rows))
+    (least, rare), (most, common) = times[0], times[-1]
+    if f"{least:.2f}" == f"{most:.2f}":
+        return f"a row comes {most:.2f} times an epoch in every class"
+    return f"a row comes {least:.2f} ({rare}) to {most:.2f} ({common}) times an epoch"
 
 
 def describe_classmates(sampler: Sampler, targets: Targets) -> str:

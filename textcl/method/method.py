@@ -31,6 +31,7 @@ class Method:
         state: Modules that belong to the run and to no encoder or objective: queues, prototypes.
         backprop: How gradients are obtained.
         model: What is scored and saved, made of the parts above; the online encoder when None.
+        rates: Parts of the objective or the encoders whose highest learning rate is one of their own, and that rate.
 
     Raises:
         RunError: If a route names an encoder or view that is not there, or the objective reads what no route gives.
@@ -44,6 +45,7 @@ class Method:
     state: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
     backprop: Backprop = field(default_factory=FullBatch)
     model: nn.Module | None = None
+    rates: Sequence[tuple[nn.Module, float]] = ()
 
     def __post_init__(self) -> None:
         if "online" not in self.encoders:

@@ -88,6 +88,8 @@ class _Loop:
         if self.dev and self.at.step == 0:
             self.at.before = self._score(self.dev)
             self.reporter.scored(0, self.at.before, False)
+            if self.settings.START_MAY_BE_BEST and self.at.scored(self.at.before):
+                self.recorder.keep_best(0, self.at.before)
         for hook in self.hooks:
             hook.before_training(self.at.total)
         self.reporter.start(self.at.step, self.at.total)

@@ -61,7 +61,7 @@ class Parts:
         """Clip the gradient, move the weights and clear the gradient.
 
         Args:
-            rate: Learning rate.
+            rate: Learning rate; parts with a rate of their own are moved in proportion.
 
         Returns:
             Norm of the gradient before clipping, on its device.
@@ -70,7 +70,7 @@ class Parts:
         bound = self.settings.max_grad_norm or float("inf")
         norm = self.accelerator.clip_grad_norm_(parameters, bound)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         self._stepper.step()
         self.clear_gradients()
         return torch.as_tensor(norm).detach()
@@ -108,15 +108,23 @@ class Parts:
         return torch.cat(parts)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Weights with decay, and biases, norms and scalars without."""
+        """Weights with decay, and biases, norms and scalars without; for each learning rate."""
+        factors: dict[nn.Parameter, float] = {}
+        for module, rate in self.method.rates:
+            factor = rate / self.settings.learning_rate if self.settings.learning_rate else 0.0
+            factors |= dict.fromkeys(module.parameters(), factor)
         trained = [
             p
             for module in (self.modules["embedder"], self.method.objective)
             for p in module.parameters()
             if p.requires_grad
         ]
-        decay = self.settings.weight_decay
-        return [
-            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": decay},
-            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-        ]
+        groups: list[dict[str, Any]] = []
+        for factor in dict.fromkeys([1.0, *factors.values()]):
+            here = [p for p in trained if factors.get(p, 1.0) == factor]
+            for decay, chosen in (
+                (self.settings.weight_decay, [p for p in here if p.ndim >= 2]),
+                (0.0, [p for p in here if p.ndim < 2]),
+            ):
+                groups.append({"params": chosen, "weight_decay": decay, "factor": factor})
+        return groups

@@ -18,7 +18,7 @@ from textcl.data.lock import sole_writer
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.method.method import Method, online_of
-from textcl.training import recipes, replaced
+from textcl.training import checkpoint, recipes, replaced
 from textcl.training.accelerator import accelerator_of, describe_machine, world_of
 from textcl.training.console import ConsoleReporter, tell
 from textcl.training.dev import Dev
@@ -311,6 +311,8 @@ class _Session:
         if settings.trackers and self.main:
             self._init_trackers(folder, settings)
         loader = self._with_tokens(loader, settings, online)
+        if not resume or checkpoint.newest(folder.checkpoints) is None:
+            supervision.begin(method, self._tell)
         reporter = ConsoleReporter(self.console, quiet=not self.main)
         try:
             with self._sole_writer(folder):

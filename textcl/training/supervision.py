@@ -59,6 +59,15 @@ class Supervision(Protocol):
         """Lines of the preview, by what they are about: classes and negatives."""
         ...
 
+    def begin(self, method: Method, tell: Callable[[str], object]) -> None:
+        """Give a method what the labels say before its first update.
+
+        Args:
+            method: With its encoders as the recipe made them.
+            tell: Called with a line for the user.
+        """
+        ...
+
     def next_steps(self, best: Path) -> str:
         """Commands that a user may want to run on the result."""
         ...
@@ -120,6 +129,9 @@ class Pairs:
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
         """How many negatives each anchor gets."""
         return {"negatives": describe_negatives(method, self.settings, loader.world)}
+
+    def begin(self, method: Method, tell: Callable[[str], object]) -> None:
+        """Nothing."""
 
     def next_steps(self, best: Path) -> str:
         """Evaluate and encode."""

@@ -1,0 +1,165 @@
+"""Logistic regression on the vectors of a frozen encoder: the line to beat, and where a head starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import log_expit, log_softmax
+
+from textcl.classifier.classifier import Targets
+
+STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+"""Candidates for scikit-learn's C, for vectors of unit spread."""
+
+_FOLDS, _ROWS_FOR_STRENGTH, _ROWS = 3, 1000, 10_000
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A fitted logistic regression: logits are weight · x + bias.
+
+    Args:
+        weight: One row for each class.
+        bias: One number for each class.
+        strength: scikit-learn's C, for vectors of unit spread.
+        rows: Rows that it was fitted on.
+    """
+
+    weight: Float[np.ndarray, "C D"]
+    bias: Float[np.ndarray, " C"]
+    strength: float
+    rows: int
+
+    def describe(self) -> str:
+        """One phrase for the terminal."""
+        return (
+            f"logistic regression on the frozen encoder ({self.rows:,} rows, C = {self.strength:g})"
+        )
+
+    def logits(self, vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N C"]:
+        """Class logits of vectors.
+
+        Args:
+            vectors: Of the encoder, not normalised.
+        """
+        return vectors @ self.weight.T + self.bias
+
+
+def probe_places(rows: int, seed: int) -> list[int]:
+    """Which rows a logistic regression is fitted on: all, or of many a part that follows from the seed.
+
+    Args:
+        rows: How many there are.
+        seed: Of the run.
+    """
+    if rows <= _ROWS:
+        return list(range(rows))
+    chosen = np.random.Generator(np.random.PCG64(seed)).permutation(rows)[:_ROWS]
+    return np.sort(chosen).tolist()
+
+
+def fit_linear_probe(
+    vectors: Float[np.ndarray, "N D"],
+    targets: Targets,
+    classes: int,
+    *,
+    class_weights: Sequence[float] | None = None,
+    seed: int = 0,
+) -> LinearProbe:
+    """Logistic regression whose strength has the highest likelihood in cross-validation.
+
+    Where rows have several labels, one regression for each class against the rest, all of one strength.
+
+    Args:
+        vectors: Of the frozen encoder, not normalised.
+        targets: Class ids, or which classes each row has.
+        classes: Number of classes; those without a row get a logit below the others.
+        class_weights: How much rows of each class count; with several labels, how much a label counts beside its
+            absence.
+        seed: What the folds follow from.
+    """
+    middle = vectors.mean(0)
+    spread = float(np.sqrt(((vectors - middle) ** 2).sum(1).mean())) or 1.0
+    x = ((vectors - middle) / spread).astype(np.float64)
+    weights = np.ones(classes) if class_weights is None else np.asarray(class_weights, np.float64)
+    strength = _strength(x, targets, weights, seed)
+    weight, bias = _fit(x, targets, weights, strength)
+    weight = weight / spread
+    return LinearProbe(weight, bias - weight @ middle, strength, len(x))
+
+
+def _strength(
+    x: Float[np.ndarray, "N D"], targets: Targets, weights: Float[np.ndarray, " C"], seed: int
+) -> float:
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(x))[:_ROWS_FOR_STRENGTH]
+    folds = np.array_split(order, _FOLDS)
+
+    def likelihood(strength: float) -> float:
+        total = 0.0
+        for fold in folds:
+            rest = np.setdiff1d(order, fold)
+            weight, bias = _fit(x[rest], targets[rest], weights, strength)
+            total += _log_likelihood(x[fold] @ weight.T + bias, targets[fold])
+        return total
+
+    return max(STRENGTHS, key=likelihood)
+
+
+def _log_likelihood(logits: Float[np.ndarray, "N C"], targets: Targets) -> float:
+    if targets.ndim == 2:
+        return float(log_expit(np.where(targets, logits, -logits)).sum())
+    return float(log_softmax(logits, axis=1)[np.arange(len(targets)), targets].sum())
+
+
+def _fit(
+    x: Float[np.ndarray, "N D"],
+    targets: Targets,
+    weights: Float[np.ndarray, " C"],
+    strength: float,
+) -> tuple[Float[np.ndarray, "C D"], Float[np.ndarray, " C"]]:
+    weight, bias = np.zeros((len(weights), x.shape[1])), np.zeros(len(weights))
+    if targets.ndim == 2:
+        for place in range(len(weights)):
+            row, offset = _two(x, targets[:, place], strength, {0: 1.0, 1: weights[place]})
+            weight[place], bias[place] = row, offset
+        return weight, bias
+    present, ids = np.unique(targets, return_inverse=True)
+    if len(present) == 2:
+        row, offset = _two(x, ids == 1, strength, dict(enumerate(weights[present])))
+        weight[present], bias[present] = np.stack([-row, row]) / 2, np.array([-offset, offset]) / 2
+    elif len(present) > 2:
+        weight[present], bias[present] = _regression(
+            x, ids, strength, dict(enumerate(weights[present]))
+        )
+    absent = np.setdiff1d(np.arange(len(weights)), present)
+    bias[absent] = bias[present].min() - np.log(len(x) + 1)
+    return weight, bias
+
+
+def _two(
+    x: Float[np.ndarray, "N D"],
+    holds: np.ndarray,
+    strength: float,
+    weights: dict[int, float],
+) -> tuple[Float[np.ndarray, " D"], float]:
+    """A yes or no; of rows that all say the same, the log-odds of one row more on either side."""
+    yes = int(holds.sum())
+    if yes in (0, len(holds)):
+        return np.zeros(x.shape[1]), float(np.log((yes + 0.5) / (len(holds) - yes + 0.5)))
+    coefficients, offsets = _regression(x, holds.astype(np.int64), strength, weights)
+    return coefficients[0], float(offsets[0])
+
+
+def _regression(
+    x: Float[np.ndarray, "N D"], ids: np.ndarray, strength: float, weights: dict[int, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.linear_model import LogisticRegression
+
+    plain = all(weight == 1.0 for weight in weights.values())
+    model = LogisticRegression(C=strength, max_iter=1000, class_weight=None if plain else weights)
+    model.fit(x, ids)
+    return cast(np.ndarray, model.coef_), cast(np.ndarray, model.intercept_)
