@@ -337,8 +337,8 @@ def test_bytes_that_are_not_utf8_are_told_with_their_place(tmp_path):
     for name, raw in (("x.txt", b"a\nsch\xf6n\n"), ("x.csv", b"text\nsch\xf6n\n")):
         (tmp_path / name).write_bytes(raw)
         fails(tmp_path / name, rf"{name}:2: not UTF-8 at byte 4 of the line \(0xf6\); save")
-    (tmp_path / "x.txt").write_bytes("text".encode("utf-16"))
-    fails(tmp_path / "x.txt", r"x\.txt:1: NUL byte at byte 4 of the line")
+    (tmp_path / "x.txt").write_bytes("text".encode("utf-16-le"))
+    fails(tmp_path / "x.txt", r"x\.txt:1: NUL byte at byte 2 of the line, .* UTF-16 save it as")
 
 
 def test_nul_bytes_are_told_with_their_place(tmp_path):
@@ -575,3 +575,34 @@ def test_spaces_around_the_names_of_columns_are_no_part_of_them(tmp_path):
     (tmp_path / "x.tsv").write_text("id\t text\n1\ta\n")
     assert load_rows(tmp_path / "x.tsv", roles=["text"]).column("text") == ["a"]
     fails(pandas.DataFrame({"text ": ["a"]}), "its columns are 'text ': say which")
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "advice"),
+    [
+        ("x.csv", POINTER, "is the pointer of a file in git-lfs and not .*: run git lfs pull"),
+        ("x.jsonl", POINTER, "pointer of a file in git-lfs"),
+        ("x.txt", POINTER, "pointer of a file in git-lfs"),
+        ("x.parquet", POINTER, "pointer of a file in git-lfs"),
+        ("x.csv", b"PK\x03\x04rest", "is a spreadsheet or a zip archive inside: save it as csv"),
+        ("x.csv", "text\na\n".encode("utf-16"), "is UTF-16: save it as UTF-8, .* iconv"),
+        ("x.jsonl", b"\xfe\xff\x00{", "is UTF-16"),
+        ("x.txt", gzip.compress(b"a\n"), r"is compressed inside: let its name end in \.gz"),
+        ("x.xlsx", b"PK\x03\x04rest", "a spreadsheet cannot be read: save it as csv .*read_excel"),
+        ("x.ODS", b"PK\x03\x04rest", "a spreadsheet cannot be read"),
+        (
+            "x.csv",
+            b"text;label\na;b\n",
+            r"x\.csv:1: .* by commas, but the first row is 'text;label'",
+        ),
+        ("x.csv", b"text\tlabel\na\tb\n", r"x\.csv:1: .* let its name end in \.tsv"),
+    ],
+)
+def test_files_that_are_something_else_say_how_to_get_further(tmp_path, name, content, advice):
+    (tmp_path / name).write_bytes(content)
+    fails(tmp_path / name, advice)
+    with pytest.raises(UserError, match=advice):
+        list(stream_rows(tmp_path / name))

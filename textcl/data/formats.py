@@ -106,10 +106,12 @@ def _lines(name: str, file: Any) -> Iterator[str]:
                     f"{name}:{number}: the line is longer than {MAX_LINE:,} bytes, so this is not a file of texts; "
                     "break it into lines"
                 )
+            if number == 1:
+                _check_start(name, raw)
             if b"\0" in raw:
                 raise UserError(
                     f"{name}:{number}: NUL byte at byte {raw.index(0) + 1} of the line, so this is not plain text; "
-                    "remove it or save the file as UTF-8"
+                    "remove it, or where the file is UTF-16 save it as UTF-8"
                 )
             line = raw.decode()
             yield line.removeprefix("\ufeff") if number == 1 else line
@@ -122,6 +124,26 @@ def _lines(name: str, file: Any) -> Iterator[str]:
         raise UserError(
             f"{name}: the compressed file is broken after line {number} ({error})"
         ) from error
+
+
+_STARTS = {
+    b"version https://git-lfs": "is the pointer of a file in git-lfs and not the file itself: run git lfs pull",
+    b"PK\x03\x04": "is a spreadsheet or a zip archive inside: save it as csv, or unpack it",
+    b"\xd0\xcf\x11\xe0": "is a document of an office program inside: save it as csv",
+    b"%PDF": "is a PDF inside: save its text as txt",
+    b"PAR1": "is a parquet file inside: let its name end in .parquet",
+    b"\x1f\x8b": "is compressed inside: let its name end in .gz",
+    b"\xfd7zXZ": "is compressed inside: let its name end in .xz",
+    b"\xff\xfe": "is UTF-16: save it as UTF-8, for example with iconv -f utf-16 -t utf-8",
+    b"\xfe\xff": "is UTF-16: save it as UTF-8, for example with iconv -f utf-16 -t utf-8",
+}
+"""First bytes that betray what a file is, and how to get further."""
+
+
+def _check_start(name: str, raw: bytes) -> None:
+    for start, advice in _STARTS.items():
+        if raw.startswith(start):
+            raise UserError(f"{name} {advice}")
 
 
 def _read_txt(name: str, lines: Iterator[str]) -> Records:
@@ -140,6 +162,7 @@ def _read_csv(name: str, lines: Iterator[str]) -> Records:
                 yield start, None
             elif not header:
                 header = _header(fields, name, start)
+                _check_commas(header, name, start)
             else:
                 yield start, _named(header, fields, name, start)
             start = reader.line_num + 1
@@ -169,6 +192,20 @@ def _header(fields: list[str], name: str, number: int) -> list[str]:
             f"{name}:{number}: the first row must hold the column names, each once, but it is {shown}"
         )
     return fields
+
+
+def _check_commas(header: list[str], name: str, number: int) -> None:
+    if len(header) > 1:
+        return
+    for separator, advice in {
+        ";": "write commas, for example with pandas.read_csv(…, sep=';') and to_csv",
+        "\t": "let its name end in .tsv",
+    }.items():
+        if separator in header[0]:
+            raise UserError(
+                f"{name}:{number}: the columns of a csv are separated by commas, but the first row is {header[0]!r}; "
+                + advice
+            )
 
 
 def _named(header: list[str], fields: list[str], name: str, number: int) -> Values:
@@ -204,6 +241,10 @@ def _read_json(name: str, lines: Iterator[str]) -> Records:
 
 
 def _parquet_part(path: Path) -> Part:
+    with path.open("rb") as file:
+        start = file.read(32)
+    if not start.startswith(b"PAR1"):
+        _check_start(str(path), start)
     try:
         names = tuple(parquet.read_schema(path).names)
     except (pyarrow.ArrowException, OSError) as error:

@@ -145,7 +145,7 @@ def _open_path(name: str, split: str | None) -> Source:
         raise UserError(_missing(name, path))
     format = _format_of(path)
     if format is None:
-        raise UserError(f"{name}: a file of this name is not known; supported are {_SUPPORTED}")
+        raise UserError(f"{name}: {_advice(path)}")
     if split is not None:
         raise UserError(
             f"split {split!r} was asked for, but {name} is a single file: name the file of that split instead"
@@ -179,6 +179,18 @@ def _open_folder(name: str, folder: Path, split: str | None) -> Source:
         )
     parts = tuple(file_part(path, format) for path, format in files.items())
     return Source(name, formats[0], parts, tuple(files))
+
+
+_SPREADSHEETS = {".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"}
+
+
+def _advice(path: Path) -> str:
+    if path.suffix.lower() in _SPREADSHEETS:
+        return (
+            "a spreadsheet cannot be read: save it as csv in UTF-8, or pass what pandas.read_excel gives to "
+            "textcl.train(data=…)"
+        )
+    return f"files of this ending are not known; supported are {_SUPPORTED}"
 
 
 def _format_of(path: Path) -> str | None:

@@ -1,0 +1,144 @@
+"""Every public function that takes texts or rows × the odd things that people pass: taken rightly, or refused by name."""
+
+import datasets
+import numpy as np
+import pandas
+import pyarrow
+import pytest
+from families import tiny_encoder, tiny_model_dir
+from rich.console import Console
+
+import textcl
+from textcl.classifier.classifier import Classifier
+from textcl.classifier.head import ClassificationHead
+from textcl.data import load_rows, stream_rows
+from textcl.errors import UserError
+
+TEXTS = ["a dog", "two cats", "a bird", "no fish"]
+LABELS = ["x", "y", "x", "y"]
+ROWS = {"text": TEXTS, "label": LABELS}
+
+COLUMNS = {
+    "list": TEXTS,
+    "tuple": tuple(TEXTS),
+    "numpy": np.array(TEXTS),
+    "objects": np.array(TEXTS, dtype=object),
+    "Series": pandas.Series(TEXTS, index=[4, 3, 2, 1]),
+    "Index": pandas.Index(TEXTS),
+    "Array": pyarrow.array(TEXTS),
+    "ChunkedArray": pyarrow.chunked_array([TEXTS[:1], TEXTS[1:]]),
+    "datasets column": datasets.Dataset.from_dict(ROWS)["text"],
+}
+TABLES = {
+    "dict": ROWS,
+    "DataFrame": pandas.DataFrame(ROWS, index=[3, 3, 1, 1]),
+    "Table": pyarrow.table(ROWS),
+    "Dataset": datasets.Dataset.from_dict(ROWS),
+    "DatasetDict": datasets.DatasetDict(train=datasets.Dataset.from_dict(ROWS)),
+}
+NEITHER = {
+    "text": "a dog",
+    "bytes": b"a dog",
+    "set": set(TEXTS),
+    "number": 3,
+    "matrix": np.array([TEXTS]),
+    "numbers": [1, 2, 3, 4],
+    "floats": np.arange(4.0),
+}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return tiny_encoder()
+
+
+@pytest.fixture(scope="module")
+def classifier(encoder):
+    return Classifier(encoder, ClassificationHead(encoder.dimension, 2), ["x", "y"])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_model_dir(tmp_path_factory.mktemp("model"), layers=1)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def functions(encoder, classifier):
+    """What takes texts, each giving something that can be compared."""
+    return {
+        "encode": encoder.encode,
+        "similarity": lambda texts: encoder.similarity(texts, TEXTS),
+        "predict_proba": classifier.predict_proba,
+        "predict": lambda texts: np.array(classifier.predict(texts)),
+        "load_rows": lambda texts: np.array(load_rows(texts, roles=["text"]).column("text")),
+        "stream_rows": lambda texts: np.array([row.text for row in stream_rows(texts)]),
+    }
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_columns_give_what_a_list_gives(functions, kind):
+    for name, function in functions.items():
+        assert function(COLUMNS[kind]).tolist() == function(list(TEXTS)).tolist(), name
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_tables_are_rows_and_no_texts(functions, kind):
+    for name, function in functions.items():
+        if name in ("load_rows", "stream_rows"):
+            assert function(TABLES[kind]).tolist() == TEXTS
+            continue
+        with pytest.raises(UserError, match=type(TABLES[kind]).__name__):
+            function(TABLES[kind])
+
+
+@pytest.mark.parametrize("kind", NEITHER)
+def test_what_is_neither_is_refused_in_one_sentence(functions, kind):
+    for name, function in functions.items():
+        with pytest.raises(UserError) as caught:
+            print(name, function(NEITHER[kind]))
+        assert "\n" not in str(caught.value)
+
+
+def test_iterators_are_texts_and_no_rows_to_read_twice(functions):
+    for name, function in functions.items():
+        if name not in ("load_rows", "stream_rows"):
+            assert function(iter(TEXTS)).tolist() == function(TEXTS).tolist(), name
+    with pytest.raises(UserError, match=r"can be read only once, .* pass list"):
+        load_rows(iter(TEXTS), roles=["text"])
+
+
+@pytest.mark.parametrize("kind", ["list", "numpy", "Series", "Array"])
+def test_the_estimator_takes_columns(model, kind):
+    it = textcl.TextClassifier(model, "cross-entropy", epochs=1, max_length=16)
+    it.fit(COLUMNS[kind], pandas.Series(LABELS, index=[5, 6, 7, 8]))
+    assert it.predict_proba(COLUMNS[kind]).tolist() == it.predict_proba(TEXTS).tolist()
+
+
+@pytest.mark.parametrize("kind", ["DataFrame", "Table", "dict"])
+def test_training_takes_tables(model, tmp_path, kind):
+    run = textcl.train(
+        "cross-entropy",
+        model=model,
+        data=TABLES[kind],
+        dev="",
+        output=tmp_path / "run",
+        settings={"epochs": np.float64(1), "batch_size": np.int64(4), "max_length": 16},
+        console=Console(quiet=True),
+    )
+    assert run.classifier.classes == ("x", "y")
+
+
+def test_training_refuses_what_it_cannot_read(model, tmp_path):
+    for data, message in (
+        (iter(TEXTS), "can be read only once"),
+        (set(TEXTS), "a set, which has no order"),
+        (3, "but got int"),
+    ):
+        with pytest.raises(UserError, match=message):
+            textcl.train("unsup-simcse", model=model, data=data, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
