@@ -172,14 +172,16 @@ def test_the_preview_counts_rows_of_the_same_class():
 
 def test_held_out_rows_keep_the_share_of_each_class_and_a_lonely_row_stays():
     rows = rows_of(["a"] * 20 + ["b"] * 11 + ["c"])
-    train, dev = hold_out(rows, 0.2, seed=0)
+    train, dev, split = hold_out(rows, 0.2, seed=0)
+    assert split.describe() == "6 of 32 rows (18.8 %), with rows of 2 of 3 classes"
     assert sorted(dev.column("label")) == ["a"] * 4 + ["b"] * 2
     assert sorted(train.column("text") + dev.column("text")) == sorted(rows.column("text"))
     assert train.report.rows == 26
     assert hold_out(rows, 0.2, seed=0)[1].column("text") == dev.column("text")
     assert hold_out(rows, 0.2, seed=1)[1].column("text") != dev.column("text")
-    with pytest.raises(UserError, match=r"holding out 0\.01 of 32 rows leaves none"):
-        hold_out(rows, 0.01, seed=0)
+    assert sorted(hold_out(rows, 0.01, seed=0)[1].column("label")) == ["a", "b"]
+    with pytest.raises(UserError, match=r"holding out 0\.5 of 2 rows leaves none"):
+        hold_out(rows_of(["a", "b"]), 0.5, seed=0)
 
 
 def test_a_share_is_a_number_between_0_and_1():

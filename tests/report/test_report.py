@@ -197,7 +197,7 @@ def test_held_out_rows_are_shown_where_dev_was_a_share(classes, tmp_path):
     run = copied(classes, tmp_path)
     rewrite(run / "settings.json", lambda facts: facts["settings"].update(dev="0.25"))
     page = report([run], tmp_path)
-    assert re.search(r"\d+ texts of 25% of the training rows, held out", page.text)
+    assert re.search(r"\d+ texts of \d+ of \d+ rows \(2\d\.\d %\), .*, held out", page.text)
 
 
 def test_several_runs_share_their_figures(run, tmp_path):

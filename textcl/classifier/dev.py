@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from textcl.classifier.classifier import Targets
+from textcl.data import splits
 from textcl.data.rows import Rows
+from textcl.data.splits import Split
 from textcl.errors import UserError
 
 SelectBy = Literal["accuracy", "macro-f1"]
@@ -95,25 +97,12 @@ def held_out_share(dev: str) -> float | None:
     return share
 
 
-def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
-    """Training rows and held-out rows, which follow from the seed.
-
-    Of rows with one label each, every class gives the same share, rounded down: a class with one row keeps it.
+def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows, Split]:
+    """Training rows and held-out rows, which follow from the seed, and how they were divided.
 
     Raises:
-        UserError: If nothing would be held out.
+        UserError: If nothing can be held out.
     """
-    rng = np.random.Generator(np.random.PCG64(seed))
-    several = "labels" in rows.roles
-    labels = np.zeros(len(rows)) if several else np.asarray(rows.column("label"))
-    held = [
-        rng.permutation(places)[: int(share * len(places))]
-        for places in (np.flatnonzero(labels == each) for each in np.unique(labels))
-    ]
-    out = np.sort(np.concatenate(held))
-    if not len(out):
-        raise UserError(
-            f"holding out {share:g} of {len(rows)} rows leaves none for dev: name a larger share or a file"
-        )
-    kept = np.setdiff1d(np.arange(len(rows)), out)
-    return rows.take(kept.tolist()), rows.take(out.tolist())
+    labels = rows.column("labels" if "labels" in rows.roles else "label")
+    split = splits.hold_out(rows.column("text"), labels, share, seed)
+    return rows.take(split.kept), rows.take(split.held), split

@@ -60,7 +60,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     @no_type_check  # scikit-learn checks arguments in fit, where a wrong one is told
     def __init__(
         self,
-        model: str = "sentence-transformers/all-MiniLM-L6-v2",
+        model: str | Path = "sentence-transformers/all-MiniLM-L6-v2",
         objective: str = "lcl",
         *,
         temperature: float | str | None = None,

@@ -201,8 +201,8 @@ def _(
     share = held_out_share(settings.dev)
     if share is None:
         return Labels(settings, rows, load_dev_texts(settings, request.columns))
-    rows, held_out = hold_out(rows, share, settings.seed)
-    texts = dev_texts(held_out, settings, f"{share:.0%} of the training rows, held out")
+    rows, held_out, split = hold_out(rows, share, settings.seed)
+    texts = dev_texts(held_out, settings, f"{split.describe()}, held out")
     return Labels(with_classes(settings, rows), rows, texts)
 
 

@@ -372,7 +372,7 @@ class Encoder(nn.Module):
         """Vectors as they are, and those of texts."""
         if isinstance(x, Tensor):
             return x.detach().cpu()
-        known = isinstance(x, np.ndarray) and x.dtype.kind == "f"
+        known = isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.ndim == 2
         return torch.from_numpy(x if known else self.encode(x))
 
     def _projections(self) -> Iterator[nn.Sequential]:

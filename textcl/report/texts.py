@@ -90,8 +90,8 @@ def training_rows(run: RunRecord) -> Rows:
 
 def _held_out(run: RunRecord, share: float, seed: int) -> ProbeData:
     rows = training_rows(run)
-    _, held = hold_out(rows, share, run.facts.common.seed)
-    name = f"{share:.0%} of the training rows, held out"
+    _, held, split = hold_out(rows, share, run.facts.common.seed)
+    name = f"{split.describe()}, held out"
     labels = None if "labels" in held.roles else held.column("label")
     return _labelled(name, held.column("text"), labels, seed)
 

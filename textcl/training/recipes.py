@@ -59,7 +59,9 @@ class Recipe:
         return self.doc.strip().splitlines()[0]
 
     def settings(
-        self, model: str | None = None, overrides: Sequence[str] | Mapping[str, object] = ()
+        self,
+        model: str | Path | None = None,
+        overrides: Sequence[str] | Mapping[str, object] = (),
     ) -> TrainSettings:
         """The recipe's settings for a model, with some replaced.
 

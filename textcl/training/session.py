@@ -60,7 +60,7 @@ class Trained:
 def train(
     recipe: str = "quickstart",
     *,
-    model: str | None = None,
+    model: str | Path | None = None,
     data: Any = None,
     dev: str | None = None,
     output: str | Path | None = None,
