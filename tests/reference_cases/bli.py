@@ -1,0 +1,30 @@
+import numpy as np
+
+from textcl.evaluation.lexicon import lexicon, mean_reciprocal_rank, translations
+
+
+def run(case):
+    given = case["inputs"]
+    words = given["source_words"], given["target_words"]
+    pairs = lexicon([tuple(line) for line in given["dictionary"]], *words)
+    rows = np.array(given["source"]), np.array(given["target"])
+    cosine = translations(*rows, pairs, csls_neighbours=None)
+    csls = translations(*rows, pairs, case["hyper"]["csls_k"])
+    positions = cosine.positions(pairs)
+
+    def muse(found):
+        return {f"precision_at_{k}": found.precision(pairs, k) for k in (1, 5, 10)}
+
+    return {
+        "cosine": muse(cosine),
+        "csls": muse(csls),
+        "pairs_alone": {
+            "positions": positions,
+            "mrr": mean_reciprocal_rank(positions),
+            **{f"precision_at_{k}": float(np.mean(np.array(positions) <= k)) for k in (1, 5)},
+        },
+        "csls_top1": {
+            words[0][source]: words[1][best]
+            for source, best in zip(csls.sources, csls.order[:, 0].tolist(), strict=True)
+        },
+    }
