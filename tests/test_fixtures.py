@@ -17,7 +17,11 @@ from textcl.training import resume
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TEXTS = ["a man runs", "the cat eats red food", "", "a dog plays in the street with a ball"]
+MORE_TEXTS = [
+    "a man plays the guitar", "", "dog", "the cat eats red food in the street " * 4, "x y",
+]  # fmt: skip
 VECTORS = load_file(FIXTURES / "vectors.safetensors")
+MORE_VECTORS = load_file(FIXTURES / "more_vectors.safetensors")
 
 
 def test_an_encoder_gives_the_vectors_that_it_gave():
@@ -50,3 +54,27 @@ def test_a_stopped_run_goes_on_and_ends_where_it_would_have(tmp_path, monkeypatc
     assert losses == pytest.approx(json.loads((FIXTURES / "losses.json").read_text()), rel=1e-5)
     vectors = done.encoder.encode(TEXTS, precision="float32")
     np.testing.assert_allclose(vectors, VECTORS["run"], atol=1e-4)
+
+
+def test_an_encoder_keeps_its_head_prompts_length_and_unit_vectors():
+    vectors = Encoder.from_pretrained(FIXTURES / "prompts").encode(MORE_TEXTS, precision="float32")
+    np.testing.assert_allclose(vectors, MORE_VECTORS["prompts"], atol=1e-5)
+
+
+def test_a_stopped_run_with_queue_average_and_dev_ends_with_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(FIXTURES / "averages", tmp_path / "copy"))
+    Encoder.from_pretrained(
+        "run"
+    )  # a run stands for its best encoder, and loading compares vectors
+    resume("run", console=Console(file=io.StringIO()))
+    lines = map(json.loads, Path("run/metrics.jsonl").read_text().splitlines())
+    log = [[line["step"], line.get("loss"), line.get("dev")] for line in lines]
+    expected = np.array(json.loads(Path("log.json").read_text()), dtype=float)
+    np.testing.assert_allclose(np.array(log, dtype=float), expected, atol=1e-5)
+    vectors = Encoder.from_pretrained("run/last").encode(MORE_TEXTS, precision="float32")
+    np.testing.assert_allclose(vectors, MORE_VECTORS["averages"], atol=1e-5)
+    ended, weights = load_file("run/last/model.safetensors"), load_file("end_of_run.safetensors")
+    assert ended.keys() == weights.keys()
+    for name in ended:
+        if not name.endswith("key.bias"):  # softmax cancels it: its gradient is rounding alone
+            np.testing.assert_allclose(ended[name], weights[name], atol=1e-5)
