@@ -75,6 +75,8 @@ if __name__ == "__main__":
         sys.exit(
             "python tests/golden.py --write renews the stored losses; pytest tests/test_golden.py compares"
         )
-    import conftest  # noqa: F401  # one thread, no network
+    import conftest  # one thread, no network
+
+    assert conftest
 
     write()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -43,9 +44,11 @@ class Parts:
         for module in self.modules.values():
             module.to(accelerator.device)
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=0.0, fused=True)
-        self.embedder = accelerator.prepare(self.modules["embedder"])
         learns = any(p.requires_grad for p in method.objective.parameters())
-        self.objective = accelerator.prepare(method.objective) if learns else method.objective
+        with warnings.catch_warnings():  # Accelerate knows no other name for it
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            self.embedder = accelerator.prepare(self.modules["embedder"])
+            self.objective = accelerator.prepare(method.objective) if learns else method.objective
         self._stepper = accelerator.prepare(self.optimizer)
 
     def train(self) -> None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -20,6 +20,7 @@ from textcl.errors import UserError
 from textcl.method.method import Method, online_of
 from textcl.training import checkpoint, recipes, replaced
 from textcl.training.accelerator import accelerator_of, describe_machine, world_of
+from textcl.training.build import build_method
 from textcl.training.console import ConsoleReporter, tell
 from textcl.training.dev import Dev
 from textcl.training.facts import RunFacts
@@ -194,7 +195,7 @@ class _Session:
     ) -> Trained | None:
         supervision = supervise(self.settings, request, dev, self._tell)
         check_batch(supervision.rows, supervision.settings, self.world)
-        method = self._method(supervision.settings)
+        method = build_method(self.recipe, supervision.settings, self.world)
         loader = self._loader(supervision, method)
         path = output or _new_path(self.recipe.name)
         facts = self._facts(recipe, request, supervision)
@@ -233,28 +234,9 @@ class _Session:
                 f"the data of this run changed: {facts.data.source} had sha256 "
                 f"{facts.data.sha256[:12]}, it has {report.sha256[:12]}; start a new run"
             )
-        method = self._method(supervision.settings)
+        method = build_method(self.recipe, supervision.settings, self.world)
         loader = self._loader(supervision, method)
         return self._train(folder, facts, method, loader, supervision, resume=True)
-
-    def _method(self, settings: TrainSettings) -> Method:
-        torch.manual_seed(settings.seed)
-        method = self.recipe.build(settings, self.world)
-        if self.world.size > 1 and any(
-            isinstance(module, torch.nn.BatchNorm1d) for module in method.objective.modules()
-        ):
-            raise UserError(
-                f"the predictor of {self.recipe.name} has a BatchNorm, whose statistics would be those of a process's "
-                "share of the batch and not of the batch: use --set norm=layer, or a single process"
-            )
-        # processes draw different dropout masks from here on; rank 0 goes on with the seed's own stream
-        if self.world.rank:
-            torch.manual_seed(settings.seed + 7919 * self.world.rank)
-        if settings.gradient_checkpointing:
-            for encoder in method.encoders.values():
-                if isinstance(encoder, _Checkpoints):  # averages and teachers keep no activations
-                    encoder.gradient_checkpointing_enable()
-        return method
 
     def _loader(self, supervision: Supervision, method: Method) -> Loader:
         tokenize, seed = online_of(method).tokenize, supervision.settings.seed
@@ -348,13 +330,6 @@ class _Session:
         self.accelerator.init_trackers(
             "textcl", config={k: v for k, v in values.items() if v is not None}
         )
-
-
-@runtime_checkable
-class _Checkpoints(Protocol):
-    """A module that can compute its activations twice instead of keeping them."""
-
-    def gradient_checkpointing_enable(self) -> None: ...
 
 
 def _new_path(recipe: str) -> Path:

@@ -44,7 +44,8 @@ class TrainSettings:
         weight_decay: AdamW's, not applied to biases, norms and scalars.
         max_grad_norm: Gradients are clipped to this norm; 0 for no clipping.
         precision: "auto" is bf16 autocast where the machine has fast bf16; weights stay float32.
-        accumulation: Batches of an update. They do not see each other's rows: for more negatives use chunk_size.
+        accumulation: Batches of an update. Their mean losses count alike, also where these are of different numbers of
+            rows or tokens, and they do not see each other's rows: for more negatives use chunk_size.
         chunk_size: Rows embedded at once by gradient caching; 0 embeds the batch at once.
         gradient_checkpointing: Save memory by computing activations twice.
         max_length: Longest row in tokens.

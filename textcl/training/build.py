@@ -1,0 +1,50 @@
+"""From a recipe and its settings to the method that a run trains."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+from textcl.distributed import World
+from textcl.errors import UserError
+from textcl.method.method import Method
+from textcl.training.recipes import Recipe
+from textcl.training.settings import TrainSettings
+
+
+@runtime_checkable
+class KeepsActivations(Protocol):
+    """A module that can compute its activations twice instead of keeping them."""
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Compute them twice."""
+        ...
+
+
+def build_method(recipe: Recipe, settings: TrainSettings, world: World) -> Method:
+    """The method of a recipe, built from the seed of the run; torch's generator goes on from there.
+
+    Args:
+        recipe: What is trained.
+        settings: Of the run.
+        world: The processes that train together. They have equal weights and draw different dropout masks.
+
+    Raises:
+        UserError: If a BatchNorm would see a process's share of the batch.
+    """
+    torch.manual_seed(settings.seed)
+    method = recipe.build(settings, world)
+    if world.size > 1 and any(isinstance(m, nn.BatchNorm1d) for m in method.objective.modules()):
+        raise UserError(
+            f"the predictor of {recipe.name} has a BatchNorm, whose statistics would be those of a process's share of "
+            "the batch and not of the batch: use --set norm=layer, or a single process"
+        )
+    if world.rank:  # rank 0 goes on with the seed's own stream
+        torch.manual_seed(settings.seed + 7919 * world.rank)
+    if settings.gradient_checkpointing:
+        for encoder in method.encoders.values():
+            if isinstance(encoder, KeepsActivations):  # averages and teachers keep none
+                encoder.gradient_checkpointing_enable()
+    return method
