@@ -2,122 +2,73 @@ import pickle
 import random
 import sys
 from collections import Counter
-from types import ModuleType, SimpleNamespace
 
 import pytest
-from wordnet_files import write_database
+from stub_wordnet import use_stub_wordnet, write_lexicon
 
 from textcl.errors import UserError
-from textcl.views import synonyms as wordnet
+from textcl.views import synonyms
 from textcl.views.synonyms import (
     Synonyms,
     WnLexicon,
-    WordNet,
     match_case,
     open_lexicon,
     replace_spans,
 )
 
 
-@pytest.fixture
-def lexicon(tmp_path):
-    return open_lexicon(write_database(tmp_path))
+@pytest.fixture(autouse=True)
+def forget(monkeypatch):
+    """Lexicons are kept open; a test must not meet those of another."""
+    monkeypatch.delenv("TEXTCL_WORDNET", raising=False)
+    for cached in (synonyms._wordnet, synonyms._synonyms):
+        cached.cache_clear()
+    yield
+    for cached in (synonyms._wordnet, synonyms._synonyms):
+        cached.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("word", "synonyms"),
-    [
-        ("dog", ["domestic_dog", "Canis_familiaris", "cad", "hound", "chase", "go_after"]),
-        ("Domestic dog", ["dog", "Canis_familiaris"]),
-        ("dogs", ["dog", "domestic_dog", "Canis_familiaris", "cad", "hound", "chase", "go_after"]),
-        ("men", ["man", "adult_male"]),
-        ("chasing", ["chase", "dog", "go_after"]),
-        ("ran", ["run", "scat"]),
-        ("better", ["good", "full"]),
-        ("well", ["good"]),
-        ("alert", ["awake"]),
-        ("play", []),
-        ("unheard-of", []),
-        ("", []),
-    ],
-)
-def test_wordnet_gives_the_words_of_all_meanings_and_parts_of_speech(lexicon, word, synonyms):
-    assert list(lexicon.synonyms(word)) == synonyms
+def test_a_lexicon_gives_the_words_of_all_meanings_once(monkeypatch):
+    use_stub_wordnet(monkeypatch)
+    lexicon = open_lexicon()
+    assert lexicon == WnLexicon("oewn:2024")
+    dog = ("Canis familiaris", "cad", "dog", "domestic dog", "hound")
+    assert lexicon.synonyms("dog") == dog
+    assert lexicon.synonyms("unheard-of") == ()
+    assert set(draw(Synonyms(lexicon), "large", 40)) == {"big", "great in size"}
+    assert pickle.loads(pickle.dumps(lexicon)).synonyms("full") == ("full", "good")
 
 
-def test_wordnet_travels_to_another_process(lexicon):
-    assert pickle.loads(pickle.dumps(lexicon)).synonyms("well") == ("good",)
+def test_the_environment_names_the_lexicon(monkeypatch):
+    use_stub_wordnet(monkeypatch, "tiny:1")
+    monkeypatch.setenv("TEXTCL_WORDNET", "tiny:1")
+    assert Synonyms().lexicon == WnLexicon("tiny:1")
 
 
-def test_wordnet_missing_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("TEXTCL_WORDNET", str(tmp_path))
+def test_a_lexicon_that_is_not_installed_is_refused_with_those_that_are(monkeypatch):
+    use_stub_wordnet(monkeypatch, "tiny:1")
+    with pytest.raises(UserError, match=r"'oewn:2024': run python -m wn download .*\(tiny:1\)"):
+        open_lexicon()
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wn", None)
     with pytest.raises(
-        UserError, match=r"lacks index\.noun, .*wordnet-base, or point TEXTCL_WORDNET"
+        UserError, match=r"pip install .*textcl-train\[wordnet\].* wn download oewn"
     ):
         open_lexicon()
 
 
-def test_wordnet_is_found_where_the_environment_says(tmp_path, monkeypatch):
-    monkeypatch.setenv("TEXTCL_WORDNET", str(write_database(tmp_path)))
-    assert Synonyms().lexicon == WordNet(tmp_path)
-
-
-def test_wordnet_of_two_releases_is_rejected(tmp_path):
-    write_database(tmp_path)
-    data = tmp_path / "data.noun"
-    data.write_text("one more line\n" + data.read_text())
-    with pytest.raises(UserError, match=r"index\.noun and data\.noun do not fit together at 'dog'"):
-        WordNet(tmp_path).synonyms("dog")
-
-
-# The wn library, of which a stand-in is enough
-
-
-@pytest.fixture
-def wn_library(monkeypatch):
-    """Lexicon "tiny:1" knows that big and large, or great in size, are the same."""
-
-    class Error(Exception):
-        pass
-
-    class Wordnet:
-        def __init__(self, lexicon, lemmatizer=None):
-            if lexicon != "tiny:1":
-                raise Error("no such lexicon")
-            self.lemmatizer = lemmatizer
-
-        def synsets(self, form):
-            words = ["big", "large", "great in size"]
-            return [SimpleNamespace(lemmas=lambda: words)] * 2 if form in words else []
-
-    library, morphy = ModuleType("wn"), ModuleType("wn.morphy")
-    tiny = SimpleNamespace(language="en", specifier=lambda: "tiny:1")
-    vars(library).update(Error=Error, Wordnet=Wordnet, lexicons=lambda lexicon=None: [tiny])
-    vars(morphy).update(Morphy=lambda: "english")
-    monkeypatch.setitem(sys.modules, "wn", library)
-    monkeypatch.setitem(sys.modules, "wn.morphy", morphy)
-    wordnet._wn_lexicon.cache_clear()
-    yield library
-    wordnet._wn_lexicon.cache_clear()
-
-
-def test_wn_lexicon_gives_every_lemma_once(wn_library):
+def test_the_library_itself_reads_a_lexicon(tmp_path, monkeypatch):
+    wn = pytest.importorskip("wn")
+    monkeypatch.setattr(wn.config, "data_directory", tmp_path / "data")
+    wn.add(write_lexicon(tmp_path / "tiny.xml"), progress_handler=None)
     lexicon = open_lexicon("tiny:1")
-    assert lexicon == WnLexicon("tiny:1")
-    assert lexicon.synonyms("large") == ("big", "large", "great in size")
-    assert set(draw(Synonyms(lexicon), "large", 40)) == {"big", "great in size"}
-
-
-def test_wn_lexicon_that_is_not_installed_names_those_that_are(wn_library):
-    with pytest.raises(UserError, match=r"no lexicon 'other:2': .*installed \(tiny:1\)"):
+    assert lexicon.synonyms("large") == ("big", "great in size", "large")
+    assert lexicon.synonyms("dogs") == lexicon.synonyms("dog")
+    assert "hound" in lexicon.synonyms("dog")
+    with pytest.raises(UserError, match=r"no lexicon 'other:2'.*\(tiny:1\)"):
         open_lexicon("other:2")
-
-
-def test_wn_library_missing_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "wn", None)
-    wordnet._wn_lexicon.cache_clear()
-    with pytest.raises(UserError, match="pip install wn, or install Debian's package"):
-        open_lexicon("oewn:2024")
 
 
 # The augmentation
