@@ -75,7 +75,9 @@ def build(s: Settings, world: World) -> Method:
         views={"anchor": View("text")},
         encoders={"online": online},
         routes={"anchor": Route("online", "anchor")},
-        objective=CrossEntropy(head, class_weights=s.weights, world=world),
+        objective=CrossEntropy(
+            head, class_weights=s.weights, positive_weights=s.positive_weights, world=world
+        ),
         backprop=backprop_for(s.chunk_size),
         model=Classifier(online, head, s.classes, multi_label=s.multi_label),
         rates=s.rates_of(head),

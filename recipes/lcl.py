@@ -127,14 +127,28 @@ def build(s: Settings, world: World) -> Method:
     )
     if s.projector:
         contrast = Projected(mlp(online.dimension, s.projector), contrast)
-    weights = s.weights
     objective = WeightedSum(
         [
-            (s.loss_weight, CrossEntropy(head, views, class_weights=weights, world=world)),
+            (
+                s.loss_weight,
+                CrossEntropy(
+                    head,
+                    views,
+                    class_weights=s.weights,
+                    positive_weights=s.positive_weights,
+                    world=world,
+                ),
+            ),
             (1 - s.loss_weight, contrast),
             (
                 s.loss_weight,
-                CrossEntropy(weighing_head, weighers, class_weights=weights, world=world),
+                CrossEntropy(
+                    weighing_head,
+                    weighers,
+                    class_weights=s.weights,
+                    positive_weights=s.positive_weights,
+                    world=world,
+                ),
             ),
         ]
     )

@@ -106,7 +106,16 @@ def build(s: Settings, world: World) -> Method:
         contrast = Projected(mlp(online.dimension, s.projector), contrast)
     objective = WeightedSum(
         [
-            (s.loss_weight, CrossEntropy(head, views, class_weights=s.weights, world=world)),
+            (
+                s.loss_weight,
+                CrossEntropy(
+                    head,
+                    views,
+                    class_weights=s.weights,
+                    positive_weights=s.positive_weights,
+                    world=world,
+                ),
+            ),
             (1 - s.loss_weight, contrast),
         ]
     )

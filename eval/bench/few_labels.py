@@ -22,7 +22,7 @@ from sklearn.model_selection import GridSearchCV
 
 import textcl
 
-CLASSES, ROWS, DRAWS = 20, 8, 4
+CLASSES, ROWS = 20, 8
 STRENGTHS = (0.3, 1, 3, 10, 30, 100, 300)
 
 
@@ -89,12 +89,13 @@ def main() -> None:
         "--data", type=Path, required=True, help="Banking77: train.jsonl and test.jsonl"
     )
     parser.add_argument("--objectives", nargs="+", default=["lcl", "supcon", "cross-entropy"])
+    parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--json", type=Path, help="where the numbers go")
     options = parser.parse_args()
     torch.set_num_threads(1)
     encoder = textcl.Encoder.from_pretrained(options.model)
     draws: list[dict[str, object]] = []
-    for seed in range(DRAWS):
+    for seed in options.draws:
         train, test = draw(options.data, seed)
         result: dict[str, object] = {"draw": seed, "test_rows": len(test)}
         result["frozen"] = frozen(encoder, train, test)

@@ -140,6 +140,31 @@ def test_a_batch_is_no_larger_than_the_data(model):
         make(model, batch_size=10).fit(TEXTS[:4], ["a", "b", "a", "b"])
 
 
+def test_a_column_without_a_1_has_probability_0(model):
+    hot = np.array([[label == name for name in ("food", "none", "town")] for label in LABELS])
+    it = make(model, epochs=1).fit(TEXTS, hot.astype(int))
+    proba = it.predict_proba(TEXTS[:4])
+    assert proba.shape == (4, 3)
+    assert not proba[:, 1].any()
+    assert not it.predict(TEXTS)[:, 1].any()
+
+
+def test_blank_texts_are_counted_and_a_class_of_nothing_else_is_refused(model):
+    with pytest.warns(UserWarning, match="2 of 62 texts are blank and not trained on"):
+        it = make(model, epochs=1).fit([*TEXTS, " ", ""], [*LABELS, "food", "town"])
+    assert it.predict(["", TEXTS[0]]).shape == (2,)
+    for labels in ([*LABELS, "sea"], [*([label] for label in LABELS), ["sea", "food"]]):
+        with pytest.raises(UserError, match="all texts of sea are blank"):
+            make(model).fit([*TEXTS, " "], labels)
+
+
+def test_a_batch_fits_what_is_left_after_rows_are_held_out(model):
+    texts = [f"{word} {letter}" for word in ["man", "dog", "cat", "red"] for letter in "ab"]
+    labels = [word for word in ["man", "dog", "cat", "red"] for _ in "ab"]
+    it = make(model, held_out=0.1, epochs=1).fit(texts, labels)
+    assert len(it.predict(texts)) == 8
+
+
 def test_mistakes_are_told(model, tmp_path):
     it = make(model)
     with pytest.raises(NotFittedError):

@@ -84,6 +84,22 @@ def test_balanced_weights_are_rows_over_classes_times_rows_of_the_class():
     assert ClassifierSettings().weights is None
 
 
+def test_balanced_weights_of_several_labels_count_what_is_there_and_not_what_is_absent():
+    rows = rows_of([["a"], ["a", "b"], [], ["a"]], several=True)
+    settings = with_classes(ClassifierSettings(class_weights="balanced"), rows)
+    assert settings.weights is None
+    np.testing.assert_allclose(settings.positive_weights, [1 / 3, 3])
+    assert with_classes(ClassifierSettings(), rows).positive_weights is None
+    one = with_classes(ClassifierSettings(class_weights="balanced"), rows_of(["a", "b"]))
+    assert one.positive_weights is None
+
+
+def test_dev_rows_without_a_text_are_counted(tmp_path):
+    path = write_jsonl(tmp_path / "dev.jsonl", [{"text": t, "label": "a"} for t in ("t", " ", "u")])
+    settings = ClassifierSettings(dev=path, classes=("a", "b"))
+    assert load_dev_texts(settings).note == "1 row without a text left out."
+
+
 def test_roles_are_settled_by_the_columns():
     roles = ("text", "label|labels")
     one, several = [{"text": "a", "label": "x"}], [{"text": "a", "labels": ["x"]}]

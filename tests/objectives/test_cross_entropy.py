@@ -118,3 +118,13 @@ def test_contract(weights, make_rows):
         make_rows,
         uses=("anchor", "positive"),
     )
+
+
+def test_positive_weights_count_in_the_rows_that_have_the_label():
+    logits = torch.tensor([[0.5, -1.0], [2.0, 0.3]])
+    labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    z = Embeddings({"anchor": logits}, torch.arange(2), labels=labels)
+    found = CrossEntropy(positive_weights=(3.0, 5.0))(z).loss
+    p = logits.sigmoid()
+    want = -(3 * p[0, 0].log() + (1 - p[0, 1]).log() + (1 - p[1, 0]).log() + 5 * p[1, 1].log()) / 4
+    torch.testing.assert_close(found, want)

@@ -281,6 +281,15 @@ def vectors_of(
     return encoder.encode(texts, prompt="", normalize=False, truncate_dim=whole, **options)
 
 
+def left_out(blank: int) -> str:
+    """A sentence on rows without a text, which are neither trained on nor scored; empty where there are none.
+
+    Args:
+        blank: Their number.
+    """
+    return f"{blank:,} row{'s' * (blank != 1)} without a text left out." if blank else ""
+
+
 def is_classifier(folder: Path) -> bool:
     """Whether a model folder holds a classifier."""
     return (folder / NOTE_FILE).is_file()

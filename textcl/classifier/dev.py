@@ -42,12 +42,14 @@ class DevTexts:
         targets: Class ids (N,), or which classes each text has (N, C).
         select_by: What is measured. Where texts have several labels a class is predicted from a probability of 0.5
             on, and accuracy is the share of texts all of whose classes are right.
+        note: What a reader must know about the data.
     """
 
     name: str
     texts: Sequence[str]
     targets: Targets
     select_by: SelectBy
+    note: str = ""
 
     @property
     def protocol(self) -> str:
@@ -55,11 +57,6 @@ class DevTexts:
         metric = {"accuracy": "accuracy", "macro-f1": "macro-F1"}[self.select_by]
         threshold = ", threshold 0.5" if self.targets.ndim == 2 else ""
         return f"{self.name}, {metric} × 100{threshold}, float32"
-
-    @property
-    def note(self) -> str:
-        """What a reader must know about the data."""
-        return ""
 
     @property
     def size(self) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, no_type_check
 
@@ -20,6 +21,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from textcl.classifier.classifier import Classifier
 from textcl.data.files import atomic_write, read_json, to_json
+from textcl.data.splits import hold_out
 from textcl.data.texts import as_column, as_texts, is_missing, normal_text
 from textcl.encoder.hub import find_model
 from textcl.errors import UserError
@@ -109,6 +111,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             )
         role, labels, classes = _labels(y)
         check_consistent_length(texts, labels)
+        texts, labels = _with_text(texts, labels)
         if len(texts) < 2:
             raise UserError("expected at least 2 texts to train on, got 1 sample")
         rows = [{"text": text, role: label} for text, label in zip(texts, labels, strict=True)]
@@ -119,7 +122,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
                 data=rows,
                 dev=str(self.held_out) if self.held_out else "",
                 output=Path(folder) / "run",
-                settings=self._settings(len(rows)),
+                settings=self._settings(texts, labels),
                 console=None if self.verbose else Console(file=io.StringIO()),
             )
         assert run is not None
@@ -138,17 +141,24 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         """
         proba = self.predict_proba(X)
         if self.classifier_.multi_label:
-            return (proba >= self.classifier_.thresholds[self._columns()]).astype(int)
+            learnt, places = self._columns()
+            predicted = np.zeros(proba.shape, dtype=int)
+            predicted[:, learnt] = proba[:, learnt] >= self.classifier_.thresholds[places]
+            return predicted
         return self.classes_[proba.argmax(1)]
 
     def predict_proba(self, X: Any) -> Float32[np.ndarray, "N C"]:  # noqa: N803
-        """Probability of each of `classes_`.
+        """Probability of each of `classes_`; 0 for a column of an indicator matrix that had no 1.
 
         Args:
             X: N texts.
         """
         check_is_fitted(self, "classifier_")
-        return self.classifier_.predict_proba(_texts(X))[:, self._columns()]
+        found = self.classifier_.predict_proba(_texts(X))
+        learnt, places = self._columns()
+        proba = np.zeros((len(found), len(self.classes_)), dtype=np.float32)
+        proba[:, learnt] = found[:, places]
+        return proba
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write the classifier's folder (see `Classifier.save_pretrained`), with the parameters and labels beside it.
@@ -179,14 +189,15 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         estimator.classes_ = np.array(note.get("classes", sorted(classifier.classes)))
         return estimator
 
-    def _columns(self) -> list[int]:
-        """Where the probability of each of `classes_` is."""
+    def _columns(self) -> tuple[list[int], list[int]]:
+        """Which of `classes_` were learnt, and where the classifier has them."""
         place = {name: index for index, name in enumerate(self.classifier_.classes)}
-        return [place[str(label)] for label in self.classes_]
+        learnt = [column for column, label in enumerate(self.classes_) if str(label) in place]
+        return learnt, [place[str(self.classes_[column])] for column in learnt]
 
-    def _settings(self, rows: int) -> dict[str, Any]:
-        """The recipe's settings that are said here."""
-        said = {
+    def _settings(self, texts: list[str], labels: list[Any]) -> dict[str, Any]:
+        """The recipe's settings that are given here, with a batch no larger than what is trained on."""
+        given = {
             "temperature": self.temperature,
             "loss_weight": self.loss_weight,
             "epochs": self.epochs,
@@ -195,10 +206,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             "max_length": self.max_length,
             "class_weights": self.class_weights,
         }
-        chosen = {name: value for name, value in said.items() if value is not None}
+        chosen = {name: value for name, value in given.items() if value is not None}
         chosen |= {"seed": self.random_state, "save_every": 0, **(self.settings or {})}
         if "batch_size" not in chosen:
-            kept = rows - int(rows * self.held_out)
+            kept = len(texts)
+            if self.held_out:
+                kept = len(hold_out(texts, labels, self.held_out, chosen["seed"]).kept)
             chosen["batch_size"] = min(find(self.objective).settings(self.model).batch_size, kept)
         return chosen
 
@@ -216,6 +229,30 @@ def _texts(given: Any) -> list[str]:
     if not texts:
         raise UserError("expected texts, got none: 0 sample(s) while a minimum of 1 is required")
     return texts
+
+
+def _with_text(texts: list[str], labels: list[Any]) -> tuple[list[str], list[Any]]:
+    """The rows that have a text, with a warning of how many have none."""
+    kept = [place for place, text in enumerate(texts) if normal_text(text)]
+    if len(kept) == len(texts):
+        return texts, labels
+
+    def names(places: Iterable[int]) -> set[str]:
+        rows = (labels[place] for place in places)
+        return {name for row in rows for name in ([row] if isinstance(row, str) else row)}
+
+    if lost := sorted(names(range(len(texts))) - names(kept)):
+        raise UserError(
+            f"all texts of {', '.join(lost[:5])} are blank, so nothing can be learnt of it: give them words, or leave "
+            "those rows out"
+        )
+    warnings.warn(
+        f"{len(texts) - len(kept):,} of {len(texts):,} texts are blank and not trained on; `predict` answers for a "
+        "blank text as for the empty one",
+        UserWarning,
+        stacklevel=3,
+    )
+    return [texts[place] for place in kept], [labels[place] for place in kept]
 
 
 def _labels(y: Any) -> tuple[str, list[Any], np.ndarray]:

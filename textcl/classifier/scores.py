@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from textcl.classifier.classifier import Classifier, Targets, vectors_of
+from textcl.classifier.classifier import Classifier, Targets, left_out, vectors_of
 from textcl.data.rows import load_rows
 from textcl.errors import UserError
 from textcl.evaluation.classification import (
@@ -112,7 +112,13 @@ def own_task(
     labels = rows.column(role)
     classifier.targets(labels, path)
     return LabelledTask(
-        path, rows.column("text"), labels, classifier.classes, classifier.multi_label, path
+        path,
+        rows.column("text"),
+        labels,
+        classifier.classes,
+        classifier.multi_label,
+        path,
+        blank=rows.report.blank,
     )
 
 
@@ -183,7 +189,7 @@ def _score(classifier: Classifier, task: LabelledTask, **options: Any) -> Classi
         manifest.label if manifest else task.name,
         manifest.protocol if manifest else "own-texts",
         task.source + (f", prepared as in LCL ({task.preparation})" if task.preparation else ""),
-        manifest.note if manifest else "",
+        manifest.note if manifest else left_out(task.blank),
         result,
         before,
         None if task.multi_label else _tolerance(vectors, truth),

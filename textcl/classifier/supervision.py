@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 import numpy as np
 from torch import nn
 
-from textcl.classifier.classifier import Targets, targets_of, vectors_of
+from textcl.classifier.classifier import Targets, left_out, targets_of, vectors_of
 from textcl.classifier.dev import DevTexts, SelectBy, held_out_share, hold_out
 from textcl.classifier.head import ClassificationHead, HeadKind, make_head
 from textcl.classifier.linear_probe import fit_linear_probe, probe_places
@@ -43,7 +43,7 @@ class ClassifierSettings(TrainSettings):
             several labels.
         rows_per_class: K of P × K batches, of which P is batch_size / K; 0 shuffles all rows.
         class_weights: "balanced" lets rows of rare classes count more in the cross-entropy, by rows / (classes × rows
-            of the class).
+            of the class); where rows have several labels, each label by rows without it / rows with it.
         drop_unlabelled: Whether rows without a label are left out instead of refused.
         epochs: Passes over the data; 0 makes five, and on small data as many as make 60 updates.
         head: "linear" is one layer that starts as logistic regression on the vectors of the frozen encoder, of a
@@ -55,6 +55,7 @@ class ClassifierSettings(TrainSettings):
             for the others, as published.
         classes: Names of the classes in the order of their ids; found in the training data when empty.
         class_rows: Training rows of each class; found in the data.
+        row_count: Training rows; found in the data.
         multi_label: Whether rows have several labels; found in the data, which then has the role `labels`.
     """
 
@@ -71,6 +72,7 @@ class ClassifierSettings(TrainSettings):
     head_learning_rate: Annotated[float, Domain(at_least=0)] | None = None
     classes: tuple[str, ...] = ()
     class_rows: tuple[Annotated[int, Domain(at_least=0)], ...] = ()
+    row_count: Annotated[int, Domain(at_least=0)] = 0
     multi_label: bool = False
 
     START_MAY_BE_BEST: ClassVar[bool] = True
@@ -83,11 +85,18 @@ class ClassifierSettings(TrainSettings):
 
     @property
     def weights(self) -> tuple[float, ...] | None:
-        """What `CrossEntropy` takes as class weights; None where all count alike."""
-        if self.class_weights == "none":
+        """What `CrossEntropy` takes as class weights; None where all count alike, or rows have several labels."""
+        if self.class_weights == "none" or self.multi_label:
             return None
         total = sum(self.class_rows)
         return tuple(total / (len(self.classes) * max(1, rows)) for rows in self.class_rows)
+
+    @property
+    def positive_weights(self) -> tuple[float, ...] | None:
+        """What `CrossEntropy` takes as positive weights; None where all count alike, or rows have one label each."""
+        if self.class_weights == "none" or not self.multi_label:
+            return None
+        return tuple((self.row_count - rows) / rows if rows else 1.0 for rows in self.class_rows)
 
     def rates_of(self, *heads: nn.Module | None) -> list[tuple[nn.Module, float]]:
         """The learning rate of each head, as `Method` takes them."""
@@ -170,7 +179,7 @@ class Labels:
             vectors,
             targets_of_rows(settings, rows),
             len(settings.classes),
-            class_weights=settings.weights,
+            class_weights=settings.weights or settings.positive_weights,
             seed=settings.seed,
         )
         for head in heads:
@@ -227,7 +236,13 @@ def with_classes(settings: S, rows: Rows) -> S:
             f"({', '.join(found) or 'none'}): a classifier needs rows of at least 2 classes"
         )
     counts = tuple(found[name] for name in classes)
-    return replace(settings, classes=classes, class_rows=counts, multi_label=multi_label)
+    return replace(
+        settings,
+        classes=classes,
+        class_rows=counts,
+        row_count=len(labels),
+        multi_label=multi_label,
+    )
 
 
 def batches_of(settings: ClassifierSettings, rows: Rows) -> Sampler:
@@ -328,11 +343,11 @@ def load_dev_texts(
         columns=columns,
         drop_unlabelled=settings.drop_unlabelled,
     )
-    return dev_texts(rows, settings, Path(settings.dev).name)
+    return dev_texts(rows, settings, Path(settings.dev).name, left_out(rows.report.blank))
 
 
-def dev_texts(rows: Rows, settings: ClassifierSettings, name: str) -> DevTexts:
+def dev_texts(rows: Rows, settings: ClassifierSettings, name: str, note: str = "") -> DevTexts:
     """Labelled rows as what selects weights."""
     targets = targets_of_rows(settings, rows)
     chosen = settings.select_by or ("macro-f1" if settings.multi_label else "accuracy")
-    return DevTexts(name, rows.column("text"), targets, chosen)
+    return DevTexts(name, rows.column("text"), targets, chosen, note)

@@ -37,7 +37,7 @@ def calibrate_command(
     Examples: textcl calibrate RUN dev.jsonl · textcl calibrate RUN dev.csv --column label=topic -o DIR
     """
     from textcl.classifier.calibration import calibrate, write_calibration
-    from textcl.classifier.classifier import Classifier
+    from textcl.classifier.classifier import Classifier, left_out
     from textcl.data.files import replacing
     from textcl.data.rows import load_rows
     from textcl.encoder.hub import find_model
@@ -61,8 +61,8 @@ def calibrate_command(
             if report.changed:
                 write_calibration(new, report, Path(dev).name)
     log = Console(soft_wrap=True, highlight=False, markup=False)
-    if rows.report.blank:
-        log.print(f"{rows.report.blank:,} rows without a text or a label were left out")
+    if blank := left_out(rows.report.blank):
+        log.print(blank)
     written = "written to" if report.changed or output else "nothing is written to"
     log.print(f"{report.describe()}\n{written} {output or folder}")
 

@@ -101,6 +101,7 @@ class LabelledTask:
         split: Which part.
         manifest: Where it comes from; None for rows of one's own.
         preparation: What was done to the texts; "" for nothing.
+        blank: Rows without a text, which were left out.
     """
 
     name: str
@@ -112,6 +113,7 @@ class LabelledTask:
     split: str = ""
     manifest: LabelledManifest | None = None
     preparation: str = ""
+    blank: int = 0
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows to train on: `text` and `label`, or `labels`."""

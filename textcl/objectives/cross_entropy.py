@@ -22,12 +22,15 @@ class CrossEntropy(nn.Module):
         names: Embeddings that are classified, each row of each counting once.
         class_weights: How much each class counts. For class ids in the mean over rows, as in torch; for multi-hot
             labels in each row's mean over classes.
+        positive_weights: For multi-hot labels, how much each class counts in the rows that have it, beside 1 in those
+            that do not.
         world: The processes that train together.
 
     Source: the baseline of Suresh & Ong 2021, https://arxiv.org/abs/2109.05427
     """
 
     class_weights: Tensor | None
+    positive_weights: Tensor | None
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class CrossEntropy(nn.Module):
         names: Sequence[str] = ("anchor",),
         *,
         class_weights: Sequence[float] | None = None,
+        positive_weights: Sequence[float] | None = None,
         world: World = ALONE,
     ) -> None:
         super().__init__()
@@ -44,6 +48,8 @@ class CrossEntropy(nn.Module):
         self.names, self.world = tuple(names), world
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights)
+        positive = None if positive_weights is None else torch.tensor(positive_weights)
+        self.register_buffer("positive_weights", positive)
 
     def logits(self, z: Embeddings) -> Float[Tensor, "A classes"]:
         """Class logits of the rows of all names, in float32 or wider."""
@@ -63,7 +69,10 @@ class CrossEntropy(nn.Module):
             counts = (weights / weights[weights > 0].min())[labels]
             values = F.cross_entropy(logits, labels, reduction="none") * counts
         else:
-            each = F.binary_cross_entropy_with_logits(logits, labels.to(logits), reduction="none")
+            positive = None if self.positive_weights is None else self.positive_weights.to(logits)
+            each = F.binary_cross_entropy_with_logits(
+                logits, labels.to(logits), reduction="none", pos_weight=positive
+            )
             values = (each * weights).sum(1) / weights.sum()
             counts = torch.ones_like(values)
         return LossOutput(self.world.mean(values, counts))
