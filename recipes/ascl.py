@@ -68,7 +68,7 @@ class Settings(TrainSettings):
         softening_temperature: Of the key's softmax over the queue.
         neighbours: How many neighbours are looked for.
         cutoff: Share of the query's tokens that is cut.
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
         queue: Keys in the queue.
         momentum: What the moving average keeps of itself at each update.
@@ -79,7 +79,7 @@ class Settings(TrainSettings):
     softening_temperature: Annotated[float, Domain(above=0)] = 0.05
     neighbours: Annotated[int, Domain(at_least=1)] = 1
     cutoff: Annotated[float, Domain(at_least=0, below=1)] = 0.1
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
     queue: Annotated[int, Domain(at_least=1)] = 4096
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.99
@@ -90,7 +90,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

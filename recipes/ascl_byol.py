@@ -55,7 +55,7 @@ class Settings(TrainSettings):
         softening_temperature: Of the key's softmax over the other keys of the batch.
         neighbours: How many neighbours are looked for; 0 is BYOL.
         cutoff: Share of the query's tokens that is cut.
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         momentum: What the moving average keeps of itself at each update.
         predictor_width: Width inside the predictor.
         predictor_norm: "batch" as published; "layer" keeps rows apart, for very small batches.
@@ -64,7 +64,7 @@ class Settings(TrainSettings):
     softening_temperature: Annotated[float, Domain(above=0)] = 0.05
     neighbours: Annotated[int, Domain(at_least=0)] = 1
     cutoff: Annotated[float, Domain(at_least=0, below=1)] = 0.1
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.99
     predictor_width: Annotated[int, Domain(at_least=1)] = 512
     predictor_norm: Literal["batch", "layer"] = "batch"
@@ -75,7 +75,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

@@ -56,13 +56,13 @@ class Settings(TrainSettings):
     """Settings of the paper, rates of SimCSE for BERT-base.
 
     Args:
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         momentum: What the moving average keeps of itself at each update; rises to 1 during the training.
         predictor_width: Width inside the predictor.
         predictor_norm: "batch" as published; "layer" keeps rows apart, for very small batches.
     """
 
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.996
     predictor_width: Annotated[int, Domain(at_least=1)] = 4096
     predictor_norm: Literal["batch", "layer"] = "batch"
@@ -73,7 +73,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

@@ -68,7 +68,7 @@ class Settings(TrainSettings):
         cutoff: Share that a cutoff cuts.
         variant: "consert" and "cutoff_repo" cut and shuffle as the authors' codes do.
         loss_factor: Factor of the loss.
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, top2 where it says nothing.
     """
 
     batch_size: int = 96
@@ -81,7 +81,7 @@ class Settings(TrainSettings):
     cutoff: Annotated[float, Domain(at_least=0, below=1)] = 0.2
     variant: Literal["consert", "cutoff_repo", "default"] = "consert"
     loss_factor: Annotated[float, Domain(above=0)] = 0.15
-    pooling: PoolingSetting = "top2"
+    pooling: PoolingSetting | None = None
 
 
 def build(s: Settings, world: World) -> Method:
@@ -89,7 +89,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="top2",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

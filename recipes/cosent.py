@@ -53,7 +53,7 @@ class Settings(TrainSettings):
     Args:
         temperature: Number, "learnable:0.05", or a schedule such as "cosine:0.1:0.05".
         loss: What similarity is ranked.
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, mean where it says nothing.
     """
 
     batch_size: int = 32
@@ -63,7 +63,7 @@ class Settings(TrainSettings):
     max_length: int = 64
     temperature: TemperatureSetting = 0.05
     loss: Literal["cosent", "angle"] = "cosent"
-    pooling: PoolingSetting = "mean"
+    pooling: PoolingSetting | None = None
 
 
 def build(s: Settings, world: World) -> Method:
@@ -71,7 +71,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="mean",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

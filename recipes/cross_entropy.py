@@ -50,7 +50,7 @@ class Settings(ClassifierSettings):
     """Settings of the paper for ELECTRA-base.
 
     Args:
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
     """
 
     model: str = "google/electra-base-discriminator"
@@ -58,7 +58,7 @@ class Settings(ClassifierSettings):
     learning_rate: float = 2e-5
     weight_decay: float = 0.01
     max_length: int = 128
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
 
 
 def build(s: Settings, world: World) -> Method:
@@ -66,7 +66,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

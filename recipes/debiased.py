@@ -57,13 +57,13 @@ class Settings(TrainSettings):
     Args:
         temperature: Number, "learnable:0.05", or a schedule such as "cosine:0.1:0.05".
         prior: Assumed share of negatives that mean the same as the anchor, in [0, 1).
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
     """
 
     temperature: TemperatureSetting = 0.05
     prior: Annotated[float, Domain(at_least=0, below=1)] = 0.01
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
 
 
@@ -72,7 +72,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

@@ -53,7 +53,8 @@ class Settings(TrainSettings):
         teacher: Model to learn from; the student's own model with all its layers when empty.
         loss: What the student must match.
         temperature: Of loss=kl only.
-        pooling: How the student's token states become one vector; the teacher keeps its own.
+        pooling: How the student's token states become one vector; as its folder says when empty, mean where it says
+            nothing. The teacher keeps its own.
     """
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -64,7 +65,7 @@ class Settings(TrainSettings):
     teacher: str = ""
     loss: Literal["embeddings", "similarity", "kl"] = "embeddings"
     temperature: Annotated[float, Domain(above=0)] = 0.05
-    pooling: PoolingSetting = "mean"
+    pooling: PoolingSetting | None = None
 
 
 def build(s: Settings, world: World) -> Method:
@@ -72,7 +73,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="mean",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

@@ -59,7 +59,7 @@ class Settings(TrainSettings):
         prior: Assumed share of negatives that mean the same as the anchor, in [0, 1).
         beta: How much hard negatives count more; 0 is the debiased loss.
         stages: Equal steps in which beta falls to 0 during the training, at least 2; empty keeps it.
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
     """
 
@@ -67,7 +67,7 @@ class Settings(TrainSettings):
     prior: Annotated[float, Domain(at_least=0, below=1)] = 0.01
     beta: Annotated[float, Domain(at_least=0)] = 1.0
     stages: Annotated[int, Domain(at_least=2)] | None = None
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
 
 
@@ -76,7 +76,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

@@ -64,7 +64,7 @@ class Settings(TrainSettings):
         temperature: Number, "learnable:0.05", or a schedule such as "cosine:0.1:0.05"; of both losses.
         joint: Both losses for every batch, or in turns.
         unsupervised_weight: Factor of the unsupervised loss; the supervised one has 1.
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
     """
 
@@ -74,7 +74,7 @@ class Settings(TrainSettings):
     temperature: TemperatureSetting = 0.05
     joint: Literal["sum", "alternate"] = "sum"
     unsupervised_weight: Annotated[float, Domain(at_least=0)] = 1.0
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "keep"
 
 
@@ -83,7 +83,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

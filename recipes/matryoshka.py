@@ -58,14 +58,14 @@ class Settings(TrainSettings):
     Args:
         temperature: Number, "learnable:0.05", or a schedule such as "cosine:0.1:0.05".
         halvings: How often the width is halved; the loss is summed over all widths.
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "keep" keeps it after training, "none" has none. One that is left out would
             take the order of the dimensions with it.
     """
 
     temperature: TemperatureSetting = 0.05
     halvings: Annotated[int, Domain(at_least=0)] = 4
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
     head: Literal["keep", "none"] = "keep"
 
 
@@ -74,7 +74,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

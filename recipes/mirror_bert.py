@@ -62,7 +62,8 @@ class Settings(TrainSettings):
 
     Args:
         temperature: Number, "learnable:0.04", or a schedule such as "cosine:0.1:0.04".
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, mean_all where it
+            says nothing.
         span: Characters that are masked in the second view; 0 masks nothing.
         masking: "official" masks as the authors' code does, where "corrected" follows the paper.
         terms: Which parts of the loss there are.
@@ -75,7 +76,7 @@ class Settings(TrainSettings):
     schedule: Literal["linear", "cosine", "constant"] = "constant"
     max_length: int = 50
     temperature: TemperatureSetting = 0.04
-    pooling: PoolingSetting = "mean_all"
+    pooling: PoolingSetting | None = None
     span: Annotated[int, Domain(at_least=0)] = 5
     masking: Literal["corrected", "official"] = "corrected"
     terms: Literal["both", "negatives", "positives"] = "both"
@@ -86,7 +87,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="mean_all",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

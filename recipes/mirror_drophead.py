@@ -56,7 +56,8 @@ class Settings(TrainSettings):
 
     Args:
         temperature: Number, "learnable:0.04", or a schedule such as "cosine:0.1:0.04".
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, mean_all where it
+            says nothing.
         drophead: Probability to drop an attention head while training.
         span: Characters that are masked in the second view; 0 masks nothing.
     """
@@ -69,7 +70,7 @@ class Settings(TrainSettings):
     max_length: int = 50
     dropout: float | None = 0.0
     temperature: TemperatureSetting = 0.04
-    pooling: PoolingSetting = "mean_all"
+    pooling: PoolingSetting | None = None
     drophead: Annotated[float, Domain(at_least=0, below=1)] = 0.2
     span: Annotated[int, Domain(at_least=0)] = 5
 
@@ -79,7 +80,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="mean_all",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

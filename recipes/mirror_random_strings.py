@@ -50,7 +50,7 @@ class Settings(TrainSettings):
 
     Args:
         temperature: Number, "learnable:0.2", or a schedule such as "cosine:0.4:0.2".
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
     """
 
     dev: str = ""
@@ -61,7 +61,7 @@ class Settings(TrainSettings):
     schedule: Literal["linear", "cosine", "constant"] = "constant"
     max_length: int = 25
     temperature: TemperatureSetting = 0.2
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
 
 
 def build(s: Settings, world: World) -> Method:
@@ -69,7 +69,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

@@ -57,14 +57,14 @@ class Settings(TrainSettings):
         temperature: Number, "learnable:0.05", or a schedule such as "cosine:0.1:0.05".
         alpha: Both parameters of the Beta that λ is drawn from; 1 draws uniformly.
         level: One λ for a step ("scalar") or for a row.
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
     """
 
     temperature: TemperatureSetting = 0.05
     alpha: Annotated[float, Domain(above=0)] = 0.2
     level: Literal["scalar", "row"] = "scalar"
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
 
 
@@ -73,7 +73,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

@@ -81,7 +81,7 @@ class Settings(TrainSettings):
         columns: "official" has a column for each row of the batch, so that two of one cluster cost at least ln 2;
             "unique" has one for each centre.
         warmup_epochs: Epochs of MoCo alone before the first clustering.
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
         queue: Keys in the queue.
         momentum: What the moving average keeps of itself at each update.
@@ -97,7 +97,7 @@ class Settings(TrainSettings):
     prototype_negatives: Annotated[int, Domain(at_least=1)] = 256
     columns: Literal["official", "unique"] = "official"
     warmup_epochs: Annotated[int, Domain(at_least=0)] = 0
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
     queue: Annotated[int, Domain(at_least=1)] = 160
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.995
@@ -108,7 +108,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

@@ -56,7 +56,11 @@ class Settings(TrainSettings):
 def build(s: Settings, world: World) -> Method:
     """The method."""
     online = Encoder.from_pretrained(
-        s.model, pooling="mean", max_length=s.max_length, num_layers=s.num_layers, dropout=s.dropout
+        s.model,
+        default_pooling="mean",
+        max_length=s.reading_length,
+        num_layers=s.num_layers,
+        dropout=s.dropout,
     )
     objective = Contrastive(AnchorPositive(), as_temperature(s.temperature), world=world)
     return Method(

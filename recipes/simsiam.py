@@ -52,12 +52,12 @@ class Settings(TrainSettings):
     """The paper's shape of the predictor, rates of SimCSE for BERT-base.
 
     Args:
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         predictor_width: Width inside the predictor.
         predictor_norm: "batch" as published; "layer" keeps rows apart, for very small batches.
     """
 
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
     predictor_width: Annotated[int, Domain(at_least=1)] = 192
     predictor_norm: Literal["batch", "layer"] = "batch"
 
@@ -67,7 +67,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

@@ -61,7 +61,7 @@ class Settings(TrainSettings):
     Args:
         temperature: Number, "learnable:0.05", or a schedule such as "cosine:0.1:0.05".
         hard_negative_weight: Added to the logit of an anchor's own contradiction: ln of how often it counts.
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
         mask_duplicates: Do not take a sentence of equal text for a negative.
     """
@@ -71,7 +71,7 @@ class Settings(TrainSettings):
     epochs: float = 3.0
     temperature: TemperatureSetting = 0.05
     hard_negative_weight: float = 0.0
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "keep"
     mask_duplicates: bool = False
 
@@ -81,7 +81,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

@@ -69,7 +69,7 @@ class Settings(ClassifierSettings):
         second_view: What the other view of a text is; "synonyms" (WordNet) in the paper.
         projector: Width of what an MLP makes of the vectors before they are contrasted; 0 contrasts them as they are.
         no_positive: What a row does that finds no positive: it is left out of the mean, or counts as 0.
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
     """
 
     model: str = "google/electra-base-discriminator"
@@ -84,7 +84,7 @@ class Settings(ClassifierSettings):
     ] = "dropout"
     projector: Annotated[int, Domain(at_least=0)] = 0
     no_positive: Literal["skip", "zero"] = "skip"
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
 
 
 def build(s: Settings, world: World) -> Method:
@@ -92,7 +92,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

@@ -70,14 +70,14 @@ class Settings(TrainSettings):
 
     Args:
         temperature: Number, "learnable:0.05", or a schedule such as "cosine:0.1:0.05".
-        pooling: How token states become one vector.
+        pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
         mask_duplicates: Do not take a sentence of equal text for a negative.
         mlm_weight: Factor of a masked language modelling loss beside it, 0.1 where the paper has one; 0 has none.
     """
 
     temperature: TemperatureSetting = 0.05
-    pooling: PoolingSetting = "cls"
+    pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
     mask_duplicates: bool = False
     mlm_weight: Annotated[float, Domain(at_least=0)] = 0.0
@@ -88,7 +88,8 @@ def build(s: Settings, world: World) -> Method:
     online = Encoder.from_pretrained(
         s.model,
         pooling=s.pooling,
-        max_length=s.max_length,
+        default_pooling="cls",
+        max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
     )

@@ -12,7 +12,9 @@ class StubEncoder:
     def __init__(self):
         self.calls = []
 
-    def encode(self, texts, *, truncate_dim=None, normalize=False, prompt=None, **options):
+    def encode(
+        self, texts, *, truncate_dim=None, normalize=False, prompt=None, prompt_text=None, **options
+    ):
         self.calls.append({"rows": len(texts), "prompt": prompt, **options})
         vectors = np.ones((len(texts), self.dimension), np.float32)
         vectors[:, 0] = [len(text) for text in texts]
@@ -20,10 +22,15 @@ class StubEncoder:
         vectors = vectors[:, :truncate_dim]
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if normalize else vectors
 
-    def tokenize(self, texts, max_length=None):
-        lengths = [min(len(text.split()) + 2, max_length or self.max_length) for text in texts]
-        import torch  # not before it is needed: some tests start a process with this module
+    def reader(self, *, prompt=None, prompt_text=None):
+        return StubReader(self.prompts[prompt] if prompt else prompt_text or "", self.max_length)
 
-        from textcl.types import Tokens
 
-        return Tokens(torch.zeros(sum(lengths), dtype=torch.long), torch.tensor(lengths))
+class StubReader:
+    """Counts the words, and two special tokens."""
+
+    def __init__(self, prompt, max_length):
+        self.prompt, self.max_length = prompt, max_length
+
+    def count_cut(self, texts):
+        return sum(len((self.prompt + text).split()) + 2 > self.max_length for text in texts)

@@ -200,7 +200,7 @@ def measure(
     }
     if test is None:
         return said
-    vectors = classifier.encoder.encode(test.texts, prompt="", precision="float32", normalize=False)
+    vectors = classifier.encoder.encode(test.texts, precision="float32", normalize=False)
     found, goal = classifier.logits_of(vectors), classifier.targets(test.labels, "test")
     plain, scaled = (classifier.probabilities(found, t) for t in (1.0, temperature))
     result, after = score(plain, goal, classes), score(scaled, goal, classes)

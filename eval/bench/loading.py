@@ -69,7 +69,7 @@ def main() -> None:
 
 def seconds_for(rows: Rows, encoder: Encoder) -> tuple[float, TokenTable]:
     start = time.perf_counter()
-    tokens = cached_tokens(rows, "text", encoder.tokenizer, encoder.max_length)
+    tokens = cached_tokens(rows, "text", encoder.reader())
     assert tokens is not None
     return time.perf_counter() - start, tokens
 
@@ -78,7 +78,7 @@ def both_ways(
     rows: Rows, encoder: Encoder, tokens: TokenTable, batch: int, rounds: int
 ) -> dict[str, Any]:
     sampler = ShuffledBatches(len(rows), batch, seed=0)
-    collate = Collate({"anchor": View("text")}, encoder.tokenize, seed=0)
+    collate = Collate({"anchor": View("text")}, encoder.reader(), seed=0)
     loaders = {
         "tokenised": Loader(rows, sampler, collate, World()),
         "from_disk": Loader(rows, sampler, replace(collate, tables={"text": tokens}), World()),

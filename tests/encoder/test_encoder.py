@@ -94,8 +94,33 @@ def test_truncated_vectors_are_normalised_again():
 def test_prompts_are_put_in_front():
     encoder = families.tiny_encoder(prompts={"query": "two men "}, default_prompt="query")
     expected = encoder.encode(["two men eat"], prompt="")
-    for prompt in (None, "query", "two men "):
+    for prompt in (None, "query"):
         np.testing.assert_array_equal(encoder.encode(["eat"], prompt=prompt), expected)
+    own = encoder.encode(["eat"], prompt_text="two men ")
+    np.testing.assert_array_equal(own, expected)
+
+
+def test_unknown_prompt_names_the_known_ones():
+    encoder = families.tiny_encoder(prompts={"query": "two men ", "document": ""})
+    with pytest.raises(
+        UserError, match=r"no prompt 'quary'; it knows 'query', 'document'.*--prompt-text"
+    ):
+        encoder.encode(["eat"], prompt="quary")
+    with pytest.raises(UserError, match="by name or by its text, got both"):
+        encoder.encode(["eat"], prompt="query", prompt_text="a ")
+    with pytest.raises(UserError, match="it knows none"):
+        families.tiny_encoder().reader(prompt="query")
+
+
+def test_reader_counts_the_prompt():
+    encoder = families.tiny_encoder(
+        prompts={"query": "two new "}, default_prompt="query", max_length=6
+    )
+    assert encoder.reader().count_cut(["eat food", "eat food food"]) == 1
+    assert encoder.reader(prompt="").count_cut(["eat food", "eat food food"]) == 0
+    assert encoder.reader().lengths(["eat food food"]) == [7]
+    with pytest.raises(UserError, match="max_length=99 does not fit the model: choose 1 to 64"):
+        encoder.reader(max_length=99)
 
 
 def test_encode_leaves_the_mode_and_the_generator_alone():

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from textcl.data.rows import load_rows
-from textcl.encoder.tokenizing import fingerprint, tokenize
+from textcl.encoder import tokenizing
+from textcl.encoder.tokenizing import Reader, fingerprint, tokenize
 from textcl.training import token_table
 from textcl.training.loader import Collate
 from textcl.training.token_table import cached_tokens
@@ -36,7 +37,7 @@ def refuse(*_):
 def test_rows_are_what_the_tokenizer_makes(family, monkeypatch):
     monkeypatch.setattr(token_table, "_BLOCK", 2)
     tokenizer = families.tiny_tokenizer(family)
-    table = cached_tokens(rows_of(TEXTS), "text", tokenizer, 12)
+    table = cached_tokens(rows_of(TEXTS), "text", Reader(tokenizer, 12))
     assert len(table) == len(TEXTS)
     for numbers in ([0, 1, 2, 3, 4], [4, 1, 1], [2]):
         ours = table.take(np.array(numbers))
@@ -47,20 +48,20 @@ def test_rows_are_what_the_tokenizer_makes(family, monkeypatch):
 
 def test_tokens_are_made_once_and_told(monkeypatch):
     told, tokenizer, rows = [], families.tiny_tokenizer("bert"), rows_of(TEXTS)
-    first = cached_tokens(rows, "text", tokenizer, 12, told.append)
+    first = cached_tokens(rows, "text", Reader(tokenizer, 12), told.append)
     assert len(told) == 1
     assert "5 texts" in told[0]
     tokenizer(["another"], truncation=True, max_length=3)  # leaves its settings in the tokenizer
-    monkeypatch.setattr(token_table, "tokenize", refuse)
-    again = cached_tokens(rows, "text", tokenizer, 12, told.append)
+    monkeypatch.setattr(tokenizing, "tokenize", refuse)
+    again = cached_tokens(rows, "text", Reader(tokenizer, 12), told.append)
     assert len(told) == 1
     assert np.array_equal(first.ids, again.ids)
 
 
 def test_another_length_text_or_tokenizer_makes_other_tokens(monkeypatch):
     tokenizer = families.tiny_tokenizer("bert")
-    cached_tokens(rows_of(TEXTS), "text", tokenizer, 12)
-    monkeypatch.setattr(token_table, "tokenize", refuse)
+    cached_tokens(rows_of(TEXTS), "text", Reader(tokenizer, 12))
+    monkeypatch.setattr(tokenizing, "tokenize", refuse)
     for rows, other, length in (
         (rows_of(TEXTS), tokenizer, 13),
         (rows_of([*TEXTS[:-1], "new"]), tokenizer, 12),
@@ -68,7 +69,7 @@ def test_another_length_text_or_tokenizer_makes_other_tokens(monkeypatch):
         (rows_of(TEXTS), families.tiny_tokenizer("roberta"), 12),
     ):
         with pytest.raises(AssertionError, match="tokenised again"):
-            cached_tokens(rows, "text", other, length)
+            cached_tokens(rows, "text", Reader(other, length))
 
 
 def test_a_new_token_changes_the_fingerprint():
@@ -82,22 +83,22 @@ def test_texts_without_tokens_are_rows_without_tokens(monkeypatch):
     def nothing(_, texts, __):
         return Tokens.from_lists([[] for _ in texts])
 
-    monkeypatch.setattr(token_table, "tokenize", nothing)
-    table = cached_tokens(rows_of(TEXTS), "text", families.tiny_tokenizer("bert"), 12)
+    monkeypatch.setattr(tokenizing, "tokenize", nothing)
+    table = cached_tokens(rows_of(TEXTS), "text", Reader(families.tiny_tokenizer("bert"), 12))
     assert table.take(np.array([1, 4])).lengths.tolist() == [0, 0]
 
 
 def test_what_a_kill_left_behind_is_made_anew(cache):
     tokenizer, rows = families.tiny_tokenizer("bert"), rows_of(TEXTS)
-    whole = cached_tokens(rows, "text", tokenizer, 12).ids.tolist()
+    whole = cached_tokens(rows, "text", Reader(tokenizer, 12)).ids.tolist()
     next(cache.glob("*.offsets.npy")).unlink()
     next(cache.glob("*.ids")).write_bytes(b"half")
-    assert cached_tokens(rows, "text", tokenizer, 12).ids.tolist() == whole
+    assert cached_tokens(rows, "text", Reader(tokenizer, 12)).ids.tolist() == whole
 
 
 def test_only_texts_that_nothing_changes_come_from_the_table():
     tokenizer, rows = families.tiny_tokenizer("bert"), rows_of(TEXTS)
-    table = cached_tokens(rows, "text", tokenizer, 12)
+    table = cached_tokens(rows, "text", Reader(tokenizer, 12))
     shown = []
 
     def watched(texts):

@@ -196,6 +196,7 @@ class Classifier(nn.Module):
             "temperature": self.temperature,
             "thresholds": self.thresholds.tolist(),
             "head": self.head.said,
+            "default_prompt": self.encoder.default_prompt,
             "parity": {
                 "texts": list(PARITY_TEXTS),
                 "logits": self.logits(PARITY_TEXTS, precision="float32").tolist(),
@@ -253,6 +254,8 @@ class Classifier(nn.Module):
         note = read_json(folder / NOTE_FILE)
         encoder = Encoder.from_pretrained(folder, device=device)
         try:
+            if "default_prompt" not in note:  # a folder of before classifiers read with the prompt
+                encoder.default_prompt = None
             head = ClassificationHead(**note["head"])
             head.load_state_dict(load_file(folder / HEAD_FILE))
             rest = {key: note[key] for key in ("multi_label", "temperature", "thresholds")}
@@ -270,7 +273,7 @@ class Classifier(nn.Module):
 def vectors_of(
     encoder: Encoder, texts: Iterable[str], **options: Any
 ) -> Float32[np.ndarray, "N D"]:
-    """Vectors as a head reads them: without a prompt, whole, and not normalised.
+    """Vectors as a head reads them: whole, and not normalised.
 
     Args:
         encoder: From texts to vectors.
@@ -278,7 +281,7 @@ def vectors_of(
         options: As of `Encoder.encode`: batch_tokens, precision, show_progress.
     """
     whole = encoder.dimension
-    return encoder.encode(texts, prompt="", normalize=False, truncate_dim=whole, **options)
+    return encoder.encode(texts, normalize=False, truncate_dim=whole, **options)
 
 
 def left_out(blank: int) -> str:

@@ -16,7 +16,6 @@ from jaxtyping import Float32
 
 from textcl.data.records import Record, open_records
 from textcl.data.stream import StreamedRow, row_blocks
-from textcl.encoder.to_file import count_truncated
 from textcl.errors import UserError
 from textcl.evaluation.geometry import entropy
 
@@ -99,6 +98,7 @@ def predict_rows(
         )
     added = _added(classifier, top_k)
     summary = PredictSummary(str(target), classifier.encoder.max_length)
+    reader = classifier.encoder.reader()
     start = time.perf_counter()
     with open_records(target, schema=_with(schema, added), overwrite=overwrite) as write:
         for block in row_blocks(rows):
@@ -109,7 +109,7 @@ def predict_rows(
             summary.rows += len(texts)
             summary.entropy += sum(row["entropy"] for row in told)
             summary.blank += sum(not text.strip() for text in texts)
-            summary.truncated += count_truncated(classifier.encoder, texts)
+            summary.truncated += reader.count_cut(texts)
             summary.seconds = time.perf_counter() - start
             if progress is not None:
                 progress(summary)

@@ -68,6 +68,9 @@ def encode_command(
     prompt: Annotated[
         str | None, typer.Option(help="A prompt of the model, by name, put before every text.")
     ] = None,
+    prompt_text: Annotated[
+        str | None, typer.Option(help="A text of your own, put before every text.")
+    ] = None,
     truncate_dim: Annotated[
         int | None, typer.Option(min=1, help="Keep only the first so many dimensions.")
     ] = None,
@@ -115,6 +118,7 @@ def encode_command(
         raise UserError(f"{opened.name}: there is no row to encode")
     options: dict[str, Any] = {
         "prompt": prompt,
+        "prompt_text": prompt_text,
         "truncate_dim": truncate_dim,
         "normalize": normalize,
         "precision": precision and precision.value,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -79,11 +79,6 @@ def _ahead(values: Iterator[Tokens]) -> Generator[Tokens]:
         while (value := coming.result()) is not None:
             coming = thread.submit(next, values, None)
             yield value
-
-
-def find_prompt(prompt: str | None, prompts: Mapping[str, str], default: str | None) -> str:
-    """The text to put in front: that of a name or the text itself; the default's when None, nothing for ""."""
-    return prompts.get(default or "", "") if prompt is None else prompts.get(prompt, prompt)
 
 
 def batches(cost: Sequence[int], budget: int) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textcl.data.files import replacing
 from textcl.encoder import backbone as backbones
-from textcl.encoder.blocks import BATCH_TOKENS, batches, encode_blocks, find_prompt, progress
+from textcl.encoder.blocks import BATCH_TOKENS, batches, encode_blocks, progress
 from textcl.encoder.card import render_card
 from textcl.encoder.dense import check_widths, load_dense
 from textcl.encoder.folder import Description, Parity
@@ -33,7 +33,7 @@ from textcl.encoder.pooling import check_pooling, layers_of, pool, pool_all_posi
 from textcl.encoder.precision import check_precision, fast_bfloat16, in_bfloat16
 from textcl.encoder.similarity import SIMILARITIES as SIMILARITIES
 from textcl.encoder.similarity import compare
-from textcl.encoder.tokenizing import tokenize
+from textcl.encoder.tokenizing import Reader, find_prompt, tokenize
 from textcl.errors import UserError
 from textcl.types import Tokens
 
@@ -96,12 +96,11 @@ class Encoder(nn.Module):
         self.truncate_dim = truncate_dim
         self.similarity_name = similarity_name
         self.kept = dict(kept or {})
-        longest = backbones.longest_row(backbone, tokenizer)
-        if max_length is not None and not 1 <= max_length <= longest:
-            raise UserError(
-                f"max_length={max_length} does not fit the model: choose 1 to {longest}"
-            )
-        self.max_length: int = max_length or longest
+        self._longest = backbones.longest_row(backbone, tokenizer)
+        if max_length is not None:
+            self._check_length(max_length)
+        self.max_length: int = max_length or self._longest
+        self.start_pooling: str | None = None
 
     @classmethod
     def from_pretrained(
@@ -176,6 +175,7 @@ class Encoder(nn.Module):
             similarity_name=described.similarity,
             kept=described.kept,
         ).eval()
+        encoder.start_pooling = described.pooling
         encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         parity = read_parity(folder)
         unchanged = all(change is None for change in (pooling, max_length, num_layers, normalize))
@@ -194,6 +194,11 @@ class Encoder(nn.Module):
         for layer in reversed(list(self._projections())):
             return int(layer[0].out_features)  # pyright: ignore[reportArgumentType]
         return int(self.backbone.config.hidden_size) * len(self.pooling.split("+"))
+
+    @property
+    def averages_padding(self) -> bool:
+        """Whether vectors depend on `max_length`, to which every row is padded."""
+        return self.pooling == "mean_all"
 
     @property
     def embedding_width(self) -> int:
@@ -228,6 +233,41 @@ class Encoder(nn.Module):
         """
         return tokenize(self.tokenizer, texts, max_length or self.max_length)
 
+    def reader(
+        self,
+        *,
+        prompt: str | None = None,
+        prompt_text: str | None = None,
+        max_length: int | None = None,
+    ) -> Reader:
+        """Texts to token ids as `encode` makes them.
+
+        Args:
+            prompt: As for `encode`.
+            prompt_text: As for `encode`.
+            max_length: Most tokens of a row; `self.max_length` when None.
+
+        Raises:
+            UserError: If there is no such prompt, or the model does not take such long rows.
+        """
+        if max_length is not None:
+            self._check_length(max_length)
+        text = find_prompt(self.prompts, self.default_prompt, prompt, prompt_text)
+        return Reader(self.tokenizer, max_length or self.max_length, text)
+
+    def set_default_prompt(self, name: str | None) -> None:
+        """Choose the prompt that is put in front when none is asked for.
+
+        Args:
+            name: One of `prompts`; None leaves the default as it is, "" leaves prompts out.
+
+        Raises:
+            UserError: If there is no such prompt.
+        """
+        if name is not None:
+            find_prompt(self.prompts, None, name)
+            self.default_prompt = name or None
+
     def forward(self, tokens: Tokens) -> Float[Tensor, "B _"]:
         """One vector per row, in float32 or wider and never normalised; a row without tokens gives what a zero does.
 
@@ -250,6 +290,7 @@ class Encoder(nn.Module):
         *,
         batch_tokens: int | None = None,
         prompt: str | None = None,
+        prompt_text: str | None = None,
         normalize: bool | None = None,
         truncate_dim: int | None = None,
         show_progress: bool = False,
@@ -262,7 +303,8 @@ class Encoder(nn.Module):
         Args:
             texts: Any number of texts; an iterator is read block by block.
             batch_tokens: Most tokens of a batch; a value that suits the device when None.
-            prompt: Name of one of `prompts`, or a text, to put in front; the model's default when None, "" for none.
+            prompt: Name of one of `prompts` to put in front; the model's default when None, "" for none.
+            prompt_text: A text of your own to put in front instead.
             normalize: True gives what is kept of a vector length 1, False leaves lengths alone. None is the model's own
                 way: where `self.normalize` is set, the whole vector gets length 1 before it is cut to `truncate_dim`.
             truncate_dim: Keep so many leading dimensions; `self.truncate_dim` when None.
@@ -281,7 +323,7 @@ class Encoder(nn.Module):
                 self.tokenize,
                 lambda tokens: self._encode_block(tokens, budget, advance, unit),
                 width=self.dimension,
-                prefix=find_prompt(prompt, self.prompts, self.default_prompt),
+                prefix=find_prompt(self.prompts, self.default_prompt, prompt, prompt_text),
                 truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
                 normalize=normalize is True,
             )
@@ -353,8 +395,14 @@ class Encoder(nn.Module):
         newer = getattr(backbone, "activation_checkpointing_enable", None)
         (newer or backbone.gradient_checkpointing_enable)({"use_reentrant": False})
 
+    def _check_length(self, max_length: int) -> None:
+        if not 1 <= max_length <= self._longest:
+            raise UserError(
+                f"max_length={max_length} does not fit the model: choose 1 to {self._longest}"
+            )
+
     def _pooled(self, tokens: Tokens) -> Float[Tensor, "B _"]:
-        if self.pooling != "mean_all":
+        if not self.averages_padding:
             hidden = hidden_states(self.backbone, tokens, layers_of(self.pooling))
             with torch.autocast(self.device.type, enabled=False):
                 return pool(hidden, tokens.lengths, self.pooling)
@@ -395,7 +443,7 @@ class Encoder(nn.Module):
 
     def _cost(self, tokens: Tokens) -> list[int]:
         """Positions that each row makes the model compute."""
-        if self.pooling == "mean_all":
+        if self.averages_padding:
             return [self.max_length] * len(tokens)
         return tokens.lengths.tolist()
 

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
+import numpy as np
 import pyarrow
+from jaxtyping import Float32
 
 from textcl.data.stream import StreamedRow, row_blocks
 from textcl.data.vectors import open_vectors
@@ -54,8 +56,56 @@ class EncodeSummary:
         return "; ".join(filter(None, notes))
 
 
+@runtime_checkable
+class CountsCut(Protocol):
+    """Texts to tokens."""
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """How many texts have more tokens than a row."""
+        ...
+
+
+@runtime_checkable
+class EncodesFiles(Protocol):
+    """An encoder whose vectors can be written: `Encoder`, `ExportedEncoder`."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a whole vector."""
+        ...
+
+    max_length: int
+    truncate_dim: int | None
+
+    def reader(self, *, prompt: str | None = ..., prompt_text: str | None = ...) -> CountsCut:
+        """Texts to tokens as `encode` makes them."""
+        ...
+
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        batch_tokens: int | None = ...,
+        prompt: str | None = ...,
+        prompt_text: str | None = ...,
+        normalize: bool | None = ...,
+        truncate_dim: int | None = ...,
+        precision: str | None = ...,
+    ) -> Float32[np.ndarray, "N _"]:
+        """Vectors of texts."""
+        ...
+
+
+class EncodeOptions(TypedDict, total=False):
+    """Further arguments of `encode`."""
+
+    batch_tokens: int
+    normalize: bool
+    precision: str
+
+
 def encode_rows(
-    encoder: Any,
+    encoder: EncodesFiles,
     rows: Iterable[StreamedRow],
     target: str | Path,
     *,
@@ -63,57 +113,48 @@ def encode_rows(
     overwrite: bool = False,
     progress: Callable[[EncodeSummary], None] | None = None,
     prompt: str | None = None,
+    prompt_text: str | None = None,
     truncate_dim: int | None = None,
-    **options: Any,
+    **options: Unpack[EncodeOptions],
 ) -> EncodeSummary:
     """Write the vector of every row; row i of the output belongs to row i of the input.
 
     Args:
-        encoder: An `Encoder`, or what looks like one.
+        encoder: Makes the vectors.
         rows: What `stream_rows` gives.
         target: A file ending in .npy, .parquet, .safetensors or .jsonl, or "-" for JSON lines on standard output.
         schema: Types of the columns, for parquet.
         overwrite: Whether the file may be there already.
         progress: Called after every block.
         prompt: As for `encoder.encode`.
+        prompt_text: As for `encoder.encode`.
         truncate_dim: Keep only the first so many dimensions.
         options: Further arguments of `encoder.encode`.
 
     Raises:
-        UserError: If a row is wrong, or the output cannot be made.
+        UserError: If a row is wrong, the model has no such prompt, or the output cannot be made.
         RunError: If the disk fills up, or a vector is not finite.
     """
     if truncate_dim is not None and not 1 <= truncate_dim <= encoder.dimension:
         raise UserError(
             f"expected 1 to {encoder.dimension} dimensions, as many as the model has, got {truncate_dim}"
         )
+    reader = encoder.reader(prompt=prompt, prompt_text=prompt_text)
     dimension = truncate_dim or encoder.truncate_dim or encoder.dimension
     summary = EncodeSummary(str(target), dimension, encoder.max_length)
-    name = encoder.default_prompt or "" if prompt is None else prompt
-    prefix = encoder.prompts.get(name, prompt or "")
     start = time.perf_counter()
     with open_vectors(target, dimension, schema=schema, overwrite=overwrite) as write:
         for block in row_blocks(rows):
             texts = [row.text for row in block]
-            vectors = encoder.encode(texts, prompt=prompt, truncate_dim=truncate_dim, **options)
+            vectors = encoder.encode(
+                texts, prompt=prompt, prompt_text=prompt_text, truncate_dim=truncate_dim, **options
+            )
             write(vectors, [row.values for row in block])
             summary.rows += len(texts)
             summary.blank += sum(not text.strip() for text in texts)
-            summary.truncated += count_truncated(encoder, [prefix + text for text in texts])
+            summary.truncated += reader.count_cut(texts)
             summary.seconds = time.perf_counter() - start
             if progress is not None:
                 progress(summary)
     summary.seconds = time.perf_counter() - start
     return summary
-
-
-def count_truncated(encoder: Any, texts: Sequence[str]) -> int:
-    """How many texts have more tokens than `encoder` reads.
-
-    A token but the special ones covers at least a byte, so most texts need not be looked at.
-    """
-    long = [text for text in texts if len(text.encode()) + 4 > encoder.max_length]
-    if not long:
-        return 0
-    lengths = encoder.tokenize(long, max_length=encoder.max_length + 1).lengths
-    return int((lengths > encoder.max_length).sum())

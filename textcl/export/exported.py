@@ -19,10 +19,10 @@ from transformers import PreTrainedTokenizerBase
 
 from textcl.data.checked_json import JsonObject
 from textcl.encoder.backbone import EXPORT_FILE, load_tokenizer
-from textcl.encoder.blocks import encode_blocks, find_prompt, padded_batches, progress
+from textcl.encoder.blocks import encode_blocks, padded_batches, progress
 from textcl.encoder.hub import find_model
 from textcl.encoder.precision import check_precision, fast_bfloat16
-from textcl.encoder.tokenizing import tokenize
+from textcl.encoder.tokenizing import Reader, find_prompt, tokenize
 from textcl.errors import RunError, UserError
 from textcl.export.backends import Padded, Run, find_backend
 from textcl.types import Tokens
@@ -155,12 +155,18 @@ class ExportedEncoder:
         """Token ids with special tokens, cut to `max_length` (the encoder's own when None)."""
         return tokenize(self.tokenizer, texts, max_length or self.max_length)
 
+    def reader(self, *, prompt: str | None = None, prompt_text: str | None = None) -> Reader:
+        """Texts to token ids as `encode` makes them; arguments as there."""
+        text = find_prompt(self.prompts, self.default_prompt, prompt, prompt_text)
+        return Reader(self.tokenizer, self.max_length, text)
+
     def encode(
         self,
         texts: Iterable[str],
         *,
         batch_tokens: int | None = None,
         prompt: str | None = None,
+        prompt_text: str | None = None,
         normalize: bool | None = None,
         truncate_dim: int | None = None,
         show_progress: bool = False,
@@ -186,7 +192,7 @@ class ExportedEncoder:
                 self.tokenize,
                 lambda tokens: self._embed(run, tokens, budget, advance),
                 width=self.dimension,
-                prefix=find_prompt(prompt, self.prompts, self.default_prompt),
+                prefix=find_prompt(self.prompts, self.default_prompt, prompt, prompt_text),
                 truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
                 normalize=normalize is True,
             )

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from textcl.contrast.statistics import BINS
 from textcl.encoder.encoder import Encoder
+from textcl.encoder.folder_reading import describe
 from textcl.errors import UserError
 from textcl.evaluation.benchmarks import Encodes, EncodeWith
 from textcl.evaluation.whitening import Whitening
@@ -96,11 +97,18 @@ def started_from(run: Path) -> Encoder:
     Raises:
         UserError: If the folder is no run.
     """
-    start = RunFolder.open(run).facts.common
+    opened = RunFolder.open(run)
+    start = opened.facts.common
+    pooling = start.pooling
+    if not pooling and opened.best.is_dir():  # what the recipe took where its settings name none
+        pooling = describe(opened.best).pooling
+    # runs of before there was a reading length read what they trained on
+    recorded = "reading_length" in opened.facts.settings
+    length = start.reading_length if recorded else start.max_length
     return Encoder.from_pretrained(
         start.model,
-        pooling=start.pooling,
-        max_length=start.max_length,
+        pooling=pooling,
+        max_length=length,
         num_layers=start.num_layers,
     )
 

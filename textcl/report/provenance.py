@@ -12,8 +12,6 @@ from textcl.report.page import Document
 from textcl.report.runs import RunRecord
 from textcl.report.texts import training_rows
 
-_UNCUT = 10**6  # tokens; longer than any text
-
 
 def data_section(page: Document, runs: Sequence[RunRecord]) -> None:
     """What the runs were trained on."""
@@ -59,9 +57,8 @@ def _truncation(run: RunRecord) -> str:
     except (UserError, RunError) as error:
         return f"how many texts were cut cannot be told any more: {error}."
     longest = run.facts.common.max_length or encoder.max_length
-    report = truncation_report(
-        lambda texts: encoder.tokenize(texts, max_length=_UNCUT).lengths.tolist(), rows, longest
-    )
+    read = encoder.reader(prompt=run.facts.common.prompt)
+    report = truncation_report(read.lengths, rows, longest)
     return report.describe() + "."
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from textcl.distributed import World
 from textcl.errors import UserError
-from textcl.method.method import Method
+from textcl.method.method import Method, online_of
 from textcl.training.recipes import Recipe
 from textcl.training.settings import TrainSettings
 
@@ -36,6 +36,10 @@ def build_method(recipe: Recipe, settings: TrainSettings, world: World) -> Metho
     """
     torch.manual_seed(settings.seed)
     method = recipe.build(settings, world)
+    online = online_of(method)
+    online.set_default_prompt(settings.prompt)
+    if online.averages_padding and settings.reading_length is None:
+        online.max_length = settings.max_length
     if world.size > 1 and any(isinstance(m, nn.BatchNorm1d) for m in method.objective.modules()):
         raise UserError(
             f"the predictor of {recipe.name} has a BatchNorm, whose statistics would be those of a process's share of "

@@ -199,7 +199,8 @@ class Values:
         Raises:
             ValueError: If it stands for none.
         """
-        if self.optional and text.lower() in ("", "none"):
+        any_text = str in self.kinds and self.text is None  # the empty one is a value, too
+        if self.optional and (text.lower() == "none" or (not text and not any_text)):
             return None
         if self.several:
             return self._each(self._one.parse, filter(None, map(str.strip, text.split(","))))

@@ -31,7 +31,9 @@ class CommonSettings:
         dev: What selects the weights; "" for nothing.
         batch_size: Rows of an update, before accumulation.
         seed: Seed of everything.
-        max_length: Longest row in tokens; the model's own when None.
+        max_length: Longest row of training in tokens; the model's own when None.
+        reading_length: Longest row in tokens that the saved model reads; that of the start model when None.
+        prompt: Name of the prompt in front of every text; the model's default when None, none for "".
         num_layers: Layers that were kept; all when None.
         pooling: Pooling of the encoder; the model's own when None.
         steps: Updates that were asked for; counted in epochs when None.
@@ -45,6 +47,8 @@ class CommonSettings:
     batch_size: int = 1
     seed: int = 0
     max_length: int | None = None
+    reading_length: int | None = None
+    prompt: str | None = ""
     num_layers: int | None = None
     pooling: str | None = None
     steps: int | None = None

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from textcl.data.roles import text_group
 from textcl.data.rows import Rows
 from textcl.distributed import World
+from textcl.encoder.tokenizing import Reader
 from textcl.training.samplers import Sampler
 from textcl.training.token_table import TokenTable, cached_tokens
 from textcl.types import Batch, Tokens
@@ -30,14 +30,14 @@ class Collate:
 
     Args:
         views: The views of the method, by name.
-        tokenize: From texts to token rows, cut to the maximum length.
+        read: From texts to token rows, with the prompt in front and cut to the length of training.
         seed: Seed of the run.
         classes: Label names in the order of their ids, where rows have labels.
-        tables: Tokens of all rows by column, as `tokenize` would make them; columns that are not here are tokenised.
+        tables: Tokens of all rows by column, as `read` would make them; columns that are not here are tokenised.
     """
 
     views: Mapping[str, View]
-    tokenize: Callable[[Sequence[str]], Tokens]
+    read: Callable[[Sequence[str]], Tokens]
     seed: int
     classes: Sequence[str] = ()
     tables: Mapping[str, TokenTable] = field(default_factory=dict[str, TokenTable])
@@ -60,7 +60,7 @@ class Collate:
         """The tokens of what a view shows of the rows with these numbers."""
         view = self.views[name]
         if view.augmentations or view.column not in self.tables:
-            return self.tokenize(texts)
+            return self.read(texts)
         return self.tables[view.column].take(index)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]], index: np.ndarray, epoch: int) -> Batch:
@@ -113,22 +113,19 @@ class Loader:
     world: World
     ahead: int = 2
 
-    def with_tokens(
-        self, tokenizer: PreTrainedTokenizerBase, max_length: int, tell: Callable[[str], object]
-    ) -> Loader:
+    def with_tokens(self, read: Reader, tell: Callable[[str], object]) -> Loader:
         """The same batches, from the tokens of whole columns on disk where no augmentation changes their texts.
 
         Args:
-            tokenizer: That of `collate.tokenize`.
-            max_length: The same.
+            read: That of `collate`.
             tell: Called with a line for the user when tokens have to be made.
         """
         views = self.collate.views.values()
-        found = {
-            role: cached_tokens(self.rows, role, tokenizer, max_length, tell)
+        columns = {
+            role: cached_tokens(self.rows, role, read, tell)
             for role in sorted({view.column for view in views if not view.augmentations})
         }
-        tables = {role: table for role, table in found.items() if table is not None}
+        tables = {role: table for role, table in columns.items() if table is not None}
         return replace(self, collate=replace(self.collate, tables=tables))
 
     def batch(self, epoch: int, index: int) -> Batch:

@@ -104,7 +104,7 @@ class _Loop:
         at = self.at
         while not at.done:
             for hook in self.hooks:
-                hook.before_epoch(at.epoch, lambda: self.parts.embed_all(self.loader.rows))
+                hook.before_epoch(at.epoch, self._embed_all)
             self.parts.train()
             self.began = time.perf_counter()
             for batch in self.loader.batches(at.epoch, at.index):
@@ -112,6 +112,9 @@ class _Loop:
                 if at.done:
                     return
             at.epoch, at.index = at.epoch + 1, 0
+
+    def _embed_all(self) -> Tensor:
+        return self.parts.embed_all(self.loader.rows, self.loader.collate.read)
 
     def _step(self, batch: Batch) -> None:
         at, parts = self.at, self.parts

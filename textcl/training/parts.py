@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from textcl.encoder.momentum import MomentumEncoder
 from textcl.encoder.packing.lookup import clear_gradients
 from textcl.method.method import Method, online_of
 from textcl.training.settings import TrainSettings
-from textcl.types import Batch, Embeddings, LossOutput
+from textcl.types import Batch, Embeddings, LossOutput, Tokens
 
 
 class Parts:
@@ -86,11 +86,17 @@ class Parts:
         else:
             clear_gradients(self.modules["embedder"], clear)
 
-    def embed_all(self, rows: Rows) -> Float[Tensor, "N D"]:
+    def embed_all(
+        self, rows: Rows, read: Callable[[Sequence[str]], Tokens]
+    ) -> Float[Tensor, "N D"]:
         """Embeddings of all rows in row order, by the momentum encoder where there is one.
 
         There is no dropout, and a projector that acts in training acts here too: these are the vectors that the loss
         compares.
+
+        Args:
+            rows: The data set.
+            read: Texts to tokens, as in the batches.
         """
         encoder = self.method.encoders.get("momentum", self.online)
         first = next(iter(self.method.views.values()))
@@ -104,7 +110,7 @@ class Parts:
         with torch.no_grad():
             for start in range(0, len(rows), 256):
                 block = rows[range(start, min(start + 256, len(rows)))]
-                tokens = self.online.tokenize([str(row[first.column]) for row in block])
+                tokens = read([str(row[first.column]) for row in block])
                 parts.append(encoder(tokens.to(self.accelerator.device)))
         for module, mode in modes.items():
             module.training = mode

@@ -12,13 +12,12 @@ from torch import Tensor
 from textcl.data.lengths import truncation_report
 from textcl.data.rows import Rows
 from textcl.distributed import World
+from textcl.encoder.encoder import Encoder
 from textcl.method.method import Method, online_of
 from textcl.training.dev import Dev
 from textcl.training.loader import Loader
 from textcl.training.recipes import Recipe
 from textcl.training.settings import TrainSettings
-
-_UNCUT = 10**6  # tokens; longer than any text
 
 
 def preview(
@@ -54,19 +53,17 @@ def preview(
         for name, route in method.routes.items()
     )
     parameters = sum(p.numel() for p in online.parameters()) / 1e6
-    lengths = truncation_report(
-        lambda texts: online.tokenize(texts, max_length=_UNCUT).lengths.tolist(),
-        rows,
-        settings.max_length,
-    )
+    read = online.reader(max_length=settings.max_length)
+    lengths = truncation_report(read.lengths, rows, settings.max_length)
     total = settings.total_steps(len(loader.sampler))
     seen = total * settings.accumulation / len(loader.sampler)
     lines = {
         "recipe": f"{recipe.name}: {recipe.summary}",
-        "model": f"{settings.model}: {online.dimension} dimensions, pooling {online.pooling}, "
+        "model": f"{settings.model}: {online.dimension} dimensions, {_pooling(online)}, "
         f"{parameters:.1f} M parameters",
         "data": rows.report.describe(),
-        "lengths": lengths.describe(),
+        "prompt": _prompt(online, read.prompt),
+        "lengths": f"{lengths.describe()}; the saved model reads {online.max_length} tokens",
         **({"classes": labels["classes"]} if "classes" in labels else {}),
         "views": routes,
         "negatives": labels["negatives"],
@@ -91,6 +88,20 @@ def preview(
                 markup=False,
                 soft_wrap=True,
             )
+
+
+def _pooling(online: Encoder) -> str:
+    start = online.start_pooling
+    if start is None:
+        return f"pooling {online.pooling} (the start model names none)"
+    changed = f" (changed: the start model has {start})" if start != online.pooling else ""
+    return f"pooling {online.pooling}{changed}"
+
+
+def _prompt(online: Encoder, text: str) -> str:
+    if text:
+        return f"{text!r} in front of every text, in training and by the saved model"
+    return "none, in training and by the saved model" if online.prompts else "none"
 
 
 def describe_negatives(

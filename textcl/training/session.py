@@ -155,7 +155,9 @@ def resume(
         raise UserError(f"the run in {folder} is finished: its model is {run.best}")
     facts = run.facts
     found = recipes.find_again(facts.recipe, facts.recipe_sha256, recipe, run.path)
-    chosen = from_mapping(found.settings_type, facts.settings)
+    # runs of before these were settings trained without a prompt, and read what they trained on
+    older = {"prompt": "", "reading_length": facts.settings.get("max_length")}
+    chosen = from_mapping(found.settings_type, {**older, **facts.settings})
     if data is None and not chosen.data:
         raise UserError(
             "this run was started with rows in memory: go on from Python with "
@@ -239,8 +241,9 @@ class _Session:
         return self._train(folder, facts, method, loader, supervision, resume=True)
 
     def _loader(self, supervision: Supervision, method: Method) -> Loader:
-        tokenize, seed = online_of(method).tokenize, supervision.settings.seed
-        collate = Collate(method.views, tokenize, seed, supervision.classes)
+        settings = supervision.settings
+        read = online_of(method).reader(max_length=settings.max_length)
+        collate = Collate(method.views, read, settings.seed, supervision.classes)
         return Loader(supervision.rows, supervision.sampler(), collate, self.world)
 
     def _with_tokens(self, loader: Loader, settings: TrainSettings, online: Encoder) -> Loader:
@@ -249,7 +252,8 @@ class _Session:
         if updates * settings.accumulation < len(loader.sampler):
             return loader
         with self.accelerator.local_main_process_first():
-            return loader.with_tokens(online.tokenizer, online.max_length, self._tell)
+            read = online.reader(max_length=settings.max_length)
+            return loader.with_tokens(read, self._tell)
 
     def _tell(self, line: str) -> None:
         if self.main:

@@ -48,7 +48,11 @@ class TrainSettings:
             rows or tokens, and they do not see each other's rows: for more negatives use chunk_size.
         chunk_size: Rows embedded at once by gradient caching; 0 embeds the batch at once.
         gradient_checkpointing: Save memory by computing activations twice.
-        max_length: Longest row in tokens.
+        max_length: Longest row of training in tokens; longer texts are cut.
+        reading_length: Longest row in tokens that the saved model reads; as the start model when empty, and as in
+            training with pooling=mean_all, which depends on it.
+        prompt: Name of one of the model's prompts, put in front of every text in training and by the saved model; the
+            model's default when none, "" for no prompt.
         dropout: Dropout rate of the encoder; the model's own when empty.
         num_layers: Keep only the first layers; all when empty.
         evaluate_every: Updates between two evaluations on `dev`; 0 evaluates after every epoch.
@@ -76,6 +80,8 @@ class TrainSettings:
     chunk_size: Annotated[int, Domain(at_least=0)] = 0
     gradient_checkpointing: bool = False
     max_length: Annotated[int, Domain(at_least=3)] = 32
+    reading_length: Annotated[int, Domain(at_least=3)] | None = None
+    prompt: str | None = None
     dropout: Annotated[float, Domain(at_least=0, below=1)] | None = None
     num_layers: Annotated[int, Domain(at_least=1)] | None = None
     evaluate_every: Annotated[int, Domain(at_least=0)] = 125

@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int32, Int64
-from transformers import PreTrainedTokenizerBase
 
 from textcl.data.cache import cache_folder
 from textcl.data.files import atomic_write
 from textcl.data.rows import Rows
-from textcl.encoder.tokenizing import fingerprint, tokenize
+from textcl.encoder.tokenizing import Reader
 from textcl.types import Tokens
 
 _LAYOUT = 1  # of the cached files: a change of what they hold needs a new number
@@ -54,8 +53,7 @@ class TokenTable:
 def cached_tokens(
     rows: Rows,
     role: str,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
+    read: Reader,
     tell: Callable[[str], object] = lambda _: None,
 ) -> TokenTable | None:
     """The tokens of one text role, made if they are not there yet.
@@ -63,8 +61,7 @@ def cached_tokens(
     Args:
         rows: The data set.
         role: A role that holds texts.
-        tokenizer: Makes the tokens.
-        max_length: Longer texts are cut to so many tokens, special ones included.
+        read: Makes the tokens.
         tell: Called with a line for the user when tokens have to be made.
 
     Returns:
@@ -74,10 +71,10 @@ def cached_tokens(
         UserError: If the cache cannot be written.
         RunError: If the disk of the cache is full.
     """
-    tokens_from = fingerprint(tokenizer)
+    tokens_from = read.fingerprint()
     if tokens_from is None:
         return None
-    digest = hashlib.sha256(json.dumps([_LAYOUT, tokens_from, max_length]).encode())
+    digest = hashlib.sha256(json.dumps([_LAYOUT, tokens_from]).encode())
     for block in _blocks(rows, role):
         for text in block:
             encoded = text.encode()
@@ -86,7 +83,7 @@ def cached_tokens(
     ids, offsets = (folder / f"{digest.hexdigest()[:32]}.{part}" for part in ("ids", "offsets.npy"))
     if not (ids.exists() and offsets.exists()):
         tell(f"tokenising {len(rows):,} texts; later runs find the tokens in {folder}")
-        _write(ids, offsets, rows, role, tokenizer, max_length)
+        _write(ids, offsets, rows, role, read)
     there = ids.stat().st_size > 0  # nothing cannot be mapped
     return TokenTable(
         np.memmap(ids, np.int32, mode="r") if there else np.zeros(0, np.int32), np.load(offsets)
@@ -98,13 +95,12 @@ def _write(
     offsets: Path,
     rows: Rows,
     role: str,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
+    read: Reader,
 ) -> None:
     lengths: list[np.ndarray] = [np.zeros(1, np.int64)]
     with atomic_write(ids) as file:
         for block in _blocks(rows, role):
-            tokens = tokenize(tokenizer, block, max_length)
+            tokens = read(block)
             file.write(tokens.ids.numpy().astype(np.int32).tobytes())
             lengths.append(tokens.lengths.numpy())
     with atomic_write(offsets) as file:  # the last of the two: where it is, the other is whole

@@ -1,0 +1,113 @@
+"""What is trained is what is served: the tokens of training are those that `encode` of the saved folder makes."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+
+import pytest
+from families import tiny_encoder
+from rich.console import Console
+
+from textcl import Encoder
+from textcl.encoder.folder_reading import describe
+from textcl.errors import UserError
+from textcl.training import loop, recipes
+from textcl.training.session import train
+
+WORDS = "man woman dog cat child play run eat ball food".split()  # noqa: SIM905
+VALUES = {
+    "score": lambda draw: round(draw.uniform(0, 5), 1),
+    "label": lambda draw: draw.choice("ab"),
+}
+PROMPTS = {"query": "find the food : ", "document": "read : "}
+
+
+def sentence(draw):
+    return " ".join(draw.choices(WORDS, k=draw.randint(2, 9)))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A start model of sentence-transformers with a prompt and a pooling of its own."""
+    folder = tmp_path_factory.mktemp("start") / "model"
+    encoder = tiny_encoder(
+        layers=3, pooling="mean", max_length=40, prompts=PROMPTS, default_prompt="query"
+    )
+    encoder.save_pretrained(folder)
+    return folder
+
+
+def run(name, start, tmp_path, *settings):
+    """Train two updates; returns the texts of each column, the tokens of each view, the method and what was shown."""
+    roles = [role.split("|")[0] for role in recipes.find(name).roles]
+    draw = random.Random(0)
+    rows = [{role: VALUES.get(role, sentence)(draw) for role in roles} for _ in range(16)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    seen, original = [], loop.run
+
+    def watched(method, loader, *args, **kwargs):
+        batches = loader.batches
+
+        def spied(epoch, start=0):
+            for batch in batches(epoch, start):
+                seen.append((method, batch))
+                yield batch
+
+        object.__setattr__(loader, "batches", spied)
+        return original(method, loader, *args, **kwargs)
+
+    console = Console(file=io.StringIO(), width=400)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textcl.training.session.run_loop", watched)
+        train(
+            name, model=str(start), data=str(tmp_path / "rows.jsonl"), dev="", output=tmp_path / "run",
+            settings=["batch_size=8", "steps=2", "max_length=16", "log_every=1", *settings], console=console,
+        )  # fmt: skip
+    return rows, seen, console.file.getvalue()
+
+
+@pytest.mark.parametrize("prompt", [None, "", "document"])
+@pytest.mark.parametrize("name", recipes.names())
+def test_tokens_of_training_are_those_of_encode(name, prompt, start, tmp_path):
+    if prompt is not None and name not in ("unsup-simcse", "cross-entropy"):
+        pytest.skip("the same for all: two stand for them")
+    settings = [] if prompt is None else [f"prompt={prompt}"]
+    rows, seen, shown = run(name, start, tmp_path, *settings)
+    saved = Encoder.from_pretrained(tmp_path / "run/best")
+    assert saved.max_length == 40  # reads on as the start model did, and not what training cut to
+    text = PROMPTS[{None: "query", "": ""}.get(prompt, prompt)] if prompt != "" else ""
+    assert saved.reader().prompt == text
+    assert (f"{text!r} in front of every text" if text else "prompt    none") in shown
+    read, compared = saved.reader(max_length=16), 0
+    for method, batch in seen:
+        for view, tokens in batch.tokens.items():
+            column = method.views[view]
+            if column.augmentations or column.changes:
+                continue
+            expected = read([rows[index][column.column] for index in batch.rows.tolist()])
+            assert tokens.ids.tolist() == expected.ids.tolist()
+            compared += 1
+    views = seen[0][0].views.values()
+    assert compared or all(view.augmentations or view.changes for view in views)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_pooling_is_that_of_the_start_model(name, start, tmp_path):
+    _, _, shown = run(name, start, tmp_path, "steps=1")
+    assert describe(tmp_path / "run/best").pooling == "mean"
+    assert "changed" not in shown
+
+
+def test_changed_pooling_and_reading_length_are_shown(start, tmp_path):
+    _, _, shown = run("unsup-simcse", start, tmp_path, "pooling=cls", "reading_length=20")
+    assert "pooling cls (changed: the start model has mean)" in shown
+    assert "the saved model reads 20 tokens" in shown
+    saved = Encoder.from_pretrained(tmp_path / "run/best")
+    assert (saved.pooling, saved.max_length) == ("cls", 20)
+
+
+def test_unknown_prompt_is_told_before_training(start, tmp_path):
+    with pytest.raises(UserError, match="no prompt 'quary'; it knows 'query', 'document'"):
+        run("unsup-simcse", start, tmp_path, "prompt=quary")
