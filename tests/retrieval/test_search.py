@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from textcl.errors import UserError
+from textcl.retrieval import search
+from textcl.retrieval.search import Hits, rescored
+
+
+def slow(queries, corpus, k):
+    """All products in float64, sorted by score and then by row."""
+    scores = (queries.double() @ corpus.double().T).tolist()
+    return [sorted(range(len(row)), key=lambda n: (-row[n], n))[:k] for row in scores]
+
+
+def drawn(seed, n, values=5):
+    """Small whole numbers: exact in every precision, and full of ties."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-values, values + 1, (n, 4), generator=generator).float()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(("query_block", "corpus_block"), [(1024, 16_384), (3, 7), (1, 1)])
+def test_is_the_sorted_table_of_products_ties_by_row(dtype, query_block, corpus_block):
+    queries, corpus = drawn(0, 8, 1).to(dtype), drawn(1, 50, 1).to(dtype)
+    hits = search(queries, corpus, 6, query_block=query_block, corpus_block=corpus_block)
+    assert hits.rows.tolist() == slow(queries, corpus, 6)
+    wanted = (queries.double() @ corpus.double().T).gather(1, hits.rows)
+    assert torch.equal(hits.scores.double(), wanted)
+
+
+def test_a_small_corpus_gives_what_it_has_and_an_empty_one_nothing():
+    assert search(drawn(0, 2), drawn(1, 3), 10).rows.shape == (2, 3)
+    assert search(drawn(0, 2), drawn(1, 0), 10).rows.shape == (2, 0)
+    assert search(drawn(0, 0), drawn(1, 3), 10).rows.shape[0] == 0
+
+
+def test_codes_are_decoded_block_by_block():
+    queries, corpus = drawn(0, 4), drawn(1, 20)
+    stored = corpus.to(torch.int8)
+    assert torch.equal(
+        search(queries, stored, 5, decode=as_float).rows, search(queries, corpus, 5).rows
+    )
+
+
+def as_float(rows):
+    return rows.float()
+
+
+def test_rescoring_orders_what_was_found_by_the_finer_vectors():
+    queries, corpus = drawn(0, 5), drawn(1, 30)
+    everything = Hits(torch.arange(30).flip(0).repeat(5, 1), torch.zeros(5, 30))
+    assert torch.equal(
+        rescored(queries, everything, corpus, 7).rows, search(queries, corpus, 7).rows
+    )
+
+
+def test_bad_input_is_one_sentence():
+    broken = drawn(1, 20)
+    broken[17, 2] = torch.nan
+    with pytest.raises(UserError, match="row 17 of the corpus vectors is not finite"):
+        search(drawn(0, 2), broken, 3, corpus_block=8)
+    with pytest.raises(UserError, match="row 17 of the query vectors"):
+        search(broken, drawn(0, 2), 3)
+    with pytest.raises(UserError, match="queries have 4 dimensions and the corpus 3"):
+        search(drawn(0, 2), drawn(1, 5)[:, :3], 3)
+    with pytest.raises(UserError, match="got k = 0"):
+        search(drawn(0, 2), drawn(1, 5), 0)

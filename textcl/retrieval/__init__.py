@@ -1,0 +1,5 @@
+"""Search, negatives one can trust, and scores on a corpus."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

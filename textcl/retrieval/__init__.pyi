@@ -1,0 +1,2 @@
+from .search import Hits as Hits
+from .search import search as search

@@ -1,0 +1,140 @@
+"""Exact search: the best rows of a corpus for every query, in memory that does not grow with the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from textcl.arithmetic import widen
+from textcl.errors import UserError
+
+Decode = Callable[[Tensor], Tensor]
+"""Stored rows (n, C) as the float rows (n, D) that queries are multiplied with."""
+
+QUERY_BLOCK = 1024
+CORPUS_BLOCK = 16_384
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The best rows for every query.
+
+    Args:
+        rows: Places in the corpus, best first; of equal scores, the lower place.
+        scores: Their scores, descending.
+    """
+
+    rows: Int[Tensor, "Q k"]
+    scores: Float[Tensor, "Q k"]
+
+
+def search(
+    queries: Float[Tensor, "Q D"],
+    corpus: Shaped[Tensor, "N C"],
+    k: int,
+    decode: Decode = widen,
+    query_block: int = QUERY_BLOCK,
+    corpus_block: int = CORPUS_BLOCK,
+) -> Hits:
+    """The k rows of a corpus with the largest dot product, for every query.
+
+    Only one block of products and of decoded rows exists at a time, on the device of the queries; the corpus may be a
+    memory map. Half precision is multiplied in float32.
+
+    Args:
+        queries: Vectors; unit rows for the cosine.
+        corpus: Vectors, or codes that `decode` turns into them.
+        k: How many; fewer where the corpus has no more.
+        decode: How a block of the corpus becomes float rows.
+        query_block: Queries multiplied at once.
+        corpus_block: Rows multiplied at once.
+
+    Raises:
+        UserError: If k is below 1, the dimensions differ, or a vector is not finite.
+    """
+    if k < 1:
+        raise UserError(f"a search gives at least 1 row a query, got k = {k}")
+    wide = widen(queries)
+    _check_finite(wide, "query", 0)
+    best = _nothing(wide)
+    for start in range(0, len(corpus), corpus_block):
+        rows = decode(corpus[start : start + corpus_block].to(wide.device))
+        _check_block(rows, wide, start)
+        blocks = [_best_of(part @ rows.T, k, start) for part in wide.split(query_block)]
+        best = _merged(best, _stacked(blocks) if blocks else best, k)
+    return best
+
+
+def rescored(
+    queries: Float[Tensor, "Q D"],
+    hits: Hits,
+    corpus: Shaped[Tensor, "N C"],
+    k: int,
+    decode: Decode = widen,
+) -> Hits:
+    """The best k of what a coarser search found, by their dot product with the decoded rows.
+
+    Args:
+        queries: Vectors.
+        hits: What the coarser search found.
+        corpus: Vectors or codes of all rows.
+        k: How many are kept; fewer where `hits` has no more.
+        decode: How stored rows become float rows.
+    """
+    wide = widen(queries)
+    found: list[Hits] = [_nothing(wide)]
+    for query, rows in zip(wide, hits.rows.sort(dim=1).values, strict=True):
+        scores = (decode(corpus[rows.to(corpus.device)].to(wide.device)) @ query)[None]
+        order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
+        found.append(Hits(rows[None].gather(1, order), scores.gather(1, order)))
+    return _stacked(found[1:] or found)
+
+
+def _nothing(queries: Tensor) -> Hits:
+    empty = queries.new_empty(len(queries), 0)
+    return Hits(empty.long(), empty)
+
+
+def _stacked(blocks: list[Hits]) -> Hits:
+    return Hits(torch.cat([b.rows for b in blocks]), torch.cat([b.scores for b in blocks]))
+
+
+def _best_of(scores: Tensor, k: int, start: int) -> Hits:
+    """The best of one block: `topk` where its choice is the only one, a stable sort where scores tie at the edge."""
+    k = min(k, scores.shape[1])
+    values, places = scores.topk(k, dim=1)
+    tied = ((scores >= values[:, -1:]).sum(dim=1) > k).nonzero()[:, 0]
+    if len(tied):
+        places[tied] = scores[tied].argsort(dim=1, descending=True, stable=True)[:, :k]
+    places = places.sort(dim=1).values
+    order = scores.gather(1, places).argsort(dim=1, descending=True, stable=True)
+    places = places.gather(1, order)
+    return Hits(places + start, scores.gather(1, places))
+
+
+def _merged(best: Hits, more: Hits, k: int) -> Hits:
+    """Both together; `best` has the lower rows, so a stable sort keeps them first."""
+    rows = torch.cat([best.rows, more.rows], dim=1)
+    scores = torch.cat([best.scores, more.scores], dim=1)
+    order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return Hits(rows.gather(1, order), scores.gather(1, order))
+
+
+def _check_block(rows: Tensor, queries: Tensor, start: int) -> None:
+    if rows.shape[1] != queries.shape[1]:
+        raise UserError(
+            f"queries have {queries.shape[1]} dimensions and the corpus {rows.shape[1]}: encode both by one model"
+        )
+    _check_finite(rows, "corpus", start)
+
+
+def _check_finite(rows: Tensor, name: str, start: int) -> None:
+    bad = (~rows.isfinite().all(dim=1)).nonzero()
+    if len(bad):
+        raise UserError(
+            f"row {start + int(bad[0])} of the {name} vectors is not finite: encode it again, or leave it out"
+        )
