@@ -15,10 +15,10 @@ from report_runs import NASTY, classifier_run, encoder_run
 
 import textcl.cli
 from textcl.encoder.encoder import Encoder
-from textcl.errors import UserError
+from textcl.errors import RunError, UserError
 from textcl.evaluation.geometry import alignment, uniformity
 from textcl.evaluation.labelled import find_labelled
-from textcl.figures.curves import mean_of, ridges
+from textcl.figures.curves import curves, mean_of, ridges
 from textcl.figures.space import LABELS, OTHER, groups
 from textcl.probe.maps import pca_map, umap_map
 from textcl.probe.measure import counts
@@ -253,6 +253,56 @@ def test_a_log_without_statistics_is_said_to_have_none(run, tmp_path):
     page = report([part], tmp_path)
     assert "logged no statistics of scores" in page.text
     assert not {"ridges", "trajectory", "score-means"} & set(page.ids("figure"))
+
+
+def test_a_run_with_one_logged_update_has_a_sentence_and_no_chart_of_one_dot(run, tmp_path):
+    part = copied(run, tmp_path)
+    lines = [json.loads(line) for line in (part / "metrics.jsonl").read_text().splitlines()]
+    first = next(line for line in lines if "loss" in line)
+    (part / "metrics.jsonl").write_text(json.dumps(first) + "\n")
+    page = report([part], tmp_path)
+    assert (
+        "A curve needs two logged updates, and one was logged of copy (update 1: loss" in page.text
+    )
+    drawn = set(page.ids("figure"))
+    assert not drawn & {"dev", "loss", "learning-rate", "score-means", "trajectory", "dimensions"}
+    assert {"ridges", "spectrum"} <= drawn  # histograms of one update are worth a look
+
+
+def test_ticks_of_a_curve_have_the_digits_that_tell_them_apart():
+    near = curves({"a": [(1, 2.30001), (2, 2.30004)]}, "Loss", "loss", form=".2f").to_dict()
+    axis = near["layer"][0]["encoding"]["y"]["axis"]
+    assert "format" not in axis
+    share = curves({"a": [(1, 0.001), (2, 0.004)]}, "Share", "share", form=".0~%").to_dict()
+    assert share["layer"][0]["encoding"]["y"]["axis"]["format"] == "~%"
+
+
+def test_a_tile_says_what_got_worse(run, tmp_path):
+    part = copied(run, tmp_path)
+    rewrite(part / "scores.json", lambda scores: scores.update(before=99.0, best=98.0))
+    source = (tmp_path / "report.html", report([part], tmp_path))[0].read_text()
+    assert re.search(
+        r"<div class=worse><dt>dev score</dt><dd><b>99.00 → 98.00</b><span><em>worse</em>", source
+    )
+    assert "<div class=worse><dt>mean cosine" not in source
+
+
+def test_no_figures_leave_no_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    content = {**sweep(), "table": []}
+    (folder / "sweep.json").write_text(json.dumps(content))
+    report([folder], tmp_path, figures=tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()
+    (folder / "sweep.json").write_text(json.dumps(sweep()))
+
+    def full(*_):
+        raise RunError("the disk is full")
+
+    monkeypatch.setattr("textcl.report.write.save", full)
+    with pytest.raises(RunError, match="full"):
+        report([folder], tmp_path, figures=tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()
 
 
 def test_training_that_did_not_help_is_said(run, tmp_path):

@@ -49,7 +49,7 @@ def curves(
     )
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=_axis(alt, x, [step for run in runs.values() for step, _ in run]),
-        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=form)),
+        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=_value_axis(alt, form)),
         color=alt.Color(
             "series:N",
             sort=list(runs),
@@ -90,7 +90,7 @@ def bands(points: Mapping[str, Points], title: str, value: str, subtitle: str | 
         for (step, a), (_, b) in zip(points[q], points[f"{100 - float(q):g}"], strict=True)
     ]
     middle = [{"step": step, "median": _short(y)} for step, y in points["50"]]
-    x = alt.X("step:Q", title="update", axis=alt.Axis(grid=False, tickMinStep=1, format="d"))
+    x = alt.X("step:Q", title="update", axis=_updates(alt))
     area = (
         alt.Chart(alt.Data(values=rows))
         .mark_area(line=False, opacity=0.22)
@@ -191,7 +191,7 @@ def ridges(
             share="datum.count / datum.total",
             top="datum.base + 1.35 * datum.count / datum.most",
         )
-        .properties(width="container", height=max(150, 42 * len(rows) + 50))
+        .properties(width="container", height=max(180, 42 * len(rows) + 50))
     )
     parts = [_moved(kind, rows, low, high) for kind in kinds]
     return titled(chart, title, ". ".join(filter(None, parts)), subtitle)
@@ -250,14 +250,24 @@ def _path(name: str, points: Points, x: str) -> str:
     return f"{name} from {a:.4g} at {x} {first:g} to {b:.4g} at {x} {last:g}"
 
 
+def _value_axis(alt: Any, form: str) -> Any:
+    """Ticks with as many digits as tell them apart, in the kind of `form`: percent, powers of ten or plain."""
+    kind = form[-1]
+    return alt.Axis(format=f"~{kind}", tickCount=5) if kind in "%e" else alt.Axis(tickCount=5)
+
+
 def _short(value: float) -> float:
     """Six digits, more than a figure shows."""
     return float(f"{value:.6g}")
 
 
+def _updates(alt: Any) -> Any:
+    return alt.Axis(grid=False, tickMinStep=1, tickCount=6, format="d")
+
+
 def _axis(alt: Any, x: str, values: Sequence[float]) -> Any:
     if x == "update":
-        return alt.X("step:Q", title=x, axis=alt.Axis(grid=False, tickMinStep=1, format="d"))
+        return alt.X("step:Q", title=x, axis=_updates(alt))
     wide = min(values) > 0 and max(values) / min(values) >= 10
     scale = alt.Scale(type="log", nice=False) if wide else alt.Scale(zero=False)
     marks = alt.Axis(grid=False, values=sorted(set(values)), format="~g")

@@ -65,7 +65,15 @@ def config(mode: Mode = "light") -> dict[str, Any]:
             "titlePadding": 8,
             "labelLimit": 220,
         },
-        "axisY": {"domain": False, "ticks": False},
+        # labels keep a distance and stay under their ticks: flushed ones would touch their neighbours
+        "axisX": {"labelFlush": False, "labelOverlap": "greedy", "labelSeparation": 8},
+        "axisY": {
+            "domain": False,
+            "ticks": False,
+            "labelPadding": 6,
+            "labelOverlap": "greedy",
+            "labelSeparation": 4,
+        },
         "legend": {
             **text,
             "titleFontWeight": "normal",

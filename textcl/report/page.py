@@ -46,6 +46,22 @@ class Neighbour(NamedTuple):
     new: bool
 
 
+class Tile(NamedTuple):
+    """A key number before and after training.
+
+    Args:
+        name: What it is.
+        value: Both values as text.
+        words: How to read it.
+        worse: Whether it got worse.
+    """
+
+    name: str
+    value: str
+    words: str
+    worse: bool = False
+
+
 class Document:
     """Collects the parts of a report in their order.
 
@@ -155,12 +171,13 @@ class Document:
         if note:
             self.text(note, "note")
 
-    def tiles(self, tiles: Sequence[tuple[str, str, str]]) -> None:
-        """Key numbers: name, value, and a few words below it."""
+    def tiles(self, tiles: Sequence[Tile]) -> None:
+        """Key numbers; one that got worse has another colour, and says so."""
         self._close_grid()
         shown = "".join(
-            f"<div><dt>{escape(name)}</dt><dd><b>{escape(value)}</b><span>{escape(words)}</span></dd></div>"
-            for name, value, words in tiles
+            f"<div{' class=worse' * tile.worse}><dt>{escape(tile.name)}</dt><dd><b>{escape(tile.value)}</b>"
+            f"<span>{'<em>worse</em> · ' * tile.worse}{escape(tile.words)}</span></dd></div>"
+            for tile in tiles
         )
         self._parts.append(f'<dl class="tiles">{shown}</dl>')
 

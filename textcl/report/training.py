@@ -15,6 +15,11 @@ RUNS = 7
 """Most runs in one figure, each with a colour that can be told from the others."""
 
 RIDGES = 9
+"""Most histograms of a run."""
+
+TALL = 5
+"""Histograms above which their figure takes two rows of the grid."""
+
 _POINTS = 300
 
 _CURVES = (
@@ -86,17 +91,29 @@ def training_section(page: Document, runs: Sequence[RunRecord]) -> None:
             f"No update of {', '.join(silent)} was logged yet, so there are no curves of it."
         )
     dev = {run.label: thin(run.dev_scores(), _POINTS) for run in shown if run.dev_scores()}
-    if dev:
+    short = [f"{run.label} ({_logged(run)})" for run in shown if len(run.updates) == 1]
+    if short:
+        page.missing(
+            f"A curve needs two logged updates, and one was logged of {', '.join(short)}: "
+            "train longer, or log more often with --set log_every=1."
+        )
+    if any(len(points) > 1 for points in dev.values()):
         protocols = list(dict.fromkeys(run.facts.dev for run in shown if run.facts.dev))
         page.figure(
             "dev", curves(dev, "Dev score", "dev score", subtitle="; ".join(protocols), form=".2f")
         )
     else:
         page.missing(
-            "There is no curve of dev scores: no dev set was given, or nothing was evaluated yet."
+            "There is no curve of dev scores: no dev set was given, or it was scored less than twice."
         )
     for name, key, title, value, form in _CURVES:
         _curve(page, shown, name, key, title, value, "", form)
+
+
+def _logged(run: RunRecord) -> str:
+    """Its only logged update, in words."""
+    line = run.updates[0]
+    return f"update {line.step}: loss {line.numbers['loss']:.4g}"
 
 
 def push_section(page: Document, runs: Sequence[RunRecord]) -> None:
@@ -119,8 +136,9 @@ def push_section(page: Document, runs: Sequence[RunRecord]) -> None:
     _trajectory(page, seen)
     if len(seen) == 1:
         parts = {name: thin(seen[0].series(key), _POINTS) for key, name in _SCORES}
-        parts = {name: points for name, points in parts.items() if points}
-        page.figure("score-means", curves(parts, "Mean scores", "score", form=".3~f"))
+        parts = {name: points for name, points in parts.items() if len(points) > 1}
+        if parts:
+            page.figure("score-means", curves(parts, "Mean scores", "score", form=".3~f"))
     else:
         for key, name in _SCORES:
             title = f"Mean score of the {name}"
@@ -145,7 +163,7 @@ def _curve(
     form: str,
 ) -> None:
     found = {run.label: thin(run.series(key), _POINTS) for run in runs}
-    found = {label: points for label, points in found.items() if points}
+    found = {label: points for label, points in found.items() if len(points) > 1}
     if found:
         page.figure(name, curves(found, title, value, subtitle=subtitle or None, form=form))
 
@@ -170,12 +188,13 @@ def _ridges(page: Document, run: RunRecord, alone: bool) -> None:
         side="update",
         subtitle="each histogram is scaled to its own peak; later updates below",
     )
-    page.figure(f"ridges{'' if alone else '-' + slug(run.label)}", chart, "tall")
+    size = "tall" if len(rows) > TALL else ""
+    page.figure(f"ridges{'' if alone else '-' + slug(run.label)}", chart, size)
 
 
 def _spread(page: Document, run: RunRecord, alone: bool) -> None:
     lines = [line for line in run.updates if "dimension_std/quantiles" in line.lists]
-    if not lines:
+    if len(lines) < 2:
         return
     names = ("0", "10", "25", "50", "75", "90", "100")
     points = {
@@ -199,6 +218,8 @@ def _trajectory(page: Document, runs: Sequence[RunRecord]) -> None:
     rows: list[dict[str, Any]] = []
     for run in runs:
         path = trajectory(run)
+        if len(path) < 2:
+            continue
         for order, (step, uniformity, alignment) in enumerate(path := thin(path, 60)):
             ends = order in (0, len(path) - 1)
             rows.append(
@@ -213,7 +234,8 @@ def _trajectory(page: Document, runs: Sequence[RunRecord]) -> None:
             )
     if not rows:
         page.missing(
-            "There is no path between alignment and uniformity: it is made of score statistics of cosines."
+            "There is no path between alignment and uniformity: it is made of score statistics of cosines, "
+            "of two updates at least."
         )
         return
     chart = plane(
@@ -225,9 +247,9 @@ def _trajectory(page: Document, runs: Sequence[RunRecord]) -> None:
         path="run",
         color="run",
         label="label",
-        height=420,
+        height=180,
     )
-    page.figure("trajectory", chart, "tall")
+    page.figure("trajectory", chart)
 
 
 def trajectory(run: RunRecord) -> list[tuple[float, float, float]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from textcl.probe.texts import ProbeData
 from textcl.report import classes, provenance, scores, space, training
 from textcl.report.atlas import write_atlas
 from textcl.report.models import POINTS, Model, models_of, stages
-from textcl.report.page import Document
+from textcl.report.page import Document, Tile
 from textcl.report.runs import RunRecord, open_all
 from textcl.report.sweeps import sweep_section
 from textcl.report.texts import shown_texts
@@ -155,23 +156,30 @@ def _tiles(page: Document, runs: Sequence[RunRecord], models: Sequence[Model]) -
     if len(runs) != 1:
         return
     scored = runs[0].scores
-    tiles: list[tuple[str, str, str]] = []
+    tiles: list[Tile] = []
     if scored.before is not None and scored.best is not None:
-        words = (runs[0].facts.dev or "").split(",")[0]
-        tiles.append(("dev score", f"{scored.before:.2f} → {scored.best:.2f}", Path(words).name))
+        words = Path((runs[0].facts.dev or "").split(",")[0]).name
+        value = f"{scored.before:.2f} → {scored.best:.2f}"
+        tiles.append(Tile("dev score", value, words, scored.best < scored.before))
     if len(models) == 2:
         before, after = (model.numbers for model in models)
-        for name, key, form, words in (
-            ("uniformity", "uniformity", ".2f", "lower: spread more evenly"),
-            ("alignment", "alignment", ".3f", "lower: positives closer"),
-            ("tolerance", "tolerance", ".3f", "higher: classes closer"),
-            ("mean cosine", "mean_cosine", ".3f", "of any two texts"),
-            ("effective rank", "effective_rank", ".0f", "directions in use"),
-        ):
+        for name, key, form, words, better in _TILES:
             if before[key] is not None and after[key] is not None:
-                tiles.append((name, _moved(before[key], after[key], form), words))
+                value = _moved(before[key], after[key], form)
+                worse = better * (after[key] - before[key]) < 0
+                tiles.append(Tile(name, value, words, worse))
     if tiles:
         page.tiles(tiles)
+
+
+_TILES = (
+    ("uniformity", "uniformity", ".2f", "lower: spread more evenly", -1),
+    ("alignment", "alignment", ".3f", "lower: positives closer", -1),
+    ("tolerance", "tolerance", ".3f", "higher: classes closer", 1),
+    ("mean cosine", "mean_cosine", ".3f", "of any two texts", 0),
+    ("effective rank", "effective_rank", ".0f", "directions in use", 0),
+)
+"""Name, key, format, how to read it, and which way is better: 1 up, -1 down, 0 neither."""
 
 
 def _moved(before: float, after: float, form: str) -> str:
@@ -216,10 +224,18 @@ def _shape(
 
 
 def _write_figures(page: Document, folder: Path, say: Callable[[str], object]) -> None:
+    if not page.figures:
+        say(f"no figures were drawn, so there is no folder {folder}")
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    for figure in page.figures:
-        for ending in ("svg", "png"):
-            save(figure.chart, folder / f"{figure.name}.{ending}")
+    try:
+        for figure in page.figures:
+            for ending in ("svg", "png"):
+                save(figure.chart, folder / f"{figure.name}.{ending}")
+    except BaseException:
+        with suppress(OSError):  # unless something is in it
+            folder.rmdir()
+        raise
     say(f"{len(page.figures)} figures as PNG and SVG in {folder}")
 
 
