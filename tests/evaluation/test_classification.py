@@ -7,6 +7,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from textcl.errors import RunError
 from textcl.evaluation.classification import (
     calibration_curve,
+    class_f1,
     confused_pairs,
     confusion_order,
     score_classes,
@@ -185,3 +186,18 @@ def test_agrees_with_scikit_learn():
 def test_a_single_label_that_may_hold_or_not_is_scored():
     result = score_labels(np.array([[0.9], [0.2], [0.8]]), np.array([[1], [0], [0]]) > 0, ("a",))
     assert (result.accuracy, result.macro_f1) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+
+
+def test_macro_f1_equals_that_of_scikit_learn_also_where_rows_count_several_times():
+    from sklearn.metrics import f1_score
+
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.random((2, 40, 5)) < 0.3
+    labels[:, 4] = predicted[:, 4] = False
+    counts = rng.integers(0, 4, (3, 40)).astype(float)
+    expected = [
+        f1_score(labels, predicted, average=None, sample_weight=row, zero_division=0.0)
+        for row in (np.ones(40), *counts)
+    ]
+    np.testing.assert_allclose(class_f1(labels, predicted), expected[0], atol=1e-12)
+    np.testing.assert_allclose(class_f1(labels, predicted, counts), expected[1:], atol=1e-12)

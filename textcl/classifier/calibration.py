@@ -16,7 +16,7 @@ from textcl.classifier.classifier import NOTE_FILE, Classifier, Targets
 from textcl.classifier.fitting import TEMPERATURES, fit_temperature, fit_thresholds
 from textcl.data.files import atomic_write, read_json
 from textcl.errors import UserError
-from textcl.evaluation.classification import BINS, bin_of
+from textcl.evaluation.classification import BINS, bin_of, class_f1
 
 _FOLDS, _RESAMPLES = 5, 1000
 
@@ -272,17 +272,7 @@ def _f1_change(
     before = probabilities >= thresholds
 
     def scores(counts: Float[np.ndarray, "R N"]) -> tuple[np.ndarray, np.ndarray]:
-        return _macro_f1(counts, before, targets), _macro_f1(counts, after, targets)
+        f1 = (class_f1(targets, predicted, counts) for predicted in (before, after))
+        return next(f1).mean(1), next(f1).mean(1)
 
     return _change(scores, len(probabilities))
-
-
-def _macro_f1(
-    counts: Float[np.ndarray, "R N"],
-    decisions: Bool[np.ndarray, "N C"],
-    targets: Bool[np.ndarray, "N C"],
-) -> Float[np.ndarray, " R"]:
-    """Macro-F1 where each row counts so often; 0 for a class that is neither there nor predicted."""
-    hits = counts @ (decisions & targets)
-    marked = counts @ (decisions.astype(np.float64) + targets)
-    return (2 * hits / np.maximum(marked, 1)).mean(1)

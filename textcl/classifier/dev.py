@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from textcl.data import splits
 from textcl.data.rows import Rows
 from textcl.data.splits import Split
 from textcl.errors import UserError
+from textcl.evaluation.classification import class_f1
 
 SelectBy = Literal["accuracy", "macro-f1"]
 
@@ -64,19 +65,16 @@ class DevTexts:
         return f"{len(self.texts):,} texts"
 
     def __call__(self, model: Classifies) -> float:
-        """The score × 100; the F1 of a class that is neither there nor predicted is 0."""
-        from sklearn.metrics import accuracy_score, f1_score
-
+        """The score × 100; the F1 of a class that no text has and none is predicted is 0."""
         probabilities = model.predict_proba(self.texts, precision="float32")
-        predicted = probabilities >= 0.5 if self.targets.ndim == 2 else probabilities.argmax(1)
+        hot = np.eye(len(model.classes), dtype=bool)
+        if self.targets.ndim == 2:
+            labels, predicted = self.targets, probabilities >= 0.5
+        else:
+            labels, predicted = hot[self.targets], hot[probabilities.argmax(1)]
         if self.select_by == "accuracy":
-            return 100 * float(accuracy_score(self.targets, predicted))
-        never: Any = 0.0  # typed as text there
-        every = range(len(model.classes))
-        score = f1_score(
-            self.targets, predicted, labels=every, average="macro", zero_division=never
-        )
-        return 100 * float(score)
+            return 100 * float((labels == predicted).all(1).mean())
+        return 100 * float(class_f1(labels, predicted).mean())
 
 
 def held_out_share(dev: str) -> float | None:

@@ -23,7 +23,7 @@ BINS = 15
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class: shares in [0, 1], 0 where nothing was predicted or nothing there; counts of rows."""
+    """One class: shares in [0, 1], 0 where nothing was predicted or no row has it; counts of rows."""
 
     name: str
     precision: float
@@ -170,6 +170,23 @@ def score_labels(
     )
 
 
+def class_f1(
+    labels: Bool[np.ndarray, "N C"],
+    predicted: Bool[np.ndarray, "N C"],
+    counts: Float[np.ndarray, "*R N"] | None = None,
+) -> Float[np.ndarray, "*R C"]:
+    """F1 of each class, 0 where no row has it and none is predicted; the mean over classes is macro-F1.
+
+    Args:
+        labels: Whether the row has the label.
+        predicted: Whether it was predicted.
+        counts: How often each row counts, once or in each of R resamples; 1 when None.
+    """
+    counts = np.ones(len(labels)) if counts is None else counts
+    hits = counts @ (labels & predicted)
+    return 2 * hits / np.maximum(counts @ (labels.astype(np.float64) + predicted), 1)
+
+
 def _checked(probabilities: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
     p = np.asarray(probabilities, np.float64)
     if not len(p):
@@ -187,7 +204,7 @@ def _per_class(
     support, guesses = labels.sum(0), predicted.sum(0)
     hits = (labels & predicted).sum(0)
     p, r = hits / np.maximum(guesses, 1), hits / np.maximum(support, 1)
-    f1 = 2 * hits / np.maximum(guesses + support, 1)
+    f1 = class_f1(labels, predicted)
     return tuple(
         ClassScore(name, float(p[c]), float(r[c]), float(f1[c]), int(support[c]), int(guesses[c]))
         for c, name in enumerate(classes)
@@ -244,12 +261,12 @@ def confused_pairs(
         top: How many at most.
     """
     names, support = list(classes), confusion.sum(1)
-    found = [
+    pairs = [
         Confusion(names[true], names[other], int(rows), float(rows / support[true]))
         for (true, other), rows in np.ndenumerate(confusion)
         if true != other and rows
     ]
-    return sorted(found, key=lambda pair: (-pair.rows, -pair.share))[:top]
+    return sorted(pairs, key=lambda pair: (-pair.rows, -pair.share))[:top]
 
 
 def confusion_order(confusion: Int[np.ndarray, "C C"]) -> list[int]:
