@@ -46,6 +46,12 @@ def as_float(rows):
     return rows.float()
 
 
+def test_products_are_in_the_precision_of_the_queries():
+    queries, corpus = drawn(0, 4), drawn(1, 20)
+    assert search(queries, corpus.double(), 5).scores.dtype == torch.float32
+    assert search(queries.double(), corpus, 5).scores.dtype == torch.float64
+
+
 def test_rescoring_orders_what_was_found_by_the_finer_vectors():
     queries, corpus = drawn(0, 5), drawn(1, 30)
     everything = Hits(torch.arange(30).flip(0).repeat(5, 1), torch.zeros(5, 30))

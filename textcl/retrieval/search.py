@@ -43,7 +43,8 @@ def search(
     """The k rows of a corpus with the largest dot product, for every query.
 
     Only one block of products and of decoded rows exists at a time, on the device of the queries; the corpus may be a
-    memory map. Half precision is multiplied in float32.
+    memory map. Products are taken in the precision of the queries, half
+    precision in float32.
 
     Args:
         queries: Vectors; unit rows for the cosine.
@@ -62,7 +63,7 @@ def search(
     _check_finite(wide, "query", 0)
     best = _nothing(wide)
     for start in range(0, len(corpus), corpus_block):
-        rows = decode(corpus[start : start + corpus_block].to(wide.device))
+        rows = decode(corpus[start : start + corpus_block].to(wide.device)).to(wide.dtype)
         _check_block(rows, wide, start)
         blocks = [_best_of(part @ rows.T, k, start) for part in wide.split(query_block)]
         best = _merged(best, _stacked(blocks) if blocks else best, k)
@@ -88,7 +89,8 @@ def rescored(
     wide = widen(queries)
     found: list[Hits] = [_nothing(wide)]
     for query, rows in zip(wide, hits.rows.sort(dim=1).values, strict=True):
-        scores = (decode(corpus[rows.to(corpus.device)].to(wide.device)) @ query)[None]
+        stored = corpus[rows.to(corpus.device)].to(wide.device)
+        scores = (decode(stored).to(wide.dtype) @ query)[None]
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
         found.append(Hits(rows[None].gather(1, order), scores.gather(1, order)))
     return _stacked(found[1:] or found)
