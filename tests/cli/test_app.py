@@ -56,10 +56,10 @@ def test_recipes_are_listed_shown_and_copied(monkeypatch, capsys, tmp_path):
         (["train", "--recipe", "quickstart", "--set", "precision=fp16"], "precision=fp16 needs a GPU"),
         (["train", "--recipe", "quickstart", "--set", "trackers=nosuch"], "tracker 'nosuch' is not installed"),
         (["train", "--recipe", "quickstart", "--data", "missing.txt"], "missing.txt"),
-        (["train", "--recipe", "unsup-simcse", "--column", "text"], "expected --column role=name, got 'text'"),
+        (["train", "--recipe", "unsup-simcse", "--column", "text"], "expected --column ROLE=NAME, got 'text'"),
         (["train", "--recipe", "quickstart", "--dev", "STSBenchmark-def"], "STSBenchmark-dev"),
         (["train", "--resume", "nowhere"], "nowhere is no run"),
-        (["train", "--resume", "x", "--recipe", "quickstart"], "leave the other options out"),
+        (["train", "--resume", "x", "--model", "bert"], "leave the other options out"),
         (["eval", "no/such/model", "--suite", "sample"], "no/such/model"),
         (["encode", "some/model", "missing.txt", "-o", "out.npy"], "missing.txt"),
         (["recipes", "show", "simcse"], "did you mean"),
@@ -111,7 +111,7 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_stays(monkeypatch, capsys, 
         "--set", "save_every=1", "--set", "pooling=mean",
     )  # fmt: skip
     assert code == 1, err
-    assert "is full: make room and start again; what was whole before is kept" in err, err
+    assert "is full: free some space and start again; what was complete is kept" in err, err
     kept = [p.name for p in (output / "checkpoints").iterdir() if p.suffix != ".part"]
     assert kept == ["step-00000002"]
 

@@ -12,16 +12,17 @@ import pytest
 import typer
 from disks import fill_disk
 from pyarrow import parquet
+from rich.console import Console
 from safetensors.numpy import load_file
 from stub_encoder import StubEncoder
 from typer.testing import CliRunner
 
 import textcl.cli.encode
-from textcl.encoder.to_file import EncodeSummary
 from textcl.errors import RunError, UserError
+from textcl.progress import progress
 
 app = typer.Typer()
-app.command("encode")(textcl.cli.encode.encode_command)
+app.command("encode", epilog=textcl.cli.encode.EXAMPLES)(textcl.cli.encode.encode_command)
 
 
 @pytest.fixture
@@ -158,15 +159,15 @@ def test_mistakes_are_told_before_the_model_is_loaded(tmp_path, lines, monkeypat
         ((lines, "-o", tmp_path / "there.npy"), r"there\.npy exists already; say --overwrite"),
         ((lines, "-o", tmp_path / "out.bin"), r"must end in \.npy"),
         ((lines, "-o", out, "--column", "text=body"), "no column 'body' for the role text"),
-        ((lines, "-o", out, "--column", "body"), "expected --column text=NAME, got --column body"),
+        ((lines, "-o", out, "--column", "body"), "expected --column text=NAME, got 'body'"),
         ((lines, "-o", out, "--column", "label=b"), "expected --column text=NAME"),
         ((lines, "-o", out, "--format", "csv"), "can be chosen for standard input only"),
-        ((tmp_path / "header.csv", "-o", out), r"header\.csv: there is no row to encode"),
+        ((tmp_path / "header.csv", "-o", out), r"header\.csv: no row to encode"),
         ((tmp_path / "torn.jsonl", "-o", out), r"torn\.jsonl:1: expected one JSON object"),
     ):
         with pytest.raises(UserError, match=match):
             encode(*arguments)
-    with pytest.raises(UserError, match="standard input: there is no row to encode"):
+    with pytest.raises(UserError, match="standard input: no row to encode"):
         encode("-", "-o", "-", input="")
     assert not out.exists()
 
@@ -220,12 +221,13 @@ def test_the_progress_is_shown_in_a_terminal(monkeypatch):
             return True
 
     stream = Terminal()
-    log = textcl.cli.encode.Console(file=stream, force_terminal=True)
-    with textcl.cli.encode.shown_progress(log, "encoding", "sentences") as progress:
-        progress(EncodeSummary("x", 1, 1, rows=1234, seconds=2.0))
+    log = Console(file=stream, force_terminal=True)
+    with progress("encoding", "sentences", console=log) as advance:
+        advance(1200)
+        advance(34)
         time.sleep(0.3)
-    assert "encoding: 1,234 rows" in stream.getvalue()
-    assert "617 sentences/s" in stream.getvalue()
+    assert "encoding: 1,234 sentences" in stream.getvalue()
+    assert "sentences/s" in stream.getvalue()
 
 
 @pytest.mark.slow

@@ -167,7 +167,7 @@ def test_mistakes_are_told_before_the_model_is_loaded(tmp_path, lines, monkeypat
         ((lines, "-o", tmp_path / "there.csv"), r"there\.csv exists already; say --overwrite"),
         ((lines, "-o", tmp_path / "out.npy"), r"must end in \.csv, \.jsonl, \.parquet, or be -"),
         ((lines, "-o", tmp_path / "out.csv", "--column", "text=body"), "no column 'body'"),
-        ((tmp_path / "header.csv", "-o", tmp_path / "out.csv"), "there is no row to predict"),
+        ((tmp_path / "header.csv", "-o", tmp_path / "out.csv"), "no row to predict"),
     ):
         with pytest.raises(UserError, match=match):
             predict(*arguments)

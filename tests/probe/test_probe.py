@@ -353,7 +353,7 @@ def test_what_cannot_be_done_is_said(tmp_path, letters):
         ("m", "--data", path, "--components", "2"): "--components goes with --whiten",
         ("m", "--data", path, "-o", path): "exists already",
         ("m", "--data", path, "--before"): "is no run",
-        ("m", "--data", path, "--column", "text"): "expected --column role=name",
+        ("m", "--data", path, "--column", "text"): "expected --column ROLE=NAME",
     }.items():
         with pytest.raises(UserError, match=message):
             run(*arguments)

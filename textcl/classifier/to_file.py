@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +15,9 @@ from jaxtyping import Float32
 
 from textcl.data.records import Record, open_records
 from textcl.data.stream import StreamedRow, row_blocks
+from textcl.data.summary import WriteSummary
 from textcl.errors import UserError
 from textcl.evaluation.geometry import entropy
-
-
-@dataclass
-class PredictSummary:
-    """What was predicted.
-
-    Args:
-        target: Where it is.
-        max_length: Tokens that the model reads of a text.
-        rows: Texts.
-        blank: Those of them without a word.
-        truncated: Those that are longer than the model reads.
-        entropy: Sum over rows of the entropy in bits.
-        seconds: Time for reading, predicting and writing, without loading the model.
-    """
-
-    target: str
-    max_length: int
-    rows: int = 0
-    blank: int = 0
-    truncated: int = 0
-    entropy: float = 0.0
-    seconds: float = 0.0
-
-    @property
-    def speed(self) -> float:
-        """Rows per second."""
-        return self.rows / max(self.seconds, 1e-9)
-
-    def describe(self) -> str:
-        """One line for the terminal."""
-        place = "standard output" if self.target == "-" else self.target
-        notes = [
-            f"{place}: {self.rows:,} rows",
-            f"mean entropy {self.entropy / max(1, self.rows):.2f} bits",
-            f"{self.truncated:,} texts cut at {self.max_length} tokens",
-            f"{self.blank:,} blank, taken as the empty text" if self.blank else "",
-            f"{self.seconds:.1f} s, {self.speed:,.0f} texts/s",
-        ]
-        return "; ".join(filter(None, notes))
 
 
 def predict_rows(
@@ -68,9 +28,9 @@ def predict_rows(
     top_k: int = 1,
     schema: pyarrow.Schema | None = None,
     overwrite: bool = False,
-    progress: Callable[[PredictSummary], None] | None = None,
+    progress: Callable[[int], None] = lambda rows: None,
     **options: Any,
-) -> PredictSummary:
+) -> WriteSummary:
     """Write the predicted class of every row; row i of the output belongs to row i of the input.
 
     A row keeps its columns and gets `label`, `probability` and `entropy` (bits); where the classifier gives texts
@@ -85,7 +45,7 @@ def predict_rows(
         top_k: How many classes to tell.
         schema: Types of the input's columns, for parquet.
         overwrite: Whether the file may be there already.
-        progress: Called after every block.
+        progress: Called after every block with its number of rows.
         options: Further arguments of `classifier.predict_proba`.
 
     Raises:
@@ -97,8 +57,8 @@ def predict_rows(
             f"expected 1 to {len(classifier.classes)} classes, as many as the model has, got {top_k}"
         )
     added = _added(classifier, top_k)
-    summary = PredictSummary(str(target), classifier.encoder.max_length)
-    reader = classifier.encoder.reader()
+    summary = WriteSummary(str(target), classifier.encoder.max_length)
+    bits, reader = 0.0, classifier.encoder.reader()
     start = time.perf_counter()
     with open_records(target, schema=_with(schema, added), overwrite=overwrite) as write:
         for block in row_blocks(rows):
@@ -107,12 +67,11 @@ def predict_rows(
             told = _told(classifier, probabilities, top_k)
             write([_joined(row.values, told_of) for row, told_of in zip(block, told, strict=True)])
             summary.rows += len(texts)
-            summary.entropy += sum(row["entropy"] for row in told)
+            bits += sum(row["entropy"] for row in told)
             summary.blank += sum(not text.strip() for text in texts)
             summary.truncated += reader.count_cut(texts)
-            summary.seconds = time.perf_counter() - start
-            if progress is not None:
-                progress(summary)
+            progress(len(texts))
+    summary.detail = f"; mean entropy {bits / max(1, summary.rows):.2f} bits"
     summary.seconds = time.perf_counter() - start
     return summary
 
@@ -135,8 +94,8 @@ def _with(
 ) -> pyarrow.Schema | None:
     if schema is None:
         return None
-    kept = [field.with_name(_kept(field.name, added)) for field in schema]
-    return pyarrow.schema([*kept, *added.items()])
+    fields = [field.with_name(_kept(field.name, added)) for field in schema]
+    return pyarrow.schema([*fields, *added.items()])
 
 
 def _told(

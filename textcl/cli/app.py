@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from textcl.cli.calibrate import calibrate_command
-from textcl.cli.encode import encode_command
-from textcl.cli.eval import eval_command
-from textcl.cli.export import EXAMPLES as EXPORT_EXAMPLES
-from textcl.cli.export import export_command
-from textcl.cli.predict import predict_command
-from textcl.cli.probe import EXAMPLES as PROBE_EXAMPLES
-from textcl.cli.probe import probe_command
-from textcl.cli.recipes import EXAMPLES as RECIPES_EXAMPLES
-from textcl.cli.recipes import recipes_command
-from textcl.cli.report import EXAMPLES as REPORT_EXAMPLES
-from textcl.cli.report import report_command
-from textcl.cli.sweep import EXAMPLES as SWEEP_EXAMPLES
-from textcl.cli.sweep import sweep_command
-from textcl.cli.train import EXAMPLES as TRAIN_EXAMPLES
-from textcl.cli.train import train_command
+from textcl.cli import calibrate, encode, export, predict, probe, recipes, report, sweep, train
+from textcl.cli import eval as evaluate
+from textcl.cli.command import Debug, Group, Kept, Offline, stoppable
+from textcl.cli.options import GENERAL
 from textcl.versions import own_version
 
 app = typer.Typer(
     name="textcl",
+    cls=Group,
     help="Train sentence encoders and text classifiers by contrastive learning, and measure them.",
-    epilog="Examples: textcl train --recipe quickstart · textcl eval RUN --suite sts · "
-    "textcl encode RUN sentences.txt -o vectors.npy · textcl probe RUN --before · "
-    "--offline and --debug go with every command.",
+    epilog="""Examples:
+
+textcl train --recipe quickstart
+
+textcl eval RUN --suite sts
+
+textcl encode RUN sentences.txt -o vectors.npy
+
+`textcl COMMAND --help` shows the options of a command, with examples.
+""",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command("train", epilog=TRAIN_EXAMPLES)(train_command)
-app.command("encode")(encode_command)
-app.command("predict")(predict_command)
-app.command("calibrate")(calibrate_command)
-app.command("eval")(eval_command)
-app.command("probe", epilog=PROBE_EXAMPLES)(probe_command)
-app.command("sweep", epilog=SWEEP_EXAMPLES)(sweep_command)
-app.command("export", epilog=EXPORT_EXAMPLES)(export_command)
-app.command("report", epilog=REPORT_EXAMPLES)(report_command)
-app.command("recipes", epilog=RECIPES_EXAMPLES)(recipes_command)
+
+
+def _add(
+    name: str, command: Callable[..., None], examples: str, panel: str, kept: Kept | None = None
+) -> None:
+    cls = stoppable(kept or (lambda parameters: "nothing was written"))
+    app.command(name, cls=cls, epilog=examples, rich_help_panel=panel)(command)
+
+
+_TRAIN, _USE, _MEASURE = "Train", "Use a model", "Measure"
+_add("train", train.train_command, train.EXAMPLES, _TRAIN, train.kept)
+_add("sweep", sweep.sweep_command, sweep.EXAMPLES, _TRAIN, sweep.kept)
+_add("recipes", recipes.recipes_command, recipes.EXAMPLES, _TRAIN)
+_add("encode", encode.encode_command, encode.EXAMPLES, _USE, encode.kept)
+_add("predict", predict.predict_command, predict.EXAMPLES, _USE, encode.kept)
+_add("calibrate", calibrate.calibrate_command, calibrate.EXAMPLES, _USE, calibrate.kept)
+_add("export", export.export_command, export.EXAMPLES, _USE, export.kept)
+_add("eval", evaluate.eval_command, evaluate.EXAMPLES, _MEASURE)
+_add("probe", probe.probe_command, probe.EXAMPLES, _MEASURE)
+_add("report", report.report_command, report.EXAMPLES, _MEASURE)
 
 
 def _version(value: bool) -> bool:
@@ -56,7 +63,16 @@ def _version(value: bool) -> bool:
 @app.callback()
 def common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Print the version.",
+            rich_help_panel=GENERAL,
+        ),
     ] = False,
+    offline: Offline = False,
+    debug: Debug = False,
 ) -> None:
     """Train sentence encoders and text classifiers by contrastive learning, and measure them."""

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from textcl.cli.options import (
+    OUTPUT,
+    Columns,
+    Split,
+    parse_columns,
+    require_new_folder,
+)
 from textcl.errors import UserError
+
+EXAMPLES = """Examples:
+
+textcl calibrate RUN dev.jsonl
+
+textcl calibrate RUN dev.csv --column label=topic -o calibrated
+"""
 
 
 def calibrate_command(
@@ -17,24 +32,27 @@ def calibrate_command(
         str, typer.Argument(help="A run of a classifier, its folder or a name on the hub.")
     ],
     dev: Annotated[
-        str, typer.Argument(help="Labelled rows that were neither trained on nor are tested on.")
+        str,
+        typer.Argument(help="Labelled texts, used neither for training nor for testing."),
     ],
-    column: Annotated[
-        list[str] | None, typer.Option(help="Where a role is in the data: text=body, label=topic.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a hub data set or folder.")] = None,
+    column: Columns = None,
+    split: Split = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Write a calibrated copy here; default: in place."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FOLDER",
+            help="Write a calibrated copy to this new folder. Default: calibrate the model in place.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
 ) -> None:
-    """Fit on DEV the temperature of MODEL's probabilities, and the thresholds where texts have several labels.
+    """Calibrate a classifier's probabilities, and its thresholds if it assigns several labels.
 
-    Weights stay as they are, and so does which class is the most probable. The expected calibration error before and
-    after is printed; "after" is measured on rows that the temperature was not fitted on. What is not better than before
-    beyond doubt is not written.
-
-    Examples: textcl calibrate RUN dev.jsonl · textcl calibrate RUN dev.csv --column label=topic -o DIR
+    A temperature is fitted on DEV; weights stay as they are, and so does the most probable class. The expected
+    calibration error is printed before and after; "after" is measured on rows that the temperature was not fitted on.
+    A calibration is written only if it is better beyond doubt.
     """
     from textcl.classifier.calibration import calibrate, write_calibration
     from textcl.classifier.classifier import Classifier, left_out
@@ -44,13 +62,14 @@ def calibrate_command(
 
     if output is None and not Path(model).expanduser().is_dir():
         raise UserError(
-            f"{model} is no folder here: say with -o where the calibrated copy shall be"
+            f"{model} is not a folder on this machine: name a folder for the calibrated copy with -o"
         )
-    if output is not None and output.exists():
-        raise UserError(f"{output} exists already: name another folder")
+    require_new_folder(output, overwrite=None)
     classifier = Classifier.from_pretrained(model)
     role = "labels" if classifier.multi_label else "label"
-    rows = load_rows(dev, roles=("text", role), columns=_columns(column or []), split=split)
+    rows = load_rows(
+        dev, roles=("text", role), columns=parse_columns(column, ["text", role]), split=split
+    )
     report = calibrate(classifier, rows.column("text"), rows.column(role), dev)
     folder = find_model(model)
     if output is None and report.changed:
@@ -67,9 +86,7 @@ def calibrate_command(
     log.print(f"{report.describe()}\n{written} {output or folder}")
 
 
-def _columns(options: list[str]) -> dict[str, str]:
-    pairs = [option.partition("=") for option in options]
-    for option, (role, _, name) in zip(options, pairs, strict=True):
-        if not role.strip() or not name.strip():
-            raise UserError(f"expected --column role=name, got {option!r}")
-    return {role.strip(): name.strip() for role, _, name in pairs}
+def kept(parameters: Mapping[str, Any]) -> str:
+    """What became of the model when the command is stopped."""
+    output = parameters["output"]
+    return f"nothing of {output} was written" if output else f"{parameters['model']} is unchanged"

@@ -4,24 +4,45 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from enum import StrEnum
 from itertools import chain, islice
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from textcl.cli.options import (
+    MODEL,
+    OUTPUT,
+    BatchTokens,
+    FastPrecision,
+    Format,
+    Input,
+    Limit,
+    ModelName,
+    Normalize,
+    Overwrite,
+    Quiet,
+    Split,
+    TextColumn,
+    log_console,
+    parse_columns,
+)
 from textcl.errors import UserError
+from textcl.progress import progress
 
+EXAMPLES = """Examples:
 
-class Precision(StrEnum):
-    """Arithmetic of the encoder."""
+textcl encode RUN sentences.txt -o vectors.npy
 
-    float32 = "float32"
-    bfloat16 = "bfloat16"
+textcl encode RUN articles.parquet --column text=title -o titles.parquet
+
+textcl encode RUN sentences.txt -o small.npy --truncate-dim 128 --normalize
+
+textcl encode EXPORT sentences.txt -o vectors.npy --backend openvino
+
+zcat log.gz | textcl encode RUN - -o - | head
+"""
 
 
 class Backend(StrEnum):
@@ -32,77 +53,66 @@ class Backend(StrEnum):
     onnx = "onnx"
 
 
-class Lines(StrEnum):
-    """What standard input holds."""
-
-    txt = "txt"
-    csv = "csv"
-    tsv = "tsv"
-    jsonl = "jsonl"
-
-
 def encode_command(
-    model: Annotated[str, typer.Argument(help="A run, a model folder or a name on the hub.")],
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            help="txt, csv, tsv, jsonl (also .gz, .xz), parquet, a folder of them, a hub data set, or - for "
-            "standard input.",
-        ),
-    ],
+    model: ModelName,
+    source: Input,
     output: Annotated[
         str,
         typer.Option(
-            "-o", "--output", help="A file ending in .npy, .parquet, .safetensors or .jsonl, or -."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="File ending in .npy, .parquet, .safetensors or .jsonl, or - for JSON lines on standard output.",
+            rich_help_panel=OUTPUT,
         ),
     ],
-    column: Annotated[
-        list[str] | None, typer.Option(help="Where the text is: text=NAME of the column.")
-    ] = None,
-    format: Annotated[
-        Lines | None, typer.Option(help="What standard input holds; default: txt.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a hub data set or folder.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Encode only so many rows.")] = None,
+    column: TextColumn = None,
+    format: Format = None,
+    split: Split = None,
+    limit: Limit = None,
     prompt: Annotated[
-        str | None, typer.Option(help="A prompt of the model, by name, put before every text.")
-    ] = None,
-    prompt_text: Annotated[
-        str | None, typer.Option(help="A text of your own, put before every text.")
-    ] = None,
-    truncate_dim: Annotated[
-        int | None, typer.Option(min=1, help="Keep only the first so many dimensions.")
-    ] = None,
-    normalize: Annotated[
-        bool | None,
+        str | None,
         typer.Option(
-            "--normalize/--no-normalize", help="Vectors of length 1; default: as the model says."
+            metavar="NAME",
+            help="Prompt of the model, by name, put before every text. Default: the model's default prompt, if any.",
+            rich_help_panel=MODEL,
         ),
     ] = None,
-    precision: Annotated[
-        Precision | None, typer.Option(help="Default: bfloat16 where it is fast, else float32.")
+    prompt_text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="A text of your own, put before every text. Default: none.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
+    truncate_dim: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Keep only the first N dimensions. Default: all.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    normalize: Normalize = None,
+    precision: FastPrecision = None,
     backend: Annotated[
         Backend | None,
-        typer.Option(help="Library that runs the model; an export says its own. Default: torch."),
+        typer.Option(
+            metavar="NAME",
+            help="Library that runs the model: torch, openvino or onnx. Default: torch, or that of an export.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens in one forward pass; less needs less memory.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output where it exists.")
-    ] = False,
+    batch_tokens: BatchTokens = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Write the vector of every text of INPUT: row i of the output belongs to row i of the input.
+    """Write the vector of every text of INPUT to a file.
 
-    A blank line is the empty text and keeps its row. .npy and .safetensors hold the vectors alone (N, D); .parquet and
-    .jsonl also hold the text and every other column.
-
-    Examples: textcl encode RUN sentences.txt -o vectors.npy ·
-    textcl encode RUN articles.parquet --column text=title -o titles.parquet --truncate-dim 128 --normalize ·
-    textcl encode RUN sentences.txt -o vectors.npy --backend openvino ·
-    zcat log.gz | textcl encode RUN - -o - | head
+    Row i of the output belongs to row i of the input; a blank line is the empty text and keeps its row. Files of type
+    npy and safetensors hold the vectors alone (N, D); parquet and jsonl also hold the text and every other column.
     """
     from textcl.data.sources import open_source
     from textcl.data.stream import stream_rows
@@ -112,10 +122,10 @@ def encode_command(
     # What is wrong with the files is found in a moment; a model may take minutes to load.
     vector_format(output, overwrite=overwrite)
     opened = open_source(source, split=split, format=format and format.value)
-    rows = stream_rows(opened, columns=text_column(column or []))
+    rows = stream_rows(opened, columns=parse_columns(column, ["text"]))
     first = next(rows, None)
     if first is None:
-        raise UserError(f"{opened.name}: there is no row to encode")
+        raise UserError(f"{opened.name}: no row to encode")
     options: dict[str, Any] = {
         "prompt": prompt,
         "prompt_text": prompt_text,
@@ -124,17 +134,18 @@ def encode_command(
         "precision": precision and precision.value,
         "batch_tokens": batch_tokens,
     }
-    log = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    log = log_console(quiet=quiet)
     encoder = load_encoder(model, backend and backend.value)
     try:
-        with shown_progress(log, "encoding", "sentences") as progress:
+        shown = log.is_terminal and not quiet
+        with progress("encoding", "sentences", show=shown, console=log) as advance:
             summary = encode_rows(
                 encoder,
                 islice(chain([first], rows), limit),
                 output,
                 schema=opened.schema(),
                 overwrite=overwrite,
-                progress=progress,
+                progress=advance,
                 **{name: value for name, value in options.items() if value is not None},
             )
     except BrokenPipeError:  # whoever reads standard output, such as head, has seen enough
@@ -150,30 +161,7 @@ def load_encoder(model: str, backend: str | None) -> Any:
     return load.load_encoder(model, backend)
 
 
-def text_column(options: list[str]) -> dict[str, str]:
-    """Role to column name of `--column text=NAME`.
-
-    Raises:
-        UserError: If it says anything else.
-    """
-    names: dict[str, str] = {}
-    for option in options:
-        role, _, name = option.partition("=")
-        if role != "text" or not name:
-            raise UserError(f"expected --column text=NAME, got --column {option}")
-        names[role] = name
-    return names
-
-
-@contextmanager
-def shown_progress(log: Console, doing: str, unit: str) -> Generator[Callable[[Any], None]]:
-    """A function to call with a summary that has `rows` and `speed`, shown in a terminal."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn(f"{doing}: {{task.completed:,}} rows"),
-        TextColumn(f"{{task.fields[speed]:,.0f}} {unit}/s"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=log, disable=not log.is_terminal, transient=True) as shown:
-        task = shown.add_task(doing, total=None, speed=0.0)
-        yield lambda summary: shown.update(task, completed=summary.rows, speed=summary.speed)
+def kept(parameters: Mapping[str, Any]) -> str:
+    """What there is of the output when the command is stopped."""
+    output = parameters["output"]
+    return "the output is incomplete" if output == "-" else f"nothing of {output} was written"

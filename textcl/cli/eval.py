@@ -9,24 +9,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+
+from textcl.cli.options import (
+    DATA,
+    OUTPUT,
+    BatchTokens,
+    Columns,
+    Components,
+    ExactPrecision,
+    Json,
+    JsonFile,
+    Overwrite,
+    Precision,
+    Quiet,
+    Whiten,
+    log_console,
+    parse_columns,
+    require_new_file,
+    result_console,
+    result_table,
+    write_text,
+)
 
 if TYPE_CHECKING:
-    from textcl.evaluation.benchmarks import EncodeWith, Scores, Whiten
+    from textcl.evaluation.benchmarks import EncodeWith, Scores
+    from textcl.evaluation.benchmarks import Whiten as Whitened
     from textcl.evaluation.published import PublishedRow
 
 
 _SHORT = {"unsupervised": "unsup", "supervised-nli": "sup on NLI", "none": "not trained"}
-
-
-class Precision(StrEnum):
-    """Arithmetic of the encoder."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
 
 
 class Aggregation(StrEnum):
@@ -37,74 +50,96 @@ class Aggregation(StrEnum):
     wmean = "wmean"
 
 
+EXAMPLES = """Examples:
+
+textcl eval RUN
+
+textcl eval bert-base-uncased --beside "bert-base unsup"
+
+textcl eval RUN --task STSBenchmark-dev --json
+
+textcl eval RUN --whiten target --components 256
+
+textcl eval CLASSIFIER --suite emotion
+
+textcl eval CLASSIFIER --data test.csv --figures pictures
+"""
+
+
 def eval_command(
     model: Annotated[
         str, typer.Argument(help="A run, a model folder, an export or a name on the hub.")
     ],
     suite: Annotated[
         list[str] | None,
-        typer.Option(help="Tasks that belong together: sts (the default), or emotion."),
+        typer.Option(
+            metavar="NAME",
+            help="Tasks that belong together: sts or emotion; may be repeated. Default: sts.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(help="A single task, such as STSBenchmark-dev or ISEAR; may be given again."),
+        typer.Option(
+            metavar="NAME",
+            help="A single task, such as STSBenchmark-dev or ISEAR; may be repeated.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Score a classifier on your own texts: a file with text and label."),
+        typer.Option(
+            metavar="FILE",
+            help="Score a classifier on your own texts: a file with text and label.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="Where they are in --data: text=NAME, label=NAME.")
-    ] = None,
-    figures: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the confusions and the calibration as PNG and SVG."),
-    ] = None,
+    column: Columns = None,
     lcl_preparation: Annotated[
-        bool, typer.Option("--lcl-preparation", help="Clean task texts as the code of LCL does.")
+        bool,
+        typer.Option(
+            "--lcl-preparation",
+            help="Clean the texts of tasks as the code of LCL does.",
+            rich_help_panel=DATA,
+        ),
     ] = False,
+    aggregation: Annotated[
+        Aggregation,
+        typer.Option(
+            metavar="NAME",
+            help="How the subsets of a task become one number: all (pairs pooled, as in most papers), mean or wmean.",
+            rich_help_panel=DATA,
+        ),
+    ] = Aggregation.all,
+    whiten: Whiten = None,
+    components: Components = None,
+    precision: ExactPrecision = Precision.float32,
+    batch_tokens: BatchTokens = None,
     beside: Annotated[
         list[str] | None,
         typer.Option(
-            help="Show published rows of the same protocol whose model matches these words."
+            metavar="WORDS",
+            help="Also show published rows of the same protocol whose model matches these words; may be repeated.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    aggregation: Annotated[
-        Aggregation, typer.Option(help="Of the subsets of a task; papers mostly report all.")
-    ] = Aggregation.all,
-    whiten: Annotated[
-        str | None,
+    figures: Annotated[
+        Path | None,
         typer.Option(
-            help="Whiten, fitted on the pairs of each task (target) or on a file's texts."
+            metavar="FOLDER",
+            help="Draw a classifier's confusions and calibration as PNG and SVG. Default: not drawn.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    components: Annotated[
-        int | None, typer.Option(min=1, help="Leading directions that whitening keeps; all.")
-    ] = None,
-    precision: Annotated[
-        Precision, typer.Option(help="float32 gives exact scores, bfloat16 fast ones.")
-    ] = Precision.float32,
-    batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens in one forward pass; less needs less memory.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print nothing but JSON on standard output.")
-    ] = False,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Also write the JSON here.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output where it exists.")
-    ] = False,
+    as_json: Json = False,
+    output: JsonFile = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Score an encoder on STS12-16, STS-B and SICK-R, or a classifier on labelled texts.
+    """Score an encoder on STS tasks, or a classifier on labelled texts.
 
-    The data of tasks is taken from the folder that TEXTCL_DATA names, or from the hub. A classifier is scored on the
-    tasks of the suite that have its classes, or on a file.
-
-    Examples: textcl eval RUN · textcl eval sentence-transformers/all-MiniLM-L6-v2 --beside "bert-base unsup" ·
-    textcl eval RUN --task STSBenchmark-dev --json · textcl eval RUN --whiten target --components 256 ·
-    textcl eval CLASSIFIER --suite emotion · textcl eval CLASSIFIER --data test.csv --figures pictures
+    The suite sts is STS12-16, STS-B and SICK-R. The data of tasks comes from the folder that TEXTCL_DATA names, or from
+    the hub. A classifier is scored on the tasks of the suite that have its classes, or on a file.
     """
     import json
 
@@ -115,34 +150,28 @@ def eval_command(
     if data and (suite or task):
         raise UserError("--data scores a classifier on one file: leave --suite and --task out")
     names = task_names([*(suite or ([] if task or data else ["sts"])), *(task or [])])
-    if output and output.exists() and not overwrite:
-        raise UserError(f"{output} exists already: name another file or add --overwrite")
-    # The data first: it is found wrong in a second, a model may take minutes to load.
+    require_new_file(output, overwrite=overwrite)
+    # The data first: a mistake there shows in a second, a model may take minutes to load.
     labelled = labelled_tasks(names, lcl_preparation)
     if data or labelled:
         if whiten:
             raise UserError("--whiten is for encoders on graded pairs: leave it out")
-        request = Request(model, labelled, data, tuple(column or ()), not task, tuple(beside or ()))
-        content, show = eval_classifier(request, figures, precision.value, batch_tokens)
+        columns = parse_columns(column, ["text", "label", "labels"])
+        request = Request(model, labelled, data, columns, not task, tuple(beside or ()))
+        content, show = eval_classifier(request, figures, precision.value, batch_tokens, quiet)
     else:
         if figures or column or lcl_preparation:
             raise UserError("--figures, --column and --lcl-preparation are for classifiers")
         content, show = _eval_encoder(
-            model, names, beside or [], aggregation, whiten, components, precision, batch_tokens
-        )
+            model, names, beside or [], aggregation, whiten, components, precision, batch_tokens,
+            quiet,
+        )  # fmt: skip
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    if output:
-        from textcl.data.files import atomic_write
-
-        with atomic_write(output) as file:
-            file.write(text.encode())
+    write_text(output, text)
     if as_json:
         sys.stdout.write(text)
     else:
-        console = Console()
-        if not console.is_terminal:
-            console.width = 120  # a file or a pipe has room for the names of the rows
-        show(console)
+        show(result_console())
 
 
 def _eval_encoder(
@@ -154,6 +183,7 @@ def _eval_encoder(
     components: int | None,
     precision: Precision,
     batch_tokens: int | None,
+    quiet: bool,
 ) -> tuple[dict[str, Any], Callable[[Console], None]]:
     """What --json prints, and what shows the same on a console."""
     from textcl.evaluation.benchmarks import evaluate
@@ -161,9 +191,9 @@ def _eval_encoder(
 
     tasks = [load_task(name) for name in names]
     fit = whitening(whiten, components)
-    encoder = _load(model, precision.value, batch_tokens)
+    encoder = _load(model, precision.value, batch_tokens, quiet)
     scores = evaluate(encoder, tasks, aggregation=aggregation.value, whiten=fit(encoder))
-    log = Console(stderr=True, soft_wrap=True, highlight=False)
+    log = log_console(quiet=quiet)
     speed = scores.sentences / max(scores.seconds, 1e-9)
     log.print(
         f"{scores.sentences:,} sentences in {scores.seconds:.1f} s ({speed:,.0f} sentences/s)"
@@ -180,19 +210,19 @@ def _eval_encoder(
     return _content(model, precision.value, scores, rows, white), show
 
 
-def _load(model: str, precision: str, batch_tokens: int | None) -> EncodeWith:
+def _load(model: str, precision: str, batch_tokens: int | None, quiet: bool) -> EncodeWith:
     from textcl.evaluation.benchmarks import EncodeWith
     from textcl.export.load import load_encoder
 
     options = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
-    encoder = load_encoder(model)
-    return EncodeWith(encoder, precision=precision, show_progress=sys.stderr.isatty(), **options)
+    encoder, shown = load_encoder(model), sys.stderr.isatty() and not quiet
+    return EncodeWith(encoder, precision=precision, show_progress=shown, **options)
 
 
-def whitening(whiten: str | None, components: int | None) -> Callable[[Any], Whiten | None]:
+def whitening(whiten: str | None, components: int | None) -> Callable[[Any], Whitened | None]:
     """How an encoder's vectors are whitened: from it to what `evaluate` takes; None for not at all.
 
-    The file is read at once, so that a wrong one is told before a model is loaded.
+    The file is read at once, so that a wrong one is reported before a model is loaded.
 
     Raises:
         UserError: If there is no such file, or components are asked for without a whitening.
@@ -210,7 +240,7 @@ def whitening(whiten: str | None, components: int | None) -> Callable[[Any], Whi
 
     texts = texts_to_fit(whiten)
 
-    def fitted(encoder: Any) -> Whiten:
+    def fitted(encoder: Any) -> Whitened:
         from textcl.probe.measure import embed
 
         one = Whitening.fit(embed(encoder, texts), components)
@@ -255,8 +285,7 @@ def _show(
 
     for protocol, names in scores.by_protocol().items():
         tasks, averaged = [scores.tasks[name] for name in names], len(names) > 1
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-        table.add_column("model", overflow="fold")
+        table = result_table("model")
         for label in [*(task.label for task in tasks), *(["avg"] if averaged else [])]:
             table.add_column(label, justify="right", no_wrap=True)
         table.add_row("[dim]pairs", *(f"[dim]{task.pairs:,}" for task in tasks))

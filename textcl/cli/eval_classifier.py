@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from textcl.cli.options import result_table
 from textcl.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class Request:
         model: A run, a folder or a name on the hub.
         tasks: Those asked for.
         data: A labelled file instead of tasks; None for the tasks.
-        columns: Options such as "text=body" that name the columns of the file.
+        columns: Role to column name of the file.
         suite: Whether tasks of other classes are left out instead of refused.
         beside: Words that published rows match; all rows of the task and its protocol when empty.
     """
@@ -40,7 +39,7 @@ class Request:
     model: str
     tasks: Sequence[LabelledTask]
     data: str | None
-    columns: Sequence[str]
+    columns: Mapping[str, str]
     suite: bool
     beside: Sequence[str]
 
@@ -66,7 +65,11 @@ def labelled_tasks(names: Sequence[str], lcl_preparation: bool) -> list[Labelled
 
 
 def eval_classifier(
-    request: Request, figures: Path | None, precision: str, batch_tokens: int | None
+    request: Request,
+    figures: Path | None,
+    precision: str,
+    batch_tokens: int | None,
+    quiet: bool = False,
 ) -> tuple[dict[str, Any], Callable[[Console], None]]:
     """Score a classifier.
 
@@ -75,6 +78,7 @@ def eval_classifier(
         figures: Folder for pictures.
         precision: Arithmetic of the encoder.
         batch_tokens: Tokens in one forward pass.
+        quiet: Show no progress.
 
     Returns:
         What --json prints, and what shows the same on a console.
@@ -86,11 +90,11 @@ def eval_classifier(
 
     classifier = _load(request.model)
     if request.data:
-        chosen = [own_task(request.data, classifier, _columns(request.columns))]
+        chosen = [own_task(request.data, classifier, request.columns)]
     else:
         chosen = _fitting(classifier, request.tasks) if request.suite else request.tasks
     options: dict[str, Any] = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
-    options["show_progress"] = sys.stderr.isatty()
+    options["show_progress"] = sys.stderr.isatty() and not quiet
     scores = score_classifier(classifier, chosen, precision=precision, **options)
     rows = {name: _published(score, request.beside) for name, score in scores.items()}
     if figures:
@@ -102,21 +106,10 @@ def eval_classifier(
         for name, score in scores.items():
             _show(console, request.model, score, rows[name])
         if left_out:
-            told = f"left out, having other classes: {', '.join(left_out)}"
-            console.print(told, soft_wrap=True, markup=False)
+            line = f"left out, having other classes: {', '.join(left_out)}"
+            console.print(line, soft_wrap=True, markup=False)
 
     return _content(request.model, classifier, precision, scores, rows), show
-
-
-def _columns(options: Sequence[str]) -> dict[str, str]:
-    """Role to column of `--column role=name`."""
-    found: dict[str, str] = {}
-    for option in options:
-        role, _, name = option.partition("=")
-        if not role or not name:
-            raise UserError(f"expected --column ROLE=NAME, such as label=emotion, got {option!r}")
-        found[role] = name
-    return found
 
 
 def _load(model: str) -> Classifier:
@@ -208,13 +201,6 @@ def _content(
     }
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="right" if place else "left", overflow="fold")
-    return table
-
-
 def _show(
     console: Console, model: str, score: ClassifierScore, rows: Sequence[PublishedRow]
 ) -> None:
@@ -223,7 +209,7 @@ def _show(
     from textcl.evaluation.classification import confused_pairs
 
     result, plain = score.result, score.uncalibrated
-    head = _table(
+    head = result_table(
         score.label, "accuracy", "macro-F1", "weighted-F1", "entropy (bits)", "ECE", "tolerance"
     )
     error = f" ± {100 * result.standard_error:.2f}"
@@ -257,13 +243,13 @@ def _show(
         cells[place] = told
         head.add_row(escape(f"{row.model}, {row.backbone}"), *cells, "", "", "")
     console.print(head)
-    classes = _table("class", "precision", "recall", "F1", "texts", "predicted")
+    classes = result_table("class", "precision", "recall", "F1", "texts", "predicted")
     for each in sorted(result.per_class, key=lambda one: one.f1)[:_CLASSES]:
         cells = [f"{100 * value:.1f}" for value in (each.precision, each.recall, each.f1)]
         classes.add_row(escape(each.name), *cells, f"{each.support:,}", f"{each.predicted:,}")
     console.print(classes)
     if result.confusion is not None:
-        pairs = _table("most confused: true", "taken for", "texts", "share of the class")
+        pairs = result_table("most confused: true", "taken for", "texts", "share of the class")
         names = [each.name for each in result.per_class]
         for pair in confused_pairs(result.confusion, names, _PAIRS):
             pairs.add_row(

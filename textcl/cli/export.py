@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -9,11 +10,22 @@ from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
-from textcl.cli.encode import text_column
+from textcl.cli.options import (
+    DATA,
+    MODEL,
+    OUTPUT,
+    ModelName,
+    Normalize,
+    Overwrite,
+    Quiet,
+    TextColumn,
+    log_console,
+    parse_columns,
+    require_new_folder,
+    result_console,
+    result_table,
+)
 from textcl.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,54 +39,69 @@ class Graph(StrEnum):
     onnx = "onnx"
 
 
-EXAMPLES = (
-    "Examples: textcl export RUN -o exported --backend openvino · "
-    "textcl export RUN -o small --backend openvino --int8 --calibration sentences.txt · "
-    "textcl encode small sentences.txt -o vectors.npy"
-)
+EXAMPLES = """Examples:
+
+textcl export RUN -o exported --backend openvino
+
+textcl export RUN -o small --backend onnx --int8 --calibration sentences.txt
+
+textcl encode exported sentences.txt -o vectors.npy
+"""
 
 
 def export_command(
-    model: Annotated[str, typer.Argument(help="A run, a model folder or a name on the hub.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
-    backend: Annotated[Graph, typer.Option(help="Library that will run it.")],
+    model: ModelName,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="FOLDER", help="Folder to create.", rich_help_panel=OUTPUT
+        ),
+    ],
+    backend: Annotated[
+        Graph,
+        typer.Option(
+            metavar="NAME",
+            help="Library that will run the model: openvino or onnx.",
+            rich_help_panel=MODEL,
+        ),
+    ],
     int8: Annotated[
-        bool, typer.Option("--int8", help="8-bit weights and activations; prints what they cost.")
+        bool,
+        typer.Option(
+            "--int8",
+            help="Use 8-bit weights and activations, and print what that costs.",
+            rich_help_panel=MODEL,
+        ),
     ] = False,
     calibration: Annotated[
         str | None,
-        typer.Option(help="Texts like yours that int8 is fitted to; default: textcl's sample."),
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="Where the calibration text is: text=NAME of the column."),
-    ] = None,
-    normalize: Annotated[
-        bool | None,
         typer.Option(
-            "--normalize/--no-normalize", help="Vectors of length 1; default: as the model says."
+            metavar="FILE",
+            help="Texts like yours to which --int8 is fitted. Default: textcl's sample.",
+            rich_help_panel=DATA,
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an older export.")
-    ] = False,
+    column: TextColumn = None,
+    normalize: Normalize = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Write a model as one graph, pooling and normalisation inside, for `textcl encode` and `textcl eval`.
+    """Write an encoder as a graph for OpenVINO or ONNX Runtime.
 
-    The vectors of the graph are compared with those of torch before anything is written. With --int8 the scores and
-    the speed on STS-B dev (or on textcl's sample, where STS-B is not at hand) are printed for both.
+    Pooling and normalisation are inside the graph, which `textcl encode` and `textcl eval` read. Its vectors are
+    compared with those of torch before anything is written. With --int8, scores and speed on STS-B dev (on textcl's
+    sample if STS-B is not on this machine) are printed for both.
     """
     from textcl.encoder.encoder import Encoder
     from textcl.export.backends import find_backend
     from textcl.export.write import export_encoder
 
     find_backend(backend.value)
-    if output.exists() and not overwrite:
-        raise UserError(f"{output} exists already: name another folder or add --overwrite")
+    require_new_folder(output, overwrite=overwrite)
     if calibration is not None and not int8:
         raise UserError("--calibration is for --int8: add it, or leave the texts out")
-    rows = None if calibration is None else _texts(calibration, text_column(column or []))
-    log = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    rows = None if calibration is None else _texts(calibration, parse_columns(column, ["text"]))
+    log = log_console(quiet=quiet)
     encoder = Encoder.from_pretrained(model, normalize=normalize, device="cpu")
     exported = export_encoder(encoder, output, backend.value, int8=int8, calibration=rows)
     close = exported.check("float32")
@@ -95,7 +122,7 @@ def _texts(source: str, columns: dict[str, str]) -> list[str]:
     rows = stream_rows(opened, columns=columns)
     texts = [row.text for row in islice(rows, CALIBRATION_ROWS) if row.text.strip()]
     if not texts:
-        raise UserError(f"{opened.name}: there is no text to fit int8 to")
+        raise UserError(f"{opened.name}: no text to fit int8 to")
     return texts
 
 
@@ -104,23 +131,21 @@ def _compare(encoder: Any, exported: Any) -> None:
     from textcl.evaluation.benchmarks import EncodeWith, describe, evaluate
 
     task = _pairs()
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("graph", "arithmetic", task.name, "sentences/s"):
-        table.add_column(name, justify="left" if name in ("graph", "arithmetic") else "right")
+    table = result_table("graph", "arithmetic", task.name, "sentences/s", left=2)
     score: list[float] = []
     for name, arithmetic, model in (
         ("torch", "float32", EncodeWith(encoder, precision="float32")),
         ("torch", "default", encoder),
         (exported.export.backend, "int8", exported),
     ):
-        found = evaluate(model, task)
-        score.append(found[task.name] or float("nan"))
-        speed = found.sentences / max(found.seconds, 1e-9)
+        scored = evaluate(model, task)
+        score.append(scored[task.name] or float("nan"))
+        speed = scored.sentences / max(scored.seconds, 1e-9)
         table.add_row(name, arithmetic, f"{score[-1]:.2f}", f"{speed:,.0f}")
-    console = Console(width=120)
+    console = result_console()
     console.print(table)
-    told = describe(task.protocol("all"), "all")
-    console.print(f"int8 changes the score by {score[-1] - score[0]:+.2f} points ({told})")
+    protocol = describe(task.protocol("all"), "all")
+    console.print(f"int8 changes the score by {score[-1] - score[0]:+.2f} points ({protocol})")
 
 
 def _pairs() -> StsTask:
@@ -131,3 +156,8 @@ def _pairs() -> StsTask:
         return load_task("STSBenchmark-dev")
     except UserError:
         return load_task("sample-pairs-dev")
+
+
+def kept(parameters: Mapping[str, Any]) -> str:
+    """What there is of the export when the command is stopped."""
+    return f"{parameters['output']} is either complete or was not touched"

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textcl.cli.eval import Precision
+from textcl.cli.options import (
+    DATA,
+    MODEL,
+    Columns,
+    Components,
+    ExactPrecision,
+    Json,
+    JsonFile,
+    Overwrite,
+    Precision,
+    Quiet,
+    Split,
+    Whiten,
+    log_console,
+    parse_columns,
+    require_new_file,
+    result_console,
+    result_table,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,54 +65,53 @@ def probe_command(
     data: Annotated[
         str,
         typer.Option(
+            metavar="NAME|FILE",
             help="An STS task, a task of labelled texts such as ISEAR, or a file or hub data set of pairs "
-            "(with a score or not), labelled texts, or texts."
+            "(scored or not), labelled texts, or texts.",
+            rich_help_panel=DATA,
         ),
     ] = "STSBenchmark-dev",
-    column: Annotated[
-        list[str] | None, typer.Option(help="Where a role is in the data: label=emotion.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a hub data set or folder.")] = None,
+    column: Columns = None,
+    split: Split = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Seed of the sample, if there are over 10,000 texts.",
+            rich_help_panel=DATA,
+        ),
+    ] = 0,
     before: Annotated[
-        bool, typer.Option("--before", help="Also show what each run started from.")
+        bool,
+        typer.Option(
+            "--before",
+            help="Also show the model that each run started from.",
+            rich_help_panel=MODEL,
+        ),
     ] = False,
-    whiten: Annotated[
-        str | None,
-        typer.Option(help="Whiten, fitted on the probed texts (target) or on those of a file."),
-    ] = None,
-    components: Annotated[
-        int | None, typer.Option(min=1, help="Leading directions that whitening keeps; all.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Draws texts where there are over 10,000.")] = 0,
-    precision: Annotated[
-        Precision, typer.Option(help="float32 gives exact numbers, bfloat16 fast ones.")
-    ] = Precision.float32,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print nothing but JSON on standard output.")
-    ] = False,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Also write the JSON here.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output where it exists.")
-    ] = False,
+    whiten: Whiten = None,
+    components: Components = None,
+    precision: ExactPrecision = Precision.float32,
+    as_json: Json = False,
+    output: JsonFile = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Show the shape of a model's space: alignment, uniformity, tolerance, anisotropy, spectrum, scores."""
-    from rich.console import Console
+    """Show the shape of a model's embedding space, several models side by side.
 
-    from textcl.cli.train import columns_of
+    Alignment, uniformity, tolerance, anisotropy, spectrum and, for graded pairs, scores.
+    """
     from textcl.errors import UserError
     from textcl.probe.models import probe_models, to_json
 
-    if output and output.exists() and not overwrite:
-        raise UserError(f"{output} exists already: name another file or add --overwrite")
+    require_new_file(output, overwrite=overwrite)
     if components is not None and whiten is None:
         raise UserError("--components goes with --whiten target or --whiten FILE")
-    log = Console(stderr=True, soft_wrap=True, highlight=False)
+    log = log_console(quiet=quiet)
     result = probe_models(
         model,
         data,
-        columns=columns_of(column),
+        columns=parse_columns(column),
         split=split,
         before=before,
         whiten=whiten,
@@ -104,30 +121,16 @@ def probe_command(
         say=log.print,
     )
     text = to_json(result)
-    if output:
-        from textcl.data.files import atomic_write
-
-        with atomic_write(output) as file:
-            file.write(text.encode())
+    write_text(output, text)
     if as_json:
         sys.stdout.write(text)
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
-    _show(console, result)
+    _show(result_console(), result)
 
 
 def _show(console: Console, result: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
     data, models = result["data"], result["models"]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("")
-    for one in models:
-        table.add_column(escape(one["model"]), justify="right", overflow="fold")
+    table = result_table("", *(one["model"] for one in models))
     for label, (key, form) in _ROWS.items():
         if any(one[key] is not None for one in models):
             table.add_row(label, *(_form(one[key], form) for one in models))

@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from textcl.cli.options import (
+    DATA,
+    OUTPUT,
+    Columns,
+    Overwrite,
+    Quiet,
+    Split,
+    log_console,
+    parse_columns,
+    require_new_file,
+)
 
 EXAMPLES = """Examples:
 
@@ -34,63 +45,96 @@ def report_command(
     run: Annotated[
         list[Path], typer.Argument(help="Folders of runs and sweeps, finished or not, one or more.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The page; opens offline.")] = Path(
-        "report.html"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="HTML file to write; it opens without a network.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = Path("report.html"),
     data: Annotated[
         str | None,
         typer.Option(
-            help="Texts that the space is shown on: an STS task, a file, folder or hub data set; the dev set otherwise."
+            metavar="NAME|FILE",
+            help="Texts on which the embedding space is shown: an STS task, a file, folder or hub data set. "
+            "Default: the dev set.",
+            rich_help_panel=DATA,
         ),
     ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="Where a role is in --data: label=emotion.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of --data.")] = None,
+    column: Columns = None,
+    split: Split = None,
     suite: Annotated[
-        list[str] | None, typer.Option(help="Also score the models on these tasks, such as sts.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also score the models on these tasks, such as sts; may be repeated.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of all samples.", rich_help_panel=DATA)
+    ] = 0,
     beside: Annotated[
         list[str] | None,
-        typer.Option(help="Published rows to show: those whose model matches these words."),
+        typer.Option(
+            metavar="WORDS",
+            help="Also show published rows whose model matches these words; may be repeated.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     map_: Annotated[
         list[MapKind] | None,
-        typer.Option("--map", help="pca or umap; pca, and umap where it is installed, otherwise."),
+        typer.Option(
+            "--map",
+            metavar="NAME",
+            help="Map of the texts: pca or umap; may be repeated. Default: pca, and umap if it is installed.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    points: Annotated[int, typer.Option(min=4, help="Most points of a map.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    points: Annotated[
+        int,
+        typer.Option(
+            min=4, metavar="N", help="Largest number of points of a map.", rich_help_panel=OUTPUT
+        ),
+    ] = 1000,
     figures: Annotated[
-        Path | None, typer.Option(help="Folder for a PNG and an SVG of every figure.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also write every figure as PNG and SVG. Default: no folder.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     atlas: Annotated[
-        Path | None, typer.Option(help="Parquet file for Apple's embedding-atlas.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write a parquet file for Apple's embedding-atlas. Default: no file.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output where it exists.")
-    ] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Show what training did: scores, curves, what the loss does to the space, maps and neighbours, on one page.
+    """Show what training did, on one page.
 
-    Needs the extra `report`, which holds Altair and vl-convert.
+    Scores, curves, what the loss does to the embedding space, maps and neighbours. Needs the extra `report`, which
+    holds Altair and vl-convert.
     """
     from textcl.errors import UserError
     from textcl.report.write import Wanted, write_report
 
     for place in (output, atlas):
-        if place and place.exists() and not overwrite:
-            raise UserError(f"{place} exists already: name another file or add --overwrite")
+        require_new_file(place, overwrite=overwrite)
     if output.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"a report is an HTML page: name a .html file, not {output}")
-    columns: dict[str, str] = {}
-    for text in column or []:
-        role, _, name = text.partition("=")
-        if not role.strip() or not name.strip():
-            raise UserError(f"expected --column role=name, got {text!r}")
-        columns[role.strip()] = name.strip()
+    columns = parse_columns(column)
     if not data and (columns or split):
-        raise UserError("--column and --split tell about --data: name the data too")
-    log = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        raise UserError("--column and --split describe --data: name the data too")
+    log = log_console(quiet=quiet)
     wanted = Wanted(
         data=data,
         columns=columns,

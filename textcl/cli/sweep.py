@@ -2,72 +2,137 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textcl.cli.options import (
+    OUTPUT,
+    Columns,
+    Limit,
+    Quiet,
+    Split,
+    log_console,
+    result_console,
+    result_table,
+)
+from textcl.cli.train import TRAINING, Deduplicate, Dev, Start, TrainData
+
 if TYPE_CHECKING:
     from textcl.sweep.run import Sweep
 
 EXAMPLES = """Examples:
 
-textcl sweep --recipe unsup-simcse --data sentences.txt --set temperature=0.02,0.05,0.1 --seeds 0..2 -o sweeps/first
+textcl sweep --recipe unsup-simcse --set temperature=0.02,0.05,0.1 --seeds 0..2
 
-textcl sweep --recipe unsup-simcse,hard-contrastive --set temperature=0.05,0.2 --probe labelled.jsonl
+textcl sweep --recipe unsup-simcse,hard-contrastive --probe labelled.jsonl
 
-textcl sweep --recipe unsup-simcse --search 20 --set temperature=log:0.01..0.5 --set batch_size=64,128
+textcl sweep --recipe unsup-simcse --search 20 --set temperature=log:0.01..0.5
 
 textcl sweep --resume sweeps/first
 """
 
 
+COMPARISON = "Comparison"
+
+
 def sweep_command(
-    recipe: Annotated[str, typer.Option(help="Recipes, separated by commas; names or files.")] = "",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,…",
+            help="Recipes, separated by commas; names or files.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "",
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="key=value for all runs, key=value,value to vary it; recipe:key=… for one recipe.",
+            metavar="KEY=VALUE,…",
+            help="Setting of all runs, or several values to compare; recipe:key=… for one recipe; may be repeated.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds of every setting: 0..2 or 0,3,7.")] = "0",
-    model: Annotated[str | None, typer.Option(help="Model to start from.")] = None,
-    data: Annotated[
-        str | None, typer.Option(help="File, folder or hub data set; `sample` is textcl's own.")
-    ] = None,
-    dev: Annotated[
-        str | None, typer.Option(help="What selects the weights; empty: nothing.")
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="Where a role is in the data: anchor=premise.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a hub data set or folder.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Read only so many rows.")] = None,
-    deduplicate: Annotated[bool, typer.Option(help="Leave exact duplicates out.")] = False,
-    probe: Annotated[
-        list[str] | None,
-        typer.Option(help="Probe every run on this data; may be given again. See `textcl probe`."),
-    ] = None,
-    metric: Annotated[
-        str, typer.Option(help="Entry of the runs' scores.json that is compared, higher is better.")
-    ] = "best",
-    discard_models: Annotated[
-        bool, typer.Option("--discard-models", help="Keep no encoders, only numbers.")
-    ] = False,
+    seeds: Annotated[
+        str,
+        typer.Option(
+            metavar="0..2", help="Seeds of every setting: 0..2 or 0,3,7.", rich_help_panel=TRAINING
+        ),
+    ] = "0",
     search: Annotated[
         int,
         typer.Option(
-            min=0, help="Let Optuna search so many settings in ranges such as log:0.01..0.5."
+            min=0,
+            metavar="N",
+            help="Let Optuna search N settings in ranges such as log:0.01..0.5; 0 runs all combinations.",
+            rich_help_panel=TRAINING,
         ),
     ] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Sweep folder.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this sweep.")] = None,
-    dry_run: Annotated[bool, typer.Option(help="List the runs, and stop.")] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Runs at the same time.", rich_help_panel=TRAINING),
+    ] = 1,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SWEEP", help="Go on with a sweep that was stopped.", rich_help_panel=TRAINING
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs, and stop.", rich_help_panel=TRAINING)
+    ] = False,
+    model: Start = None,
+    data: TrainData = None,
+    dev: Dev = None,
+    column: Columns = None,
+    split: Split = None,
+    limit: Limit = None,
+    deduplicate: Deduplicate = False,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Entry of the runs' scores.json that is compared; higher is better.",
+            rich_help_panel=COMPARISON,
+        ),
+    ] = "best",
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Probe every run on this data (see `textcl probe`); may be repeated.",
+            rich_help_panel=COMPARISON,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder of the sweep. Default: a new one under sweeps/, named after recipes and time.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    discard_models: Annotated[
+        bool,
+        typer.Option(
+            "--discard-models",
+            help="Keep the numbers and delete the models.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Run settings × recipes × seeds, and compare them: mean ± sd over seeds, with a paired test."""
+    """Compare recipes and settings over seeds.
+
+    Every combination of settings, recipes and seeds is a run in a process of its own; the table shows mean ± sd over
+    seeds, with a paired test.
+    """
     from textcl.errors import UserError
     from textcl.sweep.plan import Plan, parse_seeds
     from textcl.sweep.run import Sweep
@@ -78,7 +143,7 @@ def sweep_command(
             raise UserError(
                 "--resume goes on with the plan of the sweep: leave the other options out"
             )
-        finish(Sweep.open(resume), jobs)
+        finish(Sweep.open(resume), jobs, quiet=quiet)
         return
     names = [name.strip() for name in recipe.split(",") if name.strip()]
     if not names:
@@ -106,7 +171,7 @@ def sweep_command(
         for cell in [] if search else plan.cells():
             typer.echo(cell.name)
         return
-    finish(Sweep.create(output or new_path(names), plan), jobs)
+    finish(Sweep.create(output or new_path(names), plan), jobs, quiet=quiet)
 
 
 def new_path(names: list[str]) -> Path:
@@ -126,18 +191,16 @@ def train_options(**given: Any) -> list[str]:
     return parts
 
 
-def finish(sweep: Sweep, jobs: int) -> None:
+def finish(sweep: Sweep, jobs: int, *, quiet: bool = False) -> None:
     """Run what is left of a sweep and show its table, also where runs failed."""
-    from rich.console import Console
-
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = log_console(quiet=quiet)
     try:
         if sweep.plan.trials:
             from textcl.sweep.search import run_search
 
-            run_search(sweep, jobs, say=lambda text: console.print(text, markup=False))
+            run_search(sweep, jobs, say=console.print)
         else:
-            sweep.run(jobs, say=lambda text: console.print(text, markup=False))
+            sweep.run(jobs, say=console.print)
     finally:
         show(sweep)
         draw(sweep)
@@ -145,20 +208,12 @@ def finish(sweep: Sweep, jobs: int) -> None:
 
 def show(sweep: Sweep) -> None:
     """The table on standard output."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     content = sweep.to_dict()
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
+    console = result_console()
     rows = content["table"]
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    shown.add_column("run")
-    for name in (sweep.plan.metric, "seeds", "failed"):
-        shown.add_column(name, justify="right")
+    shown = result_table("run", sweep.plan.metric, "seeds", "failed")
     probed = {
         (data, key): None
         for row in rows
@@ -234,3 +289,9 @@ def spread(numbers: Any, digits: int) -> str:
         return "–"
     sd = "" if numbers["sd"] is None else f" ± {numbers['sd']:.{digits}f}"
     return f"{numbers['mean']:.{digits}f}{sd}"
+
+
+def kept(parameters: Mapping[str, Any]) -> str:
+    """What there is of the sweep when the command is stopped."""
+    folder = parameters["resume"] or parameters["output"] or "SWEEP"
+    return f"finished runs are kept: textcl sweep --resume {folder} goes on"

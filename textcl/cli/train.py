@@ -2,22 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from textcl.cli.options import (
+    DATA,
+    MODEL,
+    OUTPUT,
+    Columns,
+    Limit,
+    Quiet,
+    Split,
+    log_console,
+    parse_columns,
+)
+
+TRAINING = "Training"
+Seeds = Annotated[
+    str,
+    typer.Option(
+        metavar="0..4",
+        help="Train once with each of these seeds, and print mean ± sd. Default: one run with the recipe's seed.",
+        rich_help_panel=TRAINING,
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FOLDER",
+        help="Model to start from. Default: the recipe's.",
+        rich_help_panel=MODEL,
+    ),
+]
+TrainData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME|FILE",
+        help="File, folder or hub data set; `sample` comes with textcl. Default: the recipe's.",
+        rich_help_panel=DATA,
+    ),
+]
+Dev = Annotated[
+    str | None,
+    typer.Option(
+        "--dev",
+        metavar="NAME|FILE|SHARE",
+        help="Selects the best weights: a task or file of graded pairs; for a classifier a file of labelled texts or "
+        'the share of the training rows to hold out, such as 0.1; "" for none. Default: the recipe\'s.',
+        rich_help_panel=DATA,
+    ),
+]
+Deduplicate = Annotated[
+    bool,
+    typer.Option("--deduplicate", help="Leave out exact duplicates.", rich_help_panel=DATA),
+]
+
 EXAMPLES = """Examples:
 
 textcl train --recipe quickstart
 
-textcl train --recipe unsup-simcse --model bert-base-uncased --data sentences.txt --output runs/mine
+textcl train --recipe unsup-simcse --data sentences.txt --output runs/mine
 
-textcl train --recipe unsup-simcse --data corpus.csv --column text=body --set batch_size=128 --set temperature=0.1
+textcl train --recipe unsup-simcse --data corpus.csv --column text=body
+
+textcl train --recipe unsup-simcse --data sentences.txt --set batch_size=128
 
 textcl train --recipe unsup-simcse --data sentences.txt --seeds 0..4
 
-textcl train --recipe lcl --data train.jsonl --dev dev.jsonl --output runs/classifier
+textcl train --recipe lcl --data train.jsonl --dev dev.jsonl -o runs/topics
 
 textcl train --resume runs/mine
 """
@@ -25,64 +82,77 @@ textcl train --resume runs/mine
 
 def train_command(
     recipe: Annotated[
-        str, typer.Option(help="Name of a recipe (see `textcl recipes`), or a file with one.")
-    ] = "",
-    model: Annotated[str | None, typer.Option(help="Model to start from.")] = None,
-    data: Annotated[
-        str | None, typer.Option(help="File, folder or hub data set; `sample` is textcl's own.")
-    ] = None,
-    dev: Annotated[
-        str | None,
-        typer.Option(
-            help="What selects the weights: a task or file of graded pairs; for a classifier a file of labelled rows, "
-            "or the share of the training rows to hold out; empty: none."
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting that differs: key=value.")
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="Where a role is in the data: anchor=premise.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a hub data set or folder.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Read only so many rows.")] = None,
-    deduplicate: Annotated[bool, typer.Option(help="Leave exact duplicates out.")] = False,
-    seeds: Annotated[
         str,
         typer.Option(
-            help="Train once with each of these seeds, such as 0..4; mean ± sd at the end."
+            metavar="NAME|FILE.py",
+            help="Recipe to train with: a name from `textcl recipes`, or a file.",
+            rich_help_panel=TRAINING,
         ),
     ] = "",
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace the run in --output.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Show what would be done, and stop.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a setting of the recipe (see `textcl recipes show NAME`); may be repeated.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    seeds: Seeds = "",
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a run that was stopped, with its settings.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what would be done, and stop.", rich_help_panel=TRAINING
+        ),
+    ] = False,
+    model: Start = None,
+    data: TrainData = None,
+    dev: Dev = None,
+    column: Columns = None,
+    split: Split = None,
+    limit: Limit = None,
+    deduplicate: Deduplicate = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder of the run. Default: a new one under runs/, named after recipe and time.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace the run in --output.", rich_help_panel=OUTPUT),
+    ] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Train a sentence encoder, or a classifier, and leave it, measured, in a run folder."""
+    """Train an encoder or a classifier, and measure it.
+
+    The run folder holds the best and the last model, the log, the scores and checkpoints.
+    """
     from textcl.errors import UserError
     from textcl.training import session
 
+    console = log_console(quiet=quiet)
     if resume is not None:
         if any(
-            (
-                model,
-                data,
-                dev,
-                output,
-                set_,
-                column,
-                split,
-                limit,
-                deduplicate,
-                overwrite,
-                seeds,
-            )
+            (model, data, dev, output, set_, column, split, limit, deduplicate, overwrite, seeds)
         ):
             raise UserError(
-                "--resume goes on with the settings of the run: leave the other options out (--recipe FILE.py is "
-                "asked for where the run has a recipe file of its own)"
+                "--resume goes on with the settings of the run: leave the other options out (except --recipe FILE.py, "
+                "if the run has a recipe file of its own)"
             )
-        session.resume(resume, recipe=recipe or None)
+        session.resume(resume, recipe=recipe or None, console=console)
         return
     if not recipe:
         raise UserError(
@@ -93,7 +163,7 @@ def train_command(
             raise UserError("--seeds does not go with --overwrite or --dry-run")
         options = {"model": model, "data": data, "dev": dev, "column": column, "split": split}
         options |= {"limit": limit, "deduplicate": deduplicate}
-        train_seeds(recipe, set_ or [], seeds, output, options)
+        train_seeds(recipe, set_ or [], seeds, output, options, quiet=quiet)
         return
     session.train(
         recipe,
@@ -102,17 +172,24 @@ def train_command(
         dev=dev,
         output=output,
         settings=set_ or [],
-        columns=columns_of(column),
+        columns=parse_columns(column),
         split=split,
         limit=limit,
         deduplicate=deduplicate,
         overwrite=overwrite,
         dry_run=dry_run,
+        console=console,
     )
 
 
 def train_seeds(
-    recipe: str, settings: list[str], seeds: str, output: Path | None, options: dict[str, Any]
+    recipe: str,
+    settings: list[str],
+    seeds: str,
+    output: Path | None,
+    options: dict[str, Any],
+    *,
+    quiet: bool = False,
 ) -> None:
     """A sweep over nothing but seeds."""
     from textcl.cli.sweep import finish, new_path, train_options
@@ -126,17 +203,12 @@ def train_seeds(
         raise UserError(
             f"--set {next(iter(plan.varied))} has several values: settings are varied with textcl sweep"
         )
-    finish(Sweep.create(output or new_path([recipe]), plan), jobs=1)
+    finish(Sweep.create(output or new_path([recipe]), plan), jobs=1, quiet=quiet)
 
 
-def columns_of(options: list[str] | None) -> dict[str, str]:
-    """Role to column name, of `--column role=name` given any number of times."""
-    from textcl.errors import UserError
-
-    columns: dict[str, str] = {}
-    for text in options or []:
-        role, _, name = text.partition("=")
-        if not role.strip() or not name.strip():
-            raise UserError(f"expected --column role=name, got {text!r}")
-        columns[role.strip()] = name.strip()
-    return columns
+def kept(parameters: Mapping[str, Any]) -> str:
+    """What there is of the run when the command is stopped outside its loop, which saves by itself."""
+    run = parameters["resume"] or parameters["output"] or "RUN"
+    return (
+        f"what the run saved is kept: textcl train --resume {run} goes on from its last checkpoint"
+    )

@@ -1,10 +1,9 @@
-"""How `Encoder.encode` cuts its work: blocks of texts, batches of tokens, precision, progress."""
+"""How `Encoder.encode` cuts its work: blocks of texts, batches of tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -107,30 +106,3 @@ def padded_batches(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, i
             start = row
     if start < len(lengths):
         yield start, len(lengths)
-
-
-@contextmanager
-def progress(show: bool, total: int | None) -> Generator[Callable[[int], None]]:
-    """A function to call with the number of texts that are done."""
-    if not show:
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("encode"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    speed = TextColumn("{task.fields[speed]:.0f} texts/s")
-    with Progress(*columns, speed, console=Console(stderr=True)) as bar:
-        task = bar.add_task("encode", total=total, speed=0.0)
-
-        def advance(rows: int) -> None:
-            elapsed = bar.tasks[0].elapsed or 1e-9
-            bar.update(task, advance=rows, speed=(bar.tasks[0].completed + rows) / elapsed)
-
-        yield advance

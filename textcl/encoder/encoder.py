@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textcl.data.files import replacing
 from textcl.encoder import backbone as backbones
-from textcl.encoder.blocks import BATCH_TOKENS, batches, encode_blocks, progress
+from textcl.encoder.blocks import BATCH_TOKENS, batches, encode_blocks
 from textcl.encoder.card import render_card
 from textcl.encoder.dense import check_widths, load_dense
 from textcl.encoder.folder import Description, Parity
@@ -35,6 +35,7 @@ from textcl.encoder.similarity import SIMILARITIES as SIMILARITIES
 from textcl.encoder.similarity import compare
 from textcl.encoder.tokenizing import Reader, find_prompt, tokenize
 from textcl.errors import UserError
+from textcl.progress import progress
 from textcl.types import Tokens
 
 _log = logging.getLogger("textcl")
@@ -317,7 +318,10 @@ class Encoder(nn.Module):
         budget = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cpu"])
         total = len(texts) if isinstance(texts, Sized) else None
         unit = self.normalize and normalize is None
-        with self._inference(precision), progress(show_progress, total) as advance:
+        with (
+            self._inference(precision),
+            progress("encoding", "texts", total=total, show=show_progress) as advance,
+        ):
             return encode_blocks(
                 texts,
                 self.tokenize,

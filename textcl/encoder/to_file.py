@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
@@ -13,47 +12,9 @@ import pyarrow
 from jaxtyping import Float32
 
 from textcl.data.stream import StreamedRow, row_blocks
+from textcl.data.summary import WriteSummary
 from textcl.data.vectors import open_vectors
 from textcl.errors import UserError
-
-
-@dataclass
-class EncodeSummary:
-    """What was encoded.
-
-    Args:
-        target: Where the vectors are.
-        dimension: Numbers of a vector.
-        max_length: Tokens that the model reads of a text.
-        rows: Texts.
-        blank: Those of them without a word.
-        truncated: Those that are longer than the model reads.
-        seconds: Time for reading, encoding and writing, without loading the model.
-    """
-
-    target: str
-    dimension: int
-    max_length: int
-    rows: int = 0
-    blank: int = 0
-    truncated: int = 0
-    seconds: float = 0.0
-
-    @property
-    def speed(self) -> float:
-        """Rows per second."""
-        return self.rows / max(self.seconds, 1e-9)
-
-    def describe(self) -> str:
-        """One line for the terminal."""
-        place = "standard output" if self.target == "-" else self.target
-        notes = [
-            f"{place}: {self.rows:,} rows of {self.dimension} dimensions",
-            f"{self.truncated:,} texts cut at {self.max_length} tokens",
-            f"{self.blank:,} blank, taken as the empty text" if self.blank else "",
-            f"{self.seconds:.1f} s, {self.speed:,.0f} sentences/s",
-        ]
-        return "; ".join(filter(None, notes))
 
 
 @runtime_checkable
@@ -111,12 +72,12 @@ def encode_rows(
     *,
     schema: pyarrow.Schema | None = None,
     overwrite: bool = False,
-    progress: Callable[[EncodeSummary], None] | None = None,
+    progress: Callable[[int], None] = lambda rows: None,
     prompt: str | None = None,
     prompt_text: str | None = None,
     truncate_dim: int | None = None,
     **options: Unpack[EncodeOptions],
-) -> EncodeSummary:
+) -> WriteSummary:
     """Write the vector of every row; row i of the output belongs to row i of the input.
 
     Args:
@@ -125,7 +86,7 @@ def encode_rows(
         target: A file ending in .npy, .parquet, .safetensors or .jsonl, or "-" for JSON lines on standard output.
         schema: Types of the columns, for parquet.
         overwrite: Whether the file may be there already.
-        progress: Called after every block.
+        progress: Called after every block with its number of rows.
         prompt: As for `encoder.encode`.
         prompt_text: As for `encoder.encode`.
         truncate_dim: Keep only the first so many dimensions.
@@ -141,7 +102,9 @@ def encode_rows(
         )
     reader = encoder.reader(prompt=prompt, prompt_text=prompt_text)
     dimension = truncate_dim or encoder.truncate_dim or encoder.dimension
-    summary = EncodeSummary(str(target), dimension, encoder.max_length)
+    summary = WriteSummary(
+        str(target), encoder.max_length, "sentences", f" of {dimension} dimensions"
+    )
     start = time.perf_counter()
     with open_vectors(target, dimension, schema=schema, overwrite=overwrite) as write:
         for block in row_blocks(rows):
@@ -153,8 +116,6 @@ def encode_rows(
             summary.rows += len(texts)
             summary.blank += sum(not text.strip() for text in texts)
             summary.truncated += reader.count_cut(texts)
-            summary.seconds = time.perf_counter() - start
-            if progress is not None:
-                progress(summary)
+            progress(len(texts))
     summary.seconds = time.perf_counter() - start
     return summary

@@ -19,12 +19,13 @@ from transformers import PreTrainedTokenizerBase
 
 from textcl.data.checked_json import JsonObject
 from textcl.encoder.backbone import EXPORT_FILE, load_tokenizer
-from textcl.encoder.blocks import encode_blocks, padded_batches, progress
+from textcl.encoder.blocks import encode_blocks, padded_batches
 from textcl.encoder.hub import find_model
 from textcl.encoder.precision import check_precision, fast_bfloat16
 from textcl.encoder.tokenizing import Reader, find_prompt, tokenize
 from textcl.errors import RunError, UserError
 from textcl.export.backends import Padded, Run, find_backend
+from textcl.progress import progress
 from textcl.types import Tokens
 
 BATCH_TOKENS = 1024
@@ -186,7 +187,7 @@ class ExportedEncoder:
         run = self._run(self._precision(precision))
         budget = batch_tokens or BATCH_TOKENS
         total = len(texts) if isinstance(texts, Sized) else None
-        with progress(show_progress, total) as advance:
+        with progress("encoding", "texts", total=total, show=show_progress) as advance:
             return encode_blocks(
                 texts,
                 self.tokenize,

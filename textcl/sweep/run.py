@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from textcl.sweep.comparison import compare
 from textcl.sweep.plan import FORMAT, Cell, Plan
 from textcl.sweep.table import Result, table
 from textcl.training.facts import Scores
+from textcl.training.interrupts import InterruptedRunError
 from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
 
@@ -54,6 +56,7 @@ class Sweep:
         self.trials: list[dict[str, str]] = []
         self._writing, self._probing = threading.Lock(), threading.Lock()
         self._data: dict[str, ProbeData] = {}
+        self._running: set[subprocess.Popen[bytes]] = set()
 
     @classmethod
     def create(cls, path: Path, plan: Plan) -> Sweep:
@@ -123,10 +126,13 @@ class Sweep:
                     result = future.result()
                     self.keep(result)
                     say(f"run {done}/{len(cells)} {describe(result)}")
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as interrupt:
+                for process in list(self._running):
+                    process.terminate()  # it saves and ends, as after a Ctrl-C that reached it
                 pool.shutdown(wait=True, cancel_futures=True)
-                raise RunError(
-                    f"stopped; finished runs are kept. Go on with: textcl sweep --resume {self.path}"
+                raise InterruptedRunError(
+                    f"stopped; finished runs are kept; go on with: textcl sweep --resume {self.path}",
+                    getattr(interrupt, "signal_number", signal.SIGINT),
                 ) from None
 
     def keep(self, result: Result) -> None:
@@ -201,9 +207,14 @@ class Sweep:
             threads = max(1, (os.cpu_count() or 1) // jobs)
             environment.setdefault("OMP_NUM_THREADS", str(threads))
         with log.open("w", encoding="utf-8") as file:
-            return subprocess.run(
-                command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
-            ).returncode
+            process = subprocess.Popen(
+                command, stdout=file, stderr=subprocess.STDOUT, env=environment
+            )
+            self._running.add(process)
+            try:
+                return process.wait()
+            finally:
+                self._running.discard(process)
 
     def _probe(self, cell: Cell, folder: Path) -> dict[str, Mapping[str, Any]]:
         """Probe a finished run, and what the first of its recipe started from, on the data of the plan."""

@@ -1,0 +1,263 @@
+"""What commands share: options with their help, checks of outputs, tables and consoles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from textcl.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+DATA, MODEL, OUTPUT, GENERAL = "Data", "Model", "Output", "General"
+"""Panels of the help."""
+
+_PIPE_WIDTH = 120
+"""Columns of a table that is written to a file or a pipe, where there is room for long names."""
+
+
+class Precision(StrEnum):
+    """Arithmetic of the encoder."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+class Lines(StrEnum):
+    """Format of standard input."""
+
+    txt = "txt"
+    csv = "csv"
+    tsv = "tsv"
+    jsonl = "jsonl"
+
+
+ModelName = Annotated[str, typer.Argument(help="A run, a model folder or a name on the hub.")]
+Input = Annotated[
+    str,
+    typer.Argument(
+        metavar="INPUT",
+        help="txt, csv, tsv, jsonl (also .gz, .xz), parquet, a folder of them, a hub data set, or - for standard "
+        "input.",
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="ROLE=NAME",
+        help="Column of the data that holds a role, such as anchor=premise. Default: the column with the role's name.",
+        rich_help_panel=DATA,
+    ),
+]
+TextColumn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="text=NAME",
+        help="Column that holds the text. Default: text or sentence.",
+        rich_help_panel=DATA,
+    ),
+]
+Format = Annotated[
+    Lines | None,
+    typer.Option(
+        metavar="FORMAT",
+        help="Format of standard input: txt, csv, tsv or jsonl. Default: txt.",
+        rich_help_panel=DATA,
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Split of a hub data set or of a folder. Default: train, or the only one.",
+        rich_help_panel=DATA,
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Read only the first N rows. Default: all.", rich_help_panel=DATA
+    ),
+]
+ExactPrecision = Annotated[
+    Precision,
+    typer.Option(metavar="NAME", help="float32 (exact) or bfloat16 (fast).", rich_help_panel=MODEL),
+]
+FastPrecision = Annotated[
+    Precision | None,
+    typer.Option(
+        metavar="NAME",
+        help="float32 or bfloat16. Default: bfloat16 where it is fast, else float32.",
+        rich_help_panel=MODEL,
+    ),
+]
+BatchTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Tokens of one forward pass; fewer need less memory. Default: 2048 on a CPU, 65536 on a GPU.",
+        rich_help_panel=MODEL,
+    ),
+]
+Normalize = Annotated[
+    bool | None,
+    typer.Option(
+        "--normalize/--no-normalize",
+        help="Whether vectors have length 1. Default: as the model's folder specifies.",
+        rich_help_panel=MODEL,
+    ),
+]
+Whiten = Annotated[
+    str | None,
+    typer.Option(
+        metavar="target|FILE",
+        help="Whiten the vectors, fitted on the scored texts (target) or on those of a file. Default: not whitened.",
+        rich_help_panel=MODEL,
+    ),
+]
+Components = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Leading directions that whitening keeps. Default: all.",
+        rich_help_panel=MODEL,
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print only JSON on standard output.", rich_help_panel=OUTPUT),
+]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Also write the JSON to this file. Default: no file.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace the output if it exists.", rich_help_panel=OUTPUT),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print results and errors only.", rich_help_panel=GENERAL),
+]
+
+
+def parse_columns(
+    options: Sequence[str] | None, roles: Collection[str] | None = None
+) -> dict[str, str]:
+    """Role to column name, from `--column ROLE=NAME` given any number of times.
+
+    Args:
+        options: The values of the option.
+        roles: The roles that the command reads; any when None.
+
+    Raises:
+        UserError: If a value has another form, names another role, or a role is given twice.
+    """
+    expected = "expected --column " + (f"{'|'.join(roles)}=NAME" if roles else "ROLE=NAME")
+    columns: dict[str, str] = {}
+    for option in options or ():
+        role, _, name = (part.strip() for part in option.partition("="))
+        if not role or not name or (roles is not None and role not in roles):
+            raise UserError(f"{expected}, got {option!r}")
+        if role in columns:
+            raise UserError(f"--column {role} is given twice: {columns[role]!r} and {name!r}")
+        columns[role] = name
+    return columns
+
+
+def require_new_file(path: Path | None, *, overwrite: bool = False) -> None:
+    """Refuse, before any work, a file that could not be written in the end.
+
+    Raises:
+        UserError: If the file exists and may not be replaced, or its folder is missing or read-only.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file")
+    _require_free(path, "file", overwrite)
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: the folder {path.parent} does not exist; create it first")
+
+
+def require_new_folder(path: Path | None, *, overwrite: bool | None = False) -> None:
+    """Refuse, before any work, a folder that could not be written in the end.
+
+    Args:
+        path: The folder to be; None for none.
+        overwrite: Whether it may be replaced; None if the command never replaces one.
+
+    Raises:
+        UserError: If it exists and may not be replaced, or nothing may be created there.
+    """
+    if path is not None:
+        _require_free(path, "folder", overwrite)
+
+
+def _require_free(path: Path, kind: str, overwrite: bool | None) -> None:
+    if path.exists() and not overwrite:
+        way = "" if overwrite is None else " or add --overwrite"
+        raise UserError(f"{path} exists already: name another {kind}{way}")
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    if not os.access(parent, os.W_OK):
+        raise UserError(f"{path}: the folder {parent} is read-only for you; name another")
+
+
+def write_text(path: Path | None, text: str) -> None:
+    """Write a text file whole or not at all; nothing where there is no path."""
+    from textcl.data.files import atomic_write
+
+    if path is not None:
+        with atomic_write(path) as file:
+            file.write(text.encode())
+
+
+def log_console(*, quiet: bool = False) -> Console:
+    """Standard error, for what is not a result."""
+    from rich.console import Console
+
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, quiet=quiet)
+
+
+def result_console() -> Console:
+    """Standard output, wide enough for long names where it is a file or a pipe."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console
+
+
+def result_table(*columns: str, left: int = 1) -> Table:
+    """A table of results.
+
+    Args:
+        columns: The heads.
+        left: The first so many columns hold names, the others numbers.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for place, name in enumerate(columns):
+        table.add_column(escape(name), justify="left" if place < left else "right", overflow="fold")
+    return table
