@@ -17,7 +17,7 @@ from textcl.evaluation.tasks import StsTask, manifests, suites
 
 LOAD, LOAD_TASK = command._load, tasks.load_task
 APP = typer.Typer()
-APP.command()(command.eval_command)
+APP.command(epilog=command.EXAMPLES)(command.eval_command)
 
 
 class Letters:
@@ -152,7 +152,7 @@ def test_model_folder_scores_as_its_encoder_does(tmp_path, monkeypatch):
 def test_options_reach_the_model(offline):
     run("m", "--task", "STS12")
     run("m", "--task", "STS12", "--precision", "bfloat16", "--batch-tokens", "512")
-    assert offline == [("m", "float32", None), ("m", "bfloat16", 512)]
+    assert offline == [("m", "float32", None, False), ("m", "bfloat16", 512, False)]
 
 
 def test_unknown_suite_or_task_fails_before_a_model_is_loaded(offline):
@@ -171,7 +171,7 @@ def test_wrong_choices_are_usage_errors():
 
 def test_help_shows_examples():
     out = re.sub(r"\s+", " ", run("--help").stdout)
-    assert "Examples: textcl eval RUN" in out
+    assert "textcl eval RUN --task STSBenchmark-dev" in out
     assert "--beside" in out
 
 

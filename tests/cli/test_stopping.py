@@ -1,0 +1,140 @@
+"""Every command × Ctrl-C, SIGTERM, a full disk and an existing output."""
+
+import errno
+import os
+import shutil
+import signal
+import sys
+
+import pytest
+import typer
+from families import tiny_model_dir
+from safetensors import SafetensorError
+
+import textcl.cli
+from textcl.cli.app import app
+
+COMMANDS = {  # what each command does its work in, and how it is called
+    "train": ("textcl.training.session.train", ["--recipe", "quickstart", "-o", "out"]),
+    "sweep": ("textcl.sweep.run.Sweep.run", ["--recipe", "quickstart", "-o", "out"]),
+    "recipes": ("textcl.cli.recipes._list", []),
+    "encode": ("textcl.cli.encode.load_encoder", ["m", "x.txt", "-o", "out.npy"]),
+    "predict": ("textcl.cli.predict.load_classifier", ["m", "x.txt", "-o", "out.csv"]),
+    "calibrate": (
+        "textcl.classifier.classifier.Classifier.from_pretrained",
+        ["m", "x.txt", "-o", "out"],
+    ),
+    "export": (
+        "textcl.encoder.encoder.Encoder.from_pretrained",
+        ["m", "-o", "out", "--backend", "openvino"],
+    ),
+    "eval": ("textcl.cli.eval._load", ["m", "--task", "sample-pairs-dev", "-o", "out.json"]),
+    "probe": ("textcl.probe.models.probe_models", ["m", "-o", "out.json"]),
+    "report": ("textcl.report.write.write_report", ["m", "-o", "out.html"]),
+}
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.fixture
+def textcl_in(monkeypatch, capsys, tmp_path):
+    """Runs a command in a folder with a text; gives its exit code and standard error."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.txt").write_text("one text\n")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["textcl", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            textcl.cli.main()
+        return stopped.value.code or 0, capsys.readouterr().err
+
+    return run
+
+
+def test_no_command_is_left_out():
+    assert typer.main.get_command(app).commands.keys() == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_stopped_command_says_what_is_kept(monkeypatch, textcl_in, name, number):
+    place, arguments = COMMANDS[name]
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(place, lambda *_args, **_options: signal.raise_signal(number))
+    monkeypatch.setattr("textcl.export.backends.find_backend", lambda name: None)
+    monkeypatch.setattr("textcl.cli.sweep.show", lambda sweep: None)
+    monkeypatch.setattr("textcl.cli.sweep.draw", lambda sweep: None)
+    code, err = textcl_in(name, *arguments)
+    assert code == 128 + number
+    lines = [line for line in err.splitlines() if line.startswith("textcl: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith("textcl: stopped; ")
+    assert "Traceback" not in err
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.parametrize("name", [name for name, (_, options) in COMMANDS.items() if options])
+def test_an_existing_output_is_refused_before_any_work(monkeypatch, textcl_in, tmp_path, name):
+    place, arguments = COMMANDS[name]
+    monkeypatch.setattr(place, lambda *_args, **_options: pytest.fail("went to work"))
+    monkeypatch.setattr("textcl.export.backends.find_backend", lambda name: None)
+    output = tmp_path / arguments[arguments.index("-o") + 1]
+    if output.suffix:
+        output.write_text("old")
+    else:
+        output.mkdir()
+        (output / "old").write_text("old")
+    code, err = textcl_in(name, *arguments)
+    assert code == 2, err
+    assert f"{output.name} exists already" in err
+    kept = output if output.suffix else output / "old"
+    assert kept.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "weights"),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
+        shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_full_disk_is_one_sentence(monkeypatch, textcl_in, name, error):
+    def full(*_args, **_options):
+        raise error
+
+    place, arguments = COMMANDS[name]
+    monkeypatch.setattr(place, full)
+    monkeypatch.setattr("textcl.export.backends.find_backend", lambda name: None)
+    monkeypatch.setattr("textcl.cli.sweep.show", lambda sweep: None)
+    monkeypatch.setattr("textcl.cli.sweep.draw", lambda sweep: None)
+    code, err = textcl_in(name, *arguments)
+    assert code == 1
+    assert err.splitlines()[-1].startswith("textcl: the disk")
+    assert "is full: free some space" in err
+
+
+def test_a_run_that_is_terminated_is_saved_and_ends_with_143(monkeypatch, textcl_in, tmp_path):
+    from textcl.training.loop import run as run_loop
+
+    def terminated(method, *arguments, **options):
+        backprop = method.backprop
+
+        def once(*parts):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return backprop(*parts)
+
+        method.backprop = once
+        return run_loop(method, *arguments, **options)
+
+    monkeypatch.setattr("textcl.training.session.run_loop", terminated)
+    (tmp_path / "x.txt").write_text("".join(f"a man runs {i}\n" for i in range(16)))
+    code, err = textcl_in(
+        "train", "--recipe", "unsup-simcse", "--model", tiny_model_dir(tmp_path / "model"),
+        "--data", "x.txt", "--dev", "", "-o", "run", "--set", "batch_size=4",
+        "--set", "pooling=mean", "-q",
+    )  # fmt: skip
+    assert code == 143, err
+    assert "textcl train --resume run" in err
+    assert any((tmp_path / "run" / "checkpoints").glob("step-*"))
