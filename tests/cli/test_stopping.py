@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 import textcl.cli
 from textcl.cli.app import app
+from textcl.training.recorder import Recorder
 
 COMMANDS = {  # what each command does its work in, and how it is called
     "train": ("textcl.training.session.train", ["--recipe", "quickstart", "-o", "out"]),
@@ -75,6 +76,7 @@ def test_a_stopped_command_says_what_is_kept(monkeypatch, textcl_in, name, numbe
 @pytest.mark.parametrize("name", [name for name, (_, options) in COMMANDS.items() if options])
 def test_an_existing_output_is_refused_before_any_work(monkeypatch, textcl_in, tmp_path, name):
     place, arguments = COMMANDS[name]
+    place = {"train": "textcl.training.session.recipes.find"}.get(name, place)
     monkeypatch.setattr(place, lambda *_args, **_options: pytest.fail("went to work"))
     monkeypatch.setattr("textcl.export.backends.find_backend", lambda name: None)
     output = tmp_path / arguments[arguments.index("-o") + 1]
@@ -116,24 +118,18 @@ def test_a_full_disk_is_one_sentence(monkeypatch, textcl_in, name, error):
 
 
 def test_a_run_that_is_terminated_is_saved_and_ends_with_143(monkeypatch, textcl_in, tmp_path):
-    from textcl.training.loop import run as run_loop
+    write_line = Recorder.write_line
 
-    def terminated(method, *arguments, **options):
-        backprop = method.backprop
+    def terminated(recorder, line):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return write_line(recorder, line)
 
-        def once(*parts):
-            os.kill(os.getpid(), signal.SIGTERM)
-            return backprop(*parts)
-
-        method.backprop = once
-        return run_loop(method, *arguments, **options)
-
-    monkeypatch.setattr("textcl.training.session.run_loop", terminated)
+    monkeypatch.setattr(Recorder, "write_line", terminated)
     (tmp_path / "x.txt").write_text("".join(f"a man runs {i}\n" for i in range(16)))
     code, err = textcl_in(
         "train", "--recipe", "unsup-simcse", "--model", tiny_model_dir(tmp_path / "model"),
         "--data", "x.txt", "--dev", "", "-o", "run", "--set", "batch_size=4",
-        "--set", "pooling=mean", "-q",
+        "--set", "pooling=mean", "--set", "log_every=1", "-q",
     )  # fmt: skip
     assert code == 143, err
     assert "textcl train --resume run" in err

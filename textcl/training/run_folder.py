@@ -71,19 +71,32 @@ class RunFolder:
         Raises:
             UserError: If something is there already.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            is_run = (path / "settings.json").exists()
-            if not (overwrite and is_run):
-                way = (
-                    "--overwrite replaces it, --resume goes on with it"
-                    if is_run
-                    else "choose another"
-                )
-                raise UserError(f"output {path} exists already: {way}")
+        cls.require_free(path, overwrite=overwrite)
+        if path.exists() and any(path.iterdir()):
             set_aside(path, cls(path).has_saved)
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "settings.json", facts.to_json())
         return cls(path)
+
+    @staticmethod
+    def require_free(path: Path, *, overwrite: bool = False) -> None:
+        """Refuse a folder that no run may be written to, before any work is done for it.
+
+        Args:
+            path: Where; must not exist or be empty, unless `overwrite`.
+            overwrite: Whether a run that is there may be replaced.
+
+        Raises:
+            UserError: If something is there already.
+        """
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return
+        is_run = (path / "settings.json").exists()
+        if not (overwrite and is_run):
+            way = (
+                "--overwrite replaces it, --resume goes on with it" if is_run else "choose another"
+            )
+            raise UserError(f"output {path} exists already: {way}")
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

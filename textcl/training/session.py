@@ -101,6 +101,8 @@ def train(
         UserError: If something in the request or the data is wrong.
         RunError: If training fails.
     """
+    if output is not None and not dry_run:
+        RunFolder.require_free(Path(output), overwrite=overwrite)
     found = recipes.find(recipe)
     values = (
         dict(settings)
