@@ -54,7 +54,7 @@ def test_recipes_are_listed_shown_and_copied(monkeypatch, capsys, tmp_path):
         (["train", "--recipe", "unsup-simsce"], "did you mean unsup-simcse"),
         (["train", "--recipe", "quickstart", "--set", "batchsize=3"], "did you mean batch_size"),
         (["train", "--recipe", "quickstart", "--set", "precision=fp16"], "precision=fp16 needs a GPU"),
-        (["train", "--recipe", "quickstart", "--set", "trackers=nosuch"], "tracker 'nosuch' is not installed"),
+        (["train", "--recipe", "quickstart", "--set", "trackers=nosuch"], "trackers is a list, each one of aim"),
         (["train", "--recipe", "quickstart", "--data", "missing.txt"], "missing.txt"),
         (["train", "--recipe", "unsup-simcse", "--column", "text"], "expected --column ROLE=NAME, got 'text'"),
         (["train", "--recipe", "quickstart", "--dev", "STSBenchmark-def"], "STSBenchmark-dev"),
