@@ -12,6 +12,7 @@ from families import tiny_model_dir
 from safetensors import SafetensorError
 
 import textcl.cli
+import textcl.export.write  # before a test replaces a function that it imports
 from textcl.cli.app import app
 from textcl.training.recorder import Recorder
 
