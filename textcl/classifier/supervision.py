@@ -292,7 +292,9 @@ def describe_visits(sampler: ClassBatches, classes: Sequence[str]) -> str:
     batches = [sampler.batch(0, index) for index in range(len(sampler))]
     seen = np.bincount(sampler.labels[np.concatenate(batches)], minlength=len(classes))
     rows = np.bincount(sampler.labels, minlength=len(classes))
-    times = sorted((seen[place] / rows[place], classes[place]) for place in np.flatnonzero(rows))
+    times = sorted(
+        (seen[place] / rows[place], classes[place]) for place in np.flatnonzero(rows).tolist()
+    )
     (least, rare), (most, common) = times[0], times[-1]
     if f"{least:.2f}" == f"{most:.2f}":
         return f"a row comes {most:.2f} times an epoch in every class"
