@@ -2,7 +2,8 @@
 
 The teacher embeds every sentence at rest, the student must arrive at the same vector (embeddings), at the same cosines
 within the batch (similarity), or at the same ranking of the batch by each sentence (kl). By default the student is the
-first layers of its own teacher. Both read the same tokens, so they need the same vocabulary.
+first layers of its own teacher. Both read the same tokens, so they need the same vocabulary, and the student takes over
+the prompts of its teacher, whose vectors are those that its `encode` gives: of length 1 where its folder says so.
 
 Source: Reimers and Gurevych, EMNLP 2020, https://arxiv.org/abs/2004.09813 (embeddings); Hinton et al. 2015,
 https://arxiv.org/abs/1503.02531 (kl)
@@ -13,7 +14,8 @@ score for a smaller student of the same one.
     its first 3 layers                   1e-4           128
 
 Expect to need many sentences: 40 updates of 128 took the STS average from 58.58 to 64.04, where the teacher has 78.87
-(eval/results/2026-11-24-recipes-minilm3), with the best dev after 20. With widths that differ,
+(eval/results/2026-11-24-recipes-minilm3, with teacher vectors as they were before they got length 1), with the best dev
+after 20. With widths that differ,
 loss=embeddings trains a projection beside the student, which is left out afterwards.
 """
 
@@ -84,9 +86,11 @@ def build(s: Settings, world: World) -> Method:
             f"the student {s.model} and the teacher {s.teacher} have different vocabularies, but read the same tokens: "
             "choose a teacher with the student's tokenizer"
         )
+    if s.prompt is None:
+        online.prompts, online.default_prompt = dict(teacher.prompts), teacher.default_prompt
     return Method(
         views={"anchor": View("text")},
-        encoders={"online": online, "teacher": FrozenEncoder(teacher)},
+        encoders={"online": online, "teacher": FrozenEncoder(teacher, teacher.finish)},
         routes={"anchor": Route("online", "anchor"), "teacher": Route("teacher", "anchor")},
         objective=objective(s, online.dimension, teacher.dimension, world),
         backprop=backprop_for(s.chunk_size),

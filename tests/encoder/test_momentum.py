@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from families import tiny_encoder
@@ -136,3 +137,10 @@ def test_a_frozen_encoder_rests_while_everything_else_trains():
     assert not first.requires_grad
     assert not any(p.requires_grad for p in frozen.parameters())
     assert frozen.dimension == first.shape[1]
+
+
+def test_teacher_gives_what_its_encode_does():
+    teacher = tiny_encoder(normalize=True)
+    texts = ["a man runs", "two dogs"]
+    rows = FrozenEncoder(teacher, teacher.finish)(teacher.tokenize(texts))
+    np.testing.assert_allclose(rows.numpy(), teacher.encode(texts, precision="float32"), atol=1e-6)

@@ -111,3 +111,16 @@ def test_changed_pooling_and_reading_length_are_shown(start, tmp_path):
 def test_unknown_prompt_is_told_before_training(start, tmp_path):
     with pytest.raises(UserError, match="no prompt 'quary'; it knows 'query', 'document'"):
         run("unsup-simcse", start, tmp_path, "prompt=quary")
+
+
+def test_teacher_of_a_distillation_is_used_as_its_encode(start, tmp_path):
+    teacher = tiny_encoder(layers=3, normalize=True, prompts=PROMPTS, default_prompt="document")
+    teacher.save_pretrained(tmp_path / "teacher")
+    _, seen, shown = run(
+        "distill", start, tmp_path, f"teacher={tmp_path / 'teacher'}", "num_layers=1"
+    )
+    method, batch = seen[0]
+    rows = method.encoders["teacher"](batch.tokens["anchor"])
+    assert rows.norm(dim=1).tolist() == pytest.approx([1.0] * 8, abs=1e-5)
+    assert "'read : ' in front of every text" in shown
+    assert Encoder.from_pretrained(tmp_path / "run/best").reader().prompt == "read : "

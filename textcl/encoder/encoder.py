@@ -399,6 +399,10 @@ class Encoder(nn.Module):
         newer = getattr(backbone, "activation_checkpointing_enable", None)
         (newer or backbone.gradient_checkpointing_enable)({"use_reentrant": False})
 
+    def finish(self, vectors: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """Give rows of `forward` length 1 where `normalize` is set, as `encode` does."""
+        return F.normalize(vectors, dim=-1) if self.normalize else vectors
+
     def _check_length(self, max_length: int) -> None:
         if not 1 <= max_length <= self._longest:
             raise UserError(

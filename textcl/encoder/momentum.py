@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -108,20 +108,24 @@ class MomentumEncoder(nn.Module):
 
 
 class FrozenEncoder(nn.Module):
-    """An encoder that never learns and always rests: the teacher of a distillation.
+    """An encoder that never learns, in evaluation mode: the teacher of a distillation.
 
     Args:
         encoder: Any module from tokens to one row each. Its parameters lose their gradient.
+        finish: What becomes of its rows, such as `Encoder.finish`, which makes of them what `encode` gives.
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(
+        self, encoder: nn.Module, finish: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         super().__init__()
         self.encoder = encoder.requires_grad_(False)
+        self._finish = finish
         self.eval()
 
     @property
     def dimension(self) -> int:
-        """Width of a row."""
+        """Width of a row of the encoder."""
         return self.encoder.dimension  # pyright: ignore[reportReturnType]
 
     def train(self, mode: bool = True) -> FrozenEncoder:
@@ -131,7 +135,8 @@ class FrozenEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
         """Rows of the encoder, without a graph."""
-        return self.encoder(tokens)
+        rows = self.encoder(tokens)
+        return rows if self._finish is None else self._finish(rows)
 
 
 def _momentum(value: float) -> float:
