@@ -4,5 +4,9 @@ from .mining import absolute_margin as absolute_margin
 from .mining import duplicate_rows as duplicate_rows
 from .mining import mine as mine
 from .mining import relative_margin as relative_margin
+from .quantization import Ranges as Ranges
+from .quantization import search_bits as search_bits
+from .quantization import search_int8 as search_int8
+from .quantization import to_bits as to_bits
 from .search import Hits as Hits
 from .search import search as search
