@@ -37,9 +37,49 @@ def test_memory_stays_while_training_and_goes_back_afterwards():
     assert afterwards < 80
 
 
+TABLES = """
+import resource, torch
+from textcl import AnchorPositive, Contrastive, Embeddings
+from textcl.contrast import table
+from textcl.heap import freed_memory_kept
+
+table.TILE_ELEMENTS = 2**21  # 8 MiB in float32, of the 36 of the whole table
+objective = Contrastive(AnchorPositive(), 0.05)
+anchor, positive = (torch.randn(3072, 16, requires_grad=True) for _ in range(2))
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+
+def faults_of_a_block():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.empty(6 * 2**20).fill_(1.0)  # 24 MiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+for run in range(2):
+    with freed_memory_kept():
+        sizes = []
+        for step in range(8):
+            objective(Embeddings.of(anchor=anchor, positive=positive)).loss.backward()
+            sizes.append(resident())
+        faults_of_a_block()
+        print(max(sizes[2:]) - max(sizes[:2]), faults_of_a_block(), faults_of_a_block())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_large_tables_neither_grow_the_heap_nor_make_blocks_of_a_run_cost_their_pages_again():
+    run = subprocess.run([sys.executable, "-c", TABLES], capture_output=True, text=True, check=True)
+    for line in run.stdout.splitlines():  # a first and a second run of one process
+        growth, *faults = map(float, line.split())
+        assert growth < 48
+        assert (
+            sum(faults) < 6144
+        )  # the pages of one of the two blocks; all 12,290 without a heap that keeps them
+
+
 def test_other_c_libraries_are_left_alone(monkeypatch):
     from textcl import heap
 
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
     with heap.freed_memory_kept():
-        pass
+        heap.return_freed_memory()

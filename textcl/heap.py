@@ -1,4 +1,9 @@
-"""The C library's heap, where large temporaries of a CPU run come from: the one owner of its knobs."""
+"""The C library's heap, where large temporaries of a CPU run come from: the one owner of its knobs.
+
+The policy: a run keeps freed memory, blocks of up to 32 MiB, and changes no threshold while it goes on. Where it walks
+a table that is too large to be held at once it returns what is free before each part of the table; the pages that it
+needs again are mapped once, and not at every use of a block.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +11,22 @@ import ctypes
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cache
 
 # Of glibc's malloc.h. Blocks above 32 MiB cannot be kept.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _MIB = 2**20
 
 
-@cache
-def give_large_blocks_back() -> None:
-    """From now on memory of 4 MiB or more is the system's again as soon as it is freed, where the C library is glibc.
+def return_freed_memory() -> None:
+    """Give what is free in the heap back to the system, where the C library is glibc.
 
-    By itself glibc takes to keeping blocks of up to 32 MiB in its heap, and aligned ones, as torch asks for, do not fit
-    into the holes that equal ones leave: a loop over large temporaries grew from 0.2 to 2.4 GB.
+    A loop over large temporaries calls it in each round: aligned blocks, as torch asks for, do not fit into the holes
+    that equal ones leave, so that the heap would grow by its largest round again and again.
     """
     if sys.platform.startswith("linux"):
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_MMAP_THRESHOLD, 4 * _MIB)
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from textcl.arithmetic import widen
-from textcl.heap import give_large_blocks_back
+from textcl.heap import return_freed_memory
 
 TILE_ELEMENTS = 3 * 2**22
 """Logits of the table held at once; a larger table is reduced in blocks of anchors (48 MiB each in float32)."""
@@ -145,10 +145,11 @@ class Contrast:
         size = max(1, TILE_ELEMENTS // max(1, width))
         if size >= count:
             return row_loss(self.block(rows, temperature, self.anchors))
-        if rows.device.type == "cpu":
-            give_large_blocks_back()
+        on_cpu = rows.device.type == "cpu"
 
         def reduce_block(rows: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+            if on_cpu:
+                return_freed_memory()
             return row_loss(self.block(rows, temperature, anchors))
 
         parts = [
