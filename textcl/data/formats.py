@@ -226,11 +226,11 @@ def _read_json(name: str, lines: Iterator[str]) -> Records:
             record = json.loads(_bare(line))
         except (ValueError, RecursionError) as error:
             fault, place = getattr(error, "msg", error), getattr(error, "colno", 1)
-            told = f"no complete JSON ({fault}, column {place})"
+            reason = f"no complete JSON ({fault}, column {place})"
             if number == 1 and line.lstrip()[0] == "[":
-                told = "a JSON array over several lines"
+                reason = "a JSON array over several lines"
             raise UserError(
-                f"{name}:{number}: expected one JSON object per line, got {told}"
+                f"{name}:{number}: expected one JSON object per line, got {reason}"
             ) from error
         if not isinstance(record, dict):
             raise UserError(
@@ -284,16 +284,16 @@ def read_list(rows: Iterable[Any], columns: Sequence[str] | None) -> Records:
             )
 
 
-def read_dataset(found: Any, columns: Sequence[str] | None) -> Records:
+def read_dataset(data: Any, columns: Sequence[str] | None) -> Records:
     """Read a `datasets.Dataset`, with class names in place of class ids."""
-    wanted = list(found.column_names if columns is None else columns)
-    found = found.select_columns(wanted)
-    names = [_class_names(found.features[column]) for column in wanted]
+    chosen = list(data.column_names if columns is None else columns)
+    data = data.select_columns(chosen)
+    names = [_class_names(data.features[column]) for column in chosen]
     numbers = count(1)
-    for batch in found.iter(batch_size=1000):
-        for values in zip(*(batch[column] for column in wanted), strict=True):
+    for batch in data.iter(batch_size=1000):
+        for values in zip(*(batch[column] for column in chosen), strict=True):
             named = (name(value) for name, value in zip(names, values, strict=True))
-            yield next(numbers), dict(zip(wanted, named, strict=True))
+            yield next(numbers), dict(zip(chosen, named, strict=True))
 
 
 def _class_names(feature: Any) -> Callable[[Any], Any]:

@@ -107,11 +107,11 @@ class RecordColumns:
         try:
             if self._as_given:
                 return pyarrow.array(values, stored)
-            found = pyarrow.array(map(_flat, values))
-            wanted = _settled(found.type) if stored is None else stored
-            if not _widens(found.type, wanted):
-                raise pyarrow.ArrowInvalid(f"first {wanted}, then {found.type}")
-            return found.cast(wanted)
+            given = pyarrow.array(map(_flat, values))
+            target_type = _settled(given.type) if stored is None else stored
+            if not _widens(given.type, target_type):
+                raise pyarrow.ArrowInvalid(f"first {target_type}, then {given.type}")
+            return given.cast(target_type)
         except (pyarrow.ArrowException, OverflowError) as error:
             raise UserError(
                 f"the column {name!r} mixes types, which a parquet file cannot hold ({error}); write .jsonl instead"
@@ -131,19 +131,19 @@ def _flat(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if nested or isinstance(value, dict) else value
 
 
-def _settled(found: pyarrow.DataType) -> pyarrow.DataType:
-    """The type of a column whose first rows have the type `found`; text where they are all empty."""
-    if pyarrow.types.is_list(found):
-        return pyarrow.list_(_settled(found.value_type))
-    return pyarrow.string() if pyarrow.types.is_null(found) else found
+def _settled(given: pyarrow.DataType) -> pyarrow.DataType:
+    """The type of a column whose first rows have the type `given`; text where they are all empty."""
+    if pyarrow.types.is_list(given):
+        return pyarrow.list_(_settled(given.value_type))
+    return pyarrow.string() if pyarrow.types.is_null(given) else given
 
 
-def _widens(found: pyarrow.DataType, wanted: pyarrow.DataType) -> bool:
-    """Whether values of type `found` fit into `wanted` as they are; pyarrow itself would make 2 of 2.5."""
-    if pyarrow.types.is_list(found) and pyarrow.types.is_list(wanted):
-        return _widens(found.value_type, wanted.value_type)
-    whole = pyarrow.types.is_integer(found) and pyarrow.types.is_floating(wanted)
-    return found == wanted or pyarrow.types.is_null(found) or whole
+def _widens(given: pyarrow.DataType, target_type: pyarrow.DataType) -> bool:
+    """Whether values of type `given` fit into `target_type` as they are; pyarrow itself would make 2 of 2.5."""
+    if pyarrow.types.is_list(given) and pyarrow.types.is_list(target_type):
+        return _widens(given.value_type, target_type.value_type)
+    whole = pyarrow.types.is_integer(given) and pyarrow.types.is_floating(target_type)
+    return given == target_type or pyarrow.types.is_null(given) or whole
 
 
 class _Parquet:

@@ -156,8 +156,10 @@ def _open_path(name: str, split: str | None) -> Source:
 
 
 def _open_folder(name: str, folder: Path, split: str | None) -> Source:
-    there = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] != "."]
-    files = {path: format for path in there if (format := _format_of(path))}
+    available = [
+        path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] != "."
+    ]
+    files = {path: format for path in available if (format := _format_of(path))}
     words = {path: set(re.split(r"[-_.]", path.name.lower())) for path in files}
     splits = sorted(_SPLITS & set[str]().union(*words.values()))
     if split is not None:
@@ -169,7 +171,7 @@ def _open_folder(name: str, folder: Path, split: str | None) -> Source:
         )
     if not files:
         which = f" of the split {split!r}" if split else ""
-        names = ", ".join(path.name for path in there[:10]) or "nothing"
+        names = ", ".join(path.name for path in available[:10]) or "nothing"
         raise UserError(
             f"the folder {name} has no data file{which}, it holds {names}; supported are {_SUPPORTED}"
         )
@@ -204,8 +206,8 @@ def _format_of(path: Path) -> str | None:
 def _missing(name: str, path: Path) -> str:
     if not path.parent.exists():
         return f"there is no file {name}: the folder {path.parent} does not exist"
-    there = sorted(entry.name for entry in path.parent.iterdir() if entry.name[0] != ".")
-    near = difflib.get_close_matches(path.name, there, n=3, cutoff=0.5)
+    available = sorted(entry.name for entry in path.parent.iterdir() if entry.name[0] != ".")
+    near = difflib.get_close_matches(path.name, available, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "hub data sets are written owner/name"
     return f"there is no file or folder {name}; {hint}"
 
@@ -220,7 +222,7 @@ def _open_hub(name: str, split: str | None) -> Source:
 
     path, _, config = name.partition(":")
     try:
-        found = datasets.load_dataset(path, config or None)
+        data = datasets.load_dataset(path, config or None)
     except (
         Exception
     ) as error:  # whatever the hub, the network or the data set's own files come up with
@@ -228,18 +230,18 @@ def _open_hub(name: str, split: str | None) -> Source:
         raise UserError(
             f"{name} is neither a file or folder here nor a hub data set that can be reached ({reason})"
         ) from error
-    return _open_dataset(name, found, split)
+    return _open_dataset(name, data, split)
 
 
-def _open_dataset(name: str, found: Any, split: str | None) -> Source:
-    if isinstance(found, Mapping):  # several splits
-        chosen = split or ("train" if "train" in found or len(found) != 1 else next(iter(found)))
-        if chosen not in found:
+def _open_dataset(name: str, data: Any, split: str | None) -> Source:
+    if isinstance(data, Mapping):  # several splits
+        chosen = split or ("train" if "train" in data or len(data) != 1 else next(iter(data)))
+        if chosen not in data:
             raise UserError(
-                f"{name} has no split {chosen!r}; its splits are {', '.join(found)}: say which one with --split"
+                f"{name} has no split {chosen!r}; its splits are {', '.join(data)}: say which one with --split"
             )
-        found = found[chosen]
+        data = data[chosen]
     elif split is not None:
         raise UserError(f"split {split!r} was asked for, but {name} is one data set without splits")
-    part = Part(name, partial(read_dataset, found), tuple(found.column_names), by_line=False)
+    part = Part(name, partial(read_dataset, data), tuple(data.column_names), by_line=False)
     return Source(name, "dataset", (part,))

@@ -117,17 +117,17 @@ class _Raw:
 
 
 def _npy_header(rows: int, dimension: int) -> bytes:
-    told = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dimension}), }}"
-    return np.lib.format.magic(1, 0) + struct.pack("<H", 118) + f"{told:<117}\n".encode()
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dimension}), }}"
+    return np.lib.format.magic(1, 0) + struct.pack("<H", 118) + f"{header:<117}\n".encode()
 
 
 def _safetensors_header(rows: int, dimension: int) -> bytes:
-    told = {
+    header = {
         "dtype": "F32",
         "shape": [rows, dimension],
         "data_offsets": [0, 4 * rows * dimension],
     }
-    return struct.pack("<Q", 248) + f"{json.dumps({'embeddings': told}):<248}".encode()
+    return struct.pack("<Q", 248) + f"{json.dumps({'embeddings': header}):<248}".encode()
 
 
 class _Parquet:
@@ -161,9 +161,9 @@ class _Jsonl:
     def write(self, vectors: Float[np.ndarray, "N D"], records: Sequence[Record]) -> None:
         for vector, record in zip(vectors.tolist(), records, strict=True):
             _check_names(record)
-            told = json.dumps(dict(record), ensure_ascii=False, default=str)[1:-1]
+            fields = json.dumps(dict(record), ensure_ascii=False, default=str)[1:-1]
             numbers = self._numbers % tuple(vector)
-            line = f'{{{told}{", " if told else ""}"{VECTOR_COLUMN}": [{numbers}]}}\n'
+            line = f'{{{fields}{", " if fields else ""}"{VECTOR_COLUMN}": [{numbers}]}}\n'
             self._file.write(line.encode("utf-8", "surrogatepass"))
 
     def finish(self) -> None:

@@ -69,11 +69,11 @@ class LabelledManifest:
         """
         unknown = [each for each in classes if each not in self.classes]
         if unknown or len(set(classes)) < 2 or self.multi_label:
-            told = f"{unknown[0]!r} is none of them" if unknown else f"got {', '.join(classes)}"
+            reason = f"{unknown[0]!r} is none of them" if unknown else f"got {', '.join(classes)}"
             raise UserError(
                 f"{self.name}/{name}: a subset of {self.name} is one of "
                 f"{', '.join(self.subsets) or 'none with a name'}, or at least two of its classes "
-                f"({', '.join(self.classes)}) with commas between: {told}"
+                f"({', '.join(self.classes)}) with commas between: {reason}"
             )
         return replace(
             self,
@@ -141,11 +141,11 @@ def find_labelled(name: str) -> LabelledManifest:
     """
     known = labelled_manifests()
     folded = {each.casefold(): manifest for each, manifest in known.items()}
-    if found := folded.get(name.casefold()):
-        return found
+    if manifest := folded.get(name.casefold()):
+        return manifest
     whole, _, part = name.partition("/")
-    if part and (found := folded.get(whole.casefold())):
-        return found.subset(part, [each.strip() for each in part.split(",")])
+    if part and (manifest := folded.get(whole.casefold())):
+        return manifest.subset(part, [each.strip() for each in part.split(",")])
     raise UserError(unknown_name(name, list(known)))
 
 

@@ -64,15 +64,15 @@ def published_rows(
     known = {**manifests(), **labelled_manifests()}
     theirs = {name: manifest.published_as or name for name, manifest in known.items()}
     names = {theirs.get(task, task): task for task in tasks}
-    found: list[PublishedRow] = []
+    matching: list[PublishedRow] = []
     for entry in json.loads(published_path().read_text(encoding="utf-8")):
         if entry["protocol"] != protocol or entry["metric"] != metric:
             continue
         text = " ".join(entry[key] for key in ("id", "model", "backbone", "supervision")).lower()
         row = _row(entry, names, whole)
         if all(word.search(text) for word in words) and (row.scores or row.average is not None):
-            found.append(row)
-    return sorted(found, key=_rank, reverse=True)
+            matching.append(row)
+    return sorted(matching, key=_rank, reverse=True)
 
 
 def _row(entry: Mapping[str, Any], names: Mapping[str, str], whole: bool) -> PublishedRow:

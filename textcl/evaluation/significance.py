@@ -72,14 +72,14 @@ def paired_test(a: Sequence[float], b: Sequence[float]) -> PairedTest | None:
     if len(first) < 2:
         return None
     differences = first - second
-    told = float(differences.mean()), float(differences.std(ddof=1))
+    moments = float(differences.mean()), float(differences.std(ddof=1))
     wins = int((differences > 0).sum())
     if np.ptp(differences) <= 1e-12 * max(np.abs(first).max(), np.abs(second).max()):
-        return PairedTest(told[0], 0.0, None, None, None, len(first), wins)
+        return PairedTest(moments[0], 0.0, None, None, None, len(first), wins)
     result = ttest_rel(first, second)
     low, high = result.confidence_interval(0.95)
     return PairedTest(
-        *told,
+        *moments,
         float(result.statistic),
         float(result.pvalue),
         (float(low), float(high)),
