@@ -124,3 +124,10 @@ def test_teacher_of_a_distillation_is_used_as_its_encode(start, tmp_path):
     assert rows.norm(dim=1).tolist() == pytest.approx([1.0] * 8, abs=1e-5)
     assert "'read : ' in front of every text" in shown
     assert Encoder.from_pretrained(tmp_path / "run/best").reader().prompt == "read : "
+
+
+@pytest.mark.parametrize(("pooling", "told"), [("first_token", True), ("max", False)])
+def test_end_of_run_says_which_library_opens_the_folder(pooling, told, start, tmp_path):
+    _, _, shown = run("unsup-simcse", start, tmp_path, f"pooling={pooling}", "steps=1")
+    line = "sentence-transformers has no pooling 'first_token'"
+    assert (line in shown) == told

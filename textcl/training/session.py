@@ -16,6 +16,7 @@ from rich.console import Console
 
 from textcl.data.lock import sole_writer
 from textcl.encoder.encoder import Encoder
+from textcl.encoder.folder import known_elsewhere
 from textcl.errors import UserError
 from textcl.method.method import Method, online_of
 from textcl.training import checkpoint, recipes, replaced
@@ -323,6 +324,10 @@ class _Session:
         if self.main:
             next_steps = supervision.next_steps(folder.best)
             tell(self.console, folder, position, supervision.dev, settings.seed, next_steps)
+            if not known_elsewhere(online.pooling):
+                self._tell(
+                    f"only textcl opens {folder.best}: sentence-transformers has no pooling {online.pooling!r}"
+                )
         return Trained(folder, online, position, method.trained)
 
     def _sole_writer(self, folder: RunFolder) -> AbstractContextManager[None]:
