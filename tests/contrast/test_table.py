@@ -33,7 +33,7 @@ def whole(contrast, temperature=1.0):
 
 
 def append(columns, groups=None):
-    return lambda contrast, z: contrast.with_queue(columns, groups)
+    return lambda contrast, z: contrast.with_columns(columns, groups)
 
 
 def test_unit_rows_have_length_one_and_zero_rows_stay():
@@ -113,7 +113,7 @@ def test_an_empty_queue_changes_nothing():
 
 def test_queue_columns_follow_the_rules_of_all_views():
     z = rows(3)
-    contrast = AllViews()(z, ALONE).with_queue(queue(2))
+    contrast = AllViews()(z, ALONE).with_columns(queue(2))
     block = whole(contrast)
     assert block.logits.shape == block.targets.shape == (6, 8)
     assert block.negatives[:, 6:].all()
@@ -210,7 +210,7 @@ def test_census_counts_the_rows_of_other_processes():
 def test_census_of_a_table_is_the_number_of_its_negatives():
     z = rows(4, ("anchor", "positive", "negative"))
     for pairing in (AnchorPositive(negatives=("negative",)), AllViews()):
-        contrast = pairing(z, ALONE).with_queue(queue(3))
+        contrast = pairing(z, ALONE).with_columns(queue(3))
         assert (whole(contrast).negatives.sum(1) == sum(contrast.census.values())).all()
 
 

@@ -19,10 +19,10 @@ def run(case):
         name: torch.tensor(value, dtype=torch.float64, requires_grad=name in ("xq", "h"))
         for name, value in case["inputs"].items()
     }
-    return {"moco": with_queue, "byol": in_batch}[case["hyper"]["framework"]](rows, case)
+    return {"moco": with_columns, "byol": in_batch}[case["hyper"]["framework"]](rows, case)
 
 
-def with_queue(rows, case):
+def with_columns(rows, case):
     hyper, keys = case["hyper"], rows["queue_raw"]
     queue = MemoryQueue(len(keys), keys.shape[1]).double()
     queue.enqueue(keys)

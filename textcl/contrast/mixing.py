@@ -54,7 +54,7 @@ class ExtrapolatePositives:
         if self.normalize:
             anchors, positives = unit(anchors), unit(positives)
         groups = contrast.candidate_groups
-        wide = contrast.with_queue(positives, None if groups is None else groups[own])
+        wide = contrast.with_columns(positives, None if groups is None else groups[own])
         first = len(contrast.candidates)
         columns = torch.arange(len(wide.candidates), device=own.device)
 

@@ -119,4 +119,4 @@ class AppendQueue:
             )
         if not self.queue.filled:
             return contrast
-        return contrast.with_queue(unit(self.queue.keys[:, :width]), self.queue.groups)
+        return contrast.with_columns(unit(self.queue.keys[:, :width]), self.queue.groups)

@@ -163,7 +163,7 @@ class Contrast:
         """The table with one more rule added to its logits."""
         return replace(self, log_weights=(*self.log_weights, rule))
 
-    def with_queue(
+    def with_columns(
         self, candidates: Float[Tensor, "Q D"], groups: Int[Tensor, " Q"] | None = None
     ) -> Contrast:
         """The table with more columns at its right end, negatives of every anchor."""
