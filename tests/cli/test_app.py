@@ -35,6 +35,9 @@ def test_recipes_are_listed_shown_and_copied(monkeypatch, capsys, tmp_path):
     code, out, _err = run(monkeypatch, capsys, "recipes")
     assert code == 0, _err
     assert all(name in out for name in recipe.names())
+    assert max(map(len, out.splitlines())) <= 80
+    heads = [line.split(" (")[0] for line in out.splitlines() if " (columns " in line]
+    assert heads == ["sentences", "triplets", "graded pairs", "texts with classes"]
     code, out, _err = run(monkeypatch, capsys, "recipes", "show", "unsup-simcse")
     assert code == 0, _err
     assert "76.25" in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated
 
 import typer
@@ -27,11 +28,17 @@ class Action(StrEnum):
 
 
 def recipes_command(
-    action: Annotated[Action, typer.Argument(help="What to do.")] = Action.list,
-    name: Annotated[str, typer.Argument(help="Name of a recipe, or its file.")] = "",
-    target: Annotated[Path, typer.Argument(help="File or folder to copy it to.")] = Path(),
+    action: Annotated[
+        Action, typer.Argument(help="list, show or copy.", metavar="ACTION")
+    ] = Action.list,
+    name: Annotated[
+        str, typer.Argument(help="Name of a recipe, or its file.", metavar="NAME")
+    ] = "",
+    target: Annotated[
+        Path, typer.Argument(help="File or folder to copy it to.", metavar="TARGET")
+    ] = Path(),
 ) -> None:
-    """List the recipes, show the method section and settings of one, or copy it to change it."""
+    """List the recipes, show one, or copy one to change it."""
     from textcl.errors import UserError
     from textcl.training import recipes as recipe
 
@@ -47,17 +54,38 @@ def recipes_command(
         typer.echo(f"copied to {copied}; train it with --recipe {copied}")
 
 
+_ROWS = {
+    ("text",): "sentences",
+    ("anchor", "positive"): "pairs",
+    ("anchor", "positive", "negative"): "triplets",
+    ("sentence1", "sentence2", "score"): "graded pairs",
+    ("text", "label|labels"): "texts with classes",
+}
+"""What one has, by the columns that a recipe trains on."""
+
+
 def _list() -> None:
+    """Recipes by what one has, one line each."""
     from rich.console import Console
-    from rich.table import Table
 
     from textcl.training import recipes as recipe
 
-    table = Table("recipe", "what it is", "columns", box=None, pad_edge=False)
+    console = Console()
+    groups: dict[tuple[str, ...], list[recipe.Recipe]] = {roles: [] for roles in _ROWS}
     for name in recipe.names():
         found = recipe.find(name)
-        table.add_row(name, found.summary, ", ".join(found.roles))
-    Console().print(table)
+        groups.setdefault(found.roles, []).append(found)
+    width = max(len(name) for name in recipe.names()) + 2
+    for roles, group in groups.items():
+        if not group:
+            continue
+        columns = ", ".join(roles).replace("|", " or ")
+        console.print(f"[bold]{_ROWS.get(roles, 'rows')}[/] (columns {columns})", highlight=False)
+        for one in group:
+            summary = shorten(one.summary, max(20, console.width - width - 2), placeholder=" …")
+            console.print(f"  {one.name:{width}}{summary}", highlight=False, markup=False)
+        console.print()
+    console.print("textcl recipes show NAME: its method and its settings", highlight=False)
 
 
 def _show(name: str) -> None:

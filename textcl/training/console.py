@@ -43,6 +43,10 @@ def tell(
     )
 
 
+SHORT = 50
+"""Updates below which a run is too short to judge a method by."""
+
+
 class ConsoleReporter:
     """Reports to a rich console.
 
@@ -60,6 +64,10 @@ class ConsoleReporter:
     def start(self, done: int, total: int) -> None:
         """Training begins or goes on at update `done`."""
         self.total = total
+        if total < SHORT:
+            self.message(
+                f"{total} updates are few: below about {SHORT}, scores say little about the method"
+            )
         if self.quiet or not self.console.is_terminal:
             return
         self.bar = Progress(
@@ -97,7 +105,8 @@ class ConsoleReporter:
         self.fields["dev"] = f"{score:.2f}"
         if self.bar is not None:
             self.bar.update(self.task, **self.fields)
-        self.message(f"update {step}: dev {score:.2f}" + (" (best so far)" if best else ""))
+        note = " (before training)" if step == 0 else " (best so far)" if best else ""
+        self.message(f"update {step}: dev {score:.2f}{note}")
 
     def message(self, text: str) -> None:
         """Something to know."""
@@ -117,5 +126,5 @@ def _scores(line: Mapping[str, Any]) -> str:
     positive, negative, effective = (line.get(name) for name in names)
     if positive is None or negative is None:
         return ""
-    looked_at = "" if effective is None else f" ({effective:.0f} push)"
+    looked_at = "" if effective is None else f" ({effective:.0f} effective)"
     return f" · positives {positive:.2f}, negatives {negative:.2f}{looked_at}"
