@@ -1,3 +1,6 @@
+from .beir import RetrievalTask as RetrievalTask
+from .beir import evaluate_retrieval as evaluate_retrieval
+from .beir import load_beir as load_beir
 from .mining import Mined as Mined
 from .mining import MiningRules as MiningRules
 from .mining import absolute_margin as absolute_margin

@@ -1,0 +1,49 @@
+import json
+
+import numpy as np
+import pytest
+
+from textcl.errors import UserError
+from textcl.retrieval.beir import evaluate_retrieval, load_beir
+
+CORPUS = [{"_id": "a", "title": "T", "text": "one"}, {"_id": "b", "title": "", "text": "two"}]
+QUERIES = [{"_id": "q", "text": "one?"}, {"_id": "unjudged", "text": "?"}]
+
+
+def folder(tmp_path, corpus=CORPUS, queries=QUERIES, qrels=("q\ta\t2", "q\tb\t0")):
+    for name, rows in (("corpus", corpus), ("queries", queries)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "qrels").mkdir(exist_ok=True)
+    (tmp_path / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *qrels]))
+    return tmp_path
+
+
+class Letters:
+    def encode(self, texts):
+        return np.array([[text.count("o") + 0.0, text.count("w") + 0.5] for text in texts])
+
+
+def test_judged_queries_are_ranked_with_titles_before_texts(tmp_path):
+    task = load_beir(folder(tmp_path))
+    assert (task.corpus["a"], list(task.queries)) == ("T one", ["q"])
+    assert evaluate_retrieval(Letters(), tmp_path).mean["ndcg@10"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"qrels": ["q\tz\t1"]}, "test.tsv:2: document 'z' is not in corpus.jsonl"),
+        ({"qrels": ["z\ta\t1"]}, "query 'z' is not in queries.jsonl"),
+        ({"qrels": ["q\ta\t0"]}, "query 'q' has no relevant document"),
+        ({"qrels": ["q\ta"]}, "expected query id, document id and a whole number"),
+        ({"qrels": []}, "no judgement"),
+        ({"corpus": [*CORPUS, CORPUS[0]]}, "corpus.jsonl:3: the id 'a' comes twice"),
+        ({"corpus": [{"_id": "e", "title": "", "text": " "}]}, "passage 'e' is empty"),
+        ({"corpus": [{"text": "x"}]}, 'with a text "_id"'),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        load_beir(folder(tmp_path, **change))
+    with pytest.raises(UserError, match="does not exist"):
+        load_beir(tmp_path / "nowhere")
