@@ -26,7 +26,7 @@ from textcl.evaluation.whitening import Whitening
 from textcl.probe import measure as probe_module
 from textcl.probe import models as probing
 from textcl.probe.measure import embed, probe
-from textcl.probe.texts import ProbeData, load_probe_data
+from textcl.probe.texts import ProbeData, load_probe_data, parse_scale
 
 APP = typer.Typer()
 APP.command()(probe_command)
@@ -213,7 +213,13 @@ def write(path, rows):
 def test_the_columns_say_what_the_texts_are(tmp_path):
     both = [{"sentence1": "a b", "sentence2": f"c {i}", "score": i} for i in range(4)]
     graded = load_probe_data(write(tmp_path / "g.jsonl", both))
-    assert (graded.kind, graded.gold_range) == ("pairs", (0, 3))
+    assert (graded.kind, graded.gold_range) == (
+        "pairs",
+        (0, 5),
+    )  # not the scores that occur, 0 to 3
+    assert graded.threshold == pytest.approx(4)
+    assert graded.positives.tolist() == []
+    graded = load_probe_data(str(tmp_path / "g.jsonl"), scale=parse_scale("0..3"))
     assert graded.threshold == pytest.approx(2.4)
     assert graded.texts == ["a b"] * 4 + [f"c {i}" for i in range(4)]
     assert graded.positives.tolist() == [[3, 7]]
@@ -267,6 +273,17 @@ def test_bad_data_is_one_sentence(tmp_path):
         load_probe_data(str(tmp_path / "one.txt"))
     with pytest.raises(UserError, match="no file or folder"):
         load_probe_data("no-such-thing")
+
+
+def test_a_scale_that_cannot_be_guessed_is_asked_for(tmp_path):
+    rows = [{"sentence1": "a", "sentence2": f"b {i}", "score": 10 * i} for i in range(4)]
+    path = write(tmp_path / "g.jsonl", rows)
+    with pytest.raises(UserError, match=r"gold scores from 0 to 30, .* --scale LOW\.\.HIGH"):
+        load_probe_data(path)
+    assert load_probe_data(path, scale=(0, 30)).threshold == 24
+    for wrong in ("5", "5..0", "a..b", "nan..1"):
+        with pytest.raises(UserError, match=r"such as 0\.\.5"):
+            parse_scale(wrong)
 
 
 def test_many_texts_are_sampled_pairs_together(tmp_path):

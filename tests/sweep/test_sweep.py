@@ -436,6 +436,7 @@ def test_the_command_shows_the_table_even_where_a_run_failed(tmp_path, monkeypat
     result = CliRunner().invoke(APP, [*arguments, "-o", str(tmp_path / "s")])
     assert isinstance(result.exception, RunError)
     assert "70.50 ± 0.71" in result.stdout
+    assert "scores are the best of each run's evaluations on dev" in result.stdout
     assert (tmp_path / "s/sweep.svg").exists()
     with pytest.raises(UserError, match=r"exists already: go on with --resume"):
         run(*arguments, "-o", str(tmp_path / "s"))

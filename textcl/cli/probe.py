@@ -73,6 +73,15 @@ def probe_command(
     ] = "STSBenchmark-dev",
     column: Columns = None,
     split: Split = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW..HIGH",
+            help="Ends of the scale of gold scores; a pair is positive above 0.8 of it.",
+            show_default="0..1 or 0..5",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -103,6 +112,7 @@ def probe_command(
     """
     from textcl.errors import UserError
     from textcl.probe.models import probe_models, to_json
+    from textcl.probe.texts import parse_scale
 
     require_new_file(output, overwrite=overwrite)
     if components is not None and whiten is None:
@@ -113,6 +123,7 @@ def probe_command(
         data,
         columns=parse_columns(column),
         split=split,
+        scale=None if scale is None else parse_scale(scale),
         before=before,
         whiten=whiten,
         components=components,

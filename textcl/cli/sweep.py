@@ -96,7 +96,7 @@ def sweep_command(
         str,
         typer.Option(
             metavar="NAME",
-            help="Entry of the runs' scores.json that is compared; higher is better.",
+            help="Dev score that is compared: best (of all evaluations of a run) or last.",
             rich_help_panel=COMPARISON,
         ),
     ] = "best",
@@ -238,6 +238,7 @@ def show(sweep: Sweep) -> None:
     if content["tests"]:
         name = content["tests"][0]["test"]
         console.print(f"{name} over seeds, p corrected for {len(content['tests'])} tests (Holm)")
+    console.print(sweep.plan.score_note, soft_wrap=True, highlight=False, markup=False)
     if best := best_of(rows, sweep.plan.trials):
         console.print(f"best of the search: {best}", highlight=False, markup=False)
     console.print(

@@ -31,6 +31,7 @@ def probe_models(
     *,
     columns: Mapping[str, str] | None = None,
     split: str | None = None,
+    scale: tuple[float, float] | None = None,
     before: bool = False,
     whiten: str | None = None,
     components: int | None = None,
@@ -45,6 +46,7 @@ def probe_models(
         data: Texts, or where they are, see `load_probe_data`.
         columns: Role to column name of the data.
         split: Split of a hub data set or folder.
+        scale: Lowest and highest gold score that can be, see `load_probe_data`.
         before: Also probe what each run started from, in front of it.
         whiten: "target" fits a whitening on the probed texts, as the paper's target setting; a file, on its texts.
         components: Leading directions that it keeps.
@@ -59,7 +61,7 @@ def probe_models(
         UserError: If a model or the data is not there, or `before` is asked of what is no run.
     """
     if isinstance(data, str):
-        data = load_probe_data(data, columns=columns, split=split, seed=seed)
+        data = load_probe_data(data, columns=columns, split=split, scale=scale, seed=seed)
     fitted_on = None if whiten is None else data.texts
     if whiten not in (None, "target"):
         fitted_on = texts_to_fit(whiten, columns)

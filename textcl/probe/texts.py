@@ -98,6 +98,7 @@ def load_probe_data(
     *,
     columns: Mapping[str, str] | None = None,
     split: str | None = None,
+    scale: tuple[float, float] | None = None,
     sample: int = SAMPLE,
     seed: int = 0,
 ) -> ProbeData:
@@ -108,6 +109,7 @@ def load_probe_data(
             data set with sentence1, sentence2 and maybe score; anchor and positive; text and label; or text alone.
         columns: Role to column name.
         split: Split of a hub data set, folder or task of labelled texts (its test split when None).
+        scale: Lowest and highest gold score that can be; 0 to 1 or 0 to 5 when None, whichever holds all scores.
         sample: Most texts; of more, so many are drawn, pairs together.
         seed: Draws them.
 
@@ -120,7 +122,7 @@ def load_probe_data(
     elif not Path(source).exists() and source in manifests():
         found = _of_task(load_task(source))
     else:
-        found = _of_rows(source, columns or {}, split)
+        found = _of_rows(source, columns or {}, split, scale)
     if len(found.texts) < 2:
         raise UserError(f"{source} has {len(found.texts)} text: a probe compares at least two")
     return _sampled(replace(found, seed=seed), sample)
@@ -156,7 +158,12 @@ def _of_pairs(
     return ProbeData(source, "pairs", [*first, *second], pairs, gold, gold_range, rows=count)
 
 
-def _of_rows(source: str, columns: Mapping[str, str], split: str | None) -> ProbeData:
+def _of_rows(
+    source: str,
+    columns: Mapping[str, str],
+    split: str | None,
+    scale: tuple[float, float] | None,
+) -> ProbeData:
     names = _column_names(source, split)
 
     def has(*roles: str) -> bool:
@@ -170,7 +177,7 @@ def _of_rows(source: str, columns: Mapping[str, str], split: str | None) -> Prob
     if has("sentence1", "sentence2", "score"):
         first, second, scores = read("sentence1", "sentence2", "score")
         gold = np.array(scores, np.float64)
-        return _of_pairs(source, first, second, gold, (float(gold.min()), float(gold.max())))
+        return _of_pairs(source, first, second, gold, scale or _usual_scale(source, gold))
     for roles in (("sentence1", "sentence2"), ("anchor", "positive")):
         if has(*roles):
             first, second = read(*roles)
@@ -185,6 +192,37 @@ def _of_rows(source: str, columns: Mapping[str, str], split: str | None) -> Prob
         f"{source} has the columns {', '.join(names)}; a probe wants sentence1 and sentence2 (and score), anchor and "
         "positive, or text (and label): say which is which with --column role=NAME"
     )
+
+
+def parse_scale(text: str) -> tuple[float, float]:
+    """The ends of a scale from a text such as "0..5".
+
+    Raises:
+        UserError: If it is not two numbers that rise.
+    """
+    low, _, high = text.partition("..")
+    try:
+        ends = (float(low), float(high))
+    except ValueError:
+        ends = (0.0, 0.0)
+    if not ends[0] < ends[1]:
+        raise UserError(f"a scale is two numbers that rise, such as 0..5, not {text!r}")
+    return ends
+
+
+def _usual_scale(source: str, gold: np.ndarray) -> tuple[float, float]:
+    """The scale of gold scores where none is given: 0 to 1, or 0 to 5 as in STS.
+
+    Raises:
+        UserError: If scores lie outside of both.
+    """
+    low, high = float(gold.min()), float(gold.max())
+    if low < 0 or high > 5:
+        raise UserError(
+            f"{source} has gold scores from {low:g} to {high:g}, and a positive pair is one above "
+            f"{POSITIVE:g} of the scale: name its ends with --scale LOW..HIGH"
+        )
+    return (0.0, 1.0) if high <= 1 else (0.0, 5.0)
 
 
 def _column_names(source: str, split: str | None) -> list[str]:

@@ -37,6 +37,8 @@ def sweep_section(page: Document, sweep: SweepRecord) -> None:
             for row in table
         ],
     )
+    if note := content.get("note"):
+        page.text(f"{note[0].upper()}{note[1:]}.", "note")
     rows, setting = sweep_points(content)
     if not rows:
         page.missing("There are no curves: they need exactly one setting that varies over numbers.")

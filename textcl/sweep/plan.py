@@ -167,6 +167,16 @@ class Plan:
             found[recipe] = {key: str(settings[key]) for of, _, key in names if of in ("", recipe)}
         return found
 
+    @property
+    def score_note(self) -> str:
+        """What the compared scores are, for a reader of their p-values."""
+        if self.metric == "last":
+            return "scores are those on dev after the last update of each run"
+        return (
+            "scores are the best of each run's evaluations on dev, chosen on that same dev set: too high by chance, "
+            "and the more so the more often a run was scored; --metric last compares the last, --probe held-out texts"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """A plain mapping."""
         return asdict(self)

@@ -159,6 +159,7 @@ class Sweep:
             "table": rows,
             # what a search looked at follows from the scores, so a test of it would find too much
             "tests": [] if self.plan.trials else compare(rows, self.plan.defaults()),
+            "note": self.plan.score_note,
             "versions": versions(),
         }
 
