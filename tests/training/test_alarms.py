@@ -12,6 +12,7 @@ from rich.console import Console
 
 import textcl
 from textcl.contrast.pairings import AllViews, AnchorPositive
+from textcl.contrast.temperature import LearnableTemperature
 from textcl.contrast.transforms import MaskDuplicates
 from textcl.distributed import ALONE
 from textcl.objectives.contrastive import Contrastive, sup_con
@@ -80,3 +81,10 @@ def test_a_run_on_one_sentence_says_what_is_wrong_once_and_logs_it_always(tmp_pa
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["alarm"] for line in lines] == [["zero gradient", "collapse"]] * 3
     assert json.loads(lines[0])["masked"] == 3
+
+
+def test_a_learned_temperature_at_its_bound_is_told():
+    rows = Embeddings.of(anchor=torch.randn(4, 8), positive=torch.randn(4, 8))
+    for start, kinds in ((0.05, []), (0.01, ["temperature at its bound"])):
+        terms = Contrastive(AnchorPositive(), LearnableTemperature(start))(rows).terms
+        assert Alarms(["anchor"]).look(rows, torch.tensor(1.0), terms)[0] == kinds

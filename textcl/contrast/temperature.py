@@ -110,6 +110,13 @@ def current(temperature: Temperature) -> float | Float[Tensor, ""]:
     return temperature() if isinstance(temperature, nn.Module) else temperature
 
 
+def bound_terms(temperature: Temperature) -> dict[str, Tensor]:
+    """Whether a learned temperature is as low as it can be, for the log; empty for others."""
+    if not isinstance(temperature, LearnableTemperature):
+        return {}
+    return {"temperature_at_bound": torch.tensor(float(temperature.at_bound))}
+
+
 def positive(temperature: float) -> float:
     """The number itself.
 

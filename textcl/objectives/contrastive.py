@@ -15,7 +15,7 @@ from textcl.contrast.pairings import AllViews, AnchorPositive, Pairing
 from textcl.contrast.row_losses import cross_entropy
 from textcl.contrast.statistics import table_statistics
 from textcl.contrast.table import Contrast, RowLoss
-from textcl.contrast.temperature import Temperature, checked, current
+from textcl.contrast.temperature import Temperature, bound_terms, checked, current
 from textcl.contrast.transforms import Transform, lay_out
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, LossOutput
@@ -71,7 +71,9 @@ class Contrastive(nn.Module):
             loss = loss * (temperature / self.base_temperature)
         return LossOutput(
             loss,
-            log_terms(contrast, temperature) | lonely_terms(contrast, counts),
+            log_terms(contrast, temperature)
+            | bound_terms(self.temperature)
+            | lonely_terms(contrast, counts),
             partial(table_statistics, contrast, temperature, self.row_loss, self.world),
         )
 

@@ -44,6 +44,7 @@ class Alarms:
                 _gradient(norm),
                 _classes(z),
                 _positives(terms),
+                _temperature(terms),
                 *(
                     _spread(z, name) for name in reversed(self.names)
                 ),  # of several, the first is said
@@ -78,6 +79,14 @@ def _positives(terms: Mapping[str, Tensor]) -> str:
         f"anchors without a positive: {share:.0%} of this batch, which the loss leaves out; "
         "raise batch_size or add a second view"
     )
+
+
+def _temperature(terms: Mapping[str, Tensor]) -> str:
+    if not any(
+        float(value) for key, value in terms.items() if key.endswith("temperature_at_bound")
+    ):
+        return ""
+    return "temperature at its bound: it was learned down to 0.01 and goes no lower; a number may serve better"
 
 
 def _spread(z: Embeddings, name: str) -> str:
