@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import sys
+from pathlib import Path
 
 import families
 import numpy as np
@@ -150,6 +151,14 @@ def test_an_export_encodes_as_the_encoder_does(exports, backend):
         )
     assert exported.encode([]).shape == (0, encoder.dimension)
     assert exported.encode(TEXTS[:1], precision="float32").shape == (1, encoder.dimension)
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_an_export_names_no_path_of_the_machine(exports, backend):
+    _, made = exports
+    written = b"".join(p.read_bytes() for p in made[backend].folder.rglob("*") if p.is_file())
+    for module in (textcl, torch):
+        assert str(Path(module.__file__).parent).encode() not in written
 
 
 @pytest.mark.parametrize("backend", BOTH)

@@ -19,9 +19,15 @@ PRECISIONS = ("float32",)
 
 
 def convert(program: Any, path: Path) -> None:
-    """Write an exported program of torch to `path`, in float32."""
+    """Write an exported program of torch to `path`, in float32.
+
+    The exporter notes at every node which line of which source file made it. These paths of the machine, most of the
+    file for a small model, are left out.
+    """
     with _without_advice("torch.onnx"), contextlib.redirect_stdout(io.StringIO()):
         converted: Any = torch.onnx.export(program, dynamo=True, verbose=False)
+        for node in converted.model.graph.all_nodes():
+            node.metadata_props.clear()
         converted.save(path)
 
 
