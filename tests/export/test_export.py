@@ -313,7 +313,7 @@ def test_the_command_quantises_and_tells_the_cost(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="exists already: name another folder or add --overwrite"):
         command("export", model, *options)
     (tmp_path / "x.txt").write_text("\n\n")
-    with pytest.raises(UserError, match=r"x\.txt: there is no text to fit int8 to"):
+    with pytest.raises(UserError, match=r"x\.txt: no text to fit int8 to"):
         command("export", model, *options, "--overwrite")
     with pytest.raises(UserError, match="--calibration is for --int8"):
         command("export", model, "-o", tmp_path / "y", "--backend", "onnx", "--calibration", "x")
