@@ -56,7 +56,6 @@ class Sweep:
         self.trials: list[dict[str, str]] = []
         self._writing, self._probing = threading.Lock(), threading.Lock()
         self._data: dict[str, ProbeData] = {}
-        self._running: set[subprocess.Popen[bytes]] = set()
 
     @classmethod
     def create(cls, path: Path, plan: Plan) -> Sweep:
@@ -127,8 +126,6 @@ class Sweep:
                     self.keep(result)
                     say(f"run {done}/{len(cells)} {describe(result)}")
             except KeyboardInterrupt as interrupt:
-                for process in list(self._running):
-                    process.terminate()  # it saves and ends, as after a Ctrl-C that reached it
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise InterruptedRunError(
                     f"stopped; finished runs are kept; go on with: textcl sweep --resume {self.path}",
@@ -208,14 +205,9 @@ class Sweep:
             threads = max(1, (os.cpu_count() or 1) // jobs)
             environment.setdefault("OMP_NUM_THREADS", str(threads))
         with log.open("w", encoding="utf-8") as file:
-            process = subprocess.Popen(
-                command, stdout=file, stderr=subprocess.STDOUT, env=environment
-            )
-            self._running.add(process)
-            try:
-                return process.wait()
-            finally:
-                self._running.discard(process)
+            return subprocess.run(
+                command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
+            ).returncode
 
     def _probe(self, cell: Cell, folder: Path) -> dict[str, Mapping[str, Any]]:
         """Probe a finished run, and what the first of its recipe started from, on the data of the plan."""
