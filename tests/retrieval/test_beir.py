@@ -38,7 +38,7 @@ def test_judged_queries_are_ranked_with_titles_before_texts(tmp_path):
         ({"qrels": ["q\ta"]}, "expected query id, document id and a whole number"),
         ({"qrels": []}, "no judgement"),
         ({"corpus": [*CORPUS, CORPUS[0]]}, "corpus.jsonl:3: the id 'a' comes twice"),
-        ({"corpus": [{"_id": "e", "title": "", "text": " "}]}, "passage 'e' is empty"),
+        ({"corpus": [CORPUS[0], {"_id": "b", "title": "", "text": " "}]}, "passage 'b' is empty"),
         ({"corpus": [{"text": "x"}]}, 'with a text "_id"'),
     ],
 )
@@ -47,3 +47,8 @@ def test_bad_input_is_one_sentence(tmp_path, change, message):
         load_beir(folder(tmp_path, **change))
     with pytest.raises(UserError, match="does not exist"):
         load_beir(tmp_path / "nowhere")
+
+
+def test_an_empty_passage_that_nobody_judged_is_left_out(tmp_path):
+    task = load_beir(folder(tmp_path, corpus=[*CORPUS, {"_id": "e", "title": "", "text": ""}]))
+    assert list(task.corpus) == ["a", "b"]

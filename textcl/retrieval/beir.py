@@ -33,18 +33,18 @@ def load_beir(folder: str | Path, split: str = "test") -> RetrievalTask:
 
     Args:
         folder: With corpus.jsonl (`_id`, `title`, `text`), queries.jsonl (`_id`, `text`) and qrels/<split>.tsv with a
-            header; a title is put before its text.
+            header; a title is put before its text. Empty passages that nobody judged are left out.
         split: Name of the judgements.
 
     Raises:
-        UserError: If a file is missing or a line damaged, an id comes twice, a passage is empty, a judgement names an
-            unknown query or document, or a query has no relevant document.
+        UserError: If a file is missing or a line damaged, an id comes twice, a judged passage is empty, a judgement
+            names an unknown query or document, or a query has no relevant document.
 
     Source: Thakur et al. 2021, https://arxiv.org/abs/2104.08663
     """
     place = Path(folder)
-    corpus = _texts(place / "corpus.jsonl", "passage")
-    queries = _texts(place / "queries.jsonl", "query")
+    corpus = _texts(place / "corpus.jsonl")
+    queries = _texts(place / "queries.jsonl")
     qrels: dict[str, dict[str, int]] = {}
     path = place / "qrels" / f"{split}.tsv"
     for number, line in _lines(path):
@@ -58,6 +58,10 @@ def load_beir(folder: str | Path, split: str = "test") -> RetrievalTask:
         query, document, grade = cells
         if query not in queries:
             raise UserError(f"{path}:{number}: query {query!r} is not in queries.jsonl")
+        if not corpus.get(document, "-"):
+            raise UserError(
+                f"{path}:{number}: passage {document!r} is empty; write its text or remove it"
+            )
         if document not in corpus:
             raise UserError(f"{path}:{number}: document {document!r} is not in corpus.jsonl")
         qrels.setdefault(query, {})[document] = int(grade)
@@ -68,6 +72,7 @@ def load_beir(folder: str | Path, split: str = "test") -> RetrievalTask:
             )
     if not qrels:
         raise UserError(f"{path} has no judgement")
+    corpus = {document: text for document, text in corpus.items() if text}
     return RetrievalTask(corpus, {query: queries[query] for query in qrels}, qrels)
 
 
@@ -104,17 +109,13 @@ def _vectors(encoder: Encodes, texts: list[str]) -> Tensor:
     return unit(torch.from_numpy(np.asarray(encoder.encode(texts), np.float32)))
 
 
-def _texts(path: Path, name: str) -> dict[str, str]:
+def _texts(path: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for number, line in _lines(path):
         row = _row(path, number, line)
         key, text = row["_id"], f"{row.get('title') or ''} {row.get('text') or ''}".strip()
         if key in texts:
             raise UserError(f"{path}:{number}: the id {key!r} comes twice")
-        if not text:
-            raise UserError(
-                f"{path}:{number}: {name} {key!r} is empty; write its text or remove it"
-            )
         texts[key] = text
     return texts
 
