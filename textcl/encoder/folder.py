@@ -97,8 +97,10 @@ class Parity:
             )
 
 
-def known_elsewhere(pooling: str) -> bool:
-    """Whether sentence-transformers can compute this pooling."""
+def known_elsewhere(pooling: str | None) -> bool:
+    """Whether sentence-transformers can compute this pooling; it takes a plain checkpoint's to be the mean."""
+    if pooling is None:
+        return True
     return pooling in ST_LAYER_MEANS or all(part in ST_POOLINGS for part in pooling.split("+"))
 
 

@@ -7,7 +7,6 @@ that a kill at any moment leaves the last one intact.
 
 from __future__ import annotations
 
-import errno
 import json
 import random
 import shutil
@@ -18,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from textcl.data.files import whole_path, write_json
 from textcl.errors import RunError
 
 _OWN = "own."  # prefix of what a process keeps for itself, beside its generators
@@ -118,23 +117,9 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         RunError: If the disk is full.
     """
-    part = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with whole_path(path) as part:
         save_file(dict(tensors), part)
-        part.replace(path)
-    except (SafetensorError, OSError) as error:
-        part.unlink(missing_ok=True)
-        raise _unwritten(path, error) from error
-
-
-def _unwritten(path: Path, error: Exception) -> RunError:
-    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-    why = "the disk is full" if full else str(error)
-    return RunError(
-        f"{path} could not be written: {why}; the checkpoint before it is kept, and once there is room the run goes on "
-        f"from it with textcl train --resume"
-    )
 
 
 def write(
@@ -160,14 +145,10 @@ def write(
     states, plain = generator_states()
     states |= {f"{_OWN}{name}": tensor for name, tensor in (own or {}).items()}
     save_tensors(states, folder / f"generators-{rank}.safetensors")
-    try:
-        (folder / f"generators-{rank}.json").write_text(json.dumps(plain))
-        if rank == 0:
-            (folder / "state.json").write_text(json.dumps(meta, indent=1))
-    except OSError as error:
-        raise _unwritten(folder, error) from error
+    write_json(folder / f"generators-{rank}.json", plain)
     if rank == 0:
         save_tensors(tensors, folder / "state.safetensors")
+        write_json(folder / "state.json", meta)
 
 
 def put_in_place(folder: Path, name: str) -> None:
