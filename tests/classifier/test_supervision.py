@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from labelled import labelled, write_jsonl
 
+from textcl.classifier.batches import describe_classmates
 from textcl.classifier.classifier import targets_of
 from textcl.classifier.dev import DevTexts, held_out_share, hold_out
 from textcl.classifier.supervision import (
     ClassifierSettings,
     batches_of,
     describe_classes,
-    describe_classmates,
     load_dev_texts,
     targets_of_rows,
     with_classes,

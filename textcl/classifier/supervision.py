@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
 
-import numpy as np
 from torch import nn
 
+from textcl.classifier.batches import describe_classmates, describe_visits
 from textcl.classifier.classifier import Targets, left_out, targets_of, vectors_of
 from textcl.classifier.dev import DevTexts, SelectBy, held_out_share, hold_out
 from textcl.classifier.head import ClassificationHead, HeadKind, make_head
@@ -279,44 +279,6 @@ def describe_classes(settings: ClassifierSettings) -> str:
     return (
         f"{len(counts)}{several}; smallest {rare} with {least:,} row{'s' * (least != 1)}, "
         f"largest {common} with {most:,}"
-    )
-
-
-def describe_visits(sampler: ClassBatches, classes: Sequence[str]) -> str:
-    """How often a row of each class comes in the first epoch.
-
-    Args:
-        sampler: Batches of the classes.
-        classes: Their names.
-    """
-    batches = [sampler.batch(0, index) for index in range(len(sampler))]
-    seen = np.bincount(sampler.labels[np.concatenate(batches)], minlength=len(classes))
-    rows = np.bincount(sampler.labels, minlength=len(classes))
-    times = sorted(
-        (seen[place] / rows[place], classes[place]) for place in np.flatnonzero(rows).tolist()
-    )
-    (least, rare), (most, common) = times[0], times[-1]
-    if f"{least:.2f}" == f"{most:.2f}":
-        return f"a row comes {most:.2f} times an epoch in every class"
-    return f"a row comes {least:.2f} ({rare}) to {most:.2f} ({common}) times an epoch"
-
-
-def describe_classmates(sampler: Sampler, targets: Targets) -> str:
-    """One line for the terminal: how many rows of its own class a row meets in the first batches.
-
-    Args:
-        sampler: Which rows make which batch.
-        targets: Class ids of the rows, or which classes each has.
-    """
-    counts: list[np.ndarray] = []
-    for index in range(min(20, len(sampler))):
-        batch = targets[sampler.batch(0, index)]
-        shared = batch[:, None] == batch if batch.ndim == 1 else batch.astype(int) @ batch.T > 0
-        counts.append(shared.sum(1) - shared.diagonal())
-    met = np.concatenate(counts)
-    return (
-        f"of the other rows of a batch {met.mean():.1f} share a row's class on average, "
-        f"and {(met == 0).mean():.0%} of the rows find none"
     )
 
 

@@ -23,6 +23,45 @@ _PIPE_WIDTH = 120
 """Columns of a table that is written to a file or a pipe, where there is room for long names."""
 
 
+TRAINING = "Training"
+
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FOLDER",
+        help="Model to start from. Default: the recipe's.",
+        rich_help_panel=MODEL,
+    ),
+]
+
+TrainData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME|FILE",
+        help="File, folder or hub data set; `sample` comes with textcl. Default: the recipe's.",
+        rich_help_panel=DATA,
+    ),
+]
+
+Dev = Annotated[
+    str | None,
+    typer.Option(
+        "--dev",
+        metavar="NAME|FILE|SHARE",
+        help="Selects the best weights: a task or file of graded pairs; for a classifier a file of labelled texts or "
+        'the share of the training rows to hold out, such as 0.1; "" for none. Default: the recipe\'s.',
+        rich_help_panel=DATA,
+    ),
+]
+
+Deduplicate = Annotated[
+    bool,
+    typer.Option("--deduplicate", help="Leave out exact duplicates.", rich_help_panel=DATA),
+]
+
+
 class Precision(StrEnum):
     """Arithmetic of the encoder."""
 

@@ -11,15 +11,19 @@ import typer
 
 from textcl.cli.options import (
     OUTPUT,
+    TRAINING,
     Columns,
+    Deduplicate,
+    Dev,
     Limit,
     Quiet,
     Split,
+    Start,
+    TrainData,
     log_console,
     result_console,
     result_table,
 )
-from textcl.cli.train import TRAINING, Deduplicate, Dev, Start, TrainData
 
 if TYPE_CHECKING:
     from textcl.sweep.run import Sweep

@@ -9,18 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from textcl.cli.options import (
-    DATA,
-    MODEL,
     OUTPUT,
+    TRAINING,
     Columns,
+    Deduplicate,
+    Dev,
     Limit,
     Quiet,
     Split,
+    Start,
+    TrainData,
     log_console,
     parse_columns,
 )
 
-TRAINING = "Training"
 Seeds = Annotated[
     str,
     typer.Option(
@@ -28,38 +30,6 @@ Seeds = Annotated[
         help="Train once with each of these seeds, and print mean ± sd. Default: one run with the recipe's seed.",
         rich_help_panel=TRAINING,
     ),
-]
-Start = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="NAME|FOLDER",
-        help="Model to start from. Default: the recipe's.",
-        rich_help_panel=MODEL,
-    ),
-]
-TrainData = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="NAME|FILE",
-        help="File, folder or hub data set; `sample` comes with textcl. Default: the recipe's.",
-        rich_help_panel=DATA,
-    ),
-]
-Dev = Annotated[
-    str | None,
-    typer.Option(
-        "--dev",
-        metavar="NAME|FILE|SHARE",
-        help="Selects the best weights: a task or file of graded pairs; for a classifier a file of labelled texts or "
-        'the share of the training rows to hold out, such as 0.1; "" for none. Default: the recipe\'s.',
-        rich_help_panel=DATA,
-    ),
-]
-Deduplicate = Annotated[
-    bool,
-    typer.Option("--deduplicate", help="Leave out exact duplicates.", rich_help_panel=DATA),
 ]
 
 EXAMPLES = """Examples:

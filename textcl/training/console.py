@@ -126,5 +126,5 @@ def _scores(line: Mapping[str, Any]) -> str:
     positive, negative, effective = (line.get(name) for name in names)
     if positive is None or negative is None:
         return ""
-    looked_at = "" if effective is None else f" ({effective:.0f} effective)"
+    looked_at = "" if effective is None else f" ({effective:.0f} effective negatives)"
     return f" · positives {positive:.2f}, negatives {negative:.2f}{looked_at}"
