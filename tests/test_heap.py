@@ -61,8 +61,7 @@ for run in range(2):
         for step in range(8):
             objective(Embeddings.of(anchor=anchor, positive=positive)).loss.backward()
             sizes.append(resident())
-        faults_of_a_block()
-        print(max(sizes[2:]) - max(sizes[:2]), faults_of_a_block(), faults_of_a_block())
+        print(max(sizes[2:]) - max(sizes[:2]), min(faults_of_a_block() for _ in range(6)))
 """
 
 
@@ -70,11 +69,9 @@ for run in range(2):
 def test_large_tables_neither_grow_the_heap_nor_make_blocks_of_a_run_cost_their_pages_again():
     run = subprocess.run([sys.executable, "-c", TABLES], capture_output=True, text=True, check=True)
     for line in run.stdout.splitlines():  # a first and a second run of one process
-        growth, *faults = map(float, line.split())
+        growth, faults = map(float, line.split())
         assert growth < 48
-        assert (
-            sum(faults) < 6144
-        )  # the pages of one of the two blocks; all 12,290 without a heap that keeps them
+        assert faults < 1024  # where the heap does not keep a block, each use costs its 6,145 pages
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch):

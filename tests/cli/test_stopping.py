@@ -1,6 +1,7 @@
 """Every command × Ctrl-C, SIGTERM, a full disk and an existing output."""
 
 import errno
+import importlib
 import os
 import shutil
 import signal
@@ -12,9 +13,10 @@ from families import tiny_model_dir
 from safetensors import SafetensorError
 
 import textcl.cli
-import textcl.export.write  # before a test replaces a function that it imports
 from textcl.cli.app import app
 from textcl.training.recorder import Recorder
+
+importlib.import_module("textcl.export.write")  # before a test replaces a function that it imports
 
 COMMANDS = {  # what each command does its work in, and how it is called
     "train": ("textcl.training.session.train", ["--recipe", "quickstart", "-o", "out"]),

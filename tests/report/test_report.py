@@ -455,7 +455,7 @@ def test_bad_input_is_one_sentence(run, tmp_path, monkeypatch, capsys):
         ((run, "-o", tmp_path / "b.html", "--suite", "nothing"), "nothing"),
         (
             (run, "-o", tmp_path / "b.html", "--column", "label=x"),
-            "--column and --split tell about --data",
+            "--column and --split describe --data",
         ),
     ):
         code, _, err = command(monkeypatch, capsys, *arguments)
@@ -510,7 +510,7 @@ def test_alignment_is_two_minus_twice_the_mean_cosine(run):
     record = open_run(run)
     line = record.updates[0]
     step, _, value = trajectory(record)[0]
-    assert (step, value) == (line["step"], 2 - 2 * line["scores/positive_mean"])
+    assert (step, value) == (line.step, 2 - 2 * line.numbers["scores/positive_mean"])
 
 
 def test_neighbours_are_those_of_a_plain_loop():

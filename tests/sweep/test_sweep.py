@@ -87,7 +87,7 @@ def test_a_plan_survives_json():
     ("settings", "message"),
     [
         (["temprature=0.1,0.2"], "unknown setting 'temprature'; did you mean temperature"),
-        (["batch_size=8,many"], "batch_size is a whole number, not 'many'"),
+        (["batch_size=8,many"], "batch_size is a whole number of at least 1, not 'many'"),
         (["temperature"], "expected --set key=value or key=value,value"),
         (["temperature=0.1,"], "expected --set key=value or key=value,value"),
         (["seed=0,1"], "given with --seeds"),

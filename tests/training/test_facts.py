@@ -10,9 +10,12 @@ from textcl.report.runs import open_run
 from textcl.training.facts import RunFacts, Scores
 from textcl.training.run_folder import RunFolder, model_card
 
+SETTINGS = {
+    "model": "bert-base-uncased", "data": "a.txt", "dev": "", "batch_size": 8, "seed": 3,
+}  # fmt: skip
 OLD = {
     "recipe": "unsup-simcse",
-    "settings": {"model": "bert-base-uncased", "data": "a.txt", "dev": "", "batch_size": 8, "seed": 3},
+    "settings": SETTINGS,
     "columns": {}, "split": None, "limit": None, "deduplicate": False,
     "data": {
         "source": "a.txt", "format": "txt", "rows": 9, "blank": 0, "duplicates": 1, "dropped": 0,
@@ -79,7 +82,7 @@ def test_facts_survive_json(run):
         ("settings.json", "[" * 100_000, r"settings\.json.*expected JSON"),
         ("settings.json", json.dumps({**OLD, "seed": "three"}), r"seed: expected a whole number, not 'three'"),
         (
-            "settings.json", json.dumps({**OLD, "settings": {**OLD["settings"], "batch_size": True}}),
+            "settings.json", json.dumps({**OLD, "settings": {**SETTINGS, "batch_size": True}}),
             r"settings: batch_size: expected a whole number, not true",
         ),
         ("settings.json", json.dumps({**OLD, "data": {"source": "a"}}), r"data: expected the key 'format'"),

@@ -54,7 +54,7 @@ def recipes_command(
         typer.echo(f"copied to {copied}; train it with --recipe {copied}")
 
 
-_ROWS = {
+_ROWS: dict[tuple[str, ...], str] = {
     ("text",): "sentences",
     ("anchor", "positive"): "pairs",
     ("anchor", "positive", "negative"): "triplets",

@@ -147,7 +147,7 @@ def check_vocabulary(
     Raises:
         UserError: If there is such an id.
     """
-    rows = int(backbone.get_input_embeddings().weight.shape[0])  # pyright: ignore[reportArgumentType, reportOptionalMemberAccess]
+    rows = int(backbone.get_input_embeddings().weight.shape[0])  # pyright: ignore[reportArgumentType, reportIndexIssue, reportOptionalMemberAccess]
     highest = max(tokenizer.get_vocab().values())
     if highest >= rows:
         raise UserError(

@@ -63,7 +63,8 @@ def write_folder(
         _write_json(folder / "config.json", {**config, "output_hidden_states": True})
     modules.append((f"{len(modules)}_Pooling", "Pooling"))
     _write_json(
-        folder / modules[-1][0] / "config.json", _pooling_config(description.pooling, width)
+        folder / modules[-1][0] / "config.json",
+        _pooling_config(description.pooling or "mean", width),
     )
     for layer in dense:
         modules.append((f"{len(modules)}_Dense", "Dense"))
