@@ -590,7 +590,11 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12
         ("x.csv", b"PK\x03\x04rest", "is a spreadsheet or a zip archive inside: save it as csv"),
         ("x.csv", "text\na\n".encode("utf-16"), "is UTF-16: save it as UTF-8, .* iconv"),
         ("x.jsonl", b"\xfe\xff\x00{", "is UTF-16"),
-        ("x.txt", gzip.compress(b"a\n", mtime=0), r"is compressed inside: let its name end in \.gz"),
+        (
+            "x.txt",
+            gzip.compress(b"a\n", mtime=0),
+            r"is compressed inside: let its name end in \.gz",
+        ),
         ("x.xlsx", b"PK\x03\x04rest", "a spreadsheet cannot be read: save it as csv .*read_excel"),
         ("x.ODS", b"PK\x03\x04rest", "a spreadsheet cannot be read"),
         (

@@ -178,7 +178,11 @@ class Recorder:
         return self.folder.checkpoints / "best.safetensors"
 
     def save(self, at: Position, losses: Losses) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint.
+
+        Raises:
+            RunError: If the disk is full.
+        """
         name = f"step-{at.step:08d}"
         part = self.folder.checkpoints / f"{name}.part"
         tensors = {
@@ -191,7 +195,13 @@ class Recorder:
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
         own = {"losses": losses.all().cpu()}
-        checkpoint.write(part, self.world.rank, tensors, meta, own)
+        try:
+            checkpoint.write(part, self.world.rank, tensors, meta, own)
+        except RunError as error:
+            raise RunError(
+                f"the disk of {self.folder.path} is full; the checkpoint before it is kept, and once there is room "
+                f"textcl train --resume {self.folder.path} goes on from it"
+            ) from error
         self.accelerator.wait_for_everyone()
         if self.main:
             checkpoint.put_in_place(part, name)
