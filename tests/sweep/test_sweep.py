@@ -496,3 +496,20 @@ def test_a_real_sweep_in_processes_of_its_own(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == [
         "metrics.jsonl", "probe-0.json", "scores.json", "settings.json",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["recipes", "options", "cells"])
+def test_a_file_that_a_sweep_folder_names_is_never_executed(place, tmp_path):
+    Sweep.create(tmp_path / "s", plan())
+    stored = tmp_path / "s" / "sweep.json"
+    content = json.loads(stored.read_text())
+    if place == "cells":
+        content["cells"] = [{**cell, "recipe": "evil.py"} for cell in content["cells"]]
+    else:
+        content["plan"][place] = [
+            *content["plan"][place],
+            *["--recipe", "evil.py"][place == "recipes" :],
+        ]
+    stored.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"names the recipe file evil\.py"):
+        Sweep.open(tmp_path / "s")

@@ -81,7 +81,7 @@ class Sweep:
         """The sweep in a folder.
 
         Raises:
-            UserError: If there is none.
+            UserError: If there is none, or it names a recipe file, which is not executed.
         """
         import json
 
@@ -89,7 +89,9 @@ class Sweep:
             raise UserError(f"{path} is no sweep: it has no sweep.json")
         content = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
         results = [_result_of(cell) for cell in content["cells"]]
-        sweep = cls(path, Plan.from_mapping(content["plan"]), results)
+        plan = Plan.from_mapping(content["plan"])
+        _refuse_files([*plan.recipes, *plan.options, *(r.cell.recipe for r in results)], path)
+        sweep = cls(path, plan, results)
         sweep.before, sweep.trials = content["before"], content["trials"]
         return sweep
 
@@ -239,6 +241,16 @@ def _numbers(encoder: Any, data: ProbeData) -> dict[str, Any]:
 
     found = probe(embed(EncodeWith(encoder, precision="float32"), data.texts), data)
     return {key: found[key] for key in NUMBERS}
+
+
+def _refuse_files(names: Sequence[str], path: Path) -> None:
+    """A sweep folder is data that people pass around: its recipes are found by name, and no file of it is executed."""
+    for name in names:
+        if name.endswith(".py"):
+            raise UserError(
+                f"the sweep in {path} names the recipe file {name}, and files that a folder names are not executed: "
+                "start the sweep again with textcl sweep --recipe FILE.py"
+            )
 
 
 def _result_of(cell: Mapping[str, Any]) -> Result:
