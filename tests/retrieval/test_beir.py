@@ -38,7 +38,6 @@ def test_judged_queries_are_ranked_with_titles_before_texts(tmp_path):
         ({"qrels": ["q\ta"]}, "expected query id, document id and a whole number"),
         ({"qrels": []}, "no judgement"),
         ({"corpus": [*CORPUS, CORPUS[0]]}, "corpus.jsonl:3: the id 'a' comes twice"),
-        ({"corpus": [CORPUS[0], {"_id": "b", "title": "", "text": " "}]}, "passage 'b' is empty"),
         ({"corpus": [{"text": "x"}]}, 'with a text "_id"'),
     ],
 )
@@ -52,3 +51,34 @@ def test_bad_input_is_one_sentence(tmp_path, change, message):
 def test_an_empty_passage_that_nobody_judged_is_left_out(tmp_path):
     task = load_beir(folder(tmp_path, corpus=[*CORPUS, {"_id": "e", "title": "", "text": ""}]))
     assert list(task.corpus) == ["a", "b"]
+
+
+BARE = [*CORPUS, {"_id": "e", "title": "", "text": " "}]
+
+
+def test_a_judged_passage_without_a_text_counts_as_missed(tmp_path, caplog):
+    task = load_beir(folder(tmp_path, corpus=BARE, qrels=["q\ta\t1", "q\te\t1"]))
+    assert task.qrels == {"q": {"a": 1, "e": 1}}
+    assert "1 judged passage without a text (e): their 1 judgements count as never" in caplog.text
+    mean = evaluate_retrieval(Letters(), tmp_path).mean
+    assert (mean["recall@10"], mean["mrr@10"]) == (0.5, 1.0)
+
+
+def test_its_judgements_can_be_left_out_with_the_queries_that_rest_on_them(tmp_path, caplog):
+    qrels = ["q\ta\t1", "q\te\t1", "unjudged\te\t1"]
+    task = load_beir(folder(tmp_path, corpus=BARE, qrels=qrels), empty="remove")
+    assert task.qrels == {"q": {"a": 1}}
+    assert list(task.queries) == ["q"]
+    assert "their 2 judgements are left out, and with them 1 queries" in caplog.text
+    with pytest.raises(UserError, match="no query has a relevant document with a text"):
+        load_beir(folder(tmp_path, corpus=BARE, qrels=["q\te\t1"]), empty="remove")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_vectors_that_are_not_finite_are_refused(tmp_path, value):
+    class Broken(Letters):
+        def encode(self, texts):
+            return np.full((len(texts), 2), value)
+
+    with pytest.raises(UserError, match="vectors is not finite"):
+        evaluate_retrieval(Broken(), folder(tmp_path))

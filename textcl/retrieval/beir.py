@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,35 +19,65 @@ from textcl.evaluation.benchmarks import Encodes
 from textcl.evaluation.ranking import RankingResult, rank_measures
 from textcl.retrieval.search import search
 
+_log = logging.getLogger("textcl")
+
+EmptyPassages = Literal["last", "remove"]
+"""What becomes of judged passages without a text."""
+
 
 @dataclass(frozen=True)
 class RetrievalTask:
-    """Texts by id, and grades by query and document; every query has a relevant document."""
+    """Texts by id, and grades by query and document; every query has a relevant document.
+
+    Args:
+        corpus: Passages that have a text.
+        queries: Those that are judged.
+        qrels: Grades; may name passages without a text, which no model can rank.
+    """
 
     corpus: dict[str, str]
     queries: dict[str, str]
     qrels: dict[str, dict[str, int]]
 
 
-def load_beir(folder: str | Path, split: str = "test") -> RetrievalTask:
+def load_beir(
+    folder: str | Path, split: str = "test", empty: EmptyPassages = "last"
+) -> RetrievalTask:
     """The corpus, the judged queries and the judgements of a folder.
+
+    Passages without a text are never ranked. Public data judges some all the same (Cranfield has one), and how many is
+    logged as a warning.
 
     Args:
         folder: With corpus.jsonl (`_id`, `title`, `text`), queries.jsonl (`_id`, `text`) and qrels/<split>.tsv with a
-            header; a title is put before its text. Empty passages that nobody judged are left out.
+            header; a title is put before its text.
         split: Name of the judgements.
+        empty: "last" keeps the judgements of passages without a text, so that a relevant one counts as missed, as for
+            any model that ranks it below the depth that is measured; "remove" leaves these judgements out, and queries
+            that have no other relevant document.
 
     Raises:
-        UserError: If a file is missing or a line damaged, an id comes twice, a judged passage is empty, a judgement
-            names an unknown query or document, or a query has no relevant document.
+        UserError: If a file is missing or a line damaged, an id comes twice, a judgement names an unknown query or
+            document, or a query has no relevant document.
 
     Source: Thakur et al. 2021, https://arxiv.org/abs/2104.08663
     """
     place = Path(folder)
     corpus = _texts(place / "corpus.jsonl")
     queries = _texts(place / "queries.jsonl")
-    qrels: dict[str, dict[str, int]] = {}
     path = place / "qrels" / f"{split}.tsv"
+    qrels = _judgements(path, corpus, queries)
+    bare = {document for grades in qrels.values() for document in grades if not corpus[document]}
+    if bare:
+        qrels = _without_text(qrels, bare, empty, path)
+    corpus = {document: text for document, text in corpus.items() if text}
+    return RetrievalTask(corpus, {query: queries[query] for query in qrels}, qrels)
+
+
+def _judgements(
+    path: Path, corpus: dict[str, str], queries: dict[str, str]
+) -> dict[str, dict[str, int]]:
+    qrels: dict[str, dict[str, int]] = {}
     for number, line in _lines(path):
         cells = line.split("\t")
         if number == 1:
@@ -58,10 +89,6 @@ def load_beir(folder: str | Path, split: str = "test") -> RetrievalTask:
         query, document, grade = cells
         if query not in queries:
             raise UserError(f"{path}:{number}: query {query!r} is not in queries.jsonl")
-        if not corpus.get(document, "-"):
-            raise UserError(
-                f"{path}:{number}: passage {document!r} is empty; write its text or remove it"
-            )
         if document not in corpus:
             raise UserError(f"{path}:{number}: document {document!r} is not in corpus.jsonl")
         qrels.setdefault(query, {})[document] = int(grade)
@@ -72,12 +99,41 @@ def load_beir(folder: str | Path, split: str = "test") -> RetrievalTask:
             )
     if not qrels:
         raise UserError(f"{path} has no judgement")
-    corpus = {document: text for document, text in corpus.items() if text}
-    return RetrievalTask(corpus, {query: queries[query] for query in qrels}, qrels)
+    return qrels
+
+
+def _without_text(
+    qrels: dict[str, dict[str, int]], bare: set[str], empty: EmptyPassages, path: Path
+) -> dict[str, dict[str, int]]:
+    """The judgements that count, and a warning of how many passages have no text."""
+    kept = qrels
+    if empty == "remove":
+        rest = {
+            query: {document: grade for document, grade in grades.items() if document not in bare}
+            for query, grades in qrels.items()
+        }
+        kept = {
+            query: grades for query, grades in rest.items() if max(grades.values(), default=0) > 0
+        }
+    judged = sum(document in bare for grades in qrels.values() for document in grades)
+    lost = len(qrels) - len(kept)
+    what = "are left out" if empty == "remove" else "count as never retrieved"
+    _log.warning(
+        "%s: %d judged passage%s without a text (%s): their %d judgements %s%s",
+        path, len(bare), "s" * (len(bare) > 1), ", ".join(sorted(bare)[:5]), judged, what,
+        f", and with them {lost} queries that have no other relevant document" if lost else "",
+    )  # fmt: skip
+    if not kept:
+        raise UserError(f"{path}: no query has a relevant document with a text")
+    return kept
 
 
 def evaluate_retrieval(
-    encoder: Encodes, folder: str | Path, split: str = "test", depth: int = 100
+    encoder: Encodes,
+    folder: str | Path,
+    split: str = "test",
+    depth: int = 100,
+    empty: EmptyPassages = "last",
 ) -> RankingResult:
     """Measures of a model's ranking by cosine, every text encoded once.
 
@@ -88,11 +144,12 @@ def evaluate_retrieval(
         folder: In the layout of BEIR, see `load_beir`.
         split: Name of the judgements.
         depth: Documents ranked for each query, at least the largest k of the measures.
+        empty: What becomes of judged passages without a text, see `load_beir`.
 
     Raises:
         UserError: As `load_beir`, or if a vector is not finite.
     """
-    task = load_beir(folder, split)
+    task = load_beir(folder, split, empty)
     documents, queries = list(task.corpus), list(task.queries)
     rows = _vectors(encoder, list(task.corpus.values()))
     hits = search(_vectors(encoder, list(task.queries.values())), rows, depth)
