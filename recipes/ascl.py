@@ -27,6 +27,7 @@ from textcl import (
     Domain,
     Encoder,
     Enqueue,
+    MaskDuplicates,
     MemoryQueue,
     Method,
     MomentumEncoder,
@@ -72,6 +73,7 @@ class Settings(TrainSettings):
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
         queue: Keys in the queue.
         momentum: What the moving average keeps of itself at each update.
+        mask_duplicates: Do not take a sentence or key of equal text for a negative.
     """
 
     temperature: TemperatureSetting = 0.1
@@ -83,6 +85,7 @@ class Settings(TrainSettings):
     head: Literal["train", "keep", "none"] = "train"
     queue: Annotated[int, Domain(at_least=1)] = 4096
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.99
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -100,10 +103,11 @@ def build(s: Settings, world: World) -> Method:
     momentum = MomentumEncoder(online, s.momentum)
     queue = MemoryQueue(s.queue, online.dimension)
     soften = SoftQueueTargets(s.softening, s.softening_temperature, s.neighbours, key="key")
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     objective = Contrastive(
         AnchorPositive(positive="key"),
         as_temperature(s.temperature),
-        [only_own_positive, AppendQueue(queue), soften],
+        [only_own_positive, AppendQueue(queue), *duplicates, soften],
         world=world,
     )
     return Method(

@@ -27,6 +27,7 @@ from textcl import (
     CutTokens,
     Domain,
     Encoder,
+    MaskDuplicates,
     Method,
     MoveSchedules,
     PoolingSetting,
@@ -69,6 +70,7 @@ class Settings(TrainSettings):
         variant: "consert" and "cutoff_repo" cut and shuffle as the authors' codes do.
         loss_factor: Factor of the loss.
         pooling: How token states become one vector; as the model's folder says when empty, top2 where it says nothing.
+        mask_duplicates: Do not take a sentence of equal text for a negative.
     """
 
     batch_size: int = 96
@@ -82,6 +84,7 @@ class Settings(TrainSettings):
     variant: Literal["consert", "cutoff_repo", "default"] = "consert"
     loss_factor: Annotated[float, Domain(above=0)] = 0.15
     pooling: PoolingSetting | None = None
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -101,7 +104,8 @@ def build(s: Settings, world: World) -> Method:
         "feature_cutoff": (CutFeatures(s.cutoff, online.embedding_width, s.variant),),
         "none": (),
     }
-    loss = nt_xent_pairs(as_temperature(s.temperature), world=world)
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
+    loss = nt_xent_pairs(as_temperature(s.temperature), transforms=duplicates, world=world)
     objective = WeightedSum([(s.loss_factor, loss)])
     return Method(
         views={

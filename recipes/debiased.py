@@ -24,6 +24,7 @@ from textcl import (
     Domain,
     Encoder,
     HardNegative,
+    MaskDuplicates,
     Method,
     MoveSchedules,
     PoolingSetting,
@@ -59,12 +60,14 @@ class Settings(TrainSettings):
         prior: Assumed share of negatives that mean the same as the anchor, in [0, 1).
         pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
+        mask_duplicates: Do not take a sentence of equal text for a negative; `prior` stands for these already.
     """
 
     temperature: TemperatureSetting = 0.05
     prior: Annotated[float, Domain(at_least=0, below=1)] = 0.01
     pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -79,8 +82,9 @@ def build(s: Settings, world: World) -> Method:
     )
     if s.head != "none":
         online.add_head(keep=s.head == "keep")
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     objective = HardNegative(
-        AllViews(), as_temperature(s.temperature), s.prior, beta=0.0, world=world
+        AllViews(), as_temperature(s.temperature), s.prior, 0.0, duplicates, world=world
     )
     return Method(
         views={"anchor": View("text")},

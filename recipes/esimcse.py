@@ -28,6 +28,7 @@ from textcl import (
     Domain,
     Encoder,
     Enqueue,
+    MaskDuplicates,
     MemoryQueue,
     Method,
     MomentumEncoder,
@@ -73,6 +74,7 @@ class Settings(TrainSettings):
         repeat: Share of words that bounds how many are repeated.
         queue: Sentences in the queue; the paper takes 2.5 batches.
         momentum: What the copy keeps of itself at each update.
+        mask_duplicates: Do not take a sentence or key of equal text for a negative.
     """
 
     temperature: TemperatureSetting = 0.05
@@ -81,6 +83,7 @@ class Settings(TrainSettings):
     repeat: Annotated[float, Domain(at_least=0, below=1)] = 0.32
     queue: Annotated[int, Domain(at_least=1)] = 160
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.995
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -98,8 +101,12 @@ def build(s: Settings, world: World) -> Method:
     shared = ("head",) if s.head == "shared" else ()
     momentum = MomentumEncoder(online, s.momentum, shared=shared, dropout=False)
     queue = MemoryQueue(s.queue, online.dimension)
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     objective = Contrastive(
-        AnchorPositive(), as_temperature(s.temperature), [AppendQueue(queue)], world=world
+        AnchorPositive(),
+        as_temperature(s.temperature),
+        [AppendQueue(queue), *duplicates],
+        world=world,
     )
     return Method(
         views={"anchor": View("text"), "positive": View("text", (RepeatWords(s.repeat),))},

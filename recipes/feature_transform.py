@@ -32,6 +32,7 @@ from textcl import (
     ExtrapolatePositives,
     FromEpoch,
     InterpolateQueue,
+    MaskDuplicates,
     MemoryQueue,
     Method,
     MomentumEncoder,
@@ -78,6 +79,7 @@ class Settings(TrainSettings):
         negative_alpha: Both parameters of the Beta of the negatives.
         level: One coefficient for a step ("scalar"), a row, or a number ("dimension").
         start_epoch: Epochs that pass before anything is mixed.
+        mask_duplicates: Do not take a sentence or key of equal text for a negative.
     """
 
     temperature: TemperatureSetting = 0.05
@@ -90,6 +92,7 @@ class Settings(TrainSettings):
     negative_alpha: Annotated[float, Domain(above=0)] = 1.6
     level: Literal["scalar", "row", "dimension"] = "scalar"
     start_epoch: Annotated[int, Domain(at_least=0)] = 0
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -110,10 +113,11 @@ def build(s: Settings, world: World) -> Method:
     inwards = BetaMix(s.negative_alpha, s.level, seed=s.seed + 1)
     harder = [FromEpoch(ExtrapolatePositives(outwards), s.start_epoch)] * ("pos" in s.targets)
     varied = [FromEpoch(InterpolateQueue(inwards), s.start_epoch)] * ("neg" in s.targets)
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     objective = Contrastive(
         AnchorPositive(positive="key"),
         as_temperature(s.temperature),
-        [*harder, only_own_positive, AppendQueue(queue), *varied],
+        [*harder, only_own_positive, AppendQueue(queue), *duplicates, *varied],
         world=world,
     )
     return Method(

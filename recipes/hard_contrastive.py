@@ -63,12 +63,14 @@ class Settings(TrainSettings):
         hardest: Fraction of each anchor's negatives that stays, in (0, 1].
         pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
+        mask_duplicates: Do not take a sentence of equal text for a negative; on, because it would be the hardest.
     """
 
     temperature: TemperatureSetting = 0.05
     hardest: Annotated[float, Domain(above=0, at_most=1)] = 0.3
     pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
+    mask_duplicates: bool = True
 
 
 def build(s: Settings, world: World) -> Method:
@@ -83,10 +85,11 @@ def build(s: Settings, world: World) -> Method:
     )
     if s.head != "none":
         online.add_head(keep=s.head == "keep")
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     objective = Contrastive(
         AnchorPositive(),
         as_temperature(s.temperature),
-        [MaskDuplicates(), KeepHardest(s.hardest)],
+        [*duplicates, KeepHardest(s.hardest)],
         world=world,
     )
     return Method(

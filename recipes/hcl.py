@@ -24,6 +24,7 @@ from textcl import (
     Domain,
     Encoder,
     HardNegative,
+    MaskDuplicates,
     Method,
     MoveSchedules,
     PoolingSetting,
@@ -61,6 +62,7 @@ class Settings(TrainSettings):
         stages: Equal steps in which beta falls to 0 during the training, at least 2; empty keeps it.
         pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
+        mask_duplicates: Do not take a sentence of equal text for a negative; `prior` stands for these already.
     """
 
     temperature: TemperatureSetting = 0.05
@@ -69,6 +71,7 @@ class Settings(TrainSettings):
     stages: Annotated[int, Domain(at_least=2)] | None = None
     pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -84,7 +87,10 @@ def build(s: Settings, world: World) -> Method:
     if s.head != "none":
         online.add_head(keep=s.head == "keep")
     beta = s.beta if s.stages is None else Annealed(s.beta, s.stages)
-    objective = HardNegative(AllViews(), as_temperature(s.temperature), s.prior, beta, world=world)
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
+    objective = HardNegative(
+        AllViews(), as_temperature(s.temperature), s.prior, beta, duplicates, world=world
+    )
     return Method(
         views={"anchor": View("text")},
         encoders={"online": online},

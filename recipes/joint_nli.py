@@ -26,6 +26,7 @@ from textcl import (
     Contrastive,
     Domain,
     Encoder,
+    MaskDuplicates,
     Method,
     MoveSchedules,
     PoolingSetting,
@@ -66,6 +67,7 @@ class Settings(TrainSettings):
         unsupervised_weight: Factor of the unsupervised loss; the supervised one has 1.
         pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
+        mask_duplicates: Do not take a sentence of equal text for a negative.
     """
 
     batch_size: int = 512
@@ -76,6 +78,7 @@ class Settings(TrainSettings):
     unsupervised_weight: Annotated[float, Domain(at_least=0)] = 1.0
     pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "keep"
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -90,9 +93,14 @@ def build(s: Settings, world: World) -> Method:
     )
     if s.head != "none":
         online.add_head(keep=s.head == "keep")
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     temperature = as_temperature(s.temperature)
-    supervised = Contrastive(AnchorPositive(negatives=("negative",)), temperature, world=world)
-    unsupervised = Contrastive(AnchorPositive(positive="again"), temperature, world=world)
+    supervised = Contrastive(
+        AnchorPositive(negatives=("negative",)), temperature, duplicates, world=world
+    )
+    unsupervised = Contrastive(
+        AnchorPositive(positive="again"), temperature, duplicates, world=world
+    )
     objective = JOINT[s.joint]([(1.0, supervised), (s.unsupervised_weight, unsupervised)])
     return Method(
         views={role: View(role) for role in ROLES},

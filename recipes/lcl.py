@@ -39,6 +39,7 @@ from textcl import (
     Domain,
     Encoder,
     LabelAware,
+    MaskDuplicates,
     Method,
     MoveSchedules,
     PoolingSetting,
@@ -79,6 +80,7 @@ class Settings(ClassifierSettings):
         projector: Width of what an MLP makes of the vectors before they are contrasted; 0 contrasts them as they are.
         no_positive: What a row does that finds no positive: it is left out of the mean, or counts as 0.
         pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
+        mask_duplicates: Do not take a row of equal text, but another label, for a negative.
     """
 
     model: str = "google/electra-base-discriminator"
@@ -97,6 +99,7 @@ class Settings(ClassifierSettings):
     projector: Annotated[int, Domain(at_least=0)] = 0
     no_positive: Literal["skip", "zero"] = "skip"
     pooling: PoolingSetting | None = None
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -115,6 +118,7 @@ def build(s: Settings, world: World) -> Method:
     else:  # without dropout of its own, so that contrast and cross-entropy see the same logits
         weighing_head = weigher_head = s.head_for(online, s.weighing_head, 0.0)
         weighers = views
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     contrast = LabelAware(
         as_temperature(s.temperature),
         ("projected_anchor", "projected_positive") if s.projector else views,
@@ -123,6 +127,7 @@ def build(s: Settings, world: World) -> Method:
         variant=s.variant,
         detach_weights=s.detach_weights,
         no_positive=s.no_positive,
+        transforms=duplicates,
         world=world,
     )
     if s.projector:

@@ -24,6 +24,7 @@ from textcl import (
     Contrastive,
     Domain,
     Encoder,
+    MaskDuplicates,
     Matryoshka,
     Method,
     MoveSchedules,
@@ -61,12 +62,14 @@ class Settings(TrainSettings):
         pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "keep" keeps it after training, "none" has none. One that is left out would
             take the order of the dimensions with it.
+        mask_duplicates: Do not take a sentence of equal text for a negative.
     """
 
     temperature: TemperatureSetting = 0.05
     halvings: Annotated[int, Domain(at_least=0)] = 4
     pooling: PoolingSetting | None = None
     head: Literal["keep", "none"] = "keep"
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -81,7 +84,8 @@ def build(s: Settings, world: World) -> Method:
     )
     if s.head != "none":
         online.add_head(keep=True)
-    whole = Contrastive(AnchorPositive(), as_temperature(s.temperature), world=world)
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
+    whole = Contrastive(AnchorPositive(), as_temperature(s.temperature), duplicates, world=world)
     objective = Matryoshka(
         whole, [online.dimension >> halving for halving in range(s.halvings + 1)]
     )

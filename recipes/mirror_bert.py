@@ -26,6 +26,7 @@ from textcl import (
     Domain,
     EachPair,
     Encoder,
+    MaskDuplicates,
     Method,
     MoveSchedules,
     PoolingSetting,
@@ -67,6 +68,7 @@ class Settings(TrainSettings):
         span: Characters that are masked in the second view; 0 masks nothing.
         masking: "official" masks as the authors' code does, where "corrected" follows the paper.
         terms: Which parts of the loss there are.
+        mask_duplicates: Do not take a sentence of equal text for a negative.
     """
 
     dev: str = ""
@@ -80,6 +82,7 @@ class Settings(TrainSettings):
     span: Annotated[int, Domain(at_least=0)] = 5
     masking: Literal["corrected", "official"] = "corrected"
     terms: Literal["both", "negatives", "positives"] = "both"
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -94,8 +97,9 @@ def build(s: Settings, world: World) -> Method:
     )
     # the authors write "[MASK]" whatever the model
     mask = "[MASK]" if s.masking == "official" else str(online.tokenizer.mask_token)
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     objective = Contrastive(
-        AllViews(), as_temperature(s.temperature), row_loss=TERMS[s.terms], world=world
+        AllViews(), as_temperature(s.temperature), duplicates, row_loss=TERMS[s.terms], world=world
     )
     return Method(
         views={

@@ -21,6 +21,7 @@ from typing import Annotated, Literal
 from textcl import (
     Domain,
     Encoder,
+    MaskDuplicates,
     Method,
     MoveSchedules,
     PoolingSetting,
@@ -60,6 +61,7 @@ class Settings(TrainSettings):
             says nothing.
         drophead: Probability to drop an attention head while training.
         span: Characters that are masked in the second view; 0 masks nothing.
+        mask_duplicates: Do not take a sentence of equal text for a negative.
     """
 
     dev: str = ""
@@ -73,6 +75,7 @@ class Settings(TrainSettings):
     pooling: PoolingSetting | None = None
     drophead: Annotated[float, Domain(at_least=0, below=1)] = 0.2
     span: Annotated[int, Domain(at_least=0)] = 5
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -86,7 +89,8 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
     )
     install_drophead(online.backbone, s.drophead)
-    objective = nt_xent_pairs(as_temperature(s.temperature), world=world)
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
+    objective = nt_xent_pairs(as_temperature(s.temperature), transforms=duplicates, world=world)
     mask = SpanMask(s.span, str(online.tokenizer.mask_token))
     return Method(
         views={"anchor": View("text"), "positive": View("text", (mask,))},

@@ -22,6 +22,7 @@ from typing import Literal
 
 from textcl import (
     Encoder,
+    MaskDuplicates,
     Method,
     MoveSchedules,
     PoolingSetting,
@@ -51,6 +52,7 @@ class Settings(TrainSettings):
     Args:
         temperature: Number, "learnable:0.2", or a schedule such as "cosine:0.4:0.2".
         pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
+        mask_duplicates: Do not take a sentence of equal text for a negative.
     """
 
     dev: str = ""
@@ -62,6 +64,7 @@ class Settings(TrainSettings):
     max_length: int = 25
     temperature: TemperatureSetting = 0.2
     pooling: PoolingSetting | None = None
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -74,7 +77,8 @@ def build(s: Settings, world: World) -> Method:
         num_layers=s.num_layers,
         dropout=s.dropout,
     )
-    objective = nt_xent_pairs(as_temperature(s.temperature), world=world)
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
+    objective = nt_xent_pairs(as_temperature(s.temperature), transforms=duplicates, world=world)
     return Method(
         views={"anchor": View("text", (RandomString(s.seed),))},
         encoders={"online": online},

@@ -22,6 +22,7 @@ from textcl import (
     Contrastive,
     Domain,
     Encoder,
+    MaskDuplicates,
     Method,
     MixAnchors,
     MoveSchedules,
@@ -59,6 +60,7 @@ class Settings(TrainSettings):
         level: One λ for a step ("scalar") or for a row.
         pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
+        mask_duplicates: Do not take a sentence of equal text for a negative.
     """
 
     temperature: TemperatureSetting = 0.05
@@ -66,6 +68,7 @@ class Settings(TrainSettings):
     level: Literal["scalar", "row"] = "scalar"
     pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -81,8 +84,12 @@ def build(s: Settings, world: World) -> Method:
     if s.head != "none":
         online.add_head(keep=s.head == "keep")
     draw = BetaMix(s.alpha, s.level, seed=s.seed)
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     objective = Contrastive(
-        AnchorPositive(), as_temperature(s.temperature), [MixAnchors(draw, world)], world=world
+        AnchorPositive(),
+        as_temperature(s.temperature),
+        [MixAnchors(draw, world), *duplicates],
+        world=world,
     )
     return Method(
         views={"anchor": View("text")},

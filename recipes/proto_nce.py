@@ -32,6 +32,7 @@ from textcl import (
     Encoder,
     Enqueue,
     KMeansClusters,
+    MaskDuplicates,
     MemoryQueue,
     Method,
     MomentumEncoder,
@@ -85,6 +86,7 @@ class Settings(TrainSettings):
         head: MLP on the pooled vector: "train" leaves it out after training, "keep" keeps it, "none" has none.
         queue: Keys in the queue.
         momentum: What the moving average keeps of itself at each update.
+        mask_duplicates: Do not take a key of equal text for a negative.
     """
 
     temperature: TemperatureSetting = 0.05
@@ -101,6 +103,7 @@ class Settings(TrainSettings):
     head: Literal["train", "keep", "none"] = "train"
     queue: Annotated[int, Domain(at_least=1)] = 160
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.995
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -123,10 +126,11 @@ def build(s: Settings, world: World) -> Method:
         counts = [max(1, len(features) // rows) for rows in s.rows_per_cluster]
         return KMeansClusters(counts, s.prototype_temperature, seed=s.seed)(features)
 
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     moco = Contrastive(
         AnchorPositive(positive="key"),
         as_temperature(s.temperature),
-        [only_own_positive, AppendQueue(queue)],
+        [only_own_positive, AppendQueue(queue), *duplicates],
         world=world,
     )
     draw = Subset(s.prototype_negatives, seed=s.seed)

@@ -18,6 +18,7 @@ from textcl import (
     AnchorPositive,
     Contrastive,
     Encoder,
+    MaskDuplicates,
     Method,
     MoveSchedules,
     Route,
@@ -38,6 +39,7 @@ class Settings(TrainSettings):
 
     Args:
         temperature: Number, "learnable:0.05", or a schedule such as "cosine:0.1:0.05".
+        mask_duplicates: Do not take a sentence of equal text for a negative.
     """
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -51,6 +53,7 @@ class Settings(TrainSettings):
     evaluate_every: int = 10
     save_every: int = 10
     temperature: TemperatureSetting = 0.05
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -62,7 +65,10 @@ def build(s: Settings, world: World) -> Method:
         num_layers=s.num_layers,
         dropout=s.dropout,
     )
-    objective = Contrastive(AnchorPositive(), as_temperature(s.temperature), world=world)
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
+    objective = Contrastive(
+        AnchorPositive(), as_temperature(s.temperature), duplicates, world=world
+    )
     return Method(
         views={"anchor": View("text")},
         encoders={"online": online},

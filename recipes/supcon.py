@@ -32,6 +32,7 @@ from textcl import (
     CrossEntropy,
     Domain,
     Encoder,
+    MaskDuplicates,
     Method,
     MoveSchedules,
     PoolingSetting,
@@ -70,6 +71,7 @@ class Settings(ClassifierSettings):
         projector: Width of what an MLP makes of the vectors before they are contrasted; 0 contrasts them as they are.
         no_positive: What a row does that finds no positive: it is left out of the mean, or counts as 0.
         pooling: How token states become one vector; as the model's folder says when empty, cls where it says nothing.
+        mask_duplicates: Do not take a row of equal text, but another label, for a negative.
     """
 
     model: str = "google/electra-base-discriminator"
@@ -85,6 +87,7 @@ class Settings(ClassifierSettings):
     projector: Annotated[int, Domain(at_least=0)] = 0
     no_positive: Literal["skip", "zero"] = "skip"
     pooling: PoolingSetting | None = None
+    mask_duplicates: bool = False
 
 
 def build(s: Settings, world: World) -> Method:
@@ -100,8 +103,13 @@ def build(s: Settings, world: World) -> Method:
     head = s.head_for(online, s.head, s.head_dropout)
     views = ("anchor", "positive")
     compared = ("projected_anchor", "projected_positive") if s.projector else views
+    duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     contrast = sup_con(
-        as_temperature(s.temperature), names=compared, no_positive=s.no_positive, world=world
+        as_temperature(s.temperature),
+        names=compared,
+        no_positive=s.no_positive,
+        transforms=duplicates,
+        world=world,
     )
     if s.projector:
         contrast = Projected(mlp(online.dimension, s.projector), contrast)

@@ -11,7 +11,9 @@ from textcl.arithmetic import unit
 from textcl.contrast.draws import BetaMix, Mix
 from textcl.contrast.mixing import MixAnchors
 from textcl.contrast.pairings import AllViews, AnchorPositive
+from textcl.contrast.transforms import MaskDuplicates
 from textcl.objectives.contrastive import Contrastive
+from textcl.types import Embeddings
 
 
 class Given:
@@ -69,3 +71,23 @@ def test_contract(level, monkeypatch):
         permutable=False,  # partners are rows of the batch
         monkeypatch=monkeypatch,
     )
+
+
+def test_texts_of_both_parents_of_a_mixed_anchor_are_masked():
+    groups = torch.tensor([1, 2, 1, 2, 3])
+    z = rows(5)
+    z = Embeddings.of(groups={"anchor": groups, "positive": groups}, **z.by_name)
+
+    def draw(anchors):
+        return Mix(torch.tensor(0.25), torch.tensor([1, 2, 3, 4, 0]))
+
+    table = Contrastive(AnchorPositive(), 0.2, [MixAnchors(draw), MaskDuplicates()]).table(z)
+    hidden = torch.isneginf(table.block(torch.arange(5), 0.2).logits)
+    # anchor 0 is made of rows 0 and 1, whose texts rows 2 and 3 have, too
+    assert [row.nonzero().flatten().tolist() for row in hidden] == [
+        [2, 3],
+        [0, 3],
+        [0, 1],
+        [1],
+        [2],
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,13 @@ from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.contrast.temperature import LearnableTemperature
 from textcl.contrast.transforms import MaskDuplicates
 from textcl.distributed import ALONE
+from textcl.objectives.combine import WeightedSum
 from textcl.objectives.contrastive import Contrastive, sup_con
+from textcl.objectives.hard_negative import HardNegative
+from textcl.objectives.joint import JointDirections
+from textcl.objectives.label_aware import LabelAware
+from textcl.objectives.matryoshka import Matryoshka
+from textcl.objectives.ranking import RankingPairs, cosine_of_pairs
 from textcl.training.alarms import Alarms
 from textcl.types import Embeddings
 
@@ -83,8 +90,24 @@ def test_a_run_on_one_sentence_says_what_is_wrong_once_and_logs_it_always(tmp_pa
     assert json.loads(lines[0])["masked"] == 3
 
 
-def test_a_learned_temperature_at_its_bound_is_told():
-    rows = Embeddings.of(anchor=torch.randn(4, 8), positive=torch.randn(4, 8))
+LEARNED = {
+    "contrastive": lambda t: Contrastive(AnchorPositive(), t),
+    "hard negative": lambda t: HardNegative(AllViews(), t),
+    "joint directions": lambda t: JointDirections(t),
+    "label aware": lambda t: LabelAware(t),
+    "ranking": lambda t: RankingPairs(cosine_of_pairs, t, names=("anchor", "positive")),
+    "weighted": lambda t: WeightedSum([(0.5, Contrastive(AnchorPositive(), t)), (1.0, sup_con(t))]),
+    "at several widths": lambda t: Matryoshka(Contrastive(AnchorPositive(), t), [8, 4]),
+}
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_learned_temperature_at_its_bound_is_told(name):
+    draw = torch.Generator().manual_seed(0)
+    names = ("anchor", "positive", "weigher_anchor", "weigher_positive")
+    vectors = dict(zip(names, torch.randn(4, 4, 8, generator=draw), strict=True))
+    labels, scores = torch.tensor([0, 0, 1, 1]), torch.tensor([0.0, 1.0, 2.0, 3.0])
+    rows = replace(Embeddings.of(labels=labels, **vectors), scores=scores)
     for start, kinds in ((0.05, []), (0.01, ["temperature at its bound"])):
-        terms = Contrastive(AnchorPositive(), LearnableTemperature(start))(rows).terms
+        terms = LEARNED[name](LearnableTemperature(start))(rows).terms
         assert Alarms(["anchor"]).look(rows, torch.tensor(1.0), terms)[0] == kinds

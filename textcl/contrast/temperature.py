@@ -110,11 +110,12 @@ def current(temperature: Temperature) -> float | Float[Tensor, ""]:
     return temperature() if isinstance(temperature, nn.Module) else temperature
 
 
-def bound_terms(temperature: Temperature) -> dict[str, Tensor]:
-    """Whether a learned temperature is as low as it can be, for the log; empty for others."""
-    if not isinstance(temperature, LearnableTemperature):
-        return {}
-    return {"temperature_at_bound": torch.tensor(float(temperature.at_bound))}
+def temperature_terms(temperature: Temperature) -> dict[str, Tensor]:
+    """What every objective logs of its temperature: the number, and of a learned one whether it can go no lower."""
+    terms = {"temperature": torch.as_tensor(current(temperature)).detach()}
+    if isinstance(temperature, LearnableTemperature):
+        terms["temperature_at_bound"] = torch.tensor(float(temperature.at_bound))
+    return terms
 
 
 def positive(temperature: float) -> float:

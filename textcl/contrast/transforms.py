@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from textcl.contrast.pairings import Pairing
-from textcl.contrast.table import Contrast, exclude
+from textcl.contrast.table import Contrast, Rule, exclude
 from textcl.distributed import World
 from textcl.types import Embeddings
 
@@ -37,7 +38,7 @@ def lay_out(
 
 @dataclass(frozen=True)
 class MaskDuplicates:
-    """Takes a column out where it holds the text of the anchor or of its positive, but is not its positive.
+    """Takes a column out where it holds the text of the anchor or of a positive of it, but is no positive itself.
 
     Two equal sentences in a batch otherwise cost each of their anchors about ln 2, whatever the encoder does.
     """
@@ -47,13 +48,12 @@ class MaskDuplicates:
         mine, theirs = contrast.anchor_groups, contrast.candidate_groups
         if mine is None or theirs is None:
             return contrast
-        texts = [mine]
-        if isinstance(contrast.targets, Tensor):
-            texts.append(theirs[contrast.targets])
+        positives = _texts_of_targets(contrast.targets, theirs)
 
         def same_text(rows: Tensor) -> Tensor:
-            equal = torch.stack([text[rows, None] == theirs for text in texts]).any(0)
-            return equal & (contrast.target_weights(rows) == 0)
+            weights = contrast.target_weights(rows)
+            equal = (mine[rows, None] == theirs) | positives(rows, weights)
+            return equal & (weights == 0)
 
         def newly_hidden(rows: Tensor) -> Tensor:
             hidden = same_text(rows)
@@ -63,6 +63,22 @@ class MaskDuplicates:
 
         masked = contrast.weighted(exclude(same_text, contrast.dtype))
         return replace(masked, masked=newly_hidden)
+
+
+def _texts_of_targets(
+    targets: Tensor | Rule, groups: Int[Tensor, " C"]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Given some anchors and their targets as weights, which candidates have the text of one of the targets."""
+    if isinstance(targets, Tensor):
+        own = groups[targets]
+        return lambda rows, weights: own[rows, None] == groups
+    texts, text_of = groups.unique(return_inverse=True)
+
+    def equal(rows: Tensor, weights: Tensor) -> Tensor:
+        found = weights.new_zeros((len(rows), len(texts)))
+        return found.index_add_(1, text_of, (weights > 0).to(weights))[:, text_of] > 0
+
+    return equal
 
 
 def only_own_positive(contrast: Contrast, z: Embeddings) -> Contrast:

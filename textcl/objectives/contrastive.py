@@ -15,7 +15,7 @@ from textcl.contrast.pairings import AllViews, AnchorPositive, Pairing
 from textcl.contrast.row_losses import cross_entropy
 from textcl.contrast.statistics import table_statistics
 from textcl.contrast.table import Contrast, RowLoss
-from textcl.contrast.temperature import Temperature, bound_terms, checked, current
+from textcl.contrast.temperature import Temperature, checked, current, temperature_terms
 from textcl.contrast.transforms import Transform, lay_out
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, LossOutput
@@ -71,9 +71,7 @@ class Contrastive(nn.Module):
             loss = loss * (temperature / self.base_temperature)
         return LossOutput(
             loss,
-            log_terms(contrast, temperature)
-            | bound_terms(self.temperature)
-            | lonely_terms(contrast, counts),
+            log_terms(contrast, self.temperature) | lonely_terms(contrast, counts),
             partial(table_statistics, contrast, temperature, self.row_loss, self.world),
         )
 
@@ -89,11 +87,12 @@ def mean_over_anchors(
     return world.mean(values, counts)
 
 
-def log_terms(contrast: Contrast, temperature: float | Tensor) -> dict[str, Tensor]:
+def log_terms(contrast: Contrast, temperature: Temperature) -> dict[str, Tensor]:
     """What every objective over a table logs: its temperature and where its negatives come from."""
-    terms = {f"negatives/{kind}": count for kind, count in contrast.census.items()}
-    numbers = {"temperature": temperature, **terms}
-    return {name: torch.as_tensor(number).detach() for name, number in numbers.items()}
+    counts = {
+        f"negatives/{kind}": torch.as_tensor(count) for kind, count in contrast.census.items()
+    }
+    return temperature_terms(temperature) | counts
 
 
 @torch.no_grad()
@@ -135,6 +134,7 @@ def sup_con(
     names: Sequence[str] = ("anchor", "positive"),
     base_temperature: float | None = None,
     no_positive: NoPositive = "skip",
+    transforms: Sequence[Transform] = (),
     world: World = ALONE,
 ) -> Contrastive:
     """Supervised contrastive loss: -mean_p (s_ip - LSE_{k≠i} s_ik) over the rows p of the anchor's label.
@@ -144,6 +144,7 @@ def sup_con(
         names: The views, all of them anchors and candidates.
         base_temperature: The loss is multiplied by temperature / base_temperature, as SupContrast does with 0.07.
         no_positive: What an anchor without a positive does. LCL's code: "nan"; SupContrast's: "zero".
+        transforms: Applied to the table, left to right.
         world: The processes that train together.
 
     Source: Khosla et al. 2020, https://arxiv.org/abs/2004.11362; Gunel et al. 2021,
@@ -154,6 +155,7 @@ def sup_con(
     return Contrastive(
         AllViews(names, same="labels"),
         temperature,
+        transforms,
         no_positive=no_positive,
         base_temperature=base_temperature,
         world=world,

@@ -106,7 +106,7 @@ class HardNegative(nn.Module):
         values, counts = contrast.reduce(row_loss, temperature)
         return LossOutput(
             self.world.mean(values, counts),
-            log_terms(contrast, temperature),
+            log_terms(contrast, self.temperature),
             partial(table_statistics, contrast, temperature, row_loss, self.world),
         )
 

@@ -57,7 +57,7 @@ class JointDirections(nn.Module):
         values = torch.logsumexp(log_sums.view(2, -1), 0) - pulls[: len(z)]
         loss = self.world.mean(values, torch.ones_like(values))
         scores = partial(table_statistics, contrast, temperature, world=self.world)
-        return LossOutput(loss, log_terms(contrast, temperature), scores)
+        return LossOutput(loss, log_terms(contrast, self.temperature), scores)
 
 
 def _log_sum_and_pull(block: Block) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:

@@ -104,7 +104,7 @@ class LabelAware(nn.Module):
         loss = mean_over_anchors(values, counts, self.no_positive, self.world)
         return LossOutput(
             loss,
-            log_terms(contrast, temperature) | lonely_terms(contrast, counts),
+            log_terms(contrast, self.temperature) | lonely_terms(contrast, counts),
             partial(table_statistics, contrast, temperature, self.row_loss, self.world),
         )
 

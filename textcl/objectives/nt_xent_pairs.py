@@ -8,6 +8,7 @@ from typing import Literal
 from textcl.contrast.pairings import AllViews
 from textcl.contrast.row_losses import EachPair
 from textcl.contrast.temperature import Temperature
+from textcl.contrast.transforms import Transform
 from textcl.distributed import ALONE, World
 from textcl.objectives.contrastive import Contrastive
 
@@ -23,6 +24,7 @@ def nt_xent_pairs(
     names: Sequence[str] = ("anchor", "positive"),
     same: str = "rows",
     variant: Variant = "exact",
+    transforms: Sequence[Transform] = (),
     world: World = ALONE,
 ) -> Contrastive:
     """NT-Xent as a mean over positive pairs.
@@ -32,6 +34,7 @@ def nt_xent_pairs(
         names: The views, all of them anchors and candidates.
         same: What makes two rows a positive pair: "rows" or "labels", see `AllViews`.
         variant: "fp16_floor" adds 2^-14 to the probability, as Mirror-BERT's training under half precision does.
+        transforms: Applied to the table, left to right.
         world: The processes that train together.
 
     Source: Chen et al. 2020, https://arxiv.org/abs/2002.05709; Liu et al. 2021,
@@ -41,4 +44,5 @@ def nt_xent_pairs(
         whose denominator holds the other positives too. Mirror-BERT's paper sums over the batch, its code averages.
     """
     pairing = AllViews(names, same)
-    return Contrastive(pairing, temperature, row_loss=EachPair(FLOORS[variant]), world=world)
+    row_loss = EachPair(FLOORS[variant])
+    return Contrastive(pairing, temperature, transforms, row_loss=row_loss, world=world)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from textcl.arithmetic import unit
-from textcl.contrast.temperature import Temperature, current, positive
+from textcl.contrast.temperature import Temperature, current, positive, temperature_terms
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, LossOutput
 
@@ -57,7 +57,7 @@ class RankingPairs(nn.Module):
             logits = self.world.gather(self.similarity(left, right) / temperature)
         scores = self.world.gather(z.scores)
         loss = _log_sum_of_wrong(logits, scores)
-        return LossOutput(loss, {"temperature": torch.as_tensor(temperature).detach()})
+        return LossOutput(loss, temperature_terms(self.temperature))
 
 
 def _log_sum_of_wrong(a: Float[Tensor, " B"], scores: Float[Tensor, " B"]) -> Float[Tensor, ""]:

@@ -43,7 +43,7 @@ def build_method(recipe: Recipe, settings: TrainSettings, world: World) -> Metho
     if world.size > 1 and any(isinstance(m, nn.BatchNorm1d) for m in method.objective.modules()):
         raise UserError(
             f"the predictor of {recipe.name} has a BatchNorm, whose statistics would be those of a process's share of "
-            "the batch and not of the batch: use --set norm=layer, or a single process"
+            "the batch and not of the batch: use --set predictor_norm=layer, or a single process"
         )
     if world.rank:  # rank 0 goes on with the seed's own stream
         torch.manual_seed(settings.seed + 7919 * world.rank)
