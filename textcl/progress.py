@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+EVERY_SECONDS = 10.0
+"""Time between two lines of progress where there is no terminal."""
 
 
 @contextmanager
@@ -19,7 +23,7 @@ def progress(
     show: bool = True,
     console: Console | None = None,
 ) -> Generator[Callable[[int], None]]:
-    """Show a bar while the block runs.
+    """Show a bar while the block runs; where there is no terminal, a line every ten seconds.
 
     Args:
         doing: Word in front of the bar, such as "encoding".
@@ -35,6 +39,11 @@ def progress(
         yield lambda rows: None
         return
     from rich.console import Console
+
+    console = console or Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(console, doing, unit, total).advance
+        return
     from rich.progress import (
         BarColumn,
         Progress,
@@ -51,7 +60,6 @@ def progress(
         TextColumn(f"{{task.fields[speed]:,.0f}} {unit}/s"),
         TimeElapsedColumn() if total is None else TimeRemainingColumn(),
     )
-    console = console or Console(stderr=True)
     with Progress(*columns, console=console, transient=total is None) as bar:
         task = bar.add_task(doing, total=total, speed=0.0)
 
@@ -60,3 +68,26 @@ def progress(
             bar.update(task, completed=done, speed=done / (bar.tasks[0].elapsed or 1e-9))
 
         yield advance
+
+
+class _Lines:
+    """A line of progress every ten seconds, for the log of a batch job."""
+
+    def __init__(self, console: Console, doing: str, unit: str, total: int | None) -> None:
+        self.console, self.doing, self.unit, self.total = console, doing, unit, total
+        self.done = 0
+        self.start = self.shown = time.monotonic()
+
+    def advance(self, rows: int) -> None:
+        self.done += rows
+        now = time.monotonic()
+        if now - self.shown < EVERY_SECONDS:
+            return
+        self.shown = now
+        speed = self.done / (now - self.start)
+        of_all = left = ""
+        if self.total is not None:
+            of_all = f"/{self.total:,}"
+            left = f", {max(self.total - self.done, 0) / max(speed, 1e-9) / 60:,.0f} min left"
+        line = f"{self.doing}: {self.done:,}{of_all} {self.unit}, {speed:,.0f} {self.unit}/s{left}"
+        self.console.print(line)

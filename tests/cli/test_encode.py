@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from stub_encoder import StubEncoder
 from typer.testing import CliRunner
 
 import textcl.cli.encode
+from textcl.cli.command import StoppedError
 from textcl.errors import RunError, UserError
 from textcl.progress import progress
 
@@ -255,3 +257,59 @@ def test_memory_stays_flat(tmp_path, name):
         peaks[rows] = used.ru_maxrss / 1024
     small, large = peaks.values()
     assert large - small < 600, peaks
+
+
+@pytest.fixture
+def folder_encoder(encoder, monkeypatch):
+    monkeypatch.setattr("textcl.encoder.hub.find_model", Path)
+    monkeypatch.setattr("textcl.encoder.fingerprint.model_sha256", lambda folder: "f" * 64)
+    return encoder
+
+
+def test_a_folder_is_written_in_shards_and_continued(tmp_path, lines, folder_encoder):
+    options = ("-o", f"{tmp_path}/v/", "--shard-rows", 2)
+    result = encode(lines, *options, "--shard", "1/2")
+    assert result.exit_code == 0, result.output
+    assert "3 rows in 2 shards" in result.stderr
+    result = encode(lines, *options, "--shard", "2/2")
+    assert "2 rows in 1 shards; 1 blank" in result.stderr
+    shards = [np.load(tmp_path / "v" / f"00000{n}.npy") for n in range(3)]
+    np.testing.assert_array_equal(np.concatenate(shards), EXPECTED)
+    calls = len(folder_encoder.calls)
+    result = encode(lines, *options)
+    assert "5 rows are finished, going on" in result.stderr
+    assert len(folder_encoder.calls) == calls
+
+
+def test_standard_input_cannot_become_shards(tmp_path, folder_encoder):
+    with pytest.raises(UserError, match="cannot be read a second time"):
+        encode("-", "-o", f"{tmp_path}/v/", input="a\n")
+    with pytest.raises(UserError, match="is a file: end it in /"):
+        encode("-", "-o", "x.npy", "--shard", "1/2", input="a\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_shard(monkeypatch, tmp_path, lines, folder_encoder, number):
+    ordinary = folder_encoder.encode
+
+    def signalled(texts, **options):
+        signal.raise_signal(number)
+        return ordinary(texts, **options)
+
+    monkeypatch.setattr(folder_encoder, "encode", signalled)
+    with pytest.raises(StoppedError, match=r"2 rows in 1 shards of .* the same command") as stopped:
+        encode(lines, "-o", f"{tmp_path}/v/", "--shard-rows", 2)
+    assert stopped.value.signal_number == number
+    monkeypatch.setattr(folder_encoder, "encode", ordinary)
+    result = encode(lines, "-o", f"{tmp_path}/v/", "--shard-rows", 2)
+    assert "5 rows in 3 shards" in result.stderr
+
+
+def test_a_log_gets_a_line_of_progress_now_and_then(monkeypatch):
+    monkeypatch.setattr("textcl.progress.EVERY_SECONDS", 0.0)
+    stream = io.StringIO()
+    with progress("encoding", "texts", total=4000, console=Console(file=stream)) as advance:
+        advance(1000)
+        advance(1000)
+    assert stream.getvalue().splitlines()[1].startswith("encoding: 2,000/4,000 texts, ")
+    assert "min left" in stream.getvalue()

@@ -20,6 +20,7 @@ import textcl.data.cache
 from textcl.data.lengths import truncation_report
 from textcl.data.roles import text_group
 from textcl.data.rows import load_rows, settle_roles
+from textcl.data.sources import open_source
 from textcl.data.stream import stream_rows
 from textcl.errors import RunError, UserError
 
@@ -610,3 +611,35 @@ def test_files_that_are_something_else_say_how_to_get_further(tmp_path, name, co
     fails(tmp_path / name, advice)
     with pytest.raises(UserError, match=advice):
         list(stream_rows(tmp_path / name))
+
+
+def test_a_pattern_names_files_in_order(tmp_path):
+    for name, text in (("b.txt", "2\n"), ("a.txt", "1\n"), ("deep/c.txt", "3\n"), ("a.csv", "x")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert [row.text for row in stream_rows(f"{tmp_path}/*.txt")] == ["1", "2"]
+    assert [row.text for row in stream_rows(f"{tmp_path}/**/*.txt")] == ["1", "2", "3"]
+    with pytest.raises(UserError, match="no file fits the pattern"):
+        open_source(f"{tmp_path}/*.parquet")
+
+
+def test_rows_are_counted_where_that_is_cheap(tmp_path):
+    (tmp_path / "x.txt").write_text("a\n\nb")
+    (tmp_path / "x.csv").write_text("text\na\n")
+    parquet.write_table(pyarrow.table({"text": ["a", "b"]}), tmp_path / "x.parquet")
+    (tmp_path / "x.txt.gz").write_bytes(gzip.compress(b"a\nb\n"))
+    counts = {
+        name: open_source(str(tmp_path / name)).count_rows()
+        for name in ("x.txt", "x.csv", "x.parquet", "x.txt.gz")
+    }
+    assert counts == {"x.txt": 3, "x.csv": None, "x.parquet": 2, "x.txt.gz": None}
+
+
+def test_zstandard_is_read_and_a_broken_file_named(tmp_path):
+    with pyarrow.output_stream(str(tmp_path / "x.txt.zst"), compression="zstd") as file:
+        file.write("ä b\nc\n".encode())
+    assert [row.text for row in stream_rows(str(tmp_path / "x.txt.zst"))] == ["ä b", "c"]
+    content = (tmp_path / "x.txt.zst").read_bytes()
+    (tmp_path / "y.txt.zst").write_bytes(content[:10])
+    with pytest.raises(UserError, match=r"y\.txt\.zst: cannot be read after line 0"):
+        list(stream_rows(str(tmp_path / "y.txt.zst")))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from textcl.cli.options import GENERAL
 from textcl.errors import RunError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Kept = Callable[[Mapping[str, Any]], str]
 """From the parameters of a command to what is kept when it is stopped."""
@@ -45,6 +50,50 @@ class StoppedError(RunError):
 def terminate(_number: int, _frame: object) -> None:
     """Handle SIGTERM as Ctrl-C is handled: what is half done is cleaned up."""
     raise Terminated
+
+
+@dataclass
+class Stop:
+    """Whether a signal asked the command to stop.
+
+    Args:
+        signal_number: The signal; 0 if none came.
+    """
+
+    signal_number: int = 0
+
+
+@contextmanager
+def finish_first(log: Console, what: str) -> Generator[Stop]:
+    """Let the block finish what it is at when Ctrl-C or SIGTERM comes; a second one stops it at once.
+
+    Args:
+        log: Where the wait is announced.
+        what: What is finished, such as "the shard".
+
+    Yields:
+        What the block asks between two pieces of its work.
+    """
+    stop = Stop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, _frame: object) -> None:
+        stop.signal_number = number
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        log.print(f"textcl: stopping after {what}; a second signal stops at once")
+
+    try:
+        for number in before:
+            signal.signal(number, ask)
+    except ValueError:  # not in the main thread, which is where signals arrive
+        yield stop
+        return
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Command(TyperCommand):

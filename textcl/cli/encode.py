@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from itertools import chain, islice
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textcl.cli.command import StoppedError, finish_first
 from textcl.cli.options import (
     MODEL,
     OUTPUT,
@@ -31,6 +34,14 @@ from textcl.cli.options import (
 from textcl.errors import UserError
 from textcl.progress import progress
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from textcl.data.sources import Source
+    from textcl.data.stream import StreamedRow
+    from textcl.encoder.shards import Share, VectorJob
+    from textcl.encoder.to_file import EncodesFiles
+
 EXAMPLES = """Examples:
 
 textcl encode RUN sentences.txt -o vectors.npy
@@ -39,10 +50,21 @@ textcl encode RUN articles.parquet --column text=title -o titles.parquet
 
 textcl encode RUN sentences.txt -o small.npy --truncate-dim 128 --normalize
 
+textcl encode RUN 'corpus/*.txt.gz' -o vectors/
+
 textcl encode EXPORT sentences.txt -o vectors.npy --backend openvino
 
 zcat log.gz | textcl encode RUN - -o - | head
 """
+
+
+class ShardFormat(StrEnum):
+    """Files of a folder of shards."""
+
+    npy = "npy"
+    parquet = "parquet"
+    safetensors = "safetensors"
+    jsonl = "jsonl"
 
 
 class Backend(StrEnum):
@@ -61,8 +83,9 @@ def encode_command(
         typer.Option(
             "-o",
             "--output",
-            metavar="FILE",
-            help="File ending in .npy, .parquet, .safetensors or .jsonl, or - for JSON lines on standard output.",
+            metavar="FILE|FOLDER/",
+            help="File ending in .npy, .parquet, .safetensors or .jsonl, - for JSON lines on standard output, or a "
+            "folder of shards, which the same command continues.",
             rich_help_panel=OUTPUT,
         ),
     ],
@@ -106,6 +129,25 @@ def encode_command(
         ),
     ] = None,
     batch_tokens: BatchTokens = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Make only every N-th shard of a folder, from the I-th: one job of an array. Default: all.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    shard_rows: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Rows of a shard.", rich_help_panel=OUTPUT)
+    ] = 100_000,
+    shard_format: Annotated[
+        ShardFormat,
+        typer.Option(
+            metavar="NAME",
+            help="Files of a folder: npy, parquet, safetensors or jsonl.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = ShardFormat.npy,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -113,19 +155,60 @@ def encode_command(
 
     Row i of the output belongs to row i of the input; a blank line is the empty text and keeps its row. Files of type
     npy and safetensors hold the vectors alone (N, D); parquet and jsonl also hold the text and every other column.
+
+    A folder is written shard by shard: after a kill the same command goes on where it stopped.
     """
     from textcl.data.sources import open_source
     from textcl.data.stream import stream_rows
     from textcl.data.vectors import vector_format
+    from textcl.encoder.fingerprint import model_sha256
+    from textcl.encoder.hub import find_model
+    from textcl.encoder.precision import usual_precision
+    from textcl.encoder.shards import Share, VectorJob
     from textcl.encoder.to_file import encode_rows
 
     # What is wrong with the files is found in a moment; a model may take minutes to load.
-    vector_format(output, overwrite=overwrite)
+    folder = _is_folder(output)
+    if not folder:
+        if shard is not None:
+            raise UserError(f"--shard makes parts of a folder, but {output} is a file: end it in /")
+        vector_format(output, overwrite=overwrite)
     opened = open_source(source, split=split, format=format and format.value)
-    rows = stream_rows(opened, columns=parse_columns(column, ["text"]))
+    columns = parse_columns(column, ["text"])
+    rows = stream_rows(opened, columns=columns)
     first = next(rows, None)
     if first is None:
         raise UserError(f"{opened.name}: no row to encode")
+    rows = chain([first], rows)
+    log = log_console(quiet=quiet)
+    if folder:
+        job = VectorJob(
+            model_sha256=model_sha256(find_model(model)),
+            data_sha256=opened.sha256(),
+            columns=columns,
+            limit=limit,
+            prompt=prompt,
+            prompt_text=prompt_text,
+            truncate_dim=truncate_dim,
+            normalize=normalize,
+            precision=precision.value if precision else usual_precision(),
+            format=shard_format.value,
+            rows_per_shard=shard_rows,
+        )
+        share = Share.parse(shard) if shard else Share()
+        _encode_folder(
+            lambda: load_encoder(model, backend and backend.value),
+            opened,
+            rows,
+            Path(output),
+            job,
+            share,
+            log,
+            overwrite=overwrite,
+            batch_tokens=batch_tokens,
+            quiet=quiet,
+        )
+        return
     options: dict[str, Any] = {
         "prompt": prompt,
         "prompt_text": prompt_text,
@@ -134,14 +217,12 @@ def encode_command(
         "precision": precision and precision.value,
         "batch_tokens": batch_tokens,
     }
-    log = log_console(quiet=quiet)
     encoder = load_encoder(model, backend and backend.value)
     try:
-        shown = log.is_terminal and not quiet
-        with progress("encoding", "sentences", show=shown, console=log) as advance:
+        with progress("encoding", "sentences", show=not quiet, console=log) as advance:
             summary = encode_rows(
                 encoder,
-                islice(chain([first], rows), limit),
+                islice(rows, limit),
                 output,
                 schema=opened.schema(),
                 overwrite=overwrite,
@@ -154,6 +235,68 @@ def encode_command(
     log.print(summary.describe())
 
 
+def _is_folder(output: str) -> bool:
+    return output != "-" and (output.endswith("/") or not Path(output).suffix)
+
+
+def _encode_folder(
+    load: Callable[[], EncodesFiles],
+    source: Source,
+    rows: Iterator[StreamedRow],
+    folder: Path,
+    job: VectorJob,
+    share: Share,
+    log: Console,
+    *,
+    overwrite: bool,
+    batch_tokens: int | None,
+    quiet: bool,
+) -> None:
+    """Write shards until none is left, or until the end of the shard in which a signal came."""
+    from textcl.encoder.shards import encode_shards, finished_rows
+
+    if not source.files:
+        raise UserError(
+            f"{source.name} cannot be read a second time, as continuing needs: save it as a file, or write one file"
+        )
+    before = 0 if overwrite else finished_rows(folder, share)
+    if before:
+        log.print(f"{folder}: {before:,} rows are finished, going on")
+    total = source.count_rows() if share.of == 1 else None
+    if total is not None:
+        total = min(total, job.limit or total) - before
+    start = time.perf_counter()
+    with finish_first(log, "the shard") as stop:
+        with progress("encoding", "sentences", total=total, show=not quiet, console=log) as advance:
+            manifest = encode_shards(
+                load,
+                rows,
+                folder,
+                job,
+                source=source,
+                share=share,
+                overwrite=overwrite,
+                batch_tokens=batch_tokens,
+                progress=advance,
+                stop=lambda: bool(stop.signal_number),
+            )
+        if not manifest.complete:
+            kept = (
+                f"{manifest.rows:,} rows in {len(manifest.shards)} shards of {folder} are finished"
+            )
+            raise StoppedError(
+                f"stopped; {kept}: the same command goes on with the rest", stop.signal_number
+            )
+    seconds = time.perf_counter() - start
+    notes = [
+        f"{folder}: {manifest.rows:,} rows in {len(manifest.shards)} shards",
+        f"{manifest.truncated:,} texts cut" if manifest.truncated else "",
+        f"{manifest.blank:,} blank, taken as the empty text" if manifest.blank else "",
+        f"{manifest.rows - before:,} of them now in {seconds:.1f} s",
+    ]
+    log.print("; ".join(filter(None, notes)))
+
+
 def load_encoder(model: str, backend: str | None) -> Any:
     """The encoder that `model` names."""
     from textcl.export import load
@@ -164,4 +307,8 @@ def load_encoder(model: str, backend: str | None) -> Any:
 def kept(parameters: Mapping[str, Any]) -> str:
     """What there is of the output when the command is stopped."""
     output = parameters["output"]
-    return "the output is incomplete" if output == "-" else f"nothing of {output} was written"
+    if output == "-":
+        return "the output is incomplete"
+    if _is_folder(output):
+        return f"what is finished in {output} is kept: the same command goes on with the rest"
+    return f"nothing of {output} was written"

@@ -83,8 +83,8 @@ Input = Annotated[
     str,
     typer.Argument(
         metavar="INPUT",
-        help="txt, csv, tsv, jsonl (also .gz, .xz), parquet, a folder of them, a hub data set, or - for standard "
-        "input.",
+        help="txt, csv, tsv, jsonl (also .gz, .xz, .zst), parquet, a folder or pattern ('data/*.txt') of them, a hub "
+        "data set, or - for standard input.",
     ),
 ]
 Columns = Annotated[

@@ -94,8 +94,7 @@ def predict_command(
     log = log_console(quiet=quiet)
     classifier = load_classifier(model)
     try:
-        shown = log.is_terminal and not quiet
-        with progress("predicting", "texts", show=shown, console=log) as advance:
+        with progress("predicting", "texts", show=not quiet, console=log) as advance:
             summary = predict_rows(
                 classifier,
                 islice(chain([first], rows), limit),

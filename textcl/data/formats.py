@@ -11,13 +11,14 @@ told with its file and line, and a file of any size needs the memory of one line
 | jsonl   | an object on one line   | also named .json                                                         |
 | parquet | a row                   |                                                                          |
 
-All but parquet may be compressed (.gz, .xz).
+All but parquet may be compressed (.gz, .xz, .zst).
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import lzma
 import zlib
@@ -35,7 +36,13 @@ from textcl.data.texts import is_missing
 from textcl.errors import UserError
 
 FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet")
-COMPRESSED = {".gz": gzip.open, ".xz": lzma.open}
+
+
+def _open_zstd(path: Path, _mode: str) -> Any:
+    return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
+
+
+COMPRESSED = {".gz": gzip.open, ".xz": lzma.open, ".zst": _open_zstd}
 MAX_LINE = 10_000_000  # bytes; no sentence is that long, but a file that is not lines of text is
 
 _BROKEN_ARCHIVE = (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
@@ -124,6 +131,8 @@ def _lines(name: str, file: Any) -> Iterator[str]:
         raise UserError(
             f"{name}: the compressed file is broken after line {number} ({error})"
         ) from error
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read after line {number} ({error})") from error
 
 
 _STARTS = {

@@ -82,7 +82,7 @@ def load_rows(
     """Read, check and memory-map the rows of a source.
 
     Args:
-        source: A file (txt, csv, tsv, jsonl, parquet; also .gz, .xz), a folder of them, "owner/name" or
+        source: A file (txt, csv, tsv, jsonl, parquet; also .gz, .xz, .zst), a folder of them, "owner/name" or
             "owner/name:config" of a hub data set, a list or column of texts or of dicts, a table of pandas, polars or
             pyarrow, a dict of columns, or a `datasets.Dataset`.
         roles: What is wanted. "score" is a number, "label" a class name, "labels" several; every other role is a text.

@@ -29,7 +29,7 @@ from textcl.data.formats import (
 from textcl.data.texts import as_column, as_columns, describe
 from textcl.errors import UserError
 
-_SUPPORTED = "txt, csv, tsv, jsonl, json (each also .gz or .xz) and parquet"
+_SUPPORTED = "txt, csv, tsv, jsonl, json (each also .gz, .xz or .zst) and parquet"
 _SPLITS = {"train", "training", "dev", "valid", "validation", "val", "test"}
 
 
@@ -60,6 +60,18 @@ class Source:
         listing = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
         return hashlib.sha256(listing.encode()).hexdigest()
 
+    def count_rows(self) -> int | None:
+        """Number of records, where it costs no more than reading the files once: parquet and lines of plain text.
+
+        A blank line counts; None where only reading the records can tell.
+        """
+        if self.format == "parquet":
+            return sum(parquet.read_metadata(path).num_rows for path in self.files)
+        plain = all(path.suffix.lower() not in COMPRESSED for path in self.files)
+        if not self.files or not plain or self.format not in ("txt", "jsonl"):
+            return None
+        return sum(map(_count_lines, self.files))
+
     def schema(self) -> pyarrow.Schema | None:
         """Column types, where the format has them (parquet).
 
@@ -79,9 +91,9 @@ def open_source(source: Any, *, split: str | None = None, format: str | None = N
     """Find out what `source` is.
 
     Args:
-        source: A file, a folder of files (read in the order of their names), "owner/name" or "owner/name:config" of
-            a hub data set, a list or column of texts or of dicts, a table of pandas, polars or pyarrow, a dict of
-            columns, a `datasets.Dataset`, or "-" for standard input.
+        source: A file, a folder or a pattern such as "data/*.txt" (read in the order of their names), "owner/name" or
+            "owner/name:config" of a hub data set, a list or column of texts or of dicts, a table of pandas, polars or
+            pyarrow, a dict of columns, a `datasets.Dataset`, or "-" for standard input.
         split: Part of a hub data set, or of a folder whose file names say so (train.jsonl, nli-dev.csv).
         format: Format of standard input: txt (default), csv, tsv or jsonl.
 
@@ -138,6 +150,8 @@ def _open_path(name: str, split: str | None) -> Source:
     path = Path(name).expanduser()
     if path.is_dir():
         return _open_folder(name, path, split)
+    if not path.exists() and "*" in name:
+        return _open_files(name, path, split)
     if not path.exists():
         like_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", name)
         if like_hub and not path.parent.exists() and _format_of(path) is None:
@@ -155,10 +169,22 @@ def _open_path(name: str, split: str | None) -> Source:
     return Source(name, format, (file_part(path, format),), (path,))
 
 
+def _open_files(name: str, pattern: Path, split: str | None) -> Source:
+    """Every file that a pattern with * fits; ** crosses folders."""
+    start = Path(pattern.anchor)
+    found = sorted(start.glob(str(pattern.relative_to(start))))
+    files = [path for path in found if path.is_file() and path.name[0] != "."]
+    if not files:
+        raise UserError(f"no file fits the pattern {name}")
+    return _source_of(f"the files {name}", name, files, split)
+
+
 def _open_folder(name: str, folder: Path, split: str | None) -> Source:
-    available = [
-        path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] != "."
-    ]
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] != "."]
+    return _source_of(f"the folder {name}", name, files, split)
+
+
+def _source_of(what: str, name: str, available: list[Path], split: str | None) -> Source:
     files = {path: format for path in available if (format := _format_of(path))}
     words = {path: set(re.split(r"[-_.]", path.name.lower())) for path in files}
     splits = sorted(_SPLITS & set[str]().union(*words.values()))
@@ -166,18 +192,18 @@ def _open_folder(name: str, folder: Path, split: str | None) -> Source:
         files = {path: format for path, format in files.items() if split.lower() in words[path]}
     elif len(splits) > 1:
         raise UserError(
-            f"the folder {name} holds several splits ({', '.join(splits)}): say which one, "
+            f"{what} holds several splits ({', '.join(splits)}): say which one, "
             f"for example --split {splits[-1]}"
         )
     if not files:
         which = f" of the split {split!r}" if split else ""
         names = ", ".join(path.name for path in available[:10]) or "nothing"
         raise UserError(
-            f"the folder {name} has no data file{which}, it holds {names}; supported are {_SUPPORTED}"
+            f"{what} has no data file{which}, it holds {names}; supported are {_SUPPORTED}"
         )
     if len(formats := sorted(set(files.values()))) > 1:
         raise UserError(
-            f"the folder {name} mixes formats ({', '.join(formats)}): name one file, or keep one format there"
+            f"{what} mixes formats ({', '.join(formats)}): name one file, or keep one format there"
         )
     parts = tuple(file_part(path, format) for path, format in files.items())
     return Source(name, formats[0], parts, tuple(files))
@@ -210,6 +236,14 @@ def _missing(name: str, path: Path) -> str:
     near = difflib.get_close_matches(path.name, available, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "hub data sets are written owner/name"
     return f"there is no file or folder {name}; {hint}"
+
+
+def _count_lines(path: Path) -> int:
+    lines, last = 0, b"\n"
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            lines, last = lines + block.count(b"\n"), block[-1:]
+    return lines + (last != b"\n")
 
 
 def _file_sha256(path: Path) -> str:

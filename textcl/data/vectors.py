@@ -28,6 +28,7 @@ from textcl.data.records import Record, RecordColumns
 from textcl.errors import RunError, UserError
 
 VECTOR_COLUMN = "embedding"
+VECTOR_FORMATS = ("npy", "parquet", "safetensors", "jsonl")
 Write = Callable[[Float[np.ndarray, "N D"], Sequence[Record]], None]
 
 

@@ -47,3 +47,9 @@ def in_bfloat16(module: nn.Module) -> Generator[None]:
     finally:
         for parameter, data in kept:
             parameter.data = data
+
+
+def usual_precision() -> str:
+    """The precision that a model computes in on this machine when none is asked for."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return "bfloat16" if fast_bfloat16(device) else "float32"
