@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
-import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 from families import tiny_model_dir
+from labelled import write_jsonl
 from scipy.stats import ttest_rel
 from typer.testing import CliRunner
 
@@ -21,12 +25,15 @@ from textcl.cli.train import train_command
 from textcl.errors import RunError, UserError
 from textcl.evaluation.significance import holm
 from textcl.figures.sweeps import points, sweep_figure
+from textcl.report.runs import open_all
 from textcl.sweep import run as sweeping
 from textcl.sweep.comparison import compare
 from textcl.sweep.plan import Cell, Plan, parse_seeds
+from textcl.sweep.processes import Processes
 from textcl.sweep.run import Sweep
 from textcl.sweep.search import run_search, space
 from textcl.sweep.table import Result, table
+from textcl.training import recipes
 from textcl.training.facts import Scores
 from textcl.training.run_folder import RunFolder
 
@@ -76,11 +83,12 @@ def test_slashes_make_no_folders():
     assert Cell("own/my_recipe.py", {"data": "a/b.txt"}, 3).name == "my_recipe/data=a_b.txt/seed-3"
 
 
-def test_a_plan_survives_json():
-    asked = plan("temperature=0.05,0.1", probes=["x"], options=["--model", "m"])
-    again = Plan.from_mapping(json.loads(json.dumps(asked.to_dict())))
+def test_a_plan_survives_json(tmp_path):
+    asked = plan("temperature=0.05,0.1", options=["--model", "m", "--deduplicate", "--limit", "3"])
+    Sweep.create(tmp_path / "s", asked)
+    again = Sweep.open(tmp_path / "s").plan
     assert [c.name for c in again.cells()] == [c.name for c in asked.cells()]
-    assert again.options == ["--model", "m"]
+    assert list(again.options) == ["--model", "m", "--deduplicate", "--limit", "3"]
 
 
 @pytest.mark.parametrize(
@@ -123,9 +131,9 @@ class Runs:
 
     def __init__(self, monkeypatch, fail=(), hang=()):
         self.commands, self.fail, self.stop_at = [], set(fail), set(hang)
-        monkeypatch.setattr(sweeping.subprocess, "run", self)
+        monkeypatch.setattr(sweeping.Processes, "run", lambda _, *given: self(*given))
 
-    def __call__(self, command, stdout, **_):
+    def __call__(self, command, log, _environment):
         self.commands.append(command)
         options = dict(zip(command[4::2], command[5::2], strict=True))
         path = Path(options.get("--output") or options["--resume"])
@@ -135,13 +143,13 @@ class Runs:
             (path / "settings.json").write_text("{}")
             raise KeyboardInterrupt
         if f"{name}/{seed}" in self.fail:
-            stdout.write("some line\ntextcl: the loss is not finite\n")
-            return subprocess.CompletedProcess(command, 1)
+            log.write("some line\ntextcl: the loss is not finite\n")
+            return 1
         path.mkdir(parents=True, exist_ok=True)
         RunFolder(path).write_scores(Scores(finished=True, best=70.0 + seed, last=60.0))
         (path / "checkpoints").mkdir()
         (path / "best").mkdir()
-        return subprocess.CompletedProcess(command, 0)
+        return 0
 
 
 def test_a_sweep_runs_each_cell_once_and_keeps_its_scores(tmp_path, monkeypatch):
@@ -289,20 +297,20 @@ def searched(*settings, trials=4, **more):
 def peak_at(best):
     """Stands for a run whose score is highest at one temperature."""
 
-    def run(command, **_):
+    def run(_processes, command, _log, _environment):
         path = Path(command[command.index("--output") + 1])
         told = dict(part.split("=") for part in command if part.startswith(("temp", "seed")))
         path.mkdir(parents=True)
         score = 80 - 100 * abs(float(told["temperature"]) - best)
         RunFolder(path).write_scores(Scores(finished=True, best=score))
-        return subprocess.CompletedProcess(command, 0)
+        return 0
 
     return run
 
 
 def test_a_search_proposes_within_its_ranges_and_ends_near_the_best(tmp_path, monkeypatch):
     pytest.importorskip("optuna")
-    monkeypatch.setattr(sweeping.subprocess, "run", peak_at(0.3))
+    monkeypatch.setattr(sweeping.Processes, "run", peak_at(0.3))
     asked = searched(
         "temperature=0.01..0.9", "batch_size=8..64", "schedule=linear,constant", trials=25
     )
@@ -322,7 +330,7 @@ def test_a_search_proposes_within_its_ranges_and_ends_near_the_best(tmp_path, mo
 
 def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
     pytest.importorskip("optuna")
-    monkeypatch.setattr(sweeping.subprocess, "run", peak_at(0.3))
+    monkeypatch.setattr(sweeping.Processes, "run", peak_at(0.3))
     asked = searched("temperature=log:0.01..0.9", trials=14)
     whole = Sweep.create(tmp_path / "whole", asked)
     run_search(whole)
@@ -441,6 +449,8 @@ def test_the_command_shows_the_table_even_where_a_run_failed(tmp_path, monkeypat
     with pytest.raises(UserError, match=r"exists already: go on with --resume"):
         run(*arguments, "-o", str(tmp_path / "s"))
     with pytest.raises(UserError, match="leave the other options out"):
+        run("--resume", str(tmp_path / "s"), "--set", "temperature=1")
+    with pytest.raises(UserError, match="has no recipe file: leave --recipe out"):
         run("--resume", str(tmp_path / "s"), "--recipe", "moco")
     with pytest.raises(UserError, match=r"is no sweep: it has no sweep\.json"):
         run("--resume", str(tmp_path))
@@ -485,12 +495,14 @@ def test_a_real_sweep_in_processes_of_its_own(tmp_path):
     dev = str(tmp_path / "dev.jsonl")
     settings = ["batch_size=4", "steps=2", "pooling=mean", "head=none", "evaluate_every=1"]
     options = ["--model", model, "--data", str(tmp_path / "data.txt"), "--dev", dev]
-    asked = plan(*settings, seeds=[3], options=options, probes=[dev], keep_models=False)
+    asked = plan(*settings, seeds=[3], options=options, probes=[dev], keep_models=False, test=dev)
     sweep = Sweep.create(tmp_path / "s", asked)
     sweep.run()
     (result,) = sweep.results.values()
     assert result.status == "finished"
     assert result.score == pytest.approx(result.probes[dev]["spearman"])
+    assert result.score == pytest.approx(result.scores.best)
+    assert "which selected nothing" in sweep.plan.score_note
     assert sweep.before["unsup-simcse"][dev]["spearman"] == pytest.approx(result.scores.before)
     folder = sweep.folder_of(asked.cells()[0])
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -498,18 +510,168 @@ def test_a_real_sweep_in_processes_of_its_own(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("place", ["recipes", "options", "cells"])
-def test_a_file_that_a_sweep_folder_names_is_never_executed(place, tmp_path):
+def edited(folder, change):
+    """Change the file of a sweep by hand."""
+    file = folder / "sweep.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+NOT_GIVEN = {
+    "options": lambda content: content["plan"].update(options=["--recipe", "evil.py"]),
+    "output": lambda content: content["plan"].update(
+        options=["--output", "precious", "--overwrite"]
+    ),
+    "no value": lambda content: content["plan"].update(options=["--model"]),
+    "cells": lambda content: content["cells"][0].update(recipe="evil.py"),
+    "seed": lambda content: content["cells"][0].update(seed=7),
+    "setting": lambda content: content["cells"][0].update(settings={"x": "y"}),
+}
+
+
+@pytest.mark.parametrize("name", NOT_GIVEN)
+def test_what_a_sweep_never_writes_is_refused(name, tmp_path):
     Sweep.create(tmp_path / "s", plan())
-    stored = tmp_path / "s" / "sweep.json"
-    content = json.loads(stored.read_text())
-    if place == "cells":
-        content["cells"] = [{**cell, "recipe": "evil.py"} for cell in content["cells"]]
-    else:
-        content["plan"][place] = [
-            *content["plan"][place],
-            *["--recipe", "evil.py"][place == "recipes" :],
-        ]
-    stored.write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"names the recipe file evil\.py"):
+    edited(tmp_path / "s", NOT_GIVEN[name])
+    with pytest.raises(UserError, match=r"sweep\.json: .*edited by hand"):
         Sweep.open(tmp_path / "s")
+
+
+def test_every_damage_of_the_file_is_named(tmp_path):
+    folder = tmp_path / "s"
+    asked = plan("temperature=0.05,0.1", options=["--model", "m"])
+    Sweep.create(folder, asked)
+    whole = json.loads((folder / "sweep.json").read_text())
+    places = [("plan",), ("cells",), ("before",), ("trials",), ("table",)]
+    places += [("plan", key) for key in whole["plan"]]
+    places += [("cells", 0, key) for key in whole["cells"][0] if key != "name"]
+    places += [("table", 0, key) for key in ("recipe", "settings", "mean", "probes", "n")]
+    for place in places:
+        for wrong in (3, [5], {"a": []}, "text", None, True):
+            content = json.loads(json.dumps(whole))
+            inner = content
+            for key in place[:-1]:
+                inner = inner[key]
+            if type(inner[place[-1]]) is type(wrong):
+                continue
+            inner[place[-1]] = wrong
+            (folder / "sweep.json").write_text(json.dumps(content))
+            for read in (Sweep.open, lambda path: open_all([path])):
+                with suppress(UserError):  # and no other error
+                    read(folder)
+    for text in ("", "[]", "{}", '{"plan": ', "[" * 100_000):
+        (folder / "sweep.json").write_text(text)
+        with pytest.raises(UserError, match=r"sweep\.json"):
+            Sweep.open(folder)
+
+
+# recipes of one's own
+
+
+@pytest.fixture
+def own_recipe(tmp_path):
+    """A recipe file in a folder of its own."""
+    (tmp_path / "own").mkdir()
+    return recipes.copy("unsup-simcse", tmp_path / "own")
+
+
+def test_a_sweep_of_a_recipe_file_goes_on_with_the_file_that_the_user_names(
+    own_recipe, tmp_path, monkeypatch
+):
+    runs = Runs(monkeypatch, hang=["temperature=0.1/0"])
+    names, settings = [str(own_recipe), "moco"], ["temperature=0.05,0.1"]
+    own = f"{own_recipe}:mask_duplicates=true"
+    sweep = Sweep.create(tmp_path / "s", plan(own, *settings, names=names, seeds=[0]))
+    with pytest.raises(RunError, match="stopped"):
+        sweep.run()
+    assert Path(runs.commands[0][runs.commands[0].index("--recipe") + 1]) == own_recipe
+    with pytest.raises(
+        UserError, match=r"own \(unsup_simcse\.py\), .* are not executed: name it yourself"
+    ):
+        Sweep.open(tmp_path / "s")
+    moved = own_recipe.rename(tmp_path / own_recipe.name)
+    runs.stop_at.clear()
+    runs.commands.clear()
+    again = Sweep.open(tmp_path / "s", [str(moved)])
+    again.run()
+    assert runs.commands[0][-4:] == [
+        "--resume", str(tmp_path / "s/cells/unsup_simcse/temperature=0.1/seed-0"),
+        "--recipe", str(moved),
+    ]  # fmt: skip
+    assert again.plan.settings_of(again.plan.cells()[0])[0] == "mask_duplicates=true"
+    assert {result.status for result in again.results.values()} == {"finished"}
+
+
+def test_another_recipe_file_than_then_is_neither_executed_nor_run(
+    own_recipe, tmp_path, monkeypatch
+):
+    Runs(monkeypatch)
+    sweep = Sweep.create(tmp_path / "s", plan(names=[str(own_recipe)], seeds=[0]))
+    mark = tmp_path / "executed"
+    own_recipe.write_text(own_recipe.read_text() + f"\nopen({str(mark)!r}, 'w')\n")
+    with pytest.raises(UserError, match="is not the recipe of the sweep in"):
+        Sweep.open(tmp_path / "s", [str(own_recipe)])
+    with pytest.raises(UserError, match="is not the recipe of the sweep in"):
+        sweep.run()  # changed while the sweep was running
+    assert not mark.exists()
+    other = Sweep.create(tmp_path / "t", plan())
+    with pytest.raises(UserError, match="has no recipe file: leave --recipe out"):
+        Sweep.open(other.path, [str(own_recipe)])
+
+
+# stopping
+
+
+def test_a_stopped_sweep_asks_its_runs_to_save_and_starts_no_other(tmp_path):
+    processes, log = Processes(), tmp_path / "log"
+    saves = "import signal, sys, time\n" + (
+        "def save(*_):\n    print('saved', flush=True)\n    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, save)\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    with log.open("w") as file, ThreadPoolExecutor(1) as pool:
+        going = pool.submit(processes.run, [sys.executable, "-c", saves], file, dict(os.environ))
+        while "ready" not in log.read_text():
+            time.sleep(0.01)
+        processes.stop()
+        assert going.result() == 143
+        assert processes.run([sys.executable, "-c", "print('late')"], file, {}) == 143
+    assert log.read_text().split() == ["ready", "saved"]
+
+
+def test_a_sweep_has_one_writer(tmp_path):
+    sweep = Sweep.create(tmp_path / "s", plan())
+    with (
+        sweep.sole_writer(),
+        pytest.raises(UserError, match=r"the sweep in .* is being written by"),
+    ):
+        run("--resume", str(tmp_path / "s"))
+
+
+# held-out data
+
+
+def test_test_data_is_found_wrong_before_anything_runs(tmp_path):
+    for names, message in (
+        (["unsup-simcse"], "nowhere"),
+        (["supcon"], "--test nowhere: there is no"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Sweep.create(tmp_path / "s", plan(names=names, test="nowhere"))
+        assert not (tmp_path / "s").exists()
+    with pytest.raises(UserError, match="--test does not go with --search"):
+        run("--recipe", "moco", "--search", "3", "--set", "queue=8..16", "--test", "STS12")
+
+
+def test_classifiers_are_scored_on_held_out_texts(tmp_path):
+    texts = [("a red man", "x"), ("a blue dog", "y")]
+    data = write_jsonl(tmp_path / "d.jsonl", [{"text": t, "label": y} for t, y in texts * 8])
+    held_out = write_jsonl(tmp_path / "t.jsonl", [{"text": t, "label": y} for t, y in texts * 3])
+    options = ["--model", str(tiny_model_dir(tmp_path / "model")), "--data", str(data), "--dev", ""]
+    settings = ["batch_size=4", "steps=2", "max_length=16"]
+    asked = plan(*settings, names=["cross-entropy"], seeds=[0], options=options, test=str(held_out))
+    sweep = Sweep.create(tmp_path / "s", asked)
+    sweep.run()
+    (result,) = sweep.results.values()
+    assert result.score == 100
+    assert result.scores.best is None

@@ -36,6 +36,8 @@ textcl sweep --recipe unsup-simcse,hard-contrastive --probe labelled.jsonl
 
 textcl sweep --recipe unsup-simcse --search 20 --set temperature=log:0.01..0.5
 
+textcl sweep --recipe mine.py --set temperature=0.05,0.1 --test STS12 --seeds 0..4
+
 textcl sweep --resume sweeps/first
 """
 
@@ -104,6 +106,14 @@ def sweep_command(
             rich_help_panel=COMPARISON,
         ),
     ] = "best",
+    test: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Compare the best weights of each run on this held-out task or file instead, which selects nothing.",
+            rich_help_panel=COMPARISON,
+        ),
+    ] = "",
     probe: Annotated[
         list[str] | None,
         typer.Option(
@@ -141,17 +151,22 @@ def sweep_command(
     from textcl.sweep.plan import Plan, parse_seeds
     from textcl.sweep.run import Sweep
 
+    names = [name.strip() for name in recipe.split(",") if name.strip()]
     if resume is not None:
-        given = (recipe, set_, model, data, dev, column, split, limit, deduplicate, probe, output)
+        given = (set_, model, data, dev, column, split, limit, deduplicate, test, probe, output)
         if any(given):
             raise UserError(
-                "--resume goes on with the plan of the sweep: leave the other options out"
+                "--resume goes on with the plan of the sweep: leave the other options out (except --recipe FILE.py, "
+                "if the sweep has recipe files of its own)"
             )
-        finish(Sweep.open(resume), jobs, quiet=quiet)
+        finish(Sweep.open(resume, names), jobs, quiet=quiet)
         return
-    names = [name.strip() for name in recipe.split(",") if name.strip()]
     if not names:
         raise UserError("which recipe? --recipe NAME or NAME,NAME; `textcl recipes` lists them")
+    if search and test:
+        raise UserError(
+            "--test does not go with --search, which would choose its settings by it: score the best one afterwards"
+        )
     plan = Plan.of(
         names,
         set_ or [],
@@ -163,6 +178,7 @@ def sweep_command(
         ),
         probes=probe or [],
         metric=metric,
+        test=test,
         keep_models=not discard_models,
         search=bool(search),
         trials=search,
@@ -198,16 +214,17 @@ def train_options(**given: Any) -> list[str]:
 def finish(sweep: Sweep, jobs: int, *, quiet: bool = False) -> None:
     """Run what is left of a sweep and show its table, also where runs failed."""
     console = log_console(quiet=quiet)
-    try:
-        if sweep.plan.trials:
-            from textcl.sweep.search import run_search
+    with sweep.sole_writer():
+        try:
+            if sweep.plan.trials:
+                from textcl.sweep.search import run_search
 
-            run_search(sweep, jobs, say=console.print)
-        else:
-            sweep.run(jobs, say=console.print)
-    finally:
-        show(sweep)
-        draw(sweep)
+                run_search(sweep, jobs, say=console.print)
+            else:
+                sweep.run(jobs, say=console.print)
+        finally:
+            show(sweep)
+            draw(sweep)
 
 
 def show(sweep: Sweep) -> None:
@@ -217,7 +234,8 @@ def show(sweep: Sweep) -> None:
     content = sweep.to_dict()
     console = result_console()
     rows = content["table"]
-    shown = result_table("run", sweep.plan.metric, "seeds", "failed")
+    measured = "test" if sweep.plan.test else sweep.plan.metric
+    shown = result_table("run", measured, "seeds", "failed")
     probed = {
         (data, key): None
         for row in rows

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from textcl.data.typed_json import parse, read_as, read_text
 from textcl.errors import UserError
+from textcl.sweep.stored import SweepTable
 from textcl.training.facts import LogLine, RunFacts, Scores
 from textcl.training.run_folder import RunFolder
 
@@ -90,7 +91,7 @@ def open_all(paths: Sequence[Path]) -> tuple[list[RunRecord], list[SweepRecord]]
     sweeps: list[SweepRecord] = []
     for path, label in zip(paths, labels, strict=True):
         if (path / "sweep.json").exists():
-            sweeps.append(SweepRecord(label, _read(path / "sweep.json")))
+            sweeps.append(SweepRecord(label, _checked(path / "sweep.json")))
         else:
             runs.append(open_run(path, label))
     return runs, sweeps
@@ -129,8 +130,7 @@ def _labels(places: Sequence[Path]) -> list[str]:
     return [str(place) for place in places]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): is it from textcl?") from error
+def _checked(path: Path) -> dict[str, Any]:
+    """The content of sweep.json, once all that a page reads of it has the right type."""
+    read_as(path, SweepTable)
+    return parse(read_text(path), str(path))

@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from textcl.errors import UserError
@@ -28,6 +28,11 @@ FORMAT = 1
 
 METRICS = ("best", "last")
 """Dev scores that can be compared."""
+
+RUN_OPTIONS = {
+    "--model": 1, "--data": 1, "--dev": 1, "--column": 1, "--split": 1, "--limit": 1, "--deduplicate": 0,
+}  # fmt: skip
+"""Options of `textcl train` that a plan may hold, with the number of their values."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,11 @@ class Plan:
         seeds: Seeds of every setting.
         options: Options that `textcl train` gets, such as ("--model", "bert-base-uncased").
         probes: What every finished run is probed on.
-        metric: Dev score that is compared: "best" or "last".
+        metric: Dev score that is compared: "best" or "last"; not used where there is test data.
+        test: Held-out task or file on which the best weights of each run are scored, and compared; "" for none.
         keep_models: Whether finished runs keep their encoders.
         trials: Settings to search for instead of running all; 0 runs all.
+        sha256: Hashes of the recipes that are files.
     """
 
     recipes: Sequence[str]
@@ -82,6 +89,8 @@ class Plan:
     metric: str = "best"
     keep_models: bool = True
     trials: int = 0
+    test: str = ""
+    sha256: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
     def of(
@@ -122,16 +131,28 @@ class Plan:
                 fixed.append(f"{name}={values[0]}")
             else:
                 varied[name] = values
-        plan = cls(names, fixed, varied, seeds, **more)
+        hashes = {name: recipes.find(name).sha256 for name in names}
+        own = {name: sha256 for name, sha256 in hashes.items() if sha256 is not None}
+        plan = cls(names, fixed, varied, seeds, sha256=own, **more)
         if not search:
             for cell in plan.cells():
                 recipes.find(cell.recipe).settings(model, plan.settings_of(cell))
         return plan
 
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Plan:
-        """The plan that `asdict` made a mapping of."""
-        return cls(**values)
+    def renamed(self, names: Mapping[str, str]) -> Plan:
+        """The plan with some recipes under other names."""
+
+        def own(text: str) -> str:
+            recipe, colon, rest = text.partition("=")[0].rpartition(":")
+            return f"{names.get(recipe, recipe)}{colon}{rest}{text[len(recipe + colon + rest) :]}"
+
+        return replace(
+            self,
+            recipes=[names.get(name, name) for name in self.recipes],
+            fixed=[own(text) for text in self.fixed],
+            varied={own(key): values for key, values in self.varied.items()},
+            sha256={names.get(name, name): sha256 for name, sha256 in self.sha256.items()},
+        )
 
     def cells(self) -> list[Cell]:
         """All runs, seed by seed within a setting."""
@@ -170,11 +191,13 @@ class Plan:
     @property
     def score_note(self) -> str:
         """What the compared scores are, for a reader of their p-values."""
+        if self.test:
+            return f"scores are those of each run's best weights on {self.test}, which selected nothing"
         if self.metric == "last":
             return "scores are those on dev after the last update of each run"
         return (
             "scores are the best of each run's evaluations on dev, chosen on that same dev set: too high by chance, "
-            "and the more so the more often a run was scored; --metric last compares the last, --probe held-out texts"
+            "and the more so the more often a run was scored; --metric last compares the last, --test held-out data"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from textcl.data.files import write_json
-from textcl.data.typed_json import decode
+from textcl.data.files import check_writable, write_json
+from textcl.data.lock import sole_writer
 from textcl.errors import RunError, UserError
 from textcl.probe.texts import ProbeData, load_probe_data
 from textcl.sweep.comparison import compare
+from textcl.sweep.held_out import check_test, held_out_score
 from textcl.sweep.plan import FORMAT, Cell, Plan
+from textcl.sweep.processes import Processes
+from textcl.sweep.stored import FILE, StoredSweep
 from textcl.sweep.table import Result, table
-from textcl.training.facts import Scores
+from textcl.training import recipes
 from textcl.training.interrupts import InterruptedRunError
 from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
@@ -56,6 +58,7 @@ class Sweep:
         self.trials: list[dict[str, str]] = []
         self._writing, self._probing = threading.Lock(), threading.Lock()
         self._data: dict[str, ProbeData] = {}
+        self._processes = Processes()
 
     @classmethod
     def create(cls, path: Path, plan: Plan) -> Sweep:
@@ -65,35 +68,43 @@ class Sweep:
             UserError: If something is in the folder already.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            way = (
-                "go on with --resume" if (path / "sweep.json").exists() else "choose another folder"
-            )
+            way = "go on with --resume" if (path / FILE).exists() else "choose another folder"
             raise UserError(f"output {path} exists already: {way}")
         for name in plan.probes:
             load_probe_data(name)  # found wrong now, not after the first run
+        if plan.test:
+            for name in plan.recipes:
+                check_test(plan.test, recipes.find(name).roles)
+        check_writable(path)
         path.mkdir(parents=True, exist_ok=True)
         sweep = cls(path, plan, [] if plan.trials else [Result(cell) for cell in plan.cells()])
         sweep.write()
         return sweep
 
     @classmethod
-    def open(cls, path: Path) -> Sweep:
+    def open(cls, path: Path, files: Sequence[str] = ()) -> Sweep:
         """The sweep in a folder.
 
-        Raises:
-            UserError: If there is none, or it names a recipe file, which is not executed.
-        """
-        import json
+        Args:
+            path: The folder.
+            files: Files of its recipes, where these do not come with textcl: none that the folder names is executed.
 
-        if not (path / "sweep.json").exists():
-            raise UserError(f"{path} is no sweep: it has no sweep.json")
-        content = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
-        results = [_result_of(cell) for cell in content["cells"]]
-        plan = Plan.from_mapping(content["plan"])
-        _refuse_files([*plan.recipes, *plan.options, *(r.cell.recipe for r in results)], path)
-        sweep = cls(path, plan, results)
-        sweep.before, sweep.trials = content["before"], content["trials"]
+        Raises:
+            UserError: If there is none, its file is damaged, or a recipe file is needed or another than then.
+        """
+        stored = StoredSweep.read(path).with_files(files, path)
+        sweep = cls(path, stored.plan, [cell.result() for cell in stored.cells])
+        sweep.before = dict(stored.before)
+        sweep.trials = [dict(trial) for trial in stored.trials]
         return sweep
+
+    def sole_writer(self) -> AbstractContextManager[None]:
+        """Hold the folder: a sweep that is started twice would run every cell twice.
+
+        Raises:
+            UserError: If another process holds it.
+        """
+        return sole_writer(self.path / ".lock", f"the sweep in {self.path}")
 
     def run(self, jobs: int = 1, say: Say = lambda text: None) -> None:
         """Run and probe what is not finished, and write the table.
@@ -128,9 +139,11 @@ class Sweep:
                     self.keep(result)
                     say(f"run {done}/{len(cells)} {describe(result)}")
             except KeyboardInterrupt as interrupt:
+                self._processes.stop()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise InterruptedRunError(
-                    f"stopped; finished runs are kept; go on with: textcl sweep --resume {self.path}",
+                    "stopped; finished runs are kept, and what was running has saved; go on with: "
+                    f"textcl sweep --resume {self.path}",
                     getattr(interrupt, "signal_number", signal.SIGINT),
                 ) from None
 
@@ -142,7 +155,7 @@ class Sweep:
 
     def write(self) -> None:
         """Write sweep.json."""
-        write_json(self.path / "sweep.json", self.to_dict())
+        write_json(self.path / FILE, self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Content of sweep.json."""
@@ -181,9 +194,11 @@ class Sweep:
         scores = folder.scores()
         seconds = round(time.perf_counter() - started, 1)
         score = scores.last if self.plan.metric == "last" else scores.best
-        result = Result(cell, "finished", score, scores, seconds)
         with self._probing:
-            result = replace(result, probes=self._probe(cell, folder.path))
+            if self.plan.test:
+                score = held_out_score(folder, self.plan.test)
+            probes = self._probe(cell, folder.path)
+        result = Result(cell, "finished", score, scores, seconds, probes=probes)
         shutil.rmtree(folder.checkpoints, ignore_errors=True)  # for going on, which it never will
         if not self.plan.keep_models:
             for models in (folder.best, folder.last):
@@ -193,8 +208,12 @@ class Sweep:
     def _start(self, cell: Cell, folder: Path, jobs: int) -> int:
         """Start or resume a run; its exit code."""
         command = [sys.executable, "-m", "textcl", "train"]
+        recipes.check_hash(
+            cell.recipe, self.plan.sha256.get(cell.recipe), f"the sweep in {self.path}"
+        )
         if (folder / "settings.json").exists():
             command += ["--resume", str(folder)]
+            command += ["--recipe", cell.recipe] if cell.recipe.endswith(".py") else []
         else:
             shutil.rmtree(folder, ignore_errors=True)  # killed before it had written a line
             command += ["--recipe", cell.recipe, "--output", str(folder), *self.plan.options]
@@ -207,9 +226,7 @@ class Sweep:
             threads = max(1, (os.cpu_count() or 1) // jobs)
             environment.setdefault("OMP_NUM_THREADS", str(threads))
         with log.open("w", encoding="utf-8") as file:
-            return subprocess.run(
-                command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
-            ).returncode
+            return self._processes.run(command, file, environment)
 
     def _probe(self, cell: Cell, folder: Path) -> dict[str, Mapping[str, Any]]:
         """Probe a finished run, and what the first of its recipe started from, on the data of the plan."""
@@ -241,20 +258,3 @@ def _numbers(encoder: Any, data: ProbeData) -> dict[str, Any]:
 
     found = probe(embed(EncodeWith(encoder, precision="float32"), data.texts), data)
     return {key: found[key] for key in NUMBERS}
-
-
-def _refuse_files(names: Sequence[str], path: Path) -> None:
-    """A sweep folder is data that people pass around: its recipes are found by name, and no file of it is executed."""
-    for name in names:
-        if name.endswith(".py"):
-            raise UserError(
-                f"the sweep in {path} names the recipe file {name}, and files that a folder names are not executed: "
-                "start the sweep again with textcl sweep --recipe FILE.py"
-            )
-
-
-def _result_of(cell: Mapping[str, Any]) -> Result:
-    known = ("name", "recipe", "settings", "seed", "scores")
-    rest = {key: value for key, value in cell.items() if key not in known}
-    scores = decode(cell["scores"], Scores, f"{cell['name']}: scores")
-    return Result(Cell(cell["recipe"], cell["settings"], cell["seed"]), scores=scores, **rest)

@@ -148,12 +148,27 @@ def find_again(name: str, sha256: str | None, given: str | Path | None, folder: 
         raise UserError(
             f"--recipe {given}: the run in {folder} needs the file of its recipe, FILE.py"
         )
-    if sha256 is not None and Path(given).is_file() and _hash(Path(given)) != sha256:
-        raise UserError(
-            f"{given} is not the recipe of the run in {folder}: its sha256 is {_hash(Path(given))[:12]}, that of the "
-            f"run {sha256[:12]}; name the file as it was, or start a new run"
-        )
+    check_hash(str(given), sha256, f"the run in {folder}")
     return find(str(given))
+
+
+def check_hash(file: str, sha256: str | None, where: str) -> None:
+    """Refuse another file than the one that was used, before it is executed.
+
+    Args:
+        file: A recipe.
+        sha256: Hash of the file that was used; None where it is not known.
+        where: What used it, for the message.
+
+    Raises:
+        UserError: If the hash is another.
+    """
+    path = Path(file)
+    if sha256 is not None and path.is_file() and (found := _hash(path)) != sha256:
+        raise UserError(
+            f"{file} is not the recipe of {where}: its sha256 is {found[:12]}, not {sha256[:12]}; "
+            "name the file as it was, or start anew"
+        )
 
 
 def copy(name: str, target: Path) -> Path:
