@@ -80,7 +80,7 @@ def build(s: Settings, world: World) -> Method:
         num_layers=s.num_layers,
         dropout=s.dropout,
     )
-    online.add_head(keep=False)  # the projector, which the average covers
+    online.add_projector(keep=False)  # the projector, which the average covers
     momentum = MomentumEncoder(online, s.momentum)
     objective = SoftByol(
         Predictor(online.dimension, s.predictor_width, norm=s.predictor_norm),

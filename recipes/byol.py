@@ -2,7 +2,7 @@
 
 Each sentence goes twice through the online encoder and twice through a moving average of it, with four dropout masks.
 A predictor on the online side, which the average lacks, keeps all sentences from ending in one point. The projector is
-the encoder's training head, so that the average covers it.
+the encoder's projector, so that the average covers it.
 
 Source: Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, https://arxiv.org/abs/2006.07733
 
@@ -78,7 +78,7 @@ def build(s: Settings, world: World) -> Method:
         num_layers=s.num_layers,
         dropout=s.dropout,
     )
-    online.add_head(keep=False)
+    online.add_projector(keep=False)
     momentum = MomentumEncoder(online, CosineMomentum(s.momentum))
     predictor = Predictor(online.dimension, s.predictor_width, norm=s.predictor_norm)
     return Method(

@@ -81,7 +81,7 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
     )
     if s.head != "none":
-        online.add_head(keep=s.head == "keep")
+        online.add_projector(keep=s.head == "keep")
     duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     objective = HardNegative(
         AllViews(), as_temperature(s.temperature), s.prior, 0.0, duplicates, world=world

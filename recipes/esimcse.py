@@ -97,8 +97,8 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
     )
     if s.head != "none":
-        online.add_head(keep=s.head == "keep")
-    shared = ("head",) if s.head == "shared" else ()
+        online.add_projector(keep=s.head == "keep")
+    shared = ("projector",) if s.head == "shared" else ()
     momentum = MomentumEncoder(online, s.momentum, shared=shared, dropout=False)
     queue = MemoryQueue(s.queue, online.dimension)
     duplicates = [MaskDuplicates()] if s.mask_duplicates else []

@@ -106,7 +106,7 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
     )
     if s.head != "none":
-        online.add_head(keep=s.head == "keep")
+        online.add_projector(keep=s.head == "keep")
     momentum = MomentumEncoder(online, s.momentum)
     queue = MemoryQueue(s.queue, online.dimension)
     outwards = BetaMix(s.positive_alpha, s.level, shift=1.0, seed=s.seed)

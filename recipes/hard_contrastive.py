@@ -84,7 +84,7 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
     )
     if s.head != "none":
-        online.add_head(keep=s.head == "keep")
+        online.add_projector(keep=s.head == "keep")
     duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     objective = Contrastive(
         AnchorPositive(),

@@ -85,7 +85,7 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
     )
     if s.head != "none":
-        online.add_head(keep=s.head == "keep")
+        online.add_projector(keep=s.head == "keep")
     beta = s.beta if s.stages is None else Annealed(s.beta, s.stages)
     duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     objective = HardNegative(

@@ -83,7 +83,7 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
     )
     if s.head != "none":
-        online.add_head(keep=True)
+        online.add_projector(keep=True)
     duplicates = [MaskDuplicates()] if s.mask_duplicates else []
     whole = Contrastive(AnchorPositive(), as_temperature(s.temperature), duplicates, world=world)
     objective = Matryoshka(

@@ -117,7 +117,7 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
     )
     if s.head != "none":
-        online.add_head(keep=s.head == "keep")
+        online.add_projector(keep=s.head == "keep")
     momentum = MomentumEncoder(online, s.momentum)
     queue = MemoryQueue(s.queue, online.dimension)
     prototypes = Prototypes(len(s.rows_per_cluster), online.dimension)

@@ -72,7 +72,7 @@ def build(s: Settings, world: World) -> Method:
         num_layers=s.num_layers,
         dropout=s.dropout,
     )
-    online.add_head(keep=False)  # the projector
+    online.add_projector(keep=False)  # the projector
     predictor = Predictor(online.dimension, s.predictor_width, norm=s.predictor_norm)
     return Method(
         views={"anchor": View("text")},

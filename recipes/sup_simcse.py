@@ -87,7 +87,7 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
     )
     if s.head != "none":
-        online.add_head(keep=s.head == "keep")
+        online.add_projector(keep=s.head == "keep")
     objective = Contrastive(
         AnchorPositive(negatives=("negative",), hard_negative_weight=s.hard_negative_weight),
         as_temperature(s.temperature),

@@ -94,7 +94,7 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
     )
     if s.head != "none":
-        online.add_head(keep=s.head == "keep")
+        online.add_projector(keep=s.head == "keep")
     objective = Contrastive(
         AnchorPositive(),
         as_temperature(s.temperature),

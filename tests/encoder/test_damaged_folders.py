@@ -57,7 +57,7 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         prompts={"query": "find : "},
         default_prompt="query",
     )
-    encoder.add_head(keep=True)
+    encoder.add_projector(keep=True)
     folder = tmp_path_factory.mktemp("intact") / "model"
     encoder.save_pretrained(folder)
     return folder

@@ -159,28 +159,48 @@ def test_similarity_is_the_cosine_of_texts_or_vectors():
     np.testing.assert_array_equal(encoder.similarity(TEXTS[:2], b), encoder.similarity(a, b))
 
 
-def test_head_acts_in_training_and_only_when_kept_elsewhere():
+def test_forward_goes_through_a_projector_that_encode_leaves_out_unless_it_is_kept():
     plain = families.tiny_encoder(dropout=0.0)
-    tokens = plain.tokenize(TEXTS)
+    tokens, vectors = plain.tokenize(TEXTS), plain.encode(TEXTS, precision="float32")
     for keep in (False, True):
         encoder = copy.deepcopy(plain)
-        encoder.add_head(keep=keep)
-        assert encoder.head is not None
-        expected = encoder.head(plain(tokens))
-        outside = expected if keep else plain(tokens)
-        torch.testing.assert_close(encoder.train().forward(tokens), expected)
-        torch.testing.assert_close(encoder.eval().forward(tokens), outside)
-    with pytest.raises(UserError, match="has a head already"):
-        encoder.add_head(keep=True)
+        encoder.add_projector(keep=keep)
+        layer = encoder.dense[-1] if keep else encoder.projector
+        assert layer is not None
+        expected = layer(plain(tokens))
+        for mode in (encoder.train(), encoder.eval()):
+            torch.testing.assert_close(mode(tokens), expected)
+        outside = expected.detach().numpy() if keep else vectors
+        got = encoder.encode(TEXTS, precision="float32")
+        np.testing.assert_allclose(got, outside, atol=1e-5)
+        assert encoder.dimension == vectors.shape[1]
+    plain.add_projector(keep=False)
+    with pytest.raises(UserError, match="has a projector already"):
+        plain.add_projector(keep=True)
 
 
-def test_head_starts_as_the_backbone_does():
+def test_projector_starts_as_the_backbone_does():
     encoder = families.tiny_encoder(hidden=256)
-    encoder.add_head(keep=True)
-    assert encoder.head is not None
-    weight, bias = (p.detach() for p in encoder.head.parameters())
+    encoder.add_projector(keep=False)
+    assert encoder.projector is not None
+    weight, bias = (p.detach() for p in encoder.projector.parameters())
     assert weight.std().item() == pytest.approx(0.02, rel=0.02)
     assert not bias.any()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_checkpoints_from_when_the_projector_was_called_head_are_taken(keep):
+    old, new = families.tiny_encoder(seed=1), families.tiny_encoder()
+    for encoder in (old, new):
+        encoder.add_projector(keep=keep)
+    name = "dense.0" if keep else "projector"
+    state = {k.replace(f"{name}.", "head."): v for k, v in old.state_dict().items()}
+    assert "head.0.weight" in state
+    torch.nn.ModuleDict({"online": new}).load_state_dict(
+        {f"online.{k}": v for k, v in state.items()}, strict=True
+    )
+    tokens = new.tokenize(TEXTS)
+    torch.testing.assert_close(new(tokens), old(tokens))
 
 
 def test_forward_does_not_normalise():
@@ -217,7 +237,7 @@ def test_mean_all_is_what_a_padded_model_averages():
 
 def test_forward_is_float32_under_autocast_and_float64_when_asked():
     encoder = families.tiny_encoder()
-    encoder.add_head(keep=True)
+    encoder.add_projector(keep=True)
     tokens = encoder.tokenize(TEXTS)
     with torch.autocast("cpu", torch.bfloat16):
         assert encoder(tokens).dtype == torch.float32
@@ -228,7 +248,7 @@ def test_forward_is_float32_under_autocast_and_float64_when_asked():
 def test_state_dict_round_trips_strictly():
     encoder, other = families.tiny_encoder(), families.tiny_encoder(seed=1)
     for one in (encoder, other):
-        one.add_head(keep=False)
+        one.add_projector(keep=False)
     assert not np.allclose(encoder.encode(TEXTS), other.encode(TEXTS))
     other.load_state_dict(encoder.state_dict(), strict=True)
     assert np.array_equal(encoder.encode(TEXTS), other.encode(TEXTS))

@@ -80,18 +80,18 @@ def test_pretrained_pooler_is_saved(tmp_path):
     np.testing.assert_allclose(loaded.encode(TEXTS), encoder.encode(TEXTS), atol=1e-6)
 
 
-def test_kept_head_is_saved_as_dense_and_a_train_only_head_is_not(tmp_path):
+def test_kept_projector_is_saved_as_dense_and_a_train_only_one_is_not(tmp_path):
     for keep in (True, False):
         encoder = families.tiny_encoder(normalize=True)
         plain = encoder.encode(TEXTS)
-        encoder.add_head(keep=keep)
+        encoder.add_projector(keep=keep)
         assert np.allclose(encoder.encode(TEXTS), plain) != keep
         folder = save(encoder, tmp_path / str(keep))
         assert (folder / "2_Dense").is_dir() == keep
         assert_same_everywhere(encoder, folder)
-        # once loaded, the layer belongs to the model and another head can be put on it
+        # once loaded, the layer belongs to the model and another can be put behind it
         again = Encoder.from_pretrained(folder, device="cpu")
-        again.add_head(keep=True)
+        again.add_projector(keep=True)
         assert_same_everywhere(again, save(again, tmp_path / f"{keep} again"))
 
 
@@ -192,7 +192,7 @@ def test_modules_that_textcl_does_not_know_are_named(tmp_path):
 
 def test_options_of_modules_that_textcl_does_not_know_are_named(tmp_path):
     encoder = families.tiny_encoder()
-    encoder.add_head(keep=True)
+    encoder.add_projector(keep=True)
     folder = save(encoder, tmp_path)
     (folder / "textcl.json").unlink()
     for config in ({"use_residual": True}, {"activation_function": "os.system"}):

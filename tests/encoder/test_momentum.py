@@ -17,7 +17,7 @@ TOKENS = Tokens.from_lists([[1, 2], [3], [4, 5, 6]])
 
 
 class TinyEncoder(nn.Module):
-    """A bag of words with dropout inside, and a head that works in training only."""
+    """A bag of words with dropout inside, and a projector."""
 
     dimension = 4
 
@@ -25,13 +25,13 @@ class TinyEncoder(nn.Module):
         super().__init__()
         self.table = nn.Embedding(8, 4)
         self.dropout = nn.Dropout(0.5)
-        self.head = nn.Linear(4, 4)
+        self.projector = nn.Linear(4, 4)
         self.register_buffer("seen", torch.zeros(2))
 
     def forward(self, tokens):
         parts = self.dropout(self.table(tokens.ids)).split(tokens.lengths.tolist())
         rows = torch.stack([part.mean(0) for part in parts])
-        return self.head(rows) if self.training else rows
+        return self.projector(rows)
 
 
 def changed(online):
@@ -68,35 +68,32 @@ def test_move_averages_weights_and_copies_buffers():
 
 def test_shared_parts_are_always_the_online_ones():
     online = TinyEncoder()
-    momentum = MomentumEncoder(online, 0.9, shared=["head"])
+    momentum = MomentumEncoder(online, 0.9, shared=["projector"])
     changed(online)
     momentum.follow(online)
     copied, current = momentum.encoder.state_dict(), online.state_dict()
-    assert torch.equal(copied["head.weight"], current["head.weight"])
+    assert torch.equal(copied["projector.weight"], current["projector.weight"])
     assert not torch.equal(copied["table.weight"], current["table.weight"])
 
 
-def test_without_dropout_the_keys_repeat_and_the_training_head_is_on():
+def test_without_dropout_the_keys_repeat():
     online = TinyEncoder().train()
     noisy = MomentumEncoder(online, 0.9).train()
     still = MomentumEncoder(online, 0.9, dropout=False).train()
     assert not torch.equal(noisy(TOKENS), noisy(TOKENS))  # else this test would say nothing
     assert torch.equal(still(TOKENS), still(TOKENS))
-    online.eval()
-    torch.testing.assert_close(still(TOKENS), online.head(online(TOKENS)))
-    assert torch.equal(still.eval()(TOKENS), online(TOKENS))
+    torch.testing.assert_close(still(TOKENS), online.eval()(TOKENS))
 
 
-def test_keys_of_a_real_encoder_pass_its_training_head_without_dropout():
+def test_keys_of_a_real_encoder_pass_its_projector_without_dropout():
     online = tiny_encoder(dropout=0.3)
-    online.add_head(keep=False)
-    momentum = MomentumEncoder(online, 0.9, shared=["head"], dropout=False).train()
+    online.add_projector(keep=False)
+    momentum = MomentumEncoder(online, 0.9, shared=["projector"], dropout=False).train()
     tokens = online.tokenize(["a small dog", "two red cats play"])
     keys = momentum(tokens)
     assert torch.equal(keys, momentum(tokens))
-    assert not torch.allclose(keys, momentum.eval()(tokens), atol=1e-3)
-    assert online.head is not None
-    torch.testing.assert_close(keys, online.head(online.eval()(tokens)))
+    assert online.projector is not None
+    torch.testing.assert_close(keys, online.projector(online.eval().embed(tokens)))
     assert momentum.dimension == online.dimension
 
 
@@ -123,8 +120,8 @@ def test_cosine_momentum_rises_to_1(progress, want):
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\], not 1.5"):
         MomentumEncoder(TinyEncoder(), 1.5)
-    with pytest.raises(ValueError, match='no part "projector" to share'):
-        MomentumEncoder(TinyEncoder(), 0.9, shared=["projector"])
+    with pytest.raises(ValueError, match='no part "predictor" to share'):
+        MomentumEncoder(TinyEncoder(), 0.9, shared=["predictor"])
 
 
 def test_a_frozen_encoder_rests_while_everything_else_trains():

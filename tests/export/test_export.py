@@ -65,7 +65,7 @@ def test_every_pooling_is_in_the_graph(pooling):
     encoder = tiny("bert", pooling=pooling)
     if pooling == "cls_pooler":
         encoder.backbone.pooler = BertPooler(encoder.backbone.config)
-    encoder.add_head(keep=True)
+    encoder.add_projector(keep=True)
     encoder.normalize = True
     np.testing.assert_allclose(
         through_graph(encoder, TEXTS), encoder.encode(TEXTS, precision="float32"), atol=2e-6
@@ -74,12 +74,12 @@ def test_every_pooling_is_in_the_graph(pooling):
 
 def test_a_row_without_tokens_gives_what_a_zero_does():
     encoder = tiny("bert", pooling="mean+max+lasttoken+weightedmean")
-    encoder.add_head(keep=True)
-    for parameter in encoder.head.parameters():
+    encoder.add_projector(keep=True)
+    for parameter in encoder.dense.parameters():
         torch.nn.init.normal_(parameter)
     with exportable(encoder) as graph, torch.no_grad():
         found = graph(torch.zeros(2, 3, dtype=torch.long), torch.tensor([[0, 0, 0], [1, 1, 0]]))
-        expected = graph.projections(torch.zeros(1, encoder.dimension))[0]
+        expected = graph.dense(torch.zeros(1, encoder.dimension))[0]
     torch.testing.assert_close(found[0], expected)
     assert torch.isfinite(found).all()
 

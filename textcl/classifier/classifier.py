@@ -170,8 +170,7 @@ class Classifier(nn.Module):
     def _apart(self) -> str:
         """Why transformers alone cannot compute these logits."""
         encoder = self.encoder
-        layers = len(encoder.dense) + (encoder.head is not None and encoder.keep_head)
-        return why_not(encoder.backbone, encoder.pooling, layers, self.head)
+        return why_not(encoder.backbone, encoder.pooling, len(encoder.dense), self.head)
 
     def save_pretrained(
         self, directory: str | Path, *, card: Mapping[str, Any] | None = None

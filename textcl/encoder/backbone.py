@@ -167,6 +167,12 @@ def longest_row(backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     return longest if longest < _UNLIMITED else 512
 
 
+def checkpoint_activations(backbone: PreTrainedModel) -> None:
+    """Recompute activations in the backward pass instead of keeping them."""
+    newer = getattr(backbone, "activation_checkpointing_enable", None)
+    (newer or backbone.gradient_checkpointing_enable)({"use_reentrant": False})
+
+
 @contextmanager
 def quiet() -> Generator[None]:
     """Keep transformers' progress bars and load reports off the screen."""

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+import torch
+from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -69,6 +70,32 @@ def encode_blocks(
             vectors = F.normalize(vectors, dim=-1)
         done.append(vectors.cpu().numpy())
     return np.concatenate(done) if done else np.zeros((0, dimension), np.float32)
+
+
+def run_in_batches(
+    embed: Callable[[Tokens], Float[Tensor, "B D"]],
+    tokens: Tokens,
+    cost: Sequence[int],
+    budget: int,
+    advance: Callable[[int], None],
+) -> Float32[Tensor, "N D"]:
+    """Vectors of the rows of a block in its order, computed in batches of rows of about equal length.
+
+    Args:
+        embed: Vectors of a batch.
+        tokens: The block.
+        cost: Positions that each row makes the model compute.
+        budget: Most positions of a batch.
+        advance: Called with the rows of each batch that is done.
+    """
+    order = torch.argsort(tokens.lengths, stable=True)
+    tokens = tokens.take(order)
+    parts: list[Tensor] = []
+    for start, stop in batches([cost[row] for row in order.tolist()], budget):
+        parts.append(embed(tokens.rows(start, stop)).float())
+        advance(stop - start)
+    vectors = torch.cat(parts)
+    return torch.empty_like(vectors).index_copy_(0, order.to(vectors.device), vectors)
 
 
 def _ahead(values: Iterator[Tokens]) -> Generator[Tokens]:

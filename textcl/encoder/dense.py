@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -52,6 +53,20 @@ def load_dense(folder: Path) -> nn.Sequential:
     weights = load_file(path)
     linear.load_state_dict({key.removeprefix("linear."): w.float() for key, w in weights.items()})
     return nn.Sequential(linear, activation())
+
+
+def tanh_layer(width: int, std: float, device: torch.device) -> nn.Sequential:
+    """A fresh square layer with tanh, its bias zero.
+
+    Args:
+        width: Columns that it takes and gives.
+        std: Standard deviation of its weights.
+        device: Where it is made.
+    """
+    linear = nn.Linear(width, width, device=device)
+    nn.init.normal_(linear.weight, std=std)
+    nn.init.zeros_(linear.bias)
+    return nn.Sequential(linear, nn.Tanh())
 
 
 def write_dense(folder: Path, layer: nn.Sequential) -> None:

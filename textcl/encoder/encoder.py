@@ -1,10 +1,8 @@
-"""The sentence encoder: backbone, pooling and head; texts in, vectors out."""
+"""The sentence encoder: backbone, pooling and the layers behind it; texts in, vectors out."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,39 +15,26 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textcl.data.files import replacing
-from textcl.encoder import backbone as backbones
-from textcl.encoder.blocks import BATCH_TOKENS, batches, encode_blocks
+from textcl.encoder.backbone import longest_row
+from textcl.encoder.blocks import BATCH_TOKENS, encode_blocks, run_in_batches
 from textcl.encoder.card import render_card
-from textcl.encoder.dense import check_widths, load_dense
+from textcl.encoder.folder import PARITY_TEXTS as PARITY_TEXTS
 from textcl.encoder.folder import Description, Parity
-from textcl.encoder.folder_reading import describe, lowercase, read_parity
 from textcl.encoder.folder_writing import write_folder
-from textcl.encoder.hub import find_model
-from textcl.encoder.packing.dropout import use_fast_dropout
-from textcl.encoder.packing.hidden_states import hidden_states, padded_hidden_states
-from textcl.encoder.packing.lookup import use_kept_gradients
+from textcl.encoder.loading import load_parts
 from textcl.encoder.pooling import POOLINGS as POOLINGS
-from textcl.encoder.pooling import check_pooling, layers_of, pool, pool_all_positions
-from textcl.encoder.precision import check_precision, fast_bfloat16, in_bfloat16
+from textcl.encoder.precision import inference
 from textcl.encoder.similarity import SIMILARITIES as SIMILARITIES
-from textcl.encoder.similarity import compare
+from textcl.encoder.similarity import as_vectors, compare
+from textcl.encoder.token_encoder import TokenEncoder
 from textcl.encoder.tokenizing import Reader, find_prompt, tokenize
 from textcl.errors import UserError
 from textcl.progress import progress
 from textcl.types import Tokens
 
-_log = logging.getLogger("textcl")
 
-PARITY_TEXTS = (
-    "A man is playing a guitar.",
-    "",
-    "Zwölf Boxkämpfer jagen Viktor über den Deich: 42 %?",
-)
-"""Texts whose vectors are kept with a model and compared when it is loaded."""
-
-
-class Encoder(nn.Module):
-    """Rows of tokens to one vector each.
+class Encoder(TokenEncoder):
+    """Texts, or rows of tokens, to one vector each.
 
     `from_pretrained` makes one from a HuggingFace or sentence-transformers folder or hub name.
 
@@ -82,26 +67,18 @@ class Encoder(nn.Module):
         similarity_name: str = "cosine",
         kept: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__()
-        use_fast_dropout(backbone)
-        use_kept_gradients(backbone)
-        self.backbone = backbone
-        self.dense = nn.Sequential(*dense)
-        self.head: nn.Sequential | None = None
-        self.keep_head = False
+        longest = longest_row(backbone, tokenizer)
+        super().__init__(backbone, pooling=pooling, max_length=max_length or longest, dense=dense)
         self.tokenizer = tokenizer
-        self.pooling = check_pooling(pooling)
         self.normalize = normalize
         self.prompts = dict(prompts or {})
         self.default_prompt = default_prompt
         self.truncate_dim = truncate_dim
         self.similarity_name = similarity_name
         self.kept = dict(kept or {})
-        self._longest = backbones.longest_row(backbone, tokenizer)
-        if max_length is not None:
-            self._check_length(max_length)
-        self.max_length: int = max_length or self._longest
         self.start_pooling: str | None = None
+        self._longest = longest
+        self._check_length(self.max_length)
 
     @classmethod
     def from_pretrained(
@@ -137,39 +114,24 @@ class Encoder(nn.Module):
                 opens, or a setting does not fit it.
             RunError: If the vectors differ from those saved with the model.
         """
-        folder = find_model(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
-        described = describe(folder)
-        for note in described.notes:
-            _log.warning(note)
-        if pooling is None and described.pooling is None:
-            _log.warning(
-                "%s is a checkpoint of transformers, which names no pooling: taking %r",
-                folder,
-                default_pooling,
-            )
-        pooling_used = pooling or described.pooling or default_pooling
-        backbone = backbones.load_backbone(
-            described.transformer,
+        parts = load_parts(
+            name_or_path,
+            pooling=pooling,
+            default_pooling=default_pooling,
+            max_length=max_length,
             num_layers=num_layers,
             dropout=dropout,
-            pooler=pooling_used == "cls_pooler",
+            revision=revision,
             trust_remote_code=trust_remote_code,
         )
-        check_widths(described, int(backbone.config.hidden_size))
-        tokenizer = backbones.load_tokenizer(
-            described.transformer, trust_remote_code=trust_remote_code
-        )
-        backbones.check_vocabulary(backbone, tokenizer, folder)
-        if described.lowercase:
-            lowercase(tokenizer)
-        longest = backbones.longest_row(backbone, tokenizer)
+        described = parts.described
         encoder = cls(
-            backbone,
-            tokenizer,
-            pooling=pooling_used,
-            max_length=max_length or min(described.max_length or longest, longest),
+            parts.backbone,
+            parts.tokenizer,
+            pooling=parts.pooling,
+            max_length=parts.max_length,
             normalize=described.normalize if normalize is None else normalize,
-            dense=[load_dense(path) for path in described.dense],
+            dense=parts.dense,
             prompts=described.prompts,
             default_prompt=described.default_prompt,
             truncate_dim=described.truncate_dim,
@@ -178,53 +140,11 @@ class Encoder(nn.Module):
         ).eval()
         encoder.start_pooling = described.pooling
         encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        parity = read_parity(folder)
         unchanged = all(change is None for change in (pooling, max_length, num_layers, normalize))
-        if parity is not None and unchanged:
-            parity.check(encoder.encode(parity.texts, precision="float32"), folder)
+        if parts.parity is not None and unchanged:
+            vectors = encoder.encode(parts.parity.texts, precision="float32")
+            parts.parity.check(vectors, parts.folder)
         return encoder
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        for layer in reversed(list(self._projections())):
-            return int(layer[0].out_features)  # pyright: ignore[reportArgumentType]
-        return int(self.backbone.config.hidden_size) * len(self.pooling.split("+"))
-
-    @property
-    def averages_padding(self) -> bool:
-        """Whether vectors depend on `max_length`, to which every row is padded."""
-        return self.pooling == "mean_all"
-
-    @property
-    def embedding_width(self) -> int:
-        """Columns of the embeddings in front of the first layer."""
-        table: Any = self.backbone.get_input_embeddings()
-        return int(table.weight.shape[1])
-
-    def add_head(self, *, keep: bool) -> None:
-        """Put a fresh layer with tanh behind the pooling, as SimCSE does.
-
-        Args:
-            keep: Whether the head also acts outside training and is saved with the model.
-
-        Raises:
-            UserError: If there is a head already.
-
-        Source: Gao et al. 2021, https://arxiv.org/abs/2104.08821
-        """
-        if self.head is not None:
-            raise UserError("the encoder has a head already")
-        width = self.dimension
-        linear = nn.Linear(width, width, device=self.device)
-        nn.init.normal_(linear.weight, std=getattr(self.backbone.config, "initializer_range", 0.02))
-        nn.init.zeros_(linear.bias)
-        self.head, self.keep_head = nn.Sequential(linear, nn.Tanh()), keep
 
     def tokenize(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """Token ids with special tokens, cut to `max_length` (the encoder's own when None).
@@ -269,22 +189,6 @@ class Encoder(nn.Module):
             find_prompt(self.prompts, None, name)
             self.default_prompt = name or None
 
-    def forward(self, tokens: Tokens) -> Float[Tensor, "B _"]:
-        """One vector per row, in float32 or wider and never normalised; a row without tokens gives what a zero does.
-
-        Rows do not see each other, so any chunk of a batch gives the same vectors.
-        """
-        tokens = tokens.to(self.device)
-        pooled = self._pooled(tokens)
-        with torch.autocast(self.device.type, enabled=False):
-            if self.pooling == "cls_pooler":
-                pooler: nn.Module = self.backbone.pooler  # pyright: ignore[reportAssignmentType]
-                first = pooled.to(next(pooler.parameters()).dtype)
-                pooled = pooler(first[:, None]).to(pooled.dtype)
-            for layer in self._projections():
-                pooled = layer(pooled)
-        return pooled
-
     def encode(
         self,
         texts: Iterable[str],
@@ -319,13 +223,18 @@ class Encoder(nn.Module):
         total = len(texts) if isinstance(texts, Sized) else None
         unit = self.normalize and normalize is None
         with (
-            self._inference(precision),
+            inference(self, self.backbone, precision),
             progress("encoding", "texts", total=total, show=show_progress) as advance,
         ):
+
+            def vectors_of(block: Tokens) -> Tensor:
+                vectors = run_in_batches(self.embed, block, self.positions(block), budget, advance)
+                return F.normalize(vectors, dim=-1) if unit else vectors
+
             return encode_blocks(
                 texts,
                 self.tokenize,
-                lambda tokens: self._encode_block(tokens, budget, advance, unit),
+                vectors_of,
                 width=self.dimension,
                 prefix=find_prompt(self.prompts, self.default_prompt, prompt, prompt_text),
                 truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
@@ -345,8 +254,8 @@ class Encoder(nn.Module):
             a: N texts, as for `encode`, or their vectors.
             b: M of them.
         """
-        tables = [self._vectors(x).float() for x in (a, b)]
-        return compare(tables[0], tables[1], self.similarity_name).numpy()
+        first, second = as_vectors(a, self.encode), as_vectors(b, self.encode)
+        return compare(first, second, self.similarity_name).numpy()
 
     def save_pretrained(
         self, directory: str | Path, *, card: Mapping[str, Any] | None = None
@@ -385,19 +294,11 @@ class Encoder(nn.Module):
             kept=self.kept,
         )
         dense: list[nn.Sequential] = [*self.dense]  # pyright: ignore[reportAssignmentType]
-        if self.head is not None and self.keep_head:
-            dense.append(self.head)
         vectors = self.encode(PARITY_TEXTS, precision="float32")
         parity = Parity(PARITY_TEXTS, vectors)
         self.tokenizer.model_max_length = self.max_length
         write_folder(folder, self.backbone, self.tokenizer, description, dense, parity)
         return description
-
-    def gradient_checkpointing_enable(self) -> None:
-        """Recompute the backbone's activations in the backward pass instead of keeping them."""
-        backbone: Any = self.backbone
-        newer = getattr(backbone, "activation_checkpointing_enable", None)
-        (newer or backbone.gradient_checkpointing_enable)({"use_reentrant": False})
 
     def finish(self, vectors: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         """Give rows of `forward` length 1 where `normalize` is set, as `encode` does."""
@@ -408,62 +309,3 @@ class Encoder(nn.Module):
             raise UserError(
                 f"max_length={max_length} does not fit the model: choose 1 to {self._longest}"
             )
-
-    def _pooled(self, tokens: Tokens) -> Float[Tensor, "B _"]:
-        if not self.averages_padding:
-            hidden = hidden_states(self.backbone, tokens, layers_of(self.pooling))
-            with torch.autocast(self.device.type, enabled=False):
-                return pool(hidden, tokens.lengths, self.pooling)
-        filled = (tokens.lengths > 0).nonzero().squeeze(1)
-        vectors = torch.zeros(len(tokens), self.backbone.config.hidden_size, device=self.device)
-        if not len(filled):
-            return vectors
-        hidden, mask = padded_hidden_states(
-            self.backbone, tokens.take(filled), (-1,), self.max_length
-        )
-        pooled = pool_all_positions(hidden[-1], mask)
-        return vectors.to(pooled).index_copy(0, filled.to(self.device), pooled)
-
-    def _vectors(self, x: Any) -> Tensor:
-        """Vectors as they are, and those of texts."""
-        if isinstance(x, Tensor):
-            return x.detach().cpu()
-        known = isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.ndim == 2
-        return torch.from_numpy(x if known else self.encode(x))
-
-    def _projections(self) -> Iterator[nn.Sequential]:
-        yield from self.dense  # pyright: ignore[reportReturnType]
-        if self.head is not None and (self.training or self.keep_head):
-            yield self.head
-
-    def _encode_block(
-        self, tokens: Tokens, budget: int, advance: Callable[[int], None], unit: bool
-    ) -> Float32[Tensor, "N _"]:
-        order = torch.argsort(tokens.lengths, stable=True)
-        tokens = tokens.take(order)
-        cost = self._cost(tokens)
-        parts: list[Tensor] = []
-        for start, stop in batches(cost, budget):
-            parts.append(self(tokens.rows(start, stop)).float())
-            advance(stop - start)
-        vectors = F.normalize(torch.cat(parts), dim=-1) if unit else torch.cat(parts)
-        return torch.empty_like(vectors).index_copy_(0, order.to(vectors.device), vectors)
-
-    def _cost(self, tokens: Tokens) -> list[int]:
-        """Positions that each row makes the model compute."""
-        if self.averages_padding:
-            return [self.max_length] * len(tokens)
-        return tokens.lengths.tolist()
-
-    @contextmanager
-    def _inference(self, precision: str | None) -> Generator[None]:
-        """Eval mode (undone at the end), no gradients, and bfloat16 where it pays."""
-        check_precision(precision)
-        low = precision == "bfloat16" or (precision is None and fast_bfloat16(self.device.type))
-        training = self.training
-        self.eval()
-        try:
-            with in_bfloat16(self.backbone) if low else nullcontext(), torch.inference_mode():
-                yield
-        finally:
-            self.train(training)

@@ -25,6 +25,13 @@ GENERAL_FILE = "config_sentence_transformers.json"
 PARITY_FILE = "textcl_parity.json"
 NOTE_FILE = "textcl.json"
 
+PARITY_TEXTS = (
+    "A man is playing a guitar.",
+    "",
+    "Zwölf Boxkämpfer jagen Viktor über den Deich: 42 %?",
+)
+"""Texts whose vectors are kept with a model and compared when it is loaded."""
+
 ST_POOLINGS: Mapping[str, str] = {
     "cls": "pooling_mode_cls_token",
     "max": "pooling_mode_max_tokens",

@@ -44,10 +44,9 @@ class MomentumEncoder(nn.Module):
     Args:
         online: The encoder to copy. Any module from tokens to one row each.
         momentum: What is kept of the average at each move, in [0, 1], or a schedule of it.
-        shared: Names of parts that are always the online ones (ESimCSE's code sends its keys through the online head).
-            They are copied at every move, which for keys without gradient is the same as sharing them.
-        dropout: Whether the copy trains as the online one does. False rests everything *inside* the encoder while the
-            encoder itself stays in training mode: no dropout, but the training head is on (ESimCSE).
+        shared: Names of parts that are always the online ones (ESimCSE's code sends its keys through the online
+            projector). They are copied at every move, which for keys without gradient is the same as sharing them.
+        dropout: Whether the copy has dropout when the online encoder has; without it keys repeat (ESimCSE).
 
     Source: He et al. 2020, https://arxiv.org/abs/1911.05722
 
@@ -81,11 +80,10 @@ class MomentumEncoder(nn.Module):
         return self.encoder.dimension  # pyright: ignore[reportReturnType]
 
     def train(self, mode: bool = True) -> MomentumEncoder:
-        """Training mode, with the parts of the encoder at rest where `dropout` is off."""
+        """Training mode, with the encoder in evaluation mode where `dropout` is off."""
         super().train(mode)
         if not self.dropout:
-            for part in self.encoder.children():
-                part.eval()
+            self.encoder.eval()
         return self
 
     @torch.no_grad()

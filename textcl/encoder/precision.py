@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 
 import torch
@@ -53,3 +53,27 @@ def usual_precision() -> str:
     """The precision that a model computes in on this machine when none is asked for."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return "bfloat16" if fast_bfloat16(device) else "float32"
+
+
+@contextmanager
+def inference(module: nn.Module, backbone: nn.Module, precision: str | None) -> Generator[None]:
+    """Eval mode (undone at the end), no gradients, and bfloat16 where it pays.
+
+    Args:
+        module: The whole model.
+        backbone: The part of it that may run in bfloat16.
+        precision: "float32", "bfloat16", or None for bfloat16 where the machine is fast at it.
+
+    Raises:
+        UserError: If there is no such precision.
+    """
+    check_precision(precision)
+    device = next(module.parameters()).device.type
+    low = precision == "bfloat16" or (precision is None and fast_bfloat16(device))
+    training = module.training
+    module.eval()
+    try:
+        with in_bfloat16(backbone) if low else nullcontext(), torch.inference_mode():
+            yield
+    finally:
+        module.train(training)

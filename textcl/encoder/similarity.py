@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,3 +47,20 @@ def compare(
         measure: One of `SIMILARITIES`.
     """
     return SIMILARITIES[measure](a, b)
+
+
+def as_vectors(
+    x: Iterable[str] | Float[np.ndarray, "N D"] | Float[Tensor, "N D"],
+    encode: Callable[[Iterable[str]], Float32[np.ndarray, "N D"]],
+) -> Float32[Tensor, "N D"]:
+    """Vectors as they are, and those of texts.
+
+    Args:
+        x: Texts or vectors.
+        encode: From texts to vectors.
+    """
+    if isinstance(x, Tensor):
+        return x.detach().cpu().float()
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.ndim == 2:
+        return torch.from_numpy(x).float()
+    return torch.from_numpy(encode(x))

@@ -44,8 +44,7 @@ class EncoderGraph(nn.Module):
                 "pooling 'mean_all' averages over padding and cannot be exported: expected another pooling"
             )
         self.backbone = encoder.backbone
-        head = encoder.head if encoder.head is not None and encoder.keep_head else None
-        self.projections = nn.Sequential(*encoder.dense, *([] if head is None else [head]))
+        self.dense = encoder.dense
         self.pooling, self.unit = encoder.pooling, encoder.normalize
         self.every_layer = layers_of(self.pooling) != (-1,)
 
@@ -70,7 +69,7 @@ class EncoderGraph(nn.Module):
         if self.pooling == "cls_pooler":
             pooler: Any = self.backbone.pooler
             vectors = pooler(vectors[:, None])
-        vectors = self.projections(vectors)
+        vectors = self.dense(vectors)
         return F.normalize(vectors, dim=-1) if self.unit else vectors
 
 

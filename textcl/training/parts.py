@@ -12,8 +12,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from textcl.data.rows import Rows
-from textcl.encoder.encoder import Encoder
-from textcl.encoder.momentum import MomentumEncoder
 from textcl.encoder.packing.lookup import clear_gradients
 from textcl.method.method import Method, online_of
 from textcl.training.settings import TrainSettings
@@ -91,8 +89,7 @@ class Parts:
     ) -> Float[Tensor, "N D"]:
         """Embeddings of all rows in row order, by the momentum encoder where there is one.
 
-        There is no dropout, and a projector that acts in training acts here too: these are the vectors that the loss
-        compares.
+        These are the vectors that the loss compares, behind a projector too, but without dropout.
 
         Args:
             rows: The data set.
@@ -100,20 +97,15 @@ class Parts:
         """
         encoder = self.method.encoders.get("momentum", self.online)
         first = next(iter(self.method.views.values()))
-        modes = {module: module.training for module in encoder.modules()}
-        for module in encoder.modules():
-            module.train(False)
-        for module in encoder.modules():
-            if isinstance(module, Encoder | MomentumEncoder):
-                module.training = True
+        training = encoder.training
+        encoder.eval()
         parts: list[Tensor] = []
         with torch.no_grad():
             for start in range(0, len(rows), 256):
                 block = rows[range(start, min(start + 256, len(rows)))]
                 tokens = read([str(row[first.column]) for row in block])
                 parts.append(encoder(tokens.to(self.accelerator.device)))
-        for module, mode in modes.items():
-            module.training = mode
+        encoder.train(training)
         return torch.cat(parts)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:

@@ -1,0 +1,150 @@
+"""Rows of tokens to vectors: a backbone, its pooling and the layers behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from textcl.encoder.backbone import checkpoint_activations
+from textcl.encoder.dense import tanh_layer
+from textcl.encoder.packing.dropout import use_fast_dropout
+from textcl.encoder.packing.hidden_states import hidden_states, padded_hidden_states
+from textcl.encoder.packing.lookup import use_kept_gradients
+from textcl.encoder.pooling import check_pooling, layers_of, pool, pool_all_positions
+from textcl.errors import UserError
+from textcl.types import Tokens
+
+
+class TokenEncoder(nn.Module):
+    """Rows of tokens to one vector each.
+
+    Args:
+        backbone: HuggingFace text encoder.
+        pooling: One of `POOLINGS`, or several joined by "+".
+        max_length: Most tokens of a row.
+        dense: Layers behind the pooling that belong to the model.
+    """
+
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        *,
+        pooling: str,
+        max_length: int,
+        dense: Sequence[nn.Sequential] = (),
+    ) -> None:
+        super().__init__()
+        use_fast_dropout(backbone)
+        use_kept_gradients(backbone)
+        self.backbone = backbone
+        self.dense = nn.Sequential(*dense)
+        self.projector: nn.Sequential | None = None
+        self.pooling = check_pooling(pooling)
+        self.max_length = max_length
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        if self.dense:
+            return int(self.dense[-1][0].out_features)  # pyright: ignore[reportArgumentType, reportIndexIssue]
+        return int(self.backbone.config.hidden_size) * len(self.pooling.split("+"))
+
+    @property
+    def averages_padding(self) -> bool:
+        """Whether vectors depend on `max_length`, to which every row is padded."""
+        return self.pooling == "mean_all"
+
+    @property
+    def embedding_width(self) -> int:
+        """Columns of the embeddings in front of the first layer."""
+        table: Any = self.backbone.get_input_embeddings()
+        return int(table.weight.shape[1])
+
+    def add_projector(self, *, keep: bool) -> None:
+        """Put a fresh layer with tanh behind everything else, as SimCSE does.
+
+        Args:
+            keep: Whether the layer belongs to the model, as the last one of `dense`. Otherwise it is `projector`:
+                `forward` goes through it, so that losses see its output; `encode` and saved folders leave it out.
+
+        Raises:
+            UserError: If there is a projector already.
+
+        Source: Gao et al. 2021, https://arxiv.org/abs/2104.08821
+        """
+        if self.projector is not None:
+            raise UserError("the encoder has a projector already")
+        std = getattr(self.backbone.config, "initializer_range", 0.02)
+        layer = tanh_layer(self.dimension, std, self.device)
+        if keep:
+            self.dense.append(layer)
+        else:
+            self.projector = layer
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B _"]:
+        """One vector per row, in float32 or wider and never normalised; a row without tokens gives what a zero does.
+
+        Rows do not see each other, so any chunk of a batch gives the same vectors. A `projector` is part of the way.
+        """
+        vectors = self.embed(tokens)
+        if self.projector is None:
+            return vectors
+        with torch.autocast(self.device.type, enabled=False):
+            return self.projector(vectors)
+
+    def embed(self, tokens: Tokens) -> Float[Tensor, "B _"]:
+        """What `forward` gives, but without the projector."""
+        tokens = tokens.to(self.device)
+        pooled = (
+            self._pooled_with_padding(tokens) if self.averages_padding else self._pooled(tokens)
+        )
+        with torch.autocast(self.device.type, enabled=False):
+            return self.dense(pooled)
+
+    def positions(self, tokens: Tokens) -> list[int]:
+        """Positions that each row makes the backbone compute."""
+        return [self.max_length] * len(tokens) if self.averages_padding else tokens.lengths.tolist()
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recompute the backbone's activations in the backward pass instead of keeping them."""
+        checkpoint_activations(self.backbone)
+
+    def _pooled(self, tokens: Tokens) -> Float[Tensor, "B _"]:
+        hidden = hidden_states(self.backbone, tokens, layers_of(self.pooling))
+        with torch.autocast(self.device.type, enabled=False):
+            pooled = pool(hidden, tokens.lengths, self.pooling)
+            if self.pooling != "cls_pooler":
+                return pooled
+            pooler: nn.Module = self.backbone.pooler  # pyright: ignore[reportAssignmentType]
+            first = pooled.to(next(pooler.parameters()).dtype)
+            return pooler(first[:, None]).to(pooled.dtype)
+
+    def _pooled_with_padding(self, tokens: Tokens) -> Float[Tensor, "B _"]:
+        filled = (tokens.lengths > 0).nonzero().squeeze(1)
+        vectors = torch.zeros(len(tokens), self.backbone.config.hidden_size, device=self.device)
+        if not len(filled):
+            return vectors
+        hidden, mask = padded_hidden_states(
+            self.backbone, tokens.take(filled), (-1,), self.max_length
+        )
+        pooled = pool_all_positions(hidden[-1], mask)
+        return vectors.to(pooled).index_copy(0, filled.to(self.device), pooled)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Take a checkpoint from when the projector was called `head`, kept or not."""
+        name = "projector" if self.projector is not None else f"dense.{len(self.dense) - 1}"
+        for key in [key for key in state_dict if key.startswith(f"{prefix}head.")]:
+            state_dict[f"{prefix}{name}.{key.removeprefix(f'{prefix}head.')}"] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
