@@ -288,7 +288,8 @@ def test_unknown_precision_and_pooling_are_told():
         families.tiny_encoder(pooling="average")
 
 
-def test_progress_ends_at_the_number_of_texts(capsys):
+def test_progress_ends_at_the_number_of_texts(capsys, monkeypatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich takes standard error for a terminal
     families.tiny_encoder().encode(TEXTS, show_progress=True)
     assert "6/6" in capsys.readouterr().err
 
