@@ -19,6 +19,10 @@ class StubClassifier:
         shares = np.exp(logits - logits.max(1, keepdims=True))
         return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
 
+    def predict_or_reject(self, texts, **options):
+        """Rejects what is blank."""
+        return self.predict_proba(texts), np.array([not text.strip() for text in texts])
+
     def decide(self, probabilities):
         return probabilities >= 0.6 if self.multi_label else probabilities.argmax(1)
 

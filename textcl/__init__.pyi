@@ -1,6 +1,7 @@
 from .classifier.calibration import calibrate as calibrate
 from .classifier.classifier import Classifier as Classifier
 from .classifier.estimator import TextClassifier as TextClassifier
+from .classifier.fit_rejection import fit_rejection as fit_rejection
 from .classifier.head import ClassificationHead as ClassificationHead
 from .classifier.head import make_head as make_head
 from .classifier.supervision import ClassifierSettings as ClassifierSettings

@@ -319,3 +319,24 @@ def test_saving_with_parameters_of_numpy_is_whole(tmp_path, model):
     again = TextClassifier.from_pretrained(tmp_path / "saved")
     assert again.batch_size == 4
     assert again.predict(texts).tolist() == it.predict(texts).tolist()
+
+
+def test_a_reject_label_is_predicted_for_texts_of_no_class(model):
+    words = ["red blue green new old two a the"] * 3
+    estimator = make(model, held_out=0.4, reject_label="none of these")
+    predicted = estimator.fit(TEXTS, LABELS).predict([*TEXTS, *words])
+    assert {"none of these", *estimator.classes_} == set(predicted)
+    assert estimator.predict_proba(TEXTS).shape == (60, 3)
+    estimator.set_params(reject_label=-1)
+    assert set(estimator.predict([*TEXTS, *words])) == {-1, *estimator.classes_}
+    estimator.set_params(reject_label=None)
+    assert set(estimator.predict([*TEXTS, *words])) == set(estimator.classes_)
+
+
+def test_a_reject_label_takes_held_out_rows(model, fitted):
+    with pytest.raises(UserError, match="threshold from held-out rows: set held_out"):
+        make(model, reject_label="other").fit(TEXTS, LABELS)
+    other = clone(fitted).set_params(reject_label="other")
+    other.classes_, other.classifier_ = fitted.classes_, fitted.classifier_
+    with pytest.raises(UserError, match="no threshold for rejecting texts"):
+        other.predict(TEXTS)

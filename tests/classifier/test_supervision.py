@@ -7,7 +7,6 @@ import pytest
 from labelled import labelled, write_jsonl
 
 from textcl.classifier.batches import describe_classmates
-from textcl.classifier.classifier import targets_of
 from textcl.classifier.dev import DevTexts, held_out_share, hold_out
 from textcl.classifier.supervision import (
     ClassifierSettings,
@@ -17,6 +16,7 @@ from textcl.classifier.supervision import (
     targets_of_rows,
     with_classes,
 )
+from textcl.classifier.targets import targets_of
 from textcl.data.rows import load_rows, settle_roles
 from textcl.errors import UserError
 from textcl.training.samplers import ClassBatches

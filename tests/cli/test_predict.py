@@ -111,6 +111,17 @@ def test_several_labels_are_a_list(name, tmp_path, lines, classifier):
     assert float(rows[0]["entropy"]) == pytest.approx(bits / 3, rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["csv", "parquet", "jsonl"])
+def test_rejected_texts_are_marked_where_asked_for(name, tmp_path, lines, classifier):
+    out = tmp_path / f"out.{name}"
+    result = predict(lines, "-o", out, "--reject")
+    rows = read(out)
+    assert [str(row["rejected"]) for row in rows] == ["False", "True", "False", "False"]
+    assert [row["label"] for row in rows] == LABELS
+    assert list(rows[0])[-1] == "rejected"
+    assert "; 1 rejected" in result.stderr
+
+
 def test_columns_of_the_input_are_kept_also_one_named_label(tmp_path, classifier):
     source = pyarrow.table(
         {

@@ -28,6 +28,10 @@ COMMANDS = {  # what each command does its work in, and how it is called
         "textcl.classifier.classifier.Classifier.from_pretrained",
         ["m", "x.txt", "-o", "out"],
     ),
+    "reject": (
+        "textcl.data.rows.load_rows",
+        ["m", "x.csv", "-o", "out"],
+    ),
     "export": (
         "textcl.encoder.encoder.Encoder.from_pretrained",
         ["m", "-o", "out", "--backend", "openvino"],

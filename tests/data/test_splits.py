@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from textcl.data.splits import hold_out, normalised
+from textcl.data.splits import fold_of, hold_out, normalised
 from textcl.errors import UserError
 
 
@@ -113,3 +113,14 @@ def test_the_parts_of_random_data_are_as_large_as_asked_for():
         small = sum(2 <= n < 8 for n in counts.values())
         assert 40 - sum(n == 1 for n in counts.values()) <= len(split.held) <= 40 + small
         assert all(abs(held[name] - 0.2 * n) <= 1 for name, n in counts.items())
+
+
+def test_folds_keep_equal_texts_together_and_spread_classes_evenly():
+    texts = [f"text {n}" for n in range(40)] + ["Text  7", "text 8"]
+    labels = ["a"] * 25 + ["b"] * 15 + ["b", "a"]
+    folds = fold_of(texts, labels, 5, seed=3)
+    assert folds.tolist() == fold_of(texts, labels, 5, seed=3).tolist()
+    assert folds.tolist() != fold_of(texts, labels, 5, seed=4).tolist()
+    assert (folds[40], folds[41]) == (folds[7], folds[8])
+    for rows, each in ((slice(0, 25), 5), (slice(25, 40), 3)):
+        assert np.bincount(folds[rows], minlength=5).tolist() == [each] * 5

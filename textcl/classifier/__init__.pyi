@@ -1,10 +1,11 @@
 from .calibration import calibrate as calibrate
 from .calibration import write_calibration as write_calibration
 from .classifier import Classifier as Classifier
-from .classifier import Targets as Targets
 from .classifier import is_classifier as is_classifier
-from .classifier import targets_of as targets_of
 from .estimator import TextClassifier as TextClassifier
+from .fit_rejection import fit_rejection as fit_rejection
 from .head import ClassificationHead as ClassificationHead
 from .head import make_head as make_head
 from .supervision import ClassifierSettings as ClassifierSettings
+from .targets import Targets as Targets
+from .targets import targets_of as targets_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Float32
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from textcl.classifier.card import render_classifier_card
 from textcl.classifier.head import ClassificationHead
+from textcl.classifier.rejection import Rejection, read_rejection
 from textcl.classifier.sequence_classification import why_not, write_sequence_classifier
+from textcl.classifier.targets import Targets, targets_of
 from textcl.data.files import read_json, replacing
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
 from textcl.encoder.folder import Parity
@@ -27,9 +28,6 @@ from textcl.types import Tokens
 
 HEAD_FILE, NOTE_FILE = "classifier.safetensors", "classifier.json"
 _HEAD_ROWS = 8192
-
-Targets = Int[np.ndarray, " N"] | Bool[np.ndarray, "N C"]
-"""Class ids, or where rows have several labels whether each class is one of them."""
 
 
 class Classifier(nn.Module):
@@ -59,9 +57,10 @@ class Classifier(nn.Module):
         multi_label: bool = False,
         temperature: float = 1.0,
         thresholds: Sequence[float] | None = None,
+        rejection: Rejection | None = None,
     ) -> None:
         super().__init__()
-        self.encoder, self.head = encoder, head
+        self.encoder, self.head, self.rejection = encoder, head, rejection
         self.classes, self.multi_label = tuple(classes), multi_label
         self.temperature = float(temperature)
         self.thresholds = np.asarray(
@@ -141,6 +140,27 @@ class Classifier(nn.Module):
             options: As of `logits`.
         """
         return self.probabilities(self.logits(texts, **options))
+
+    def predict_or_reject(
+        self, texts: Iterable[str], **options: Any
+    ) -> tuple[Float32[np.ndarray, "N C"], Bool[np.ndarray, " N"]]:
+        """Probability of each class, and whether the text is rejected as one of none of them.
+
+        Args:
+            texts: Any number of texts.
+            options: As of `logits`.
+
+        Raises:
+            UserError: If nothing was fitted that rejects.
+        """
+        if self.rejection is None:
+            raise UserError(
+                "this classifier has no threshold for rejecting texts: fit one on held-out rows with textcl reject, "
+                "or textcl.fit_rejection"
+            )
+        vectors = vectors_of(self.encoder, texts, **options)
+        logits = self.logits_of(vectors)
+        return self.probabilities(logits), self.rejection.rejects(logits, vectors)
 
     def decide(self, probabilities: Float[np.ndarray, "N C"]) -> Targets:
         """The most probable class of each row; where texts have several labels, those that reach their threshold."""
@@ -224,6 +244,8 @@ class Classifier(nn.Module):
                 apart=apart,
             )
             (folder / "README.md").write_text(text, encoding="utf-8")
+            if self.rejection is not None:
+                self.rejection.write(folder)
 
     @classmethod
     def from_pretrained(
@@ -266,6 +288,7 @@ class Classifier(nn.Module):
             ) from error
         parity = Parity(texts, np.asarray(logits, dtype=np.float32))
         parity.check(classifier.logits(texts, precision="float32"), folder)
+        classifier.rejection = read_rejection(folder, encoder.dimension)
         return classifier
 
 
@@ -295,38 +318,3 @@ def left_out(blank: int) -> str:
 def is_classifier(folder: Path) -> bool:
     """Whether a model folder holds a classifier."""
     return (folder / NOTE_FILE).is_file()
-
-
-def targets_of(
-    labels: Iterable[Any], classes: Sequence[str], multi_label: bool, place: str
-) -> Targets:
-    """Names of classes as numbers.
-
-    Args:
-        labels: A name for each row, or a list of names where rows have several; numbers stand for their digits.
-        classes: Names in the order of their ids.
-        multi_label: Whether rows have several.
-        place: What a message calls the data.
-
-    Returns:
-        Class ids (N,), or whether each class is a label of the row (N, C).
-
-    Raises:
-        UserError: If a label is none of the classes.
-    """
-    ids = {name: index for index, name in enumerate(classes)}
-    lists = [[str(name) for name in (names if multi_label else [names])] for names in labels]
-    unknown = Counter(name for names in lists for name in names if name not in ids)
-    if unknown:
-        told = ", ".join(f"{name!r} ({count} rows)" for name, count in unknown.most_common(5))
-        known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
-        raise UserError(
-            f"{place} has labels that are none of the {len(classes)} classes ({known}): {told}; "
-            "correct them, leave those rows out, or train with them"
-        )
-    if not multi_label:
-        return np.array([ids[name] for (name,) in lists], dtype=np.int64)
-    hot = np.zeros((len(lists), len(classes)), dtype=bool)
-    for row, names in enumerate(lists):
-        hot[row, [ids[name] for name in names]] = True
-    return hot

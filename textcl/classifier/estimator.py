@@ -20,6 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from textcl.classifier.classifier import Classifier
+from textcl.classifier.fit_rejection import fit_rejection
 from textcl.data.files import atomic_write, read_json, to_json
 from textcl.data.splits import hold_out
 from textcl.data.texts import as_column, as_texts, is_missing, normal_text
@@ -49,6 +50,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         max_length: Longest text in tokens.
         class_weights: "balanced" lets rare classes count more.
         held_out: Share of the rows that is held out to select the best epoch; 0 keeps the last one.
+        reject_label: What `predict` gives for a text of none of the classes, such as "other"; None gives every text a
+            class. `fit` takes the threshold from the rows of `held_out`, of which 95 % are accepted.
         settings: Further settings of the recipe by name.
         random_state: Seed of everything.
         verbose: Whether to show the training on standard error.
@@ -73,6 +76,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         max_length: int | None = None,
         class_weights: Literal["none", "balanced"] | None = None,
         held_out: float = 0.0,
+        reject_label: Any = None,
         settings: Mapping[str, Any] | None = None,
         random_state: int = 0,
         verbose: bool = False,
@@ -87,6 +91,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         self.max_length = max_length
         self.class_weights = class_weights
         self.held_out = held_out
+        self.reject_label = reject_label
         self.settings = settings
         self.random_state = random_state
         self.verbose = verbose
@@ -108,6 +113,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         if y is None:
             raise UserError(
                 "fit requires y to be passed, but the target y is None: a label for each text"
+            )
+        if self.reject_label is not None and not self.held_out:
+            raise UserError(
+                "reject_label takes its threshold from held-out rows: set held_out, such as 0.1"
             )
         role, labels, classes = _labels(y)
         check_consistent_length(texts, labels)
@@ -131,14 +140,30 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
                 f"the recipe {self.objective!r} trains no classifier: choose lcl, supcon or cross-entropy"
             )
         self.classes_, self.classifier_ = classes, run.classifier
+        if self.reject_label is not None:
+            self._fit_rejection(texts, labels)
         return self
+
+    def _fit_rejection(self, texts: list[str], labels: list[Any]) -> None:
+        seed = self._settings(texts, labels)["seed"]
+        split = hold_out(texts, labels, self.held_out, seed)  # as the training held them out
+        kept, held = (
+            ([texts[place] for place in places], [labels[place] for place in places])
+            for places in (split.kept, split.held)
+        )
+        fit_rejection(self.classifier_, *held, train=kept, place=f"held_out={self.held_out:g}")
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """The label of each text (N,); an indicator matrix (N, C) where texts have several.
 
         Args:
             X: N texts.
+
+        Raises:
+            UserError: If there is a `reject_label` and no threshold for it.
         """
+        if self.reject_label is not None:
+            return self._predict_or_reject(_texts(X))
         proba = self.predict_proba(X)
         if self.classifier_.multi_label:
             learnt, places = self._columns()
@@ -146,6 +171,17 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             predicted[:, learnt] = proba[:, learnt] >= self.classifier_.thresholds[places]
             return predicted
         return self.classes_[proba.argmax(1)]
+
+    def _predict_or_reject(self, texts: list[str]) -> np.ndarray:
+        check_is_fitted(self, "classifier_")
+        proba, rejected = self.classifier_.predict_or_reject(texts)
+        learnt, places = self._columns()
+        names = self.classes_[np.asarray(learnt)[proba[:, places].argmax(1)]]
+        alike = isinstance(self.reject_label, str) == isinstance(self.classes_[0], str)
+        kind = np.result_type(names, np.array(self.reject_label)) if alike else object
+        names = names.astype(kind)
+        names[rejected] = self.reject_label
+        return names
 
     def predict_proba(self, X: Any) -> Float32[np.ndarray, "N C"]:  # noqa: N803
         """Probability of each of `classes_`; 0 for a column of an indicator matrix that had no 1.

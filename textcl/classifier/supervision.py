@@ -11,10 +11,11 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 from torch import nn
 
 from textcl.classifier.batches import describe_classmates, describe_visits
-from textcl.classifier.classifier import Targets, left_out, targets_of, vectors_of
+from textcl.classifier.classifier import left_out, vectors_of
 from textcl.classifier.dev import DevTexts, SelectBy, held_out_share, hold_out
 from textcl.classifier.head import ClassificationHead, HeadKind, make_head
 from textcl.classifier.linear_probe import fit_linear_probe, probe_places
+from textcl.classifier.targets import Targets, targets_of
 from textcl.data.rows import Rows, load_rows
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError

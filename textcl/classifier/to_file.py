@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from textcl.data.records import Record, open_records
 from textcl.data.stream import StreamedRow, row_blocks
@@ -26,6 +26,7 @@ def predict_rows(
     target: str | Path,
     *,
     top_k: int = 1,
+    reject: bool = False,
     schema: pyarrow.Schema | None = None,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda rows: None,
@@ -35,14 +36,16 @@ def predict_rows(
 
     A row keeps its columns and gets `label`, `probability` and `entropy` (bits); where the classifier gives texts
     several labels, `labels`, `probabilities` (of those) and `entropy` (of a yes or no, the mean over classes). For
-    `top_k` > 1 the most probable classes follow as `label_1`, `probability_1`, `label_2`, … A column of the input
-    that has one of these names is kept under "input_" and its name; so is one that "input_" already begins.
+    `top_k` > 1 the most probable classes follow as `label_1`, `probability_1`, `label_2`, …; with `reject` comes
+    `rejected`, whether the text belongs to none of the classes (`label` stays the most probable one). A column of the
+    input that has one of these names is kept under "input_" and its name; so is one that "input_" already begins.
 
     Args:
         classifier: A `Classifier`, or what looks like one.
         rows: What `stream_rows` gives.
         target: A file ending in .csv, .jsonl or .parquet, or "-" for JSON lines on standard output.
         top_k: How many classes to tell.
+        reject: Whether to tell which texts the classifier rejects.
         schema: Types of the input's columns, for parquet.
         overwrite: Whether the file may be there already.
         progress: Called after every block with its number of rows.
@@ -56,27 +59,33 @@ def predict_rows(
         raise UserError(
             f"expected 1 to {len(classifier.classes)} classes, as many as the model has, got {top_k}"
         )
-    added = _added(classifier, top_k)
+    added = _added(classifier, top_k, reject)
     summary = WriteSummary(str(target), classifier.encoder.max_length)
-    bits, reader = 0.0, classifier.encoder.reader()
+    bits, rejected, reader = 0.0, 0, classifier.encoder.reader()
     start = time.perf_counter()
     with open_records(target, schema=_with(schema, added), overwrite=overwrite) as write:
         for block in row_blocks(rows):
             texts = [row.text for row in block]
-            probabilities = classifier.predict_proba(texts, **options)
-            told = _told(classifier, probabilities, top_k)
+            if reject:
+                probabilities, outside = classifier.predict_or_reject(texts, **options)
+            else:
+                probabilities, outside = classifier.predict_proba(texts, **options), None
+            told = _told(classifier, probabilities, top_k, outside)
             write([_joined(row.values, told_of) for row, told_of in zip(block, told, strict=True)])
             summary.rows += len(texts)
             bits += sum(row["entropy"] for row in told)
+            rejected += 0 if outside is None else int(outside.sum())
             summary.blank += sum(not text.strip() for text in texts)
             summary.truncated += reader.count_cut(texts)
             progress(len(texts))
     summary.detail = f"; mean entropy {bits / max(1, summary.rows):.2f} bits"
+    if reject:
+        summary.detail += f"; {rejected:,} rejected"
     summary.seconds = time.perf_counter() - start
     return summary
 
 
-def _added(classifier: Any, top_k: int) -> dict[str, pyarrow.DataType]:
+def _added(classifier: Any, top_k: int, reject: bool) -> dict[str, pyarrow.DataType]:
     """Names and types of the columns that are added."""
     text, number = pyarrow.string(), pyarrow.float32()
     if classifier.multi_label:
@@ -86,7 +95,8 @@ def _added(classifier: Any, top_k: int) -> dict[str, pyarrow.DataType]:
     ranks = range(1, top_k + 1) if top_k > 1 else ()
     ranked = [(f"label_{k}", text) for k in ranks], [(f"probability_{k}", number) for k in ranks]
     pairs = [column for both in zip(*ranked, strict=True) for column in both]
-    return {**first, "entropy": number, **dict(pairs)}
+    last = {"rejected": pyarrow.bool_()} if reject else {}
+    return {**first, "entropy": number, **dict(pairs), **last}
 
 
 def _with(
@@ -99,7 +109,10 @@ def _with(
 
 
 def _told(
-    classifier: Any, probabilities: Float32[np.ndarray, "N C"], top_k: int
+    classifier: Any,
+    probabilities: Float32[np.ndarray, "N C"],
+    top_k: int,
+    rejected: Bool[np.ndarray, " N"] | None,
 ) -> list[dict[str, Any]]:
     """What is added to each row."""
     decisions = classifier.decide(probabilities)
@@ -117,6 +130,8 @@ def _told(
         for rank, place in enumerate(ranked if top_k > 1 else (), 1):
             row[f"label_{rank}"] = classifier.classes[place]
             row[f"probability_{rank}"] = share[place]
+        if rejected is not None:
+            row["rejected"] = bool(rejected[index])
         rows.append(row)
     return rows
 

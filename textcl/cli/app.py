@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from textcl.cli import calibrate, encode, export, predict, probe, recipes, report, sweep, train
+from textcl.cli import (
+    calibrate,
+    encode,
+    export,
+    predict,
+    probe,
+    recipes,
+    reject,
+    report,
+    sweep,
+    train,
+)
 from textcl.cli import eval as evaluate
 from textcl.cli.command import Debug, Group, Kept, Offline, stoppable
 from textcl.cli.options import GENERAL
@@ -47,6 +58,7 @@ _add("recipes", recipes.recipes_command, recipes.EXAMPLES, _TRAIN)
 _add("encode", encode.encode_command, encode.EXAMPLES, _USE, encode.kept)
 _add("predict", predict.predict_command, predict.EXAMPLES, _USE, encode.kept)
 _add("calibrate", calibrate.calibrate_command, calibrate.EXAMPLES, _USE, calibrate.kept)
+_add("reject", reject.reject_command, reject.EXAMPLES, _USE, calibrate.kept)
 _add("export", export.export_command, export.EXAMPLES, _USE, export.kept)
 _add("eval", evaluate.eval_command, evaluate.EXAMPLES, _MEASURE)
 _add("probe", probe.probe_command, probe.EXAMPLES, _MEASURE)

@@ -32,6 +32,8 @@ textcl predict RUN texts.txt -o classes.csv
 
 textcl predict RUN reviews.csv --column text=body -o classes.parquet --top-k 3
 
+textcl predict RUN questions.csv -o classes.csv --reject
+
 zcat log.gz | textcl predict RUN - -o - | head
 """
 
@@ -64,6 +66,14 @@ def predict_command(
             rich_help_panel=OUTPUT,
         ),
     ] = 1,
+    reject: Annotated[
+        bool,
+        typer.Option(
+            "--reject",
+            help="Also write which texts belong to none of the classes, by what `textcl reject` fitted.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     precision: FastPrecision = None,
     batch_tokens: BatchTokens = None,
     overwrite: Overwrite = False,
@@ -72,8 +82,9 @@ def predict_command(
     """Write the class of every text of INPUT to a file.
 
     Row i of the output belongs to row i of the input. Every row keeps its columns and gets label, probability and
-    entropy (bits; 0 is certain); if the model assigns several labels: labels, probabilities and entropy. A column of
-    the input that has one of these names is kept as input_label and the like.
+    entropy (bits; 0 is certain); if the model assigns several labels: labels, probabilities and entropy. With --reject
+    it gets rejected as well, while label stays the most probable class. A column of the input that has one of these
+    names is kept as input_label and the like.
     """
     from textcl.classifier.to_file import predict_rows
     from textcl.data.records import record_format
@@ -100,6 +111,7 @@ def predict_command(
                 islice(chain([first], rows), limit),
                 output,
                 top_k=top_k,
+                reject=reject,
                 schema=opened.schema(),
                 overwrite=overwrite,
                 progress=advance,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from jaxtyping import Int
 
 from textcl.arithmetic import exact_fraction
 from textcl.data.texts import normal_text
@@ -97,6 +98,30 @@ def hold_out(
         return Split(kept, held, 0, 0)
     held_classes = set[str]().union(*(names_of[place] for place in chosen))
     return Split(kept, held, len(held_classes), len(set[str]().union(*names_of)))
+
+
+def fold_of(
+    texts: Sequence[str], labels: Sequence[object], folds: int, seed: int
+) -> Int[np.ndarray, " N"]:
+    """Which of the folds each row is in: equal texts are in one, and each class is spread evenly.
+
+    Args:
+        texts: N texts; those that are equal once `normalised` stay together.
+        labels: The label of each; of equal texts that of the first counts.
+        folds: Their number.
+        seed: Everything drawn follows from it.
+    """
+    groups: dict[str, list[int]] = {}
+    for place, text in enumerate(texts):
+        groups.setdefault(normalised(text), []).append(place)
+    rows_of = list(groups.values())
+    ids = np.unique([str(labels[rows[0]]) for rows in rows_of], return_inverse=True)[1]
+    drawn = np.random.Generator(np.random.PCG64(seed)).permutation(len(rows_of))
+    order = drawn[np.argsort(ids[drawn], kind="stable")]
+    numbers = np.zeros(len(texts), dtype=np.int64)
+    for position, group in enumerate(order.tolist()):
+        numbers[rows_of[group]] = position % folds
+    return numbers
 
 
 def _names(labels: Sequence[str | Sequence[str]] | None, rows: Sequence[int]) -> set[str]:

@@ -1,0 +1,144 @@
+"""`textcl reject`: fit when a classifier says that a text belongs to none of its classes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from textcl.cli.options import (
+    DATA,
+    OUTPUT,
+    Columns,
+    Split,
+    parse_columns,
+    require_new_folder,
+    result_console,
+    result_table,
+)
+from textcl.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from textcl.evaluation.out_of_scope import OutOfScopeResult
+
+EXAMPLES = """Examples:
+
+textcl reject RUN dev.csv --train train.csv
+
+textcl reject RUN dev.csv --train train.csv --out-of-scope others.txt
+
+textcl predict RUN questions.csv -o classes.csv --reject
+"""
+
+
+def reject_command(
+    model: Annotated[
+        str, typer.Argument(help="A run of a classifier, its folder or a name on the hub.")
+    ],
+    dev: Annotated[
+        str,
+        typer.Argument(help="Labelled texts, used neither for training nor for testing."),
+    ],
+    train: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rows that the model was trained on, with which the scores nearest and mahalanobis compare. Default: "
+            "DEV, each fifth beside the others.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    out_of_scope: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Texts of none of the classes. Default: none.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    column: Columns = None,
+    split: Split = None,
+    score: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="nearest, mahalanobis, energy, margin or softmax."),
+    ] = "nearest",
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of DEV that is accepted at least. Default: 0.95; with --out-of-scope what has the best mean of "
+            "accepted DEV and rejected texts of no class.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FOLDER",
+            help="Write a copy to this new folder. Default: write into the model's folder.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+) -> None:
+    """Fit when a classifier rejects a text as one of none of its classes.
+
+    Classes and probabilities stay as they are; `textcl predict --reject` then tells the rejected texts. With
+    --out-of-scope all scores are compared: AUROC, and FPR@95, the share of those texts that is accepted where 95 % of
+    DEV is; recall and accuracy are of rows that the threshold was not fitted on.
+    """
+    from textcl.classifier.classifier import Classifier, left_out
+    from textcl.classifier.fit_rejection import fit_rejection
+    from textcl.classifier.rejection import kind_of_score
+    from textcl.data.files import replacing
+    from textcl.data.rows import load_rows
+    from textcl.encoder.hub import find_model
+
+    kind_of_score(score)
+    if output is None and not Path(model).expanduser().is_dir():
+        raise UserError(
+            f"{model} is not a folder on this machine: name a folder for the copy with -o"
+        )
+    require_new_folder(output, overwrite=None)
+    columns = parse_columns(column, ["text", "label"])
+    rows = load_rows(dev, roles=("text", "label"), columns=columns, split=split)
+    known = train and load_rows(train, roles=("text", "label"), columns=columns)
+    texts = {"text": columns["text"]} if "text" in columns else {}
+    outside = load_rows(out_of_scope, roles=("text",), columns=texts) if out_of_scope else None
+    classifier = Classifier.from_pretrained(model)
+    report = fit_rejection(
+        classifier,
+        rows.column("text"),
+        rows.column("label"),
+        train=(known.column("text"), known.column("label")) if known else None,
+        outside=outside.column("text") if outside else (),
+        score=score,
+        keep=keep,
+        place=dev,
+    )
+    folder = find_model(model)
+    if output is None:
+        report.rejection.write(folder)
+    else:
+        with replacing(output) as new:
+            shutil.copytree(folder, new, dirs_exist_ok=True)
+            report.rejection.write(new)
+    console = result_console()
+    if report.scores:
+        console.print(_table(report.scores))
+    for line in filter(None, (left_out(rows.report.blank), report.describe())):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    console.print(f"written to {output or folder}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _table(scores: Mapping[str, OutOfScopeResult]) -> Table:
+    table = result_table("score", "AUROC", "FPR@95", "OOS recall", "in-scope accuracy", "accepted")
+    for name, each in scores.items():
+        shares = (each.auroc, each.fpr95, each.oos_recall, each.in_scope_accuracy, each.accepted)
+        table.add_row(name, *(f"{100 * share:.2f}" for share in shares))
+    return table
