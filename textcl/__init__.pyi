@@ -5,6 +5,7 @@ from .classifier.fit_rejection import fit_rejection as fit_rejection
 from .classifier.head import ClassificationHead as ClassificationHead
 from .classifier.head import make_head as make_head
 from .classifier.supervision import ClassifierSettings as ClassifierSettings
+from .classifier.supervision import LabelledSettings as LabelledSettings
 from .contrast.clustering import KMeansClusters as KMeansClusters
 from .contrast.draws import BetaMix as BetaMix
 from .contrast.draws import Subset as Subset

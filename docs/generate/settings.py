@@ -31,7 +31,7 @@ _GROUPS = {
 
 def settings() -> str:
     """The settings of every recipe, those that all share first."""
-    from textcl import ClassifierSettings, TrainSettings
+    from textcl import ClassifierSettings, LabelledSettings, TrainSettings
 
     shared = [field.name for field in dataclasses.fields(TrainSettings)]
     placed = {name for names in _GROUPS.values() for name in names}
@@ -44,8 +44,12 @@ def settings() -> str:
                 "",
                 *table(HEADER, rows),
             ]
-    own = _own_fields(ClassifierSettings, TrainSettings)
     lines += ["## Settings of the recipes for classes", ""]
+    lines += table(
+        HEADER, _settings_rows(LabelledSettings, _own_fields(LabelledSettings, TrainSettings))
+    )
+    own = _own_fields(ClassifierSettings, LabelledSettings)
+    lines += ["", "Where the head is trained with the encoder:", ""]
     lines += table(HEADER, _settings_rows(ClassifierSettings, own))
     lines += ["## Settings of each recipe", ""]
     for name in recipe_names():

@@ -116,14 +116,17 @@ def test_update_0_is_the_regression_and_is_kept_where_training_does_harm(
     np.testing.assert_allclose(
         done.classifier.logits(texts, precision="float32"), probe.logits(x), atol=1e-4
     )
-    line = f"which scores {scores['before']:.2f} on dev: the line to beat"
-    assert line in console.file.getvalue()
+    shown = console.file.getvalue()
+    assert f"to beat   {scores['before']:.2f} on dev: logistic regression on the frozen" in shown
+    assert "training did not beat the frozen encoder" in shown
+    assert f"({scores['before']:.2f} on dev): that is the model that is saved" in shown
 
 
 def test_heads_with_a_hidden_layer_start_at_random_at_the_rate_of_the_encoder(model, tmp_path):
     console = Console(file=io.StringIO(), width=300)
     run("cross-entropy", model, tmp_path, labelled(30), ["head=own", "steps=1"], console)
-    assert "logistic regression" not in console.file.getvalue()
+    assert "to beat   " in console.file.getvalue()
+    assert "where training starts" not in console.file.getvalue()
 
 
 def test_the_shared_weighting_network_starts_there_too(model, tmp_path):

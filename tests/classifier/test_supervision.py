@@ -8,14 +8,13 @@ from labelled import labelled, write_jsonl
 
 from textcl.classifier.batches import describe_classmates
 from textcl.classifier.dev import DevTexts, held_out_share, hold_out
-from textcl.classifier.supervision import (
-    ClassifierSettings,
-    batches_of,
-    describe_classes,
+from textcl.classifier.labels import (
     load_dev_texts,
     targets_of_rows,
     with_classes,
 )
+from textcl.classifier.settings import ClassifierSettings
+from textcl.classifier.supervision import batches_of, describe_classes
 from textcl.classifier.targets import targets_of
 from textcl.data.rows import load_rows, settle_roles
 from textcl.errors import UserError

@@ -7,5 +7,6 @@ from .fit_rejection import fit_rejection as fit_rejection
 from .head import ClassificationHead as ClassificationHead
 from .head import make_head as make_head
 from .supervision import ClassifierSettings as ClassifierSettings
+from .supervision import LabelledSettings as LabelledSettings
 from .targets import Targets as Targets
 from .targets import targets_of as targets_of

@@ -65,16 +65,32 @@ class DevTexts:
         return f"{len(self.texts):,} texts"
 
     def __call__(self, model: Classifies) -> float:
-        """The score × 100; the F1 of a class that no text has and none is predicted is 0."""
-        probabilities = model.predict_proba(self.texts, precision="float32")
-        hot = np.eye(len(model.classes), dtype=bool)
-        if self.targets.ndim == 2:
-            labels, predicted = self.targets, probabilities >= 0.5
-        else:
-            labels, predicted = hot[self.targets], hot[probabilities.argmax(1)]
-        if self.select_by == "accuracy":
-            return 100 * float((labels == predicted).all(1).mean())
-        return 100 * float(class_f1(labels, predicted).mean())
+        """The score × 100 of a model; see `class_score`."""
+        return self.score(model.predict_proba(self.texts, precision="float32"))
+
+    def score(self, probabilities: Float[np.ndarray, "N C"]) -> float:
+        """The score × 100 of probabilities of the classes; see `class_score`."""
+        return class_score(self.targets, probabilities, self.select_by)
+
+
+def class_score(
+    targets: Targets, probabilities: Float[np.ndarray, "N C"], select_by: SelectBy
+) -> float:
+    """Accuracy or macro-F1 × 100; the F1 of a class that no text has and none is predicted is 0.
+
+    Args:
+        targets: Class ids (N,), or which classes each text has (N, C).
+        probabilities: Of each class; where texts have several labels, those of 0.5 and more are predicted.
+        select_by: Which of both.
+    """
+    hot = np.eye(probabilities.shape[1], dtype=bool)
+    if targets.ndim == 2:
+        labels, predicted = targets, probabilities >= 0.5
+    else:
+        labels, predicted = hot[targets], hot[probabilities.argmax(1)]
+    if select_by == "accuracy":
+        return 100 * float((labels == predicted).all(1).mean())
+    return 100 * float(class_f1(labels, predicted).mean())
 
 
 def held_out_share(dev: str) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.special import log_expit, log_softmax
 
 from textcl.classifier.classifier import Targets
@@ -68,6 +68,7 @@ def fit_linear_probe(
     classes: int,
     *,
     class_weights: Sequence[float] | None = None,
+    strength: float | None = None,
     seed: int = 0,
 ) -> LinearProbe:
     """Logistic regression whose strength has the highest likelihood in cross-validation.
@@ -80,28 +81,77 @@ def fit_linear_probe(
         classes: Number of classes; those without a row get a logit below the others.
         class_weights: How much rows of each class count; with several labels, how much a label counts beside its
             absence.
+        strength: scikit-learn's C, for vectors of unit spread; chosen when None.
         seed: What the folds follow from.
     """
-    middle = vectors.mean(0)
-    spread = float(np.sqrt(((vectors - middle) ** 2).sum(1).mean())) or 1.0
-    x = ((vectors - middle) / spread).astype(np.float64)
-    weights = np.ones(classes) if class_weights is None else np.asarray(class_weights, np.float64)
-    strength = _strength(x, targets, weights, seed)
+    x, middle, spread = _of_unit_spread(vectors)
+    weights = _weights(class_weights, classes)
+    if strength is None:
+        strength = _strength(x, targets, weights, seed)
     weight, bias = _fit(x, targets, weights, strength)
     weight = weight / spread
     return LinearProbe(weight, bias - weight @ middle, strength, len(x))
 
 
+def out_of_fold(
+    vectors: Float[np.ndarray, "N D"],
+    targets: Targets,
+    classes: int,
+    strength: float,
+    *,
+    class_weights: Sequence[float] | None = None,
+    seed: int = 0,
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n C"]]:
+    """Class logits of training rows by regressions that were fitted without them.
+
+    Args:
+        vectors: Of the frozen encoder, not normalised.
+        targets: Class ids, or which classes each row has.
+        classes: Number of classes.
+        strength: scikit-learn's C, for vectors of unit spread.
+        class_weights: As of `fit_linear_probe`.
+        seed: What the folds follow from; with that of `fit_linear_probe` they are those of its cross-validation.
+
+    Returns:
+        Places of the rows, at most 1,000, and their logits.
+    """
+    x, weights = _of_unit_spread(vectors)[0], _weights(class_weights, classes)
+    places: list[np.ndarray] = []
+    logits: list[np.ndarray] = []
+    for fold, rest in _folds(len(x), seed):
+        weight, bias = _fit(x[rest], targets[rest], weights, strength)
+        places.append(fold)
+        logits.append(x[fold] @ weight.T + bias)
+    return np.concatenate(places), np.concatenate(logits)
+
+
+def _of_unit_spread(
+    vectors: Float[np.ndarray, "N D"],
+) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, " D"], float]:
+    """Vectors around their mean of unit spread, the mean, and the spread."""
+    middle = vectors.mean(0)
+    spread = float(np.sqrt(((vectors - middle) ** 2).sum(1).mean())) or 1.0
+    return ((vectors - middle) / spread).astype(np.float64), middle, spread
+
+
+def _weights(class_weights: Sequence[float] | None, classes: int) -> Float[np.ndarray, " C"]:
+    return np.ones(classes) if class_weights is None else np.asarray(class_weights, np.float64)
+
+
+def _folds(rows: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Places of each fold, and of the rows outside it."""
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(rows)[:_ROWS_FOR_STRENGTH]
+    return [(fold, np.setdiff1d(order, fold)) for fold in np.array_split(order, _FOLDS)]
+
+
 def _strength(
     x: Float[np.ndarray, "N D"], targets: Targets, weights: Float[np.ndarray, " C"], seed: int
 ) -> float:
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(x))[:_ROWS_FOR_STRENGTH]
-    folds = np.array_split(order, _FOLDS)
+    folds = _folds(len(x), seed)
 
     def likelihood(strength: float) -> float:
         total = 0.0
-        for fold in folds:
-            rest = np.setdiff1d(order, fold)
+        for fold, rest in folds:
             weight, bias = _fit(x[rest], targets[rest], weights, strength)
             total += _log_likelihood(x[fold] @ weight.T + bias, targets[fold])
         return total

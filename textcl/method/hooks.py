@@ -3,6 +3,8 @@
 The loop calls them in the order they are listed. One training step is
 
     embed → loss (queue and averages as they are) → backward → after_batch → optimizer → after_update
+
+and what is trained is scored and saved between two of them: before_scoring, before_saving.
 """
 
 from __future__ import annotations
@@ -57,6 +59,12 @@ class Hook:
         Args:
             step: Updates done so far, this one included.
         """
+
+    def before_scoring(self) -> None:
+        """Called in the first process before what is trained is scored on dev."""
+
+    def before_saving(self) -> None:
+        """Called in the first process before what is trained is saved as the best or the last."""
 
 
 class Enqueue(Hook):

@@ -20,11 +20,14 @@ def tell(
     dev: Dev | None,
     seed: int,
     following: str,
+    verdict: str = "",
 ) -> None:
     """What the user sees after the last step: scores with their protocol and seed, and where the encoder is."""
     say = console.print
     if dev is None or position.before is None or position.best is None:
         say(f"done in {position.seconds:.0f} s; model: {folder.best}", highlight=False)
+        if verdict:
+            say(verdict, highlight=False, soft_wrap=True)
         return
     say(
         f"dev before {position.before:.2f}, after {position.best:.2f} "
@@ -36,6 +39,8 @@ def tell(
         say(dev.note, highlight=False, soft_wrap=True)
     if position.best < position.before:
         say("training did not help on this dev set: the model before it scores higher")
+    if verdict:
+        say(verdict, highlight=False, soft_wrap=True)
     say(
         f"trained in {position.seconds:.0f} s; model: {folder.best}\nnext: {following}",
         highlight=False,

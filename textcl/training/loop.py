@@ -88,7 +88,7 @@ class _Loop:
         if self.dev and self.at.step == 0:
             self.at.before = self._score(self.dev)
             self.reporter.scored(0, self.at.before, False)
-            if self.settings.START_MAY_BE_BEST and self.at.scored(self.at.before):
+            if self.settings.start_may_be_best and self.at.scored(self.at.before):
                 self.recorder.keep_best(0, self.at.before)
         for hook in self.hooks:
             hook.before_training(self.at.total)
@@ -190,6 +190,8 @@ class _Loop:
     def _score(self, dev: Dev) -> float:
         score = torch.zeros((), dtype=torch.float64, device=self.accelerator.device)
         if self.accelerator.is_main_process:
+            for hook in self.hooks:
+                hook.before_scoring()
             score += dev(self.model)
         self.model.train()
         return float(self.world.sum(score))

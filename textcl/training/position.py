@@ -15,7 +15,7 @@ class Position:
         epoch: Passes over the data begun, from 0.
         index: Batches of this epoch done.
         before: Dev score before training.
-        best: Best dev score after some update.
+        best: Best dev score after some update, or of the start where that may be kept.
         best_step: Its update.
         stale: Evaluations since.
         last: Last dev score.
@@ -41,8 +41,11 @@ class Position:
         return self.step >= self.total
 
     def scored(self, score: float) -> bool:
-        """Take a dev score in, and tell whether it is the best after an update."""
-        best = self.best is None or score > self.best
+        """Take a dev score in, and tell whether it is the best so far.
+
+        An update takes the place of an equal start: what was trained knows more than few dev rows can show.
+        """
+        best = self.best is None or score > self.best or (score == self.best and not self.best_step)
         self.last, self.stale = score, 0 if best else self.stale + 1
         if best:
             self.best, self.best_step = score, self.step

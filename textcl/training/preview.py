@@ -43,7 +43,7 @@ def preview(
         method: What the recipe built.
         loader: Its batches.
         dev: What selects the weights.
-        labels: Lines on classes and negatives.
+        labels: Lines on negatives, classes, and what is to be beaten.
         machine: Precision, processes and devices.
         output: The run folder.
     """
@@ -70,6 +70,7 @@ def preview(
         "dev": f"{dev.protocol}, {dev.size}. {dev.note}".strip()
         if dev
         else "none: the last weights are kept",
+        **({"to beat": labels["to beat"]} if "to beat" in labels else {}),
         "steps": f"{total} updates of {settings.batch_size * settings.accumulation} rows, "
         f"{seen:.2f} epochs, {machine}",
         "output": str(output),

@@ -169,6 +169,7 @@ class Recorder:
     def keep_best(self, step: int, score: float) -> None:
         """Write the model as the best so far, with all that its run needs to go back to it."""
         if self.main:
+            self._prepare()
             self.model.save_pretrained(self.folder.best, card=self._card(step, score))
             tensors = checkpoint.module_tensors(self.parts.modules)
             checkpoint.save_tensors(tensors, self._best_modules)
@@ -236,6 +237,7 @@ class Recorder:
     def finish(self, at: Position) -> None:
         """Write the last model and the scores, and put the best weights back."""
         if self.main:
+            self._prepare()
             self.model.save_pretrained(self.folder.last, card=self._card(at.step, at.last))
         if self.protocol and at.best_step != at.step:
             checkpoint.load_modules(self.parts.modules, load_file(self._best_modules))
@@ -256,6 +258,10 @@ class Recorder:
                 )
             )
         self.model.eval()
+
+    def _prepare(self) -> None:
+        for hook in self.parts.method.hooks:
+            hook.before_saving()
 
     def _card(self, step: int, score: float | None) -> dict[str, Any]:
         scores: list[dict[str, Any]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from textcl.encoder.encoder import Encoder
 from textcl.encoder.folder import known_elsewhere
 from textcl.errors import UserError
 from textcl.method.method import Method, online_of
-from textcl.training import checkpoint, recipes, replaced
+from textcl.training import recipes, replaced
 from textcl.training.accelerator import accelerator_of, describe_machine, world_of
 from textcl.training.build import build_method
 from textcl.training.console import ConsoleReporter, tell
@@ -202,6 +202,7 @@ class _Session:
         check_batch(supervision.rows, supervision.settings, self.world)
         method = build_method(self.recipe, supervision.settings, self.world)
         loader = self._loader(supervision, method)
+        supervision = supervision.begin(method)
         path = output or _new_path(self.recipe.name)
         facts = self._facts(recipe, request, supervision)
         labels = supervision.describe(method, loader)
@@ -241,6 +242,7 @@ class _Session:
             )
         method = build_method(self.recipe, supervision.settings, self.world)
         loader = self._loader(supervision, method)
+        supervision = supervision.begin(method)
         return self._train(folder, facts, method, loader, supervision, resume=True)
 
     def _loader(self, supervision: Supervision, method: Method) -> Loader:
@@ -300,8 +302,7 @@ class _Session:
         if settings.trackers and self.main:
             self._init_trackers(folder, settings)
         loader = self._with_tokens(loader, settings, online)
-        if not resume or checkpoint.newest(folder.checkpoints) is None:
-            supervision.begin(method, self._tell)
+        method = replace(method, hooks=[*method.hooks, *supervision.hooks(method)])
         reporter = ConsoleReporter(self.console, quiet=not self.main)
         try:
             with self._sole_writer(folder):
@@ -322,8 +323,10 @@ class _Session:
             if self.main:  # what --overwrite replaces, until something is saved
                 (replaced.remove if folder.has_saved else replaced.put_back)(folder.path)
         if self.main:
-            next_steps = supervision.next_steps(folder.best)
-            tell(self.console, folder, position, supervision.dev, settings.seed, next_steps)
+            next_steps, verdict = supervision.next_steps(folder.best), supervision.verdict(position)
+            tell(
+                self.console, folder, position, supervision.dev, settings.seed, next_steps, verdict
+            )
             if not known_elsewhere(online.pooling):
                 self._tell(
                     f"only textcl opens {folder.best}: sentence-transformers has no pooling {online.pooling!r}"

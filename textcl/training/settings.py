@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from textcl.arithmetic import exact_floor
 from textcl.errors import UserError
@@ -91,12 +91,14 @@ class TrainSettings:
     trackers: tuple[Tracker, ...] = ()
     seed: Annotated[int, Domain(at_least=0, at_most=2**32 - 1)] = 0
 
-    START_MAY_BE_BEST: ClassVar[bool] = False
-    """Whether the model before training is kept where no update scores higher on dev."""
-
     def __post_init__(self) -> None:
         for key, values in values_of(type(self)).items():
             object.__setattr__(self, key, _checked(key, values, getattr(self, key)))
+
+    @property
+    def start_may_be_best(self) -> bool:
+        """Whether the model before training is kept where no update scores as high on dev."""
+        return False
 
     def learning_rate_at(self, step: int, total: int) -> float:
         """The learning rate of update `step`, counted from 0, of `total`, as the schedules of transformers have it.

@@ -15,9 +15,11 @@ from typing import Literal, Protocol, runtime_checkable
 from textcl.data.rows import Rows
 from textcl.distributed import World
 from textcl.errors import UserError
+from textcl.method.hooks import Hook
 from textcl.method.method import Method
 from textcl.training.dev import Dev, load_dev
 from textcl.training.loader import Loader
+from textcl.training.position import Position
 from textcl.training.preview import describe_negatives
 from textcl.training.request import RowRequest
 from textcl.training.samplers import Sampler, ShuffledBatches
@@ -55,17 +57,27 @@ class Supervision(Protocol):
         """Which rows make which batch."""
         ...
 
-    def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
-        """Lines of the preview, by what they are about: classes and negatives."""
-        ...
-
-    def begin(self, method: Method, tell: Callable[[str], object]) -> None:
-        """Give a method what the labels say before its first update.
+    def begin(self, method: Method) -> Supervision:
+        """Give a method what the labels say before its first update, and measure what it has to beat.
 
         Args:
             method: With its encoders as the recipe made them.
-            tell: Called with a line for the user.
+
+        Returns:
+            The same with what was measured.
         """
+        ...
+
+    def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
+        """Lines of the preview, by what they are about: negatives, classes, and the line to beat."""
+        ...
+
+    def hooks(self, method: Method) -> Sequence[Hook]:
+        """State changes that follow from the labels."""
+        ...
+
+    def verdict(self, position: Position) -> str:
+        """One line on a finished run: whether it beat what it had to beat; "" where there is nothing to say."""
         ...
 
     def next_steps(self, best: Path) -> str:
@@ -130,8 +142,17 @@ class Pairs:
         """How many negatives each anchor gets."""
         return {"negatives": describe_negatives(method, self.settings, loader.world)}
 
-    def begin(self, method: Method, tell: Callable[[str], object]) -> None:
+    def begin(self, method: Method) -> Pairs:
+        """Nothing to give and nothing to beat but the start."""
+        return self
+
+    def hooks(self, method: Method) -> Sequence[Hook]:
+        """None."""
+        return ()
+
+    def verdict(self, position: Position) -> str:
         """Nothing."""
+        return ""
 
     def next_steps(self, best: Path) -> str:
         """Evaluate and encode."""

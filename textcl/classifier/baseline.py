@@ -1,0 +1,125 @@
+"""The line to beat: what logistic regression on the vectors of the frozen encoder scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import expit, softmax
+
+from textcl.classifier.classifier import vectors_of
+from textcl.classifier.dev import DevTexts, class_score
+from textcl.classifier.labels import targets_of_rows
+from textcl.classifier.linear_probe import (
+    LinearProbe,
+    fit_linear_probe,
+    out_of_fold,
+    probe_places,
+)
+from textcl.classifier.settings import LabelledSettings
+from textcl.data.rows import Rows
+from textcl.encoder.encoder import Encoder
+from textcl.training.position import Position
+
+_FEW = 500
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What training has to beat, and how it was measured.
+
+    Args:
+        probe: The logistic regression.
+        score: Of the frozen encoder with it, × 100.
+        place: What it was scored on.
+        rows: How many rows that is.
+        compared: Whether training is scored on the same rows.
+        starts: Whether training starts there, so that the frozen encoder can be what is saved.
+    """
+
+    probe: LinearProbe
+    score: float
+    place: str
+    rows: int
+    compared: bool
+    starts: bool
+
+    def describe(self) -> str:
+        """One line for the preview."""
+        start = ", where training starts" if self.starts else ""
+        return f"{self.score:.2f} {self.place}: {self.probe.describe()}{start}"
+
+    def verdict(self, position: Position) -> str:
+        """One line for the end of a run: whether training beat it, and what is saved.
+
+        Args:
+            position: Where the run ended.
+        """
+        line = f"the frozen encoder with logistic regression ({self.score:.2f} {self.place})"
+        if not self.compared or position.best is None:
+            return (
+                f"training was not compared with {line}: no rows are set apart; name --dev FILE, or a share such as "
+                "--dev 0.1"
+            )
+        if position.best > self.score:
+            return f"training beat {line} by {position.best - self.score:.2f}{self._doubt()}"
+        if self.starts and not position.best_step:
+            return f"training did not beat {line}: that is the model that is saved"
+        if position.best == self.score:
+            return f"training is level with {line}: the trained model is saved"
+        return f"training did not beat {line}, and the trained model is saved{self._instead()}"
+
+    def _doubt(self) -> str:
+        if self.rows >= _FEW:
+            return ""
+        share = min(max(self.score / 100, 0.5 / self.rows), 1 - 0.5 / self.rows)
+        error = 100 * np.sqrt(share * (1 - share) / self.rows)
+        return f"; one of {self.rows} rows is {100 / self.rows:.1f}, a standard error {error:.1f}"
+
+    def _instead(self) -> str:
+        return "" if self.starts else "; --set head=linear starts from the regression"
+
+
+def measure_baseline(
+    encoder: Encoder,
+    settings: LabelledSettings,
+    rows: Rows,
+    dev: DevTexts | None,
+    *,
+    starts: bool,
+) -> Baseline:
+    """Fit a logistic regression to the training rows, and score it.
+
+    It is scored on dev; without dev on training rows that its fold was not fitted on, 1,000 at most.
+
+    Args:
+        encoder: As it is before training.
+        settings: Of the run, with its classes.
+        rows: To train on; of more than 10,000 a part is used.
+        dev: What selects the weights.
+        starts: Whether heads start from the regression.
+    """
+    places = probe_places(len(rows), settings.seed)
+    chosen = rows if len(places) == len(rows) else rows.take(places)
+    vectors = vectors_of(encoder, chosen.column("text"), precision="float32")
+    targets = targets_of_rows(settings, chosen)
+    weights = settings.weights or settings.positive_weights
+    count = len(settings.classes)
+    probe = fit_linear_probe(vectors, targets, count, class_weights=weights, seed=settings.seed)
+    if dev is not None:
+        logits = probe.logits(vectors_of(encoder, dev.texts, precision="float32"))
+        score = dev.score(_probabilities(logits, settings))
+        return Baseline(probe, score, "on dev", len(dev.texts), True, starts)
+    held, logits = out_of_fold(
+        vectors, targets, count, probe.strength, class_weights=weights, seed=settings.seed
+    )
+    score = class_score(targets[held], _probabilities(logits, settings), settings.selection)
+    place = f"cross-validated on {len(held):,} training rows"
+    return Baseline(probe, score, place, len(held), False, starts)
+
+
+def _probabilities(
+    logits: Float[np.ndarray, "N C"], settings: LabelledSettings
+) -> Float[np.ndarray, "N C"]:
+    return expit(logits) if settings.multi_label else softmax(logits, axis=1)
