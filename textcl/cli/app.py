@@ -11,11 +11,13 @@ from textcl.cli import (
     calibrate,
     encode,
     export,
+    index,
     predict,
     probe,
     recipes,
     reject,
     report,
+    search,
     sweep,
     train,
 )
@@ -60,6 +62,9 @@ _add("predict", predict.predict_command, predict.EXAMPLES, _USE, encode.kept)
 _add("calibrate", calibrate.calibrate_command, calibrate.EXAMPLES, _USE, calibrate.kept)
 _add("reject", reject.reject_command, reject.EXAMPLES, _USE, calibrate.kept)
 _add("export", export.export_command, export.EXAMPLES, _USE, export.kept)
+_add("index", index.index_command, index.EXAMPLES, _USE, index.kept)
+_add("search", search.search_command, search.EXAMPLES, _USE)
+_add("neighbours", search.neighbours_command, search.NEIGHBOUR_EXAMPLES, _USE)
 _add("eval", evaluate.eval_command, evaluate.EXAMPLES, _MEASURE)
 _add("probe", probe.probe_command, probe.EXAMPLES, _MEASURE)
 _add("report", report.report_command, report.EXAMPLES, _MEASURE)

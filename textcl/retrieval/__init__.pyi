@@ -1,6 +1,9 @@
 from .beir import RetrievalTask as RetrievalTask
 from .beir import evaluate_retrieval as evaluate_retrieval
 from .beir import load_beir as load_beir
+from .build import Tools as Tools
+from .index import Found as Found
+from .index import Index as Index
 from .mining import Mined as Mined
 from .mining import MiningRules as MiningRules
 from .mining import absolute_margin as absolute_margin

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int8, UInt8
+from jaxtyping import Bool, Float, Int8, UInt8
 from torch import Tensor
 
 from textcl.arithmetic import widen
@@ -126,7 +126,11 @@ def search_bits(
 
 
 def nearest_bits(
-    queries: UInt8[Tensor, "Q C"], codes: UInt8[Tensor, "N C"], k: int, dimension: int
+    queries: UInt8[Tensor, "Q C"],
+    codes: UInt8[Tensor, "N C"],
+    k: int,
+    dimension: int,
+    removed: Bool[Tensor, " N"] | None = None,
 ) -> Hits:
     """The k rows with the fewest differing bits; a score is minus their number.
 
@@ -135,10 +139,11 @@ def nearest_bits(
         codes: Bits of the corpus.
         k: How many.
         dimension: Bits without the padding.
+        removed: Rows of the corpus that are never among the nearest.
     """
 
     def signs(rows: Tensor) -> Tensor:
         return 2 * from_bits(rows, dimension) - 1
 
-    hits = search(signs(queries), codes, k, decode=signs)
+    hits = search(signs(queries), codes, k, decode=signs, removed=removed)
     return Hits(hits.rows, (hits.scores - dimension) / 2)

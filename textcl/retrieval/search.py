@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from textcl.arithmetic import widen
@@ -39,6 +39,7 @@ def search(
     decode: Decode = widen,
     query_block: int = QUERY_BLOCK,
     corpus_block: int = CORPUS_BLOCK,
+    removed: Bool[Tensor, " N"] | None = None,
 ) -> Hits:
     """The k rows of a corpus with the largest dot product, for every query.
 
@@ -53,6 +54,7 @@ def search(
         decode: How a block of the corpus becomes float rows.
         query_block: Queries multiplied at once.
         corpus_block: Rows multiplied at once.
+        removed: Rows of the corpus that are never among the best; none when None.
 
     Raises:
         UserError: If k is below 1, the dimensions differ, or a vector is not finite.
@@ -65,9 +67,20 @@ def search(
     for start in range(0, len(corpus), corpus_block):
         rows = decode(corpus[start : start + corpus_block].to(wide.device)).to(wide.dtype)
         _check_block(rows, wide, start)
-        blocks = [_best_of(part @ rows.T, k, start) for part in wide.split(query_block)]
+        out = None if removed is None else removed[start : start + corpus_block].to(wide.device)
+        blocks = [
+            _best_of(_products(part, rows, out), k, start) for part in wide.split(query_block)
+        ]
         best = _merged(best, _stacked(blocks) if blocks else best, k)
-    return best
+    if removed is None:
+        return best
+    left = len(corpus) - int(removed.sum())
+    return Hits(best.rows[:, :left], best.scores[:, :left])
+
+
+def _products(queries: Tensor, rows: Tensor, removed: Tensor | None) -> Tensor:
+    products = queries @ rows.T
+    return products if removed is None else products.masked_fill_(removed, float("-inf"))
 
 
 def rescored(

@@ -1,0 +1,94 @@
+"""`textcl index`, `search` and `neighbours` as a user types them."""
+
+import json
+import sys
+
+import pytest
+from families import tiny_model_dir
+
+import textcl.cli
+
+TEXTS = ["a man plays guitar", "a dog runs in the field", "two children eat red food", "cold water"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    tiny_model_dir(folder)
+    rows = [json.dumps({"_id": f"d{n}", "title": "", "text": text}) for n, text in enumerate(TEXTS)]
+    (folder / "corpus.jsonl").write_text("\n".join(rows) + "\n")
+    (folder / "queries.txt").write_text("a cat runs\nred water\n")
+    return folder
+
+
+@pytest.fixture
+def textcl_in(monkeypatch, capsys, place):
+    monkeypatch.chdir(place)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["textcl", *map(str, arguments)])
+        try:
+            textcl.cli.main()
+            code = 0
+        except SystemExit as stopped:
+            code = stopped.code or 0
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def test_a_corpus_is_indexed_searched_and_changed(textcl_in, place):
+    code, _, err = textcl_in("index", "corpus.jsonl", "-m", "bert", "-o", "index")
+    assert code == 0, err
+    assert "index: 4 documents, 32 dimensions, float32" in err
+    code, out, _ = textcl_in("search", "index", "a dog runs in the field", "-k", 2)
+    assert code == 0
+    assert out.split("\n")[4].split()[2:] == ["d1", "a", "dog", "runs", "in", "the", "field"]
+    code, out, _ = textcl_in("search", "index", "--queries", "queries.txt", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["query"] for line in lines] == ["a cat runs", "red water"]
+    assert [len(line["hits"]) for line in lines] == [4, 4]
+    code, out, err = textcl_in("search", "index", "--queries", "queries.txt", "-o", "hits.jsonl")
+    hits = [json.loads(line) for line in (place / "hits.jsonl").read_text().splitlines()]
+    places = [(hit["query_row"], hit["rank"]) for hit in hits]
+    assert places == [(query, rank) for query in (1, 2) for rank in (1, 2, 3, 4)]
+    assert "hits.jsonl: 8 hits of 2 queries" in err
+    _, out, _ = textcl_in("neighbours", "index", "d1", "--json", "--top-k", "3")
+    assert "d1" not in [hit["id"] for hit in json.loads(out)["hits"]]
+    (place / "more.txt").write_text("a cat eats\n")
+    code, _, err = textcl_in("index", "more.txt", "-o", "index", "--mode", "add")
+    assert (code, err.strip()) == (0, "index: 1 documents added, 5 in all")
+    (place / "ids.txt").write_text("d0\n1\n")
+    code, _, err = textcl_in("index", "ids.txt", "-o", "index", "--mode", "remove")
+    assert (code, err.strip()) == (0, "index: 2 documents removed, 3 left")
+    code, _, err = textcl_in("index", "corpus.jsonl", "-m", "bert", "-o", "index")
+    assert (code, "exists already" in err) == (2, True)
+
+
+def test_documents_are_shown_as_they_are(textcl_in, place):
+    (place / "odd.txt").write_text("[red]a man[/red]\n\x1b[31mplays\n")
+    textcl_in("index", "odd.txt", "-m", "bert", "-o", "odd")
+    _, out, _ = textcl_in("search", "odd", "[b]man[/b]")
+    assert "[red]a man[/red]" in out
+    assert "[b]man[/b]" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "nowhere", "x"], "nowhere is no index"),
+        (["search", "index"], "name one thing to search for"),
+        (["search", "index", "x", "--queries", "queries.txt"], "name one thing to search for"),
+        (["index", "corpus.jsonl", "-o", "new"], "a new index needs a model"),
+        (["index", "-", "-m", "bert", "-o", "new"], "cannot be standard input"),
+        (["index", "nowhere.jsonl", "-m", "bert", "-o", "new"], "there is no file or folder"),
+        (["index", "corpus.jsonl", "-o", "nowhere", "--mode", "add"], "nowhere is no index"),
+        (["index", "corpus.jsonl", "-m", "bert", "-o", "new", "--column", "x=y"], "text|id=NAME"),
+    ],
+)
+def test_a_mistake_is_one_sentence(textcl_in, arguments, message):
+    code, out, err = textcl_in(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1

@@ -1,0 +1,169 @@
+"""What is searched: texts with ids, read from any source row by row, in flat memory."""
+
+from __future__ import annotations
+
+import shutil
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from textcl.data.sources import open_source
+from textcl.data.stream import stream_rows
+from textcl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text that can be retrieved.
+
+    Args:
+        id: Its name, of which there is no other.
+        text: What is encoded and shown; may be blank until it is surveyed.
+        row: Its number in the source, from 1.
+    """
+
+    id: str
+    text: str
+    row: int
+
+
+Documents = Callable[[], Iterable[Document]]
+"""A pass over documents, the same each time it is called."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a first pass over documents tells.
+
+    Args:
+        rows: Documents with a text.
+        text_bytes: Bytes of their texts and ids.
+        blank: Documents without a text, which are left out.
+    """
+
+    rows: int
+    text_bytes: int
+    blank: int
+
+
+def key_of(name: str) -> int:
+    """A signed 64-bit digest of an id."""
+    raw = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(raw, "little", signed=True)
+
+
+def documents_of(
+    source: object, *, columns: Mapping[str, str] | None = None, split: str | None = None
+) -> Documents:
+    """The documents of a file, a folder, a hub data set, a list or a table.
+
+    An id is the value of the column `_id` or `id`, else the number of the row. In the layout of BEIR (`_id`, `title`,
+    `text`) a title is put before its text.
+
+    Args:
+        source: As for `load_rows`, but not standard input, which can be read only once.
+        columns: Columns of the roles text and id, where they have other names.
+        split: Part of a hub data set or of a folder.
+
+    Raises:
+        UserError: If there is no such source, or it is standard input.
+    """
+    if str(source) == "-":
+        raise UserError(
+            "a corpus is read twice, so it cannot be standard input: write it to a file"
+        )
+    opened = open_source(source, split=split)
+    chosen = dict(columns or {})
+    id_column = chosen.pop("id", None)
+
+    def read() -> Iterator[Document]:
+        for number, row in enumerate(stream_rows(opened, columns=chosen), 1):
+            place = f"{opened.name}, row {number:,}"
+            title = row.values.get("title") if "_id" in row.values and not chosen else None
+            text = f"{title} {row.text}" if isinstance(title, str) and title else row.text
+            yield Document(_id(row.values, id_column, number, place), text.strip(), number)
+
+    return read
+
+
+def _id(values: Mapping[str, object], column: str | None, number: int, place: str) -> str:
+    if not values:
+        return str(number)
+    if column is not None and column not in values:
+        raise UserError(f"{place} has no column {column!r} for the id")
+    names = [column] if column is not None else [name for name in ("_id", "id") if name in values]
+    value = values[names[0]] if names else number
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise UserError(f"{place}: an id is a text or a whole number, got {value!r:.60}")
+    return str(value)
+
+
+def with_text(documents: Iterable[Document]) -> Iterator[Document]:
+    """Those that have a text."""
+    return (document for document in documents if document.text)
+
+
+def survey(documents: Documents, name: str) -> Survey:
+    """Count documents and check their ids, before a model is loaded.
+
+    Args:
+        documents: What is to be indexed.
+        name: Of the source, for the messages.
+
+    Raises:
+        UserError: If an id comes twice, or no document has a text.
+    """
+    keys = array("q")
+    rows = size = blank = 0
+    for document in documents():
+        if not document.text:
+            blank += 1
+            continue
+        keys.append(key_of(document.id))
+        rows += 1
+        size += len(document.id.encode("utf-8", "surrogatepass")) + len(
+            document.text.encode("utf-8", "surrogatepass")
+        )
+    _check_ids(np.frombuffer(keys, np.int64), documents, name)
+    if not rows:
+        raise UserError(f"{name} has no document with a text")
+    return Survey(rows, size, blank)
+
+
+def _check_ids(keys: np.ndarray, documents: Documents, name: str) -> None:
+    values, counts = np.unique(keys, return_counts=True)
+    suspects = set(values[counts > 1].tolist())
+    if not suspects:
+        return
+    first: dict[str, int] = {}
+    for document in with_text(documents()):
+        if key_of(document.id) in suspects:
+            earlier = first.setdefault(document.id, document.row)
+            if earlier != document.row:
+                raise UserError(
+                    f"{name}: the id {document.id!r} comes twice, in rows {earlier:,} and {document.row:,}: "
+                    "ids must differ"
+                )
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Refuse, before any work, what the disk of a folder cannot hold.
+
+    Args:
+        folder: It, or one of its parents, exists.
+        needed: Bytes.
+
+    Raises:
+        UserError: If fewer are free.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise UserError(
+            f"{folder} needs about {needed / 1e6:,.0f} MB and its disk has {free / 1e6:,.0f} MB free: free some space, "
+            "name a folder on another disk, or take a smaller dtype (float16)"
+        )

@@ -1,0 +1,145 @@
+"""The model of an index: which one it is, by its weights, and what it puts before queries and documents."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import singledispatch
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+
+from textcl.arithmetic import unit
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.fingerprint import model_sha256
+from textcl.encoder.to_file import EncodesFiles
+from textcl.encoder.tokenizing import find_prompt
+from textcl.errors import UserError
+from textcl.export.exported import ExportedEncoder
+from textcl.retrieval.store import Manifest
+
+Role = Literal["query", "document"]
+
+_PROMPTS: Mapping[Role, tuple[str, ...]] = {
+    "query": ("query",),
+    "document": ("document", "passage", "corpus"),
+}
+"""Names of the prompts of a role, as sentence-transformers looks for them."""
+
+
+@runtime_checkable
+class Embeds(EncodesFiles, Protocol):
+    """An encoder that may have prompts: `Encoder`, `ExportedEncoder`."""
+
+    prompts: dict[str, str]
+    default_prompt: str | None
+
+
+def prompt_name(model: Embeds, role: Role) -> str | None:
+    """Name of the model's prompt for a role; None, which leaves its default, where it has none."""
+    return next((name for name in _PROMPTS[role] if name in model.prompts), None)
+
+
+def prompt_text(model: Embeds, role: Role) -> str:
+    """What the model puts before texts of a role."""
+    return find_prompt(model.prompts, model.default_prompt, prompt_name(model, role))
+
+
+@singledispatch
+def model_hash(model: object) -> str:
+    """SHA-256 of all that a vector follows from: weights, tokenizer, pooling, length and width; not the prompts.
+
+    Raises:
+        UserError: If the model is neither an `Encoder` nor an `ExportedEncoder`.
+    """
+    raise UserError(
+        f"an index takes an Encoder or an ExportedEncoder of textcl, got {type(model).__name__}: "
+        "load the folder with Encoder.from_pretrained"
+    )
+
+
+@model_hash.register
+def _(model: Encoder) -> str:
+    vocabulary = sorted(model.tokenizer.get_vocab().items())
+    facts = [vocabulary, model.pooling, model.max_length, model.normalize, model.truncate_dim]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for name, tensor in _tensors(model.backbone, model.dense):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(raw.numpy().data)
+    return digest.hexdigest()
+
+
+@model_hash.register
+def _(model: ExportedEncoder) -> str:
+    digest = hashlib.sha256(json.dumps([model.max_length, model.truncate_dim]).encode())
+    digest.update(model_sha256(model.folder).encode())
+    return digest.hexdigest()
+
+
+def _tensors(backbone: nn.Module, layers: Iterable[nn.Module]) -> Iterator[tuple[str, Tensor]]:
+    """Name and value of every weight; layers by their place, whatever holds them."""
+    yield from sorted(backbone.named_parameters())
+    for place, layer in enumerate(layers):
+        for name, tensor in sorted(layer.named_parameters()):
+            yield f"{place}.{name}", tensor
+
+
+def similarity_of(model: Embeds) -> Literal["cosine", "dot"]:
+    """What an index of the model compares by.
+
+    Raises:
+        UserError: If it is a distance.
+    """
+    measure = getattr(model, "similarity_name", "cosine")
+    if measure not in ("cosine", "dot"):
+        raise UserError(
+            f"the model compares by {measure}, an index by cosine or dot product: set similarity_name of the model"
+        )
+    return measure
+
+
+def embed(
+    model: Embeds,
+    texts: Sequence[str],
+    role: Role,
+    similarity: str,
+    batch_tokens: int | None = None,
+    precision: str | None = None,
+) -> Float32[np.ndarray, "N D"]:
+    """Vectors of texts with the prompt of their role, of length 1 where they are compared by cosine."""
+    vectors = model.encode(
+        texts, prompt=prompt_name(model, role), batch_tokens=batch_tokens, precision=precision
+    )
+    return unit(torch.from_numpy(vectors)).numpy() if similarity == "cosine" else vectors
+
+
+def check_model(model: Embeds, manifest: Manifest, folder: Path) -> None:
+    """Refuse a model that is not the one that an index was built with.
+
+    Raises:
+        UserError: If weights, tokenizer, settings or prompts differ.
+    """
+    found = model_hash(model)
+    name = f"the model {manifest.model}" if manifest.model else "a model"
+    built = f"the index {folder} was built with {name}"
+    if found != manifest.model_sha256:
+        raise UserError(
+            f"{built} of sha256 {manifest.model_sha256[:12]}, but this one has {found[:12]}: "
+            "name that model with -m, or build the index again"
+        )
+    prompts = {
+        "query": (manifest.query_prompt, prompt_text(model, "query")),
+        "document": (manifest.document_prompt, prompt_text(model, "document")),
+    }
+    for role, (stored, own) in prompts.items():
+        if stored != own:
+            raise UserError(
+                f"{built} and the prompt {stored!r} before a {role}, but this model has {own!r}: "
+                "name that model with -m, or build the index again"
+            )
