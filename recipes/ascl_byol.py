@@ -79,6 +79,7 @@ def build(s: Settings, world: World) -> Method:
         max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
+        adapter=s.adapter,
     )
     online.add_projector(keep=False)  # the projector, which the average covers
     momentum = MomentumEncoder(online, s.momentum)

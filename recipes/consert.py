@@ -96,6 +96,7 @@ def build(s: Settings, world: World) -> Method:
         max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
+        adapter=s.adapter,
     )
     changes = {
         "shuffle": (ShufflePositions(keep_first=s.variant == "default"),),

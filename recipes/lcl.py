@@ -178,4 +178,5 @@ def _encoder(s: Settings) -> Encoder:
         max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
+        adapter=s.adapter,
     )

@@ -80,6 +80,7 @@ def build(s: Settings, world: World) -> Method:
         max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
+        adapter=s.adapter,
     )
     if s.head != "none":
         online.add_projector(keep=s.head == "keep")

@@ -71,6 +71,7 @@ def build(s: Settings, world: World) -> Method:
         max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
+        adapter=s.adapter,
     )
     online.add_projector(keep=False)  # the projector
     predictor = Predictor(online.dimension, s.predictor_width, norm=s.predictor_norm)

@@ -12,7 +12,8 @@ from stub_encoder import StubEncoder
 
 from textcl.data.sources import open_source
 from textcl.data.stream import stream_rows
-from textcl.encoder.shards import Share, VectorFolder, VectorJob, encode_shards, finished_rows
+from textcl.encoder.shards import encode_shards, finished_rows
+from textcl.encoder.vector_folder import Share, VectorFolder, VectorJob
 from textcl.errors import RunError, UserError
 
 ROWS = 53

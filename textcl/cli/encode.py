@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from textcl.data.sources import Source
     from textcl.data.stream import StreamedRow
-    from textcl.encoder.shards import Share, VectorJob
     from textcl.encoder.to_file import EncodesFiles
+    from textcl.encoder.vector_folder import Share, VectorJob
 
 EXAMPLES = """Examples:
 
@@ -164,8 +164,8 @@ def encode_command(
     from textcl.encoder.fingerprint import model_sha256
     from textcl.encoder.hub import find_model
     from textcl.encoder.precision import usual_precision
-    from textcl.encoder.shards import Share, VectorJob
     from textcl.encoder.to_file import encode_rows
+    from textcl.encoder.vector_folder import Share, VectorJob
 
     # What is wrong with the files is found in a moment; a model may take minutes to load.
     folder = _is_folder(output)

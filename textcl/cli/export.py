@@ -1,4 +1,4 @@
-"""`textcl export`: an encoder as a graph for OpenVINO or ONNX Runtime."""
+"""`textcl export`: an encoder as a graph for OpenVINO or ONNX Runtime, or with its adapter merged."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ from textcl.cli.options import (
 from textcl.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from textcl.evaluation.tasks import StsTask
 
 
 class Graph(StrEnum):
-    """Library that runs the graph."""
+    """Library that runs the model."""
 
+    torch = "torch"
     openvino = "openvino"
     onnx = "onnx"
 
@@ -44,6 +47,8 @@ EXAMPLES = """Examples:
 textcl export RUN -o exported --backend openvino
 
 textcl export RUN -o small --backend onnx --int8 --calibration sentences.txt
+
+textcl export LORA -o merged --backend torch
 
 textcl encode exported sentences.txt -o vectors.npy
 """
@@ -61,7 +66,7 @@ def export_command(
         Graph,
         typer.Option(
             metavar="NAME",
-            help="Library that will run the model: openvino or onnx.",
+            help="Library that will run the model: openvino, onnx, or torch, which merges an adapter into its base.",
             rich_help_panel=MODEL,
         ),
     ],
@@ -86,23 +91,31 @@ def export_command(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write an encoder as a graph for OpenVINO or ONNX Runtime.
+    """Write an encoder as a graph for OpenVINO or ONNX Runtime, or with its adapter merged.
 
     Pooling and normalisation are inside the graph, which `textcl encode` and `textcl eval` read. Its vectors are
     compared with those of torch before anything is written. With --int8, scores and speed on STS-B dev (on textcl's
     sample if STS-B is not on this machine) are printed for both.
     """
+    from textcl.encoder.adapter import has_adapter, merge_adapter
     from textcl.encoder.encoder import Encoder
     from textcl.export.backends import find_backend
     from textcl.export.write import export_encoder
 
-    find_backend(backend.value)
     require_new_folder(output, overwrite=overwrite)
+    if backend is Graph.torch:
+        if int8:
+            raise UserError("--int8 is for a graph: choose --backend openvino or onnx")
+        _merge(model, output, log_console(quiet=quiet))
+        return
+    find_backend(backend.value)
     if calibration is not None and not int8:
         raise UserError("--calibration is for --int8: add it, or leave the texts out")
     rows = None if calibration is None else _texts(calibration, parse_columns(column, ["text"]))
     log = log_console(quiet=quiet)
     encoder = Encoder.from_pretrained(model, normalize=normalize, device="cpu")
+    if has_adapter(encoder.backbone):
+        merge_adapter(encoder.backbone)
     exported = export_encoder(encoder, output, backend.value, int8=int8, calibration=rows)
     close = exported.check("float32")
     log.print(
@@ -111,6 +124,21 @@ def export_command(
     )
     if int8:
         _compare(encoder, exported)
+
+
+def _merge(model: str, output: Path, log: Console) -> None:
+    """Write a model whose adapter is part of its weights."""
+    from textcl.encoder.adapter import has_adapter, merge_adapter
+    from textcl.encoder.encoder import PARITY_TEXTS, Encoder
+
+    encoder = Encoder.from_pretrained(model, device="cpu")
+    if not has_adapter(encoder.backbone):
+        raise UserError(f"{model} has no adapter to merge: it is a whole model already")
+    before = encoder.encode(PARITY_TEXTS, precision="float32")
+    merge_adapter(encoder.backbone)
+    difference = abs(encoder.encode(PARITY_TEXTS, precision="float32") - before).max()
+    encoder.save_pretrained(output)
+    log.print(f"{output}: the adapter is merged; largest difference of a number {difference:.1g}")
 
 
 def _texts(source: str, columns: dict[str, str]) -> list[str]:

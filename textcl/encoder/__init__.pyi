@@ -5,5 +5,5 @@ from .momentum import CosineMomentum as CosineMomentum
 from .momentum import FrozenEncoder as FrozenEncoder
 from .momentum import MomentumEncoder as MomentumEncoder
 from .packing.drophead import install_drophead as install_drophead
-from .shards import VectorFolder as VectorFolder
 from .shards import encode_shards as encode_shards
+from .vector_folder import VectorFolder as VectorFolder

@@ -111,10 +111,8 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     Raises:
         UserError: If the folder holds none that can be loaded, or only special tokens.
     """
-    files = [path for pattern in _VOCABULARIES for path in folder.glob(pattern)]
-    if (
-        not files and not trust_remote_code
-    ):  # a library would make up a vocabulary of special tokens
+    # without one, a library would make up a vocabulary of special tokens
+    if not has_tokenizer(folder) and not trust_remote_code:
         raise UserError(
             f"{folder} has no tokenizer: expected tokenizer.json, vocab.txt or another vocabulary beside the model"
         )
@@ -137,6 +135,11 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
             f"the tokenizer in {folder} knows {len(tokenizer)} tokens, all of them special"
         )
     return tokenizer
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a vocabulary."""
+    return any(path for pattern in _VOCABULARIES for path in folder.glob(pattern))
 
 
 def check_vocabulary(
@@ -194,7 +197,8 @@ def _load_config(folder: Path, trust_remote_code: bool) -> PretrainedConfig:
         )
     if (folder / "adapter_config.json").is_file():
         raise UserError(
-            f"{folder} holds an adapter, not a whole model: merge it into its base model and save that"
+            f"{folder} holds an adapter, not a whole model, and is the base of another adapter: merge it first, with "
+            "textcl export --backend torch"
         )
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is not a model folder: it has no config.json")

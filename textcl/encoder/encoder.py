@@ -91,6 +91,7 @@ class Encoder(TokenEncoder):
         num_layers: int | None = None,
         normalize: bool | None = None,
         dropout: float | None = None,
+        adapter: str | None = None,
         revision: str | None = None,
         device: str | torch.device | None = None,
         trust_remote_code: bool = False,
@@ -105,6 +106,8 @@ class Encoder(TokenEncoder):
             num_layers: Keep only the first so many layers.
             normalize: Whether `encode` gives unit vectors; what the folder says, else False, when None.
             dropout: Probability of all dropout of the backbone; what the folder says when None.
+            adapter: A fresh adapter that learns in place of the weights, such as "lora:16", "rslora:16" or "dora:16".
+                None adds none; the folder of an adapter, of textcl or of peft, is loaded with its base anyway.
             revision: Branch, tag or commit on the hub.
             device: Where the model goes; a GPU if there is one when None.
             trust_remote_code: Whether Python code that comes with the model may run.
@@ -121,6 +124,7 @@ class Encoder(TokenEncoder):
             max_length=max_length,
             num_layers=num_layers,
             dropout=dropout,
+            adapter=adapter,
             revision=revision,
             trust_remote_code=trust_remote_code,
         )

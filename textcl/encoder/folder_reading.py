@@ -10,6 +10,7 @@ from tokenizers import normalizers
 from transformers import PreTrainedTokenizerBase
 
 from textcl.data.checked_json import JsonObject, read_list
+from textcl.encoder.adapter import CONFIG_FILE
 from textcl.encoder.folder import (
     GENERAL_FILE,
     MODULES_FILE,
@@ -147,7 +148,8 @@ def _chain(folder: Path, ours: bool) -> list[_Module]:
             )
         needed = "model.safetensors" if module.kind == "WeightedLayerPooling" else "config.json"
         # git keeps no empty folders, and a Normalize has no settings
-        if module.kind != "Normalize" and not (module.path / needed).is_file():
+        adapter = module.kind == "Transformer" and (module.path / CONFIG_FILE).is_file()
+        if module.kind != "Normalize" and not adapter and not (module.path / needed).is_file():
             raise UserError(
                 f"{module.path / needed} is missing, but {file} names a {module.kind} there: copy the folder again, "
                 "whole"

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textcl.data.checked_json import JsonObject
+from textcl.encoder.adapter import has_adapter, save_adapter
 from textcl.encoder.backbone import quiet
 from textcl.encoder.dense import write_dense
 from textcl.encoder.folder import (
@@ -43,14 +44,17 @@ def write_folder(
 
     Args:
         folder: An empty folder.
-        backbone: HuggingFace model.
+        backbone: HuggingFace model; where it has an adapter, that alone is written, with the name of its base.
         tokenizer: Its tokenizer; carries the maximum length.
         description: Pooling, normalisation, maximum length, prompts and more.
         dense: Layers behind the pooling.
         parity: Texts and vectors that loading will check.
     """
     with quiet():
-        backbone.save_pretrained(folder)
+        if has_adapter(backbone):
+            save_adapter(backbone, folder)
+        else:
+            backbone.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     modules = [("", "Transformer")]
     settings = {"max_seq_length": description.max_length, "do_lower_case": False}

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from textcl.encoder.backbone import check_vocabulary, load_backbone, load_tokenizer, longest_row
+from textcl.encoder.adapter import CONFIG_FILE, AdapterFolder, AdapterSpec, add_adapter
+from textcl.encoder.backbone import (
+    check_vocabulary,
+    has_tokenizer,
+    load_backbone,
+    load_tokenizer,
+    longest_row,
+)
 from textcl.encoder.dense import check_widths, load_dense
-from textcl.encoder.folder import Description, Parity
+from textcl.encoder.folder import ST_LAYER_MEANS, Description, Parity
 from textcl.encoder.folder_reading import describe, lowercase, read_parity
 from textcl.encoder.hub import find_model
+from textcl.errors import UserError
 
 _log = logging.getLogger("textcl")
 
@@ -52,12 +60,14 @@ def load_parts(
     max_length: int | None,
     num_layers: int | None,
     dropout: float | None,
+    adapter: str | None,
     revision: str | None,
     trust_remote_code: bool,
 ) -> Parts:
     """Read and check everything that `Encoder.from_pretrained` puts together; arguments and errors are its own."""
+    spec = AdapterSpec.parse(adapter) if adapter else None
     folder = find_model(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
-    described = describe(folder)
+    described, weights, saved = _resolve(folder)
     for note in described.notes:
         _log.warning(note)
     if pooling is None and described.pooling is None:
@@ -67,15 +77,27 @@ def load_parts(
             default_pooling,
         )
     pooling = pooling or described.pooling or default_pooling
+    if (spec or saved) and (num_layers is not None or pooling in ST_LAYER_MEANS):
+        what = f"pooling {pooling!r} is" if num_layers is None else "cut layers are"
+        raise UserError(
+            f"{what} no property of an adapter, whose base stays as it is: save such a model first, and start from it"
+        )
     backbone = load_backbone(
-        described.transformer,
+        weights,
         num_layers=num_layers,
         dropout=dropout,
         pooler=pooling == "cls_pooler",
         trust_remote_code=trust_remote_code,
     )
+    if saved:
+        saved.attach(backbone)
+    if spec:
+        add_adapter(backbone, spec, *_reference(name_or_path, revision, folder, weights))
     check_widths(described, int(backbone.config.hidden_size))
-    tokenizer = load_tokenizer(described.transformer, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(
+        described.transformer if has_tokenizer(described.transformer) else weights,
+        trust_remote_code=trust_remote_code,
+    )
     check_vocabulary(backbone, tokenizer, folder)
     if described.lowercase:
         lowercase(tokenizer)
@@ -90,3 +112,32 @@ def load_parts(
         dense=[load_dense(path) for path in described.dense],
         parity=read_parity(folder),
     )
+
+
+def _resolve(folder: Path) -> tuple[Description, Path, AdapterFolder | None]:
+    """What a folder says, the folder of its weights, and its adapter.
+
+    The folder of an adapter that peft alone wrote says nothing of pooling and prompts: these are those of its base.
+    """
+    described = describe(folder)
+    if not (described.transformer / CONFIG_FILE).is_file():
+        return described, described.transformer, None
+    adapter = AdapterFolder.read(described.transformer)
+    try:
+        base = describe(find_model(adapter.base, revision=adapter.revision))
+    except UserError as error:
+        raise UserError(
+            f"the adapter in {folder} needs its base {adapter.base}: {error}"
+        ) from error
+    whole = described if described.pooling else replace(base, transformer=folder)
+    return whole, base.transformer, adapter
+
+
+def _reference(
+    name: str | Path, revision: str | None, folder: Path, weights: Path
+) -> tuple[str, str | None]:
+    """Name and revision by which an adapter finds its base again."""
+    if Path(name).expanduser().is_dir():
+        return str(weights.absolute()), None
+    fetched = folder.parent.name == "snapshots"  # named by the commit in the cache of the hub
+    return str(name), folder.name if fetched else revision

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from textcl.contrast.temperature import LOWEST_LEARNED, as_temperature
+from textcl.encoder.adapter import AdapterSpec
 from textcl.encoder.pooling import POOLINGS, check_pooling
 from textcl.errors import UserError
 
@@ -88,6 +89,11 @@ def _check_model(text: str) -> None:
 
 ModelName = Annotated[str, Text("the name or folder of a model", _check_model)]
 """A model to load."""
+
+AdapterSetting = Annotated[
+    str, Text("lora, rslora or dora with a rank, such as lora:16", AdapterSpec.parse)
+]
+"""An adapter that learns in place of the weights."""
 
 PoolingSetting = Annotated[
     str, Text(f"one of {', '.join(POOLINGS)}, or several joined by +", check_pooling)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from textcl.arithmetic import exact_floor
 from textcl.errors import UserError
-from textcl.training.domains import Domain, ModelName, Values, values_of
+from textcl.training.domains import AdapterSetting, Domain, ModelName, Values, values_of
 
 Tracker = Literal[
     "aim",
@@ -55,6 +55,8 @@ class TrainSettings:
             model's default when none, "" for no prompt.
         dropout: Dropout rate of the encoder; the model's own when empty.
         num_layers: Keep only the first layers; all when empty.
+        adapter: Learn an adapter beside the weights, which stay as they are: lora, rslora or dora with a rank, such as
+            lora:16; it wants about ten times the learning rate. All weights learn when empty.
         evaluate_every: Updates between two evaluations on `dev`; 0 evaluates after every epoch.
         save_every: Updates between two checkpoints; 0 saves only at the end.
         patience: Evaluations without a better score after which training stops; 0 never stops early.
@@ -84,6 +86,7 @@ class TrainSettings:
     prompt: str | None = None
     dropout: Annotated[float, Domain(at_least=0, below=1)] | None = None
     num_layers: Annotated[int, Domain(at_least=1)] | None = None
+    adapter: AdapterSetting | None = None
     evaluate_every: Annotated[int, Domain(at_least=0)] = 125
     save_every: Annotated[int, Domain(at_least=0)] = 125
     patience: Annotated[int, Domain(at_least=0)] = 0
