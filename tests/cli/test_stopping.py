@@ -42,6 +42,7 @@ COMMANDS = {  # what each command does its work in, and how it is called
     "neighbours": ("textcl.retrieval.index.Index.load", ["m", "1"]),
     "eval": ("textcl.cli.eval._load", ["m", "--task", "sample-pairs-dev", "-o", "out.json"]),
     "probe": ("textcl.probe.models.probe_models", ["m", "-o", "out.json"]),
+    "review": ("textcl.data.rows.load_rows", ["x.csv", "-m", "m", "-o", "out"]),
     "report": ("textcl.report.write.write_report", ["m", "-o", "out.html"]),
 }
 SIGNALS = [signal.SIGINT, signal.SIGTERM]

@@ -17,6 +17,7 @@ from textcl.cli import (
     recipes,
     reject,
     report,
+    review,
     search,
     sweep,
     train,
@@ -67,6 +68,7 @@ _add("search", search.search_command, search.EXAMPLES, _USE)
 _add("neighbours", search.neighbours_command, search.NEIGHBOUR_EXAMPLES, _USE)
 _add("eval", evaluate.eval_command, evaluate.EXAMPLES, _MEASURE)
 _add("probe", probe.probe_command, probe.EXAMPLES, _MEASURE)
+_add("review", review.review_command, review.EXAMPLES, _MEASURE)
 _add("report", report.report_command, report.EXAMPLES, _MEASURE)
 
 
