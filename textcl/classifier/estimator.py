@@ -187,10 +187,17 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         """Probability of each of `classes_`; 0 for a column of an indicator matrix that had no 1.
 
         Args:
-            X: N texts.
+            X: N texts. Blank ones are answered as the empty text, with a warning of how many they are.
         """
         check_is_fitted(self, "classifier_")
-        found = self.classifier_.predict_proba(_texts(X))
+        texts = _texts(X)
+        if blank := sum(not normal_text(text) for text in texts):
+            warnings.warn(
+                f"{blank:,} of {len(texts):,} texts are blank: they are answered as the empty text",
+                UserWarning,
+                stacklevel=2,
+            )
+        found = self.classifier_.predict_proba(texts)
         learnt, places = self._columns()
         proba = np.zeros((len(found), len(self.classes_)), dtype=np.float32)
         proba[:, learnt] = found[:, places]
