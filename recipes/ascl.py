@@ -83,7 +83,7 @@ class Settings(TrainSettings):
     cutoff: Annotated[float, Domain(at_least=0, below=1)] = 0.1
     pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
-    queue: Annotated[int, Domain(at_least=1)] = 4096
+    queue: Annotated[int, Domain(at_least=1, at_most=2**24)] = 4096
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.99
     mask_duplicates: bool = False
 

@@ -66,7 +66,7 @@ class Settings(TrainSettings):
     cutoff: Annotated[float, Domain(at_least=0, below=1)] = 0.1
     pooling: PoolingSetting | None = None
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.99
-    predictor_width: Annotated[int, Domain(at_least=1)] = 512
+    predictor_width: Annotated[int, Domain(at_least=1, at_most=2**16)] = 512
     predictor_norm: Literal["batch", "layer"] = "batch"
 
 

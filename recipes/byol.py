@@ -64,7 +64,7 @@ class Settings(TrainSettings):
 
     pooling: PoolingSetting | None = None
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.996
-    predictor_width: Annotated[int, Domain(at_least=1)] = 4096
+    predictor_width: Annotated[int, Domain(at_least=1, at_most=2**16)] = 4096
     predictor_norm: Literal["batch", "layer"] = "batch"
 
 

@@ -81,7 +81,7 @@ class Settings(TrainSettings):
     pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none", "shared"] = "train"
     repeat: Annotated[float, Domain(at_least=0, below=1)] = 0.32
-    queue: Annotated[int, Domain(at_least=1)] = 160
+    queue: Annotated[int, Domain(at_least=1, at_most=2**24)] = 160
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.995
     mask_duplicates: bool = False
 

@@ -85,7 +85,7 @@ class Settings(TrainSettings):
     temperature: TemperatureSetting = 0.05
     pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
-    queue: Annotated[int, Domain(at_least=1)] = 160
+    queue: Annotated[int, Domain(at_least=1, at_most=2**24)] = 160
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.995
     targets: Literal["pos", "neg", "posneg"] = "posneg"
     positive_alpha: Annotated[float, Domain(above=0)] = 2.0

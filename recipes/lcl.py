@@ -96,7 +96,7 @@ class Settings(ClassifierSettings):
     second_view: Literal[
         "dropout", "synonyms", "span-mask", "delete-words", "repeat-words", "crop"
     ] = "dropout"
-    projector: Annotated[int, Domain(at_least=0)] = 0
+    projector: Annotated[int, Domain(at_least=0, at_most=2**16)] = 0
     no_positive: Literal["skip", "zero"] = "skip"
     pooling: PoolingSetting | None = None
     mask_duplicates: bool = False

@@ -32,6 +32,7 @@ from textcl import (
     Route,
     TemperatureSetting,
     TrainSettings,
+    UserError,
     View,
     World,
     as_temperature,
@@ -66,7 +67,7 @@ class Settings(TrainSettings):
     """
 
     temperature: TemperatureSetting = 0.05
-    halvings: Annotated[int, Domain(at_least=0)] = 4
+    halvings: Annotated[int, Domain(at_least=0, at_most=16)] = 4
     pooling: PoolingSetting | None = None
     head: Literal["keep", "none"] = "keep"
     mask_duplicates: bool = False
@@ -83,6 +84,11 @@ def build(s: Settings, world: World) -> Method:
         dropout=s.dropout,
         adapter=s.adapter,
     )
+    if online.dimension >> s.halvings == 0:
+        raise UserError(
+            f"setting halvings is {s.halvings}, and the {online.dimension} dimensions of {s.model} can be halved "
+            f"{online.dimension.bit_length() - 1} times"
+        )
     if s.head != "none":
         online.add_projector(keep=True)
     duplicates = [MaskDuplicates()] if s.mask_duplicates else []

@@ -101,7 +101,7 @@ class Settings(TrainSettings):
     warmup_epochs: Annotated[int, Domain(at_least=0)] = 0
     pooling: PoolingSetting | None = None
     head: Literal["train", "keep", "none"] = "train"
-    queue: Annotated[int, Domain(at_least=1)] = 160
+    queue: Annotated[int, Domain(at_least=1, at_most=2**24)] = 160
     momentum: Annotated[float, Domain(at_least=0, at_most=1)] = 0.995
     mask_duplicates: bool = False
 

@@ -58,7 +58,7 @@ class Settings(TrainSettings):
     """
 
     pooling: PoolingSetting | None = None
-    predictor_width: Annotated[int, Domain(at_least=1)] = 192
+    predictor_width: Annotated[int, Domain(at_least=1, at_most=2**16)] = 192
     predictor_norm: Literal["batch", "layer"] = "batch"
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 import textcl.training.session
 from textcl import Encoder
+from textcl.errors import RunError, UserError
 from textcl.method.hooks import Hook
 from textcl.training import recipes as recipe
 from textcl.training.session import resume, train
@@ -155,3 +156,20 @@ def test_checkpointed_activations_change_nothing(name, model, data, tmp_path):
     plain, checkpointed = (weights(tmp_path / f / "last") for f in ("plain", "checkpointed"))
     for key in plain:
         torch.testing.assert_close(plain[key], checkpointed[key])
+
+
+def test_a_width_cannot_be_halved_below_one(model, data, tmp_path):
+    run("matryoshka", model, data, tmp_path / "run", ["steps=1", "halvings=5"])  # 32 dimensions
+    with pytest.raises(UserError, match=r"halvings is 6, and the 32 dimensions of .* 5 times"):
+        run("matryoshka", model, data, tmp_path / "other", ["steps=1", "halvings=6"])
+
+
+def test_a_method_that_does_not_fit_into_memory_is_one_sentence(model, data, tmp_path, monkeypatch):
+    def full(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate ...")
+
+    monkeypatch.setattr("textcl.contrast.queue.MemoryQueue.__init__", full)
+    with pytest.raises(
+        RunError, match="moco does not fit into memory: choose a smaller model, queue"
+    ):
+        run("moco", model, data, tmp_path / "run")

@@ -31,7 +31,7 @@ def outside(values: Values) -> list[object]:
         wrong += [bound + 1 for bound in (domain.at_most, domain.below) if bound is not None]
         wrong += [bound for bound in (domain.above, domain.below) if bound is not None]
         if float not in values.kinds:
-            wrong.append(1.5)
+            wrong += [1.5, 10**12, 10**30, -(10**30)]
     else:
         wrong.append(1.5)
     if values.not_empty:

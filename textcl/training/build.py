@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from textcl.distributed import World
-from textcl.errors import UserError
+from textcl.errors import RunError, UserError
 from textcl.method.method import Method, online_of
 from textcl.training.recipes import Recipe
 from textcl.training.settings import TrainSettings
@@ -32,10 +32,18 @@ def build_method(recipe: Recipe, settings: TrainSettings, world: World) -> Metho
         world: The processes that train together. They have equal weights and draw different dropout masks.
 
     Raises:
+        RunError: If it does not fit into memory.
         UserError: If a BatchNorm would see a process's share of the batch.
     """
     torch.manual_seed(settings.seed)
-    method = recipe.build(settings, world)
+    try:
+        method = recipe.build(settings, world)
+    except (MemoryError, RuntimeError) as error:
+        if "memory" not in str(error) and not isinstance(error, MemoryError):
+            raise
+        raise RunError(
+            f"the method of {recipe.name} does not fit into memory: choose a smaller model, queue or width"
+        ) from error
     online = online_of(method)
     online.set_default_prompt(settings.prompt)
     if online.averages_padding and settings.reading_length is None:

@@ -22,6 +22,9 @@ from textcl.encoder.adapter import AdapterSpec
 from textcl.encoder.pooling import POOLINGS, check_pooling
 from textcl.errors import UserError
 
+LARGEST = 2**31 - 1
+"""No setting takes a larger whole number."""
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -243,6 +246,8 @@ class Values:
 
     def _number(self, number: float) -> float:
         if not self.kinds & {int, float} or number not in self.domain:
+            raise ValueError(number)
+        if float not in self.kinds and abs(number) > LARGEST and self.domain.at_most is None:
             raise ValueError(number)
         if float in self.kinds and abs(number) <= sys.float_info.max:
             return float(number)

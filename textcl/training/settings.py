@@ -10,7 +10,14 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from textcl.arithmetic import exact_floor
 from textcl.errors import UserError
-from textcl.training.domains import AdapterSetting, Domain, ModelName, Values, values_of
+from textcl.training.domains import (
+    LARGEST,
+    AdapterSetting,
+    Domain,
+    ModelName,
+    Values,
+    values_of,
+)
 
 Tracker = Literal[
     "aim",
@@ -239,5 +246,7 @@ def _checked(key: str, values: Values, value: object) -> object:
 
 def _refusal(key: str, values: Values, value: object) -> UserError:
     hint = f"; {values.domain.hint}" if values.domain.hint else ""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        hint = f"; no whole number above {LARGEST} is one"
     came = "nothing" if value is None else repr(value)
     return UserError(f"setting {key} is {values}, not {came}{hint}")
