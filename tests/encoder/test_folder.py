@@ -21,7 +21,7 @@ from textcl.errors import RunError, UserError
 
 TEXTS = ["a dog runs in the street", "", "Two men PLAY the guitar , and é 世界", "word " * 100]
 
-ONLY_OURS = ("first_token", "cls_pooler", "mean_all")
+ONLY_OURS = ("first_token", "mean_all")
 
 
 def save(encoder: Encoder, path: Path, **card: object) -> Path:
@@ -74,10 +74,14 @@ def test_poolings_unknown_elsewhere_fail_loudly_there_and_are_told_in_the_card(p
     assert "from sentence_transformers" not in card
 
 
-def test_pretrained_pooler_is_saved(tmp_path):
+def test_a_pretrained_pooler_is_saved_as_a_layer_behind_the_first_token(tmp_path):
     encoder = families.tiny_encoder(pooling="cls_pooler")
-    loaded = Encoder.from_pretrained(save(encoder, tmp_path), device="cpu")
-    np.testing.assert_allclose(loaded.encode(TEXTS), encoder.encode(TEXTS), atol=1e-6)
+    encoder.add_projector(keep=True)
+    folder = save(encoder, tmp_path)
+    assert [path.name for path in sorted(folder.glob("?_*"))] == ["1_Pooling", "2_Dense", "3_Dense"]
+    assert Encoder.from_pretrained(folder, device="cpu").pooling == "cls"
+    assert_same_everywhere(encoder, folder)
+    assert "from sentence_transformers" in (folder / "README.md").read_text()
 
 
 def test_kept_projector_is_saved_as_dense_and_a_train_only_one_is_not(tmp_path):

@@ -102,7 +102,10 @@ def test_pooling_is_that_of_the_start_model(name, start, tmp_path):
 
 def test_changed_pooling_and_reading_length_are_shown(start, tmp_path):
     _, _, shown = run("unsup-simcse", start, tmp_path, "pooling=cls", "reading_length=20")
-    assert "pooling cls (changed: the start model has mean)" in shown
+    assert (
+        "pooling cls (changed: the start model has mean) with a fresh layer behind it, which is left out"
+        in shown
+    )
     assert "the saved model reads 20 tokens" in shown
     saved = Encoder.from_pretrained(tmp_path / "run/best")
     assert (saved.pooling, saved.max_length) == ("cls", 20)
@@ -126,7 +129,7 @@ def test_teacher_of_a_distillation_is_used_as_its_encode(start, tmp_path):
     assert Encoder.from_pretrained(tmp_path / "run/best").reader().prompt == "read : "
 
 
-@pytest.mark.parametrize(("pooling", "told"), [("first_token", True), ("max", False)])
+@pytest.mark.parametrize(("pooling", "told"), [("first_token", True), ("cls_pooler", False)])
 def test_end_of_run_says_which_library_opens_the_folder(pooling, told, start, tmp_path):
     _, _, shown = run("unsup-simcse", start, tmp_path, f"pooling={pooling}", "steps=1")
     line = "sentence-transformers has no pooling 'first_token'"

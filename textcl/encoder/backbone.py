@@ -21,6 +21,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging as hf_logging
 
 from textcl.data.checked_json import JsonObject
+from textcl.encoder.dense import pooler_layer
 from textcl.encoder.hub import is_offline
 from textcl.encoder.weights import check_config, read_shapes
 from textcl.errors import UserError
@@ -98,9 +99,10 @@ def load_backbone(
             f"the weights in {folder} lack {len(missing)} tensors that its config.json asks for, among them "
             f"{min(missing)}: the folder is damaged or its config.json belongs to another model"
         )
-    if pooler and getattr(model, "pooler", None) is None:
+    if pooler and pooler_layer(model) is None:
         raise UserError(
-            f"pooling 'cls_pooler' needs a pretrained pooler, which {config.model_type} models lack: use 'cls'"
+            f"pooling 'cls_pooler' needs a pretrained pooler, a layer with tanh, which {config.model_type} models "
+            "lack: use 'cls'"
         )
     return model.eval()
 

@@ -69,6 +69,19 @@ def tanh_layer(width: int, std: float, device: torch.device) -> nn.Sequential:
     return nn.Sequential(linear, nn.Tanh())
 
 
+def pooler_layer(backbone: nn.Module) -> nn.Sequential | None:
+    """The pretrained pooler of a backbone, which acts on its first token, as a layer behind the pooling `cls`.
+
+    Returns:
+        None where there is none of that form: a linear layer with tanh.
+    """
+    pooler = getattr(backbone, "pooler", None)
+    linear, activation = getattr(pooler, "dense", None), getattr(pooler, "activation", None)
+    if not isinstance(linear, nn.Linear) or not isinstance(activation, nn.Tanh):
+        return None
+    return nn.Sequential(linear, activation)
+
+
 def write_dense(folder: Path, layer: nn.Sequential) -> None:
     """Write a linear layer and its activation as a Dense module of sentence-transformers."""
     linear, activation = layer

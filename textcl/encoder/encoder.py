@@ -18,6 +18,7 @@ from textcl.data.files import replacing
 from textcl.encoder.backbone import longest_row
 from textcl.encoder.blocks import BATCH_TOKENS, encode_blocks, run_in_batches
 from textcl.encoder.card import render_card
+from textcl.encoder.dense import pooler_layer
 from textcl.encoder.folder import PARITY_TEXTS as PARITY_TEXTS
 from textcl.encoder.folder import Description, Parity
 from textcl.encoder.folder_writing import write_folder
@@ -286,9 +287,13 @@ class Encoder(TokenEncoder):
         Returns:
             What the folder says about the encoder.
         """
+        dense: list[nn.Sequential] = [*self.dense]  # pyright: ignore[reportAssignmentType]
+        pooling = self.saved_pooling
+        if pooling != self.pooling and (pooler := pooler_layer(self.backbone)):
+            dense = [pooler, *dense]
         description = Description(
             folder,
-            pooling=self.pooling,
+            pooling=pooling,
             normalize=self.normalize,
             max_length=self.max_length,
             prompts=self.prompts,
@@ -297,12 +302,18 @@ class Encoder(TokenEncoder):
             similarity=self.similarity_name,
             kept=self.kept,
         )
-        dense: list[nn.Sequential] = [*self.dense]  # pyright: ignore[reportAssignmentType]
         vectors = self.encode(PARITY_TEXTS, precision="float32")
         parity = Parity(PARITY_TEXTS, vectors)
         self.tokenizer.model_max_length = self.max_length
         write_folder(folder, self.backbone, self.tokenizer, description, dense, parity)
         return description
+
+    @property
+    def saved_pooling(self) -> str:
+        """The pooling that a saved folder names: `cls_pooler` is `cls` with the pooler as a layer behind it."""
+        if self.pooling == "cls_pooler" and pooler_layer(self.backbone) is not None:
+            return "cls"
+        return self.pooling
 
     def finish(self, vectors: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         """Give rows of `forward` length 1 where `normalize` is set, as `encode` does."""

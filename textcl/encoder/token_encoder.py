@@ -44,6 +44,7 @@ class TokenEncoder(nn.Module):
         self.backbone = backbone
         self.dense = nn.Sequential(*dense)
         self.projector: nn.Sequential | None = None
+        self.has_fresh_layer = False
         self.pooling = check_pooling(pooling)
         self.max_length = max_length
 
@@ -88,6 +89,7 @@ class TokenEncoder(nn.Module):
         layer = tanh_layer(self.dimension, std, self.device)
         if keep:
             self.dense.append(layer)
+            self.has_fresh_layer = True
         else:
             self.projector = layer
 

@@ -94,9 +94,15 @@ def preview(
 def _pooling(online: Encoder) -> str:
     start = online.start_pooling
     if start is None:
-        return f"pooling {online.pooling} (the start model names none)"
-    changed = f" (changed: the start model has {start})" if start != online.pooling else ""
-    return f"pooling {online.pooling}{changed}"
+        note = " (the start model names none)"
+    else:
+        note = f" (changed: the start model has {start})" if start != online.pooling else ""
+    layer = ""
+    if online.projector is not None:
+        layer = " with a fresh layer behind it, which is left out after training"
+    elif online.has_fresh_layer:
+        layer = " with a fresh layer behind it, which stays part of the model"
+    return f"pooling {online.pooling}{note}{layer}"
 
 
 def _prompt(online: Encoder, text: str) -> str:

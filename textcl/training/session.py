@@ -327,7 +327,7 @@ class _Session:
             tell(
                 self.console, folder, position, supervision.dev, settings.seed, next_steps, verdict
             )
-            if not known_elsewhere(online.pooling):
+            if not known_elsewhere(online.saved_pooling):
                 self._tell(
                     f"only textcl opens {folder.best}: sentence-transformers has no pooling {online.pooling!r}"
                 )
