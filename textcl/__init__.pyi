@@ -13,6 +13,9 @@ from .contrast.mixing import ExtrapolatePositives as ExtrapolatePositives
 from .contrast.mixing import InterpolateBatch as InterpolateBatch
 from .contrast.mixing import InterpolateQueue as InterpolateQueue
 from .contrast.mixing import MixAnchors as MixAnchors
+from .contrast.pair_table import FOUR_WAYS as FOUR_WAYS
+from .contrast.pair_table import PairTable as PairTable
+from .contrast.pair_table import only_own_row as only_own_row
 from .contrast.pairings import AllViews as AllViews
 from .contrast.pairings import AnchorPositive as AnchorPositive
 from .contrast.prototypes import Clusters as Clusters
@@ -26,6 +29,7 @@ from .contrast.soft_targets import SoftQueueTargets as SoftQueueTargets
 from .contrast.table import Contrast as Contrast
 from .contrast.temperature import as_temperature as as_temperature
 from .contrast.transforms import KeepHardest as KeepHardest
+from .contrast.transforms import MaskAbove as MaskAbove
 from .contrast.transforms import MaskDuplicates as MaskDuplicates
 from .contrast.transforms import only_own_positive as only_own_positive
 from .data.rows import load_rows as load_rows
@@ -69,6 +73,7 @@ from .objectives.distillation import DistillEmbeddings as DistillEmbeddings
 from .objectives.distillation import DistillSimilarity as DistillSimilarity
 from .objectives.hard_negative import Annealed as Annealed
 from .objectives.hard_negative import HardNegative as HardNegative
+from .objectives.joint import JointDirections as JointDirections
 from .objectives.label_aware import LabelAware as LabelAware
 from .objectives.matryoshka import Matryoshka as Matryoshka
 from .objectives.nt_xent_pairs import nt_xent_pairs as nt_xent_pairs
@@ -78,6 +83,7 @@ from .objectives.ranking import cosent as cosent
 from .objectives.ratio import RatioOfSums as RatioOfSums
 from .objectives.simple import simple as simple
 from .objectives.soft_byol import SoftByol as SoftByol
+from .retrieval.supervision import PairSettings as PairSettings
 from .training.domains import Domain as Domain
 from .training.domains import ModelName as ModelName
 from .training.domains import NotEmpty as NotEmpty
@@ -100,4 +106,5 @@ from .views.cutoff import CutSpan as CutSpan
 from .views.cutoff import CutTokens as CutTokens
 from .views.cutoff import ShufflePositions as ShufflePositions
 from .views.named import second_view as second_view
+from .views.view import ListView as ListView
 from .views.view import View as View

@@ -16,6 +16,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+ABSENT = torch.iinfo(torch.int64).min
+"""Text identity of a place without a text, as behind the end of a short list of negatives."""
+
 
 @dataclass(frozen=True)
 class Changes:

@@ -31,7 +31,7 @@ _GROUPS = {
 
 def settings() -> str:
     """The settings of every recipe, those that all share first."""
-    from textcl import ClassifierSettings, LabelledSettings, TrainSettings
+    from textcl import ClassifierSettings, LabelledSettings, PairSettings, TrainSettings
 
     shared = [field.name for field in dataclasses.fields(TrainSettings)]
     placed = {name for names in _GROUPS.values() for name in names}
@@ -51,6 +51,8 @@ def settings() -> str:
     own = _own_fields(ClassifierSettings, LabelledSettings)
     lines += ["", "Where the head is trained with the encoder:", ""]
     lines += table(HEADER, _settings_rows(ClassifierSettings, own))
+    lines += ["## Settings of the recipes for pairs", ""]
+    lines += table(HEADER, _settings_rows(PairSettings, _own_fields(PairSettings, TrainSettings)))
     lines += ["## Settings of each recipe", ""]
     for name in recipe_names():
         lines += _recipe_settings(name)

@@ -78,7 +78,7 @@ def both_ways(
     rows: Rows, encoder: Encoder, tokens: TokenTable, batch: int, rounds: int
 ) -> dict[str, Any]:
     sampler = ShuffledBatches(len(rows), batch, seed=0)
-    collate = Collate({"anchor": View("text")}, encoder.reader(), seed=0)
+    collate = Collate({"anchor": View("text")}, {"anchor": encoder.reader()}, seed=0)
     loaders = {
         "tokenised": Loader(rows, sampler, collate, World()),
         "from_disk": Loader(rows, sampler, replace(collate, tables={"text": tokens}), World()),

@@ -17,6 +17,7 @@ import sys
 import tomllib
 from dataclasses import fields
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,10 @@ def material(tmp_path_factory):
         (folder / f"{name}.csv").write_text(("text,label\n" if name != "new" else "text\n") + body)
     articles = (folder / "train.csv").read_text().replace("text,label", "body,topic", 1)
     (folder / "articles.csv").write_text(articles)
+    (folder / "pairs.csv").write_text(
+        "anchor,positive\n" + "".join(f"{x},{y}\n" for x, y in pairwise(lines))
+    )
+    write_beir(folder / "my_dev", lines)
     write_jsonl(folder / "emotions.jsonl", labelled(24))
     write_jsonl(folder / "several.jsonl", labelled(48, several=True))
     textcl.train(
@@ -158,6 +163,15 @@ def material(tmp_path_factory):
         dev="sample-pairs-dev", settings=SMALL, output=folder / "runs" / "mine",
     )  # fmt: skip
     return folder
+
+
+def write_beir(folder, lines):
+    """Queries that are judged against a corpus, in the layout of BEIR."""
+    (folder / "qrels").mkdir(parents=True)
+    corpus = [{"_id": f"d{i}", "text": line} for i, line in enumerate(lines)]
+    write_jsonl(folder / "corpus.jsonl", corpus)
+    write_jsonl(folder / "queries.jsonl", [{"_id": "q", "text": lines[0]}])
+    (folder / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\nq\td1\t1\n")
 
 
 @pytest.fixture

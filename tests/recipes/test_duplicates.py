@@ -16,8 +16,8 @@ from textcl.types import Embeddings
 WITHOUT_NEGATIVES = {"ascl-byol", "byol", "cosent", "cross-entropy", "distill", "simsiam"}
 """Recipes in which no text is the negative of another."""
 
-ON = {"hard-contrastive"}
-"""Recipes that mask unless told otherwise: the hardest negatives would be the equal texts."""
+ON = {"hard-contrastive", "pairs"}
+"""Recipes that mask unless told otherwise: the hardest negatives would be the equal texts, and pairs repeat theirs."""
 
 CONTRASTS = sorted(set(recipes.names()) - WITHOUT_NEGATIVES)
 

@@ -71,21 +71,26 @@ def run(name, start, tmp_path, *settings):
 @pytest.mark.parametrize("prompt", [None, "", "document"])
 @pytest.mark.parametrize("name", recipes.names())
 def test_tokens_of_training_are_those_of_encode(name, prompt, start, tmp_path):
-    if prompt is not None and name not in ("unsup-simcse", "cross-entropy"):
-        pytest.skip("the same for all: two stand for them")
+    if prompt is not None and name not in ("unsup-simcse", "cross-entropy", "pairs"):
+        pytest.skip("the same for all: three stand for them")
     settings = [] if prompt is None else [f"prompt={prompt}"]
     rows, seen, shown = run(name, start, tmp_path, *settings)
     saved = Encoder.from_pretrained(tmp_path / "run/best")
     assert saved.max_length == 40  # reads on as the start model did, and not what training cut to
     text = PROMPTS[{None: "query", "": ""}.get(prompt, prompt)] if prompt != "" else ""
     assert saved.reader().prompt == text
-    assert (f"{text!r} in front of every text" if text else "prompt    none") in shown
-    read, compared = saved.reader(max_length=16), 0
+    roles = {view.prompt for view in seen[0][0].views.values()} - {None}
+    for role in roles or {None}:
+        where = "" if roles else "every text"
+        shown_text = saved.reader(prompt=role).prompt
+        assert (f"{shown_text!r} in front of {where}" if shown_text else "prompt    none") in shown
+    compared = 0
     for method, batch in seen:
         for view, tokens in batch.tokens.items():
             column = method.views[view]
             if column.augmentations or column.changes:
                 continue
+            read = saved.reader(prompt=column.prompt, max_length=column.max_length or 16)
             expected = read([rows[index][column.column] for index in batch.rows.tolist()])
             assert tokens.ids.tolist() == expected.ids.tolist()
             compared += 1

@@ -29,7 +29,9 @@ def loader_of(rows=10, size=4, seed=5, world=None, views=None):
     data = load_rows([f"sentence number {i}" for i in range(rows)], roles=("text",))
     views = views or {"anchor": View("text"), "positive": View("text", (shuffle_letters,))}
     sampler = ShuffledBatches(len(data), size, seed)
-    return Loader(data, sampler, Collate(views, tokenize, seed), world or World())
+    return Loader(
+        data, sampler, Collate(views, dict.fromkeys(views, tokenize), seed), world or World()
+    )
 
 
 def test_an_epoch_has_every_row_once():
@@ -85,7 +87,7 @@ def test_augmentations_differ_between_epochs_and_not_between_calls():
 def test_groups_name_equal_texts_before_augmentation():
     data = load_rows(["the same", "another", "the same "], roles=("text",))
     views = {"anchor": View("text"), "positive": View("text", (shuffle_letters,))}
-    batch = Collate(views, tokenize, 0)(data[[0, 1, 2]], np.arange(3), 0)
+    batch = Collate(views, dict.fromkeys(views, tokenize), 0)(data[[0, 1, 2]], np.arange(3), 0)
     groups = batch.groups["positive"]
     assert groups[0] == groups[2] != groups[1]
     assert torch.equal(groups, batch.groups["anchor"])
@@ -93,12 +95,12 @@ def test_groups_name_equal_texts_before_augmentation():
 
 def test_labels_become_ids_in_the_order_of_the_classes():
     rows = [{"text": "a", "label": "joy"}, {"text": "b", "label": "anger"}]
-    batch = Collate({"anchor": View("text")}, tokenize, 0, classes=("anger", "joy"))(
+    batch = Collate({"anchor": View("text")}, {"anchor": tokenize}, 0, classes=("anger", "joy"))(
         rows, np.arange(2), 0
     )
     assert batch.labels.tolist() == [1, 0]
     rows = [{"text": "a", "labels": ["joy", "anger"]}, {"text": "b", "labels": []}]
-    batch = Collate({"anchor": View("text")}, tokenize, 0, classes=("anger", "joy"))(
+    batch = Collate({"anchor": View("text")}, {"anchor": tokenize}, 0, classes=("anger", "joy"))(
         rows, np.arange(2), 0
     )
     assert batch.labels.tolist() == [[1.0, 1.0], [0.0, 0.0]]

@@ -109,7 +109,7 @@ def test_only_texts_that_nothing_changes_come_from_the_table():
         "anchor": View("text"),
         "positive": View("text", (lambda text, rng: text + " dogs",)),
     }
-    collate = Collate(views, watched, seed=0, tables={"text": table})
+    collate = Collate(views, dict.fromkeys(views, watched), seed=0, tables={"anchor": table})
     index = np.array([3, 1])
     batch = collate(rows[index.tolist()], index, 0)
     assert shown == [[f"{TEXTS[3]} dogs", f"{TEXTS[1]} dogs"]]

@@ -218,7 +218,9 @@ def tokenize(texts):
 def changes_of(row, epoch=0, view=None, rows=range(6)):
     """What happens to one row of a batch of these rows."""
     texts = [{"text": " ".join("abcdefghij"[: 4 + i])} for i in rows]
-    collate = Collate({"anchor": view or View("text", changes=CHANGES)}, tokenize, seed=3)
+    collate = Collate(
+        {"anchor": view or View("text", changes=CHANGES)}, {"anchor": tokenize}, seed=3
+    )
     batch = collate(texts, np.array(list(rows)), epoch)
     place = list(rows).index(row)
     changes = batch.tokens["anchor"].rows(place, place + 1).changes

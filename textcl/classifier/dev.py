@@ -13,8 +13,8 @@ from textcl.classifier.classifier import Targets
 from textcl.data import splits
 from textcl.data.rows import Rows
 from textcl.data.splits import Split
-from textcl.errors import UserError
 from textcl.evaluation.classification import class_f1
+from textcl.training.dev import held_out_share as held_out_share
 
 SelectBy = Literal["accuracy", "macro-f1"]
 
@@ -91,21 +91,6 @@ def class_score(
     if select_by == "accuracy":
         return 100 * float((labels == predicted).all(1).mean())
     return 100 * float(class_f1(labels, predicted).mean())
-
-
-def held_out_share(dev: str) -> float | None:
-    """The share of the training rows that `dev` asks to hold out; None if it names a file.
-
-    Raises:
-        UserError: If it is a number, but none between 0 and 1.
-    """
-    try:
-        share = float(dev)
-    except ValueError:
-        return None
-    if not 0 < share < 1:
-        raise UserError(f"--dev {dev}: a share of the training rows lies between 0 and 1")
-    return share
 
 
 def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows, Split]:

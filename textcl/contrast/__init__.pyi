@@ -5,6 +5,9 @@ from .mixing import ExtrapolatePositives as ExtrapolatePositives
 from .mixing import InterpolateBatch as InterpolateBatch
 from .mixing import InterpolateQueue as InterpolateQueue
 from .mixing import MixAnchors as MixAnchors
+from .pair_table import FOUR_WAYS as FOUR_WAYS
+from .pair_table import PairTable as PairTable
+from .pair_table import only_own_row as only_own_row
 from .pairings import AllViews as AllViews
 from .pairings import AnchorPositive as AnchorPositive
 from .pairings import Pairing as Pairing
@@ -26,6 +29,7 @@ from .table import Rule as Rule
 from .table import exclude as exclude
 from .temperature import as_temperature as as_temperature
 from .transforms import KeepHardest as KeepHardest
+from .transforms import MaskAbove as MaskAbove
 from .transforms import MaskDuplicates as MaskDuplicates
 from .transforms import Transform as Transform
 from .transforms import lay_out as lay_out

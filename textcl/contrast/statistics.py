@@ -74,7 +74,8 @@ def table_statistics(
     rows = torch.arange(len(contrast.anchors), device=contrast.anchors.device)[:size]
     block = contrast.block(rows, temperature)
     paired = (block.targets > 0) & ~torch.isneginf(block.logits)
-    unit_candidates = _unit_rows(contrast.candidates).all()
+    nobodys = torch.isneginf(block.logits).all(0)
+    unit_candidates = (_unit_rows(contrast.candidates) | nobodys).all()
     means = _scores(block.similarity, paired, block.negatives)
     means |= {"scores/cosines": (_unit_rows(contrast.anchors[rows]) & unit_candidates, None)}
     if row_loss is not None:

@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from textcl.arithmetic import widen
 from textcl.heap import return_freed_memory
+from textcl.types import ABSENT
 
 TILE_ELEMENTS = 3 * 2**22
 """Logits of the table held at once; a larger table is reduced in blocks of anchors (48 MiB each in float32)."""
@@ -79,6 +80,10 @@ class Contrast:
         anchor_groups: Text identity of the anchors.
         candidate_groups: Text identity of the candidates.
         candidate_labels: Labels of the candidates, where the pairing reads them; queue columns have none.
+        anchor_places: Row of the batch of all processes that each anchor is of, where the pairing says it.
+        candidate_places: The same of the candidates; -1 for queue columns.
+        candidate_partners: Text identity of the other text of each candidate's pair, where the pairing says it;
+            `ABSENT` for hard negatives and queue columns.
         queued: How many trailing columns come from a queue.
         census: Negatives per anchor by where they come from, for the log.
         masked: Which of them are masked for their text; None where nothing looks for them.
@@ -91,6 +96,9 @@ class Contrast:
     anchor_groups: Int[Tensor, " A"] | None = None
     candidate_groups: Int[Tensor, " C"] | None = None
     candidate_labels: Shaped[Tensor, "L ..."] | None = None
+    anchor_places: Int[Tensor, " A"] | None = None
+    candidate_places: Int[Tensor, " C"] | None = None
+    candidate_partners: Int[Tensor, " C"] | None = None
     queued: int = 0
     census: Mapping[str, int] = field(default_factory=dict[str, int])
     masked: Mask | None = None
@@ -179,6 +187,8 @@ class Contrast:
             candidate_groups=None
             if self.candidate_groups is None
             else torch.cat([self.candidate_groups, groups]),
+            candidate_places=_padded(self.candidate_places, extra, -1),
+            candidate_partners=_padded(self.candidate_partners, extra, ABSENT),
             queued=self.queued + extra,
             census={**self.census, "queue": self.census.get("queue", 0) + extra},
         )
@@ -191,6 +201,10 @@ class Contrast:
 
 def _with_zeros(rule: Rule, extra: int) -> Rule:
     return lambda rows: torch.nn.functional.pad(rule(rows), (0, extra))
+
+
+def _padded(values: Tensor | None, extra: int, filler: int) -> Tensor | None:
+    return values if values is None else torch.nn.functional.pad(values, (0, extra), value=filler)
 
 
 def exclude(mask: Mask, dtype: torch.dtype) -> Rule:

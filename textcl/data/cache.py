@@ -16,7 +16,7 @@ from datasets import config as datasets_config
 from textcl.data.files import atomic_write
 from textcl.data.formats import Part
 from textcl.data.labels import LabelReader
-from textcl.data.roles import TEXT, column_for, kind_of, row_group
+from textcl.data.roles import column_for, kind_of, row_group, texts_in
 from textcl.data.sources import Source
 from textcl.errors import UserError
 
@@ -221,7 +221,6 @@ def _write_table(path: Path, selection: Selection) -> dict[str, Any]:
     """
     fields = [(role, kind_of(role).stored) for role in selection.roles]
     schema = pyarrow.schema([*fields, (IDENTITY, pyarrow.int64())])
-    texts = [index for index, role in enumerate(selection.roles) if kind_of(role) is TEXT]
     identities: list[np.ndarray] = []
     longest = long_texts = weight = 0
     block: list[tuple[Any, ...]] = []
@@ -239,12 +238,11 @@ def _write_table(path: Path, selection: Selection) -> dict[str, Any]:
 
         reading = Reading(selection)
         for row in reading.rows():
-            for index in texts:
-                length = len(row[index])
-                weight += length
-                if length > longest:
-                    longest = length
-                long_texts += length > LONG_TEXT
+            for role, value in zip(selection.roles, row, strict=True):
+                for length in map(len, texts_in(role, value)):
+                    weight += length
+                    longest = max(longest, length)
+                    long_texts += length > LONG_TEXT
             block.append(row)
             if len(block) == _BLOCK_ROWS or weight > _BLOCK_CHARACTERS:
                 flush()

@@ -43,6 +43,7 @@ def truncation_report(
     rows: Rows | Sequence[str],
     max_length: int,
     *,
+    roles: Sequence[str] | None = None,
     sample: int = 10_000,
 ) -> TruncationReport:
     """Count what a maximal length cuts off.
@@ -51,6 +52,7 @@ def truncation_report(
         token_lengths: Tokens of each text, special tokens included, not truncated.
         rows: Rows, all of whose texts count, or texts.
         max_length: Tokens that a model reads of a text.
+        roles: Whose texts of `rows` count; all when None.
         sample: Rows to look at; drawn with a fixed seed where there are more.
     """
     indices = np.arange(len(rows))
@@ -58,14 +60,17 @@ def truncation_report(
         indices = np.sort(np.random.default_rng(0).choice(len(rows), sample, replace=False))
     lengths: list[int] = []
     for block in np.array_split(indices, max(1, len(indices) // 1000)):
-        lengths.extend(int(length) for length in token_lengths(_texts(rows, block.tolist())))
+        texts = _texts(rows, block.tolist(), roles)
+        lengths.extend(int(length) for length in token_lengths(texts))
     half, most, nearly, longest = np.percentile(lengths, [50, 90, 99, 100], method="higher")
     truncated = sum(length > max_length for length in lengths)
     percentiles = (int(half), int(most), int(nearly), int(longest))
     return TruncationReport(max_length, len(lengths), truncated, percentiles, len(rows) > sample)
 
 
-def _texts(rows: Rows | Sequence[str], indices: list[int]) -> list[str]:
+def _texts(
+    rows: Rows | Sequence[str], indices: list[int], roles: Sequence[str] | None
+) -> list[str]:
     if isinstance(rows, Rows):
-        return [row[role] for row in rows[indices] for role in rows.text_roles]
+        return rows.texts(indices, roles)
     return [rows[index] for index in indices]

@@ -1,7 +1,8 @@
 """What the columns of a data set are for: which column holds a role, and what a value of it must be.
 
-"score" is a finite number, "label" a class name, "labels" a list of them (see `labels.LabelReader`); every other role
-(text, anchor, positive, negative, sentence1, …) is a text.
+"score" is a finite number, "weight" one of at least 0, "label" a class name, "labels" a list of them (see
+`labels.LabelReader`), "positives" and "negatives" are lists of texts, "positive_id", "positive_ids" and "negative_ids"
+name the documents that texts come from; every other role (text, anchor, positive, negative, sentence1, …) is a text.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow
 
 from textcl.data.labels import LabelReader, shown
@@ -126,8 +128,73 @@ def _score(value: Any) -> float:
     return number
 
 
+def _weight(value: Any) -> float:
+    number = _score(value)
+    if number < 0:
+        raise ValueError(f"expected a weight of at least 0, got {shown(value)}")
+    return number
+
+
+def texts_value(value: Any) -> list[str] | None:
+    """A checked list of texts, which csv holds as a JSON list; None where it is missing or has none.
+
+    Raises:
+        ValueError: With half a sentence, if it is something else, or one of the texts is empty.
+    """
+    items = _items(value, "texts")
+    texts = [text_value(item) for item in items]
+    if None in texts:
+        raise ValueError(
+            f"text {texts.index(None) + 1} of the list is empty: remove it from the list"
+        )
+    return texts or None  # pyright: ignore[reportReturnType]
+
+
+def _texts_or_none_of_them(value: Any) -> list[str]:
+    return texts_value(value) or []
+
+
+def _items(value: Any, what: str) -> list[Any]:
+    """The values of a list; none of them where it is missing."""
+    if is_missing(value):
+        return []
+    if isinstance(value, str):
+        if not value.strip():
+            return []
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
+        raise ValueError(f'expected a list of {what}, as a JSON list ["…", "…"] in a csv')
+    return list(value)
+
+
+def _identity(value: Any) -> str:
+    if is_missing(value) or value == "" or not isinstance(value, str | int | np.integer):
+        raise ValueError(
+            f"expected the id of a document, a text or a whole number, got {shown(value)}"
+        )
+    return str(value)
+
+
+def _identities(value: Any) -> list[str]:
+    return [_identity(item) for item in _items(value, "document ids")]
+
+
 TEXT = Kind(lambda: text_value, pyarrow.string())
+_TEXT_LISTS = {
+    "positives": Kind(lambda: texts_value, pyarrow.list_(pyarrow.string())),
+    "negatives": Kind(lambda: _texts_or_none_of_them, pyarrow.list_(pyarrow.string())),
+}
 _OTHERS = {
+    **_TEXT_LISTS,
+    "positive_id": Kind(lambda: _identity, pyarrow.string()),
+    "positive_ids": Kind(lambda: _identities, pyarrow.list_(pyarrow.string())),
+    "negative_ids": Kind(lambda: _identities, pyarrow.list_(pyarrow.string())),
+    "weight": Kind(lambda: _weight, pyarrow.float64()),
     "score": Kind(lambda: _score, pyarrow.float64()),
     "label": Kind(lambda: LabelReader(several=False), pyarrow.string()),
     "labels": Kind(lambda: LabelReader(several=True), pyarrow.list_(pyarrow.string())),
@@ -137,3 +204,10 @@ _OTHERS = {
 def kind_of(role: str) -> Kind:
     """What `role` holds."""
     return _OTHERS.get(role, TEXT)
+
+
+def texts_in(role: str, value: Any) -> list[str]:
+    """The texts that a value of `role` holds: one, those of a list, or none."""
+    if role in _TEXT_LISTS:
+        return list(value)
+    return [value] if kind_of(role) is TEXT else []

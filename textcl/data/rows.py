@@ -15,7 +15,7 @@ import datasets
 import numpy as np
 
 from textcl.data.cache import IDENTITY, DataReport, Selection, cached_table
-from textcl.data.roles import TEXT, kind_of
+from textcl.data.roles import TEXT, kind_of, texts_in
 from textcl.data.sources import Source, open_source
 from textcl.errors import UserError
 
@@ -57,6 +57,12 @@ class Rows:
         """Some of the rows, in this order."""
         report = replace(self.report, rows=len(indices))
         return Rows(self._data.select(indices), self.roles, report)
+
+    def texts(self, indices: Sequence[int], roles: Sequence[str] | None = None) -> list[str]:
+        """All texts of the rows at `indices`, those of lists among them, or those of some roles."""
+        wanted = self.roles if roles is None else roles
+        rows = self[indices]
+        return [text for row in rows for role in wanted for text in texts_in(role, row[role])]
 
     @property
     def text_roles(self) -> tuple[str, ...]:
@@ -131,7 +137,7 @@ def settle_roles(
     """
     if not any("|" in role for role in roles):
         return tuple(roles)
-    available = _columns_of(open_source(source, split=split))
+    available = columns_of(open_source(source, split=split))
     settled: list[str] = []
     for role in roles:
         choices = role.split("|")
@@ -146,12 +152,10 @@ def settle_roles(
     return tuple(settled)
 
 
-def _columns_of(source: Source) -> list[str]:
-    """Columns of the first record."""
+def columns_of(source: Source) -> dict[str, Any]:
+    """The first record that is not blank; of a source without one, its columns where they are known."""
     for part in source.parts:
-        if part.columns:
-            return list(part.columns)
         for _, values in part.read(None):
             if values is not None:
-                return list(values)
-    return []
+                return values
+    return {name: None for part in source.parts for name in part.columns or ()}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from textcl.encoder.encoder import Encoder
+from textcl.encoder.tokenizing import Reader
 from textcl.errors import RunError
 from textcl.method.backprop import Backprop, FullBatch
 from textcl.method.hooks import Hook
@@ -32,6 +33,8 @@ class Method:
         backprop: How gradients are obtained.
         model: What is scored and saved, made of the parts above; the online encoder when None.
         rates: Parts of the objective or the encoders whose highest learning rate is one of their own, and that rate.
+        read_by: Views that are read as another encoder than the online one reads: with its tokenizer, prompts and
+            longest row.
 
     Raises:
         RunError: If a route names an encoder or view that is not there, or the objective reads what no route gives.
@@ -46,6 +49,7 @@ class Method:
     backprop: Backprop = field(default_factory=FullBatch)
     model: nn.Module | None = None
     rates: Sequence[tuple[nn.Module, float]] = ()
+    read_by: Mapping[str, Encoder] = field(default_factory=dict[str, Encoder])
 
     def __post_init__(self) -> None:
         if "online" not in self.encoders:
@@ -69,6 +73,24 @@ class Method:
     def roles(self) -> tuple[str, ...]:
         """The text columns that the views read."""
         return tuple(dict.fromkeys(view.column for view in self.views.values()))
+
+    def readers(self, max_length: int) -> dict[str, Reader]:
+        """What turns the texts of each view into tokens, with its prompt in front.
+
+        Args:
+            max_length: Most tokens of a row, for views that name no length of their own.
+
+        Raises:
+            UserError: If the encoder has no such prompt, or does not take such long rows.
+        """
+        return {
+            name: self.read_by[name].reader(prompt=view.prompt)
+            if name in self.read_by
+            else online_of(self).reader(
+                prompt=view.prompt, max_length=view.max_length or max_length
+            )
+            for name, view in self.views.items()
+        }
 
     def embedder(self) -> Embedder:
         """All encoders in one module."""

@@ -13,6 +13,7 @@ from .distillation import DistillEmbeddings as DistillEmbeddings
 from .distillation import DistillSimilarity as DistillSimilarity
 from .hard_negative import Annealed as Annealed
 from .hard_negative import HardNegative as HardNegative
+from .joint import JointDirections as JointDirections
 from .label_aware import LabelAware as LabelAware
 from .matryoshka import Matryoshka as Matryoshka
 from .proto_nce import ProtoNce as ProtoNce

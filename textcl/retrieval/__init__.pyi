@@ -16,3 +16,4 @@ from .quantization import search_int8 as search_int8
 from .quantization import to_bits as to_bits
 from .search import Hits as Hits
 from .search import search as search
+from .supervision import PairSettings as PairSettings

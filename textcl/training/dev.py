@@ -10,7 +10,7 @@ import numpy as np
 
 from textcl.data.rows import load_rows
 from textcl.encoder.encoder import Encoder
-from textcl.errors import RunError
+from textcl.errors import RunError, UserError
 from textcl.evaluation.benchmarks import EncodeWith, describe, evaluate
 from textcl.evaluation.tasks import StsTask, load_task
 
@@ -94,3 +94,18 @@ def load_dev(name: str) -> DevPairs:
             source=name,
         )
     )
+
+
+def held_out_share(dev: str) -> float | None:
+    """The share of the training rows that `dev` asks to hold out; None if it names a file.
+
+    Raises:
+        UserError: If it is a number, but none between 0 and 1.
+    """
+    try:
+        share = float(dev)
+    except ValueError:
+        return None
+    if not 0 < share < 1:
+        raise UserError(f"--dev {dev}: a share of the training rows lies between 0 and 1")
+    return share

@@ -203,13 +203,14 @@ class Values:
         raise ValueError(value)
 
     def parse(self, text: str) -> object:
-        """The value that a text of the command line stands for.
+        """The value that a text of the command line stands for; spaces around it count where any text is a value.
 
         Raises:
             ValueError: If it stands for none.
         """
         any_text = str in self.kinds and self.text is None  # the empty one is a value, too
-        if self.optional and (text.lower() == "none" or (not text and not any_text)):
+        text = text if any_text and not self.several else text.strip()
+        if self.optional and (text.strip().lower() == "none" or (not text and not any_text)):
             return None
         if self.several:
             return self._each(self._one.parse, filter(None, map(str.strip, text.split(","))))

@@ -20,7 +20,7 @@ from textcl.distributed import World
 from textcl.encoder.tokenizing import Reader
 from textcl.training.samplers import Sampler
 from textcl.training.token_table import TokenTable, cached_tokens
-from textcl.types import Batch, Tokens
+from textcl.types import ABSENT, Batch, Tokens
 from textcl.views.view import View
 
 
@@ -30,14 +30,14 @@ class Collate:
 
     Args:
         views: The views of the method, by name.
-        read: From texts to token rows, with the prompt in front and cut to the length of training.
+        readers: From texts to token rows by view, with the prompt in front and cut to the length of training.
         seed: Seed of the run.
         classes: Label names in the order of their ids, where rows have labels.
-        tables: Tokens of all rows by column, as `read` would make them; columns that are not here are tokenised.
+        tables: Tokens of all rows by view, as its reader would make them; views that are not here are tokenised.
     """
 
     views: Mapping[str, View]
-    read: Callable[[Sequence[str]], Tokens]
+    readers: Mapping[str, Callable[[Sequence[str]], Tokens]]
     seed: int
     classes: Sequence[str] = ()
     tables: Mapping[str, TokenTable] = field(default_factory=dict[str, TokenTable])
@@ -58,16 +58,21 @@ class Collate:
 
     def tokens(self, name: str, texts: Sequence[str], index: np.ndarray) -> Tokens:
         """The tokens of what a view shows of the rows with these numbers."""
-        view = self.views[name]
-        if view.augmentations or view.column not in self.tables:
-            return self.read(texts)
-        return self.tables[view.column].take(index)
+        if name in self.tables:
+            return self.tables[name].take(index)
+        there = torch.tensor([bool(text) for text in texts])
+        tokens = self.readers[name]([text for text in texts if text])
+        if there.all():
+            return tokens
+        lengths = torch.zeros(len(texts), dtype=torch.long).masked_scatter(there, tokens.lengths)
+        return replace(tokens, lengths=lengths)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]], index: np.ndarray, epoch: int) -> Batch:
         """The batch of the rows with these numbers."""
         texts = self.texts(rows, index, epoch)
+        numbered = list(zip(rows, index.tolist(), strict=True))
         groups = {
-            name: torch.tensor([text_group(row[view.column]) for row in rows])
+            name: torch.tensor([self._group(view, row, epoch, i, name) for row, i in numbered])
             for name, view in self.views.items()
         }
         scores = [float(row["score"]) for row in rows] if "score" in rows[0] else None
@@ -83,6 +88,10 @@ class Collate:
             labels=self._labels(rows),
             scores=None if scores is None else torch.tensor(scores),
         )
+
+    def _group(self, view: View, row: Mapping[str, Any], epoch: int, index: int, slot: str) -> int:
+        identity = view.identify(row, self.seed, epoch, index, slot)
+        return text_group(identity) if identity else ABSENT
 
     def _labels(self, rows: Sequence[Mapping[str, Any]]) -> torch.Tensor | None:
         if "labels" in rows[0]:
@@ -113,19 +122,25 @@ class Loader:
     world: World
     ahead: int = 2
 
-    def with_tokens(self, read: Reader, tell: Callable[[str], object]) -> Loader:
+    def with_tokens(self, readers: Mapping[str, Reader], tell: Callable[[str], object]) -> Loader:
         """The same batches, from the tokens of whole columns on disk where no augmentation changes their texts.
 
         Args:
-            read: That of `collate`.
+            readers: Those of `collate`.
             tell: Called with a line for the user when tokens have to be made.
         """
-        views = self.collate.views.values()
-        columns = {
-            role: cached_tokens(self.rows, role, read, tell)
-            for role in sorted({view.column for view in views if not view.augmentations})
+        views = self.collate.views
+        plain = [
+            name
+            for name, view in views.items()
+            if not view.draws and view.column in self.rows.text_roles
+        ]
+        wanted = {name: (views[name].column, readers[name]) for name in plain}
+        made = {
+            (column, read): cached_tokens(self.rows, column, read, tell)
+            for column, read in dict.fromkeys(sorted(wanted.values(), key=lambda pair: pair[0]))
         }
-        tables = {role: table for role, table in columns.items() if table is not None}
+        tables = {name: table for name, key in wanted.items() if (table := made[key]) is not None}
         return replace(self, collate=replace(self.collate, tables=tables))
 
     def batch(self, epoch: int, index: int) -> Batch:

@@ -114,7 +114,9 @@ class _Loop:
             at.epoch, at.index = at.epoch + 1, 0
 
     def _embed_all(self) -> Tensor:
-        return self.parts.embed_all(self.loader.rows, self.loader.collate.read)
+        return self.parts.embed_all(
+            self.loader.rows, next(iter(self.loader.collate.readers.values()))
+        )
 
     def _step(self, batch: Batch) -> None:
         at, parts = self.at, self.parts

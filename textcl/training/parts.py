@@ -93,7 +93,7 @@ class Parts:
 
         Args:
             rows: The data set.
-            read: Texts to tokens, as in the batches.
+            read: Texts to tokens, as in the batches of the first view.
         """
         encoder = self.method.encoders.get("momentum", self.online)
         first = next(iter(self.method.views.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from textcl.data.lengths import truncation_report
 from textcl.data.rows import Rows
 from textcl.distributed import World
 from textcl.encoder.encoder import Encoder
+from textcl.encoder.tokenizing import Reader
 from textcl.method.method import Method, online_of
 from textcl.training.dev import Dev
 from textcl.training.loader import Loader
@@ -53,8 +54,7 @@ def preview(
         for name, route in method.routes.items()
     )
     parameters = sum(p.numel() for p in online.parameters()) / 1e6
-    read = online.reader(max_length=settings.max_length)
-    lengths = truncation_report(read.lengths, rows, settings.max_length)
+    kinds = _kinds_of_texts(method, settings.max_length)
     total = settings.total_steps(len(loader.sampler))
     seen = total * settings.accumulation / len(loader.sampler)
     lines = {
@@ -62,8 +62,8 @@ def preview(
         "model": f"{settings.model}: {online.dimension} dimensions, {_pooling(online)}, "
         f"{parameters:.1f} M parameters",
         "data": rows.report.describe(),
-        "prompt": _prompt(online, read.prompt),
-        "lengths": f"{lengths.describe()}; the saved model reads {online.max_length} tokens",
+        "prompt": _prompts(online, kinds),
+        "lengths": f"{_lengths(kinds, method, rows)}; the saved model reads {online.max_length} tokens",
         **({"classes": labels["classes"]} if "classes" in labels else {}),
         "views": routes,
         "negatives": labels["negatives"],
@@ -82,6 +82,8 @@ def preview(
     for row in range(len(index)):
         for view, tokens in batch.tokens.items():
             one = tokens.rows(row, row + 1)
+            if not len(one.ids):  # behind the end of a short list
+                continue
             text = online.tokenizer.decode(one.ids.tolist())
             console.print(
                 f"{'example' if not row else '':<10}{row + 1} {view} ({len(one.ids)} tokens): {text}",
@@ -105,10 +107,42 @@ def _pooling(online: Encoder) -> str:
     return f"pooling {online.pooling}{note}{layer}"
 
 
-def _prompt(online: Encoder, text: str) -> str:
-    if text:
-        return f"{text!r} in front of every text, in training and by the saved model"
-    return "none, in training and by the saved model" if online.prompts else "none"
+def _kinds_of_texts(method: Method, max_length: int) -> dict[Reader, list[str]]:
+    """The views of the online encoder by how their texts are read."""
+    kinds: dict[Reader, list[str]] = {}
+    for name, reader in method.readers(max_length).items():
+        if name not in method.read_by:
+            kinds.setdefault(reader, []).append(name)
+    return kinds
+
+
+def _prompts(online: Encoder, kinds: Mapping[Reader, Sequence[str]]) -> str:
+    views_of: dict[str, list[str]] = {}
+    for reader, views in kinds.items():
+        views_of.setdefault(reader.prompt, []).extend(views)
+    if not any(views_of):
+        return "none, in training and by the saved model" if online.prompts else "none"
+    parts = [
+        f"{prompt!r} in front of {_together(views) if len(views_of) > 1 else 'every text'}"
+        if prompt
+        else f"none in front of {_together(views)}"
+        for prompt, views in views_of.items()
+    ]
+    return f"{', '.join(parts)}, in training and by the saved model"
+
+
+def _lengths(kinds: Mapping[Reader, Sequence[str]], method: Method, rows: Rows) -> str:
+    parts: list[str] = []
+    for reader, views in kinds.items():
+        columns = dict.fromkeys(method.views[name].column for name in views)
+        cut = truncation_report(reader.lengths, rows, reader.max_length, roles=list(columns))
+        parts.append((f"{_together(views)}: " if len(kinds) > 1 else "") + cut.describe())
+    return "; ".join(parts)
+
+
+def _together(names: Sequence[str]) -> str:
+    """Names as one list, of many only the first and the last."""
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} … {names[-1]}"
 
 
 def describe_negatives(

@@ -41,18 +41,27 @@ class RowRequest:
         labelled = any(role.startswith("label") for role in self.roles)
         return named_task(self.source) if labelled else None
 
+    @property
+    def located(self) -> Any:
+        """The source, where its name stands for one.
+
+        Raises:
+            UserError: If none is named.
+        """
+        if isinstance(self.source, str) and not self.source:
+            raise UserError("no training data: name a file, folder or data set with --data")
+        is_sample = isinstance(self.source, str) and self.source == "sample"
+        return str(sample_dir() / "sentences.txt") if is_sample else self.source
+
     def rows(self) -> Rows:
         """The rows.
 
         Raises:
             UserError: If none are named, or for whatever is wrong in the source.
         """
-        if isinstance(self.source, str) and not self.source:
-            raise UserError("no training data: name a file, folder or data set with --data")
-        source, shown_as = self.source, None
-        if isinstance(source, str) and source == "sample":
-            source, shown_as = str(sample_dir() / "sentences.txt"), "sample"
-        elif self.task:
+        source = self.located
+        shown_as = "sample" if source is not self.source else None
+        if self.task:
             task, prepared = self.task
             shown_as = f"{source}, train"
             source = load_labelled(task, "train", lcl_preparation=prepared).rows()

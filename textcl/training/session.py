@@ -247,18 +247,17 @@ class _Session:
 
     def _loader(self, supervision: Supervision, method: Method) -> Loader:
         settings = supervision.settings
-        read = online_of(method).reader(max_length=settings.max_length)
-        collate = Collate(method.views, read, settings.seed, supervision.classes)
+        readers = method.readers(settings.max_length)
+        collate = Collate(method.views, readers, settings.seed, supervision.classes)
         return Loader(supervision.rows, supervision.sampler(), collate, self.world)
 
-    def _with_tokens(self, loader: Loader, settings: TrainSettings, online: Encoder) -> Loader:
+    def _with_tokens(self, loader: Loader, settings: TrainSettings, method: Method) -> Loader:
         """The loader with the tokens of whole columns at hand, where the run sees every row at least once."""
         updates = settings.total_steps(len(loader.sampler))
         if updates * settings.accumulation < len(loader.sampler):
             return loader
         with self.accelerator.local_main_process_first():
-            read = online.reader(max_length=settings.max_length)
-            return loader.with_tokens(read, self._tell)
+            return loader.with_tokens(method.readers(settings.max_length), self._tell)
 
     def _tell(self, line: str) -> None:
         if self.main:
@@ -301,7 +300,7 @@ class _Session:
         settings, online = supervision.settings, online_of(method)
         if settings.trackers and self.main:
             self._init_trackers(folder, settings)
-        loader = self._with_tokens(loader, settings, online)
+        loader = self._with_tokens(loader, settings, method)
         method = replace(method, hooks=[*method.hooks, *supervision.hooks(method)])
         reporter = ConsoleReporter(self.console, quiet=not self.main)
         try:

@@ -168,7 +168,7 @@ def parse_overrides(settings_type: type[TrainSettings], texts: Sequence[str]) ->
         key = _known(settings_type, name)
         values = values_of(settings_type)[key]
         try:
-            changes[key] = values.parse(text.strip())
+            changes[key] = values.parse(text)
         except ValueError:
             raise _refusal(key, values, text.strip()) from None
     return changes

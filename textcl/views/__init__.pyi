@@ -10,6 +10,7 @@ from .cutoff import CutTokens as CutTokens
 from .cutoff import ShufflePositions as ShufflePositions
 from .named import second_view as second_view
 from .view import Augmentation as Augmentation
+from .view import ListView as ListView
 from .view import TokenChange as TokenChange
 from .view import View as View
 from .view import draw_generator as draw_generator

@@ -47,12 +47,23 @@ class View:
         augmentations: Applied in order, all from the same generator.
         changes: Applied in order to the tokens of the text, such as `CutTokens`, with draws of their own.
         once: Draw the same change in every epoch, as static pairs that are made before training.
+        prompt: Name of the encoder's prompt that is put in front; its default when None, "" for none.
+        max_length: Most tokens of the text; the length of training when None.
+        identity: Column (by role) whose value says which texts are one and the same; the text itself when None.
     """
 
     column: str
     augmentations: tuple[Augmentation, ...] = ()
     changes: tuple[TokenChange, ...] = ()
     once: bool = False
+    prompt: str | None = None
+    max_length: int | None = None
+    identity: str | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether its text changes from one epoch to the next."""
+        return bool(self.augmentations)
 
     def __call__(self, row: Mapping[str, Any], rng: random.Random) -> str:
         """The text of `row`, changed by draws from `rng`."""
@@ -74,9 +85,13 @@ class View:
         Returns:
             What `self(row, draw_generator(...))` returns; no generator is made where nothing draws.
         """
-        if not self.augmentations:
+        if not self.draws:
             return self._raw(row)
         return self(row, draw_generator(seed, 0 if self.once else epoch, index, slot))
+
+    def identify(self, row: Mapping[str, Any], seed: int, epoch: int, index: int, slot: str) -> str:
+        """What tells the text of `row` apart, before augmentations; "" where there is no text. See `draw`."""
+        return str(row[self.identity or self.column])
 
     def change(
         self, tokens: Tokens, seed: int, epoch: int, indices: Sequence[int], slot: str
@@ -111,3 +126,45 @@ class View:
             f"A view reads column {self.column!r}, but the rows have {', '.join(map(repr, row))}: "
             "map a column of the data to that role."
         )
+
+
+@dataclass(frozen=True)
+class ListView(View):
+    """One text of a list of them.
+
+    Args:
+        place: Which one, from 0; "" where the list is shorter. None draws one of them an epoch, the same one for all
+            views of the column.
+    """
+
+    place: int | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether its text changes from one epoch to the next."""
+        return self.place is None or bool(self.augmentations)
+
+    def __call__(self, row: Mapping[str, Any], rng: random.Random) -> str:
+        """The text of `row`, chosen and changed by draws from `rng`."""
+        text = self._item(row[self.column], row, rng)
+        for augment in self.augmentations if text else ():
+            text = augment(text, rng)
+        return text
+
+    def draw(self, row: Mapping[str, Any], seed: int, epoch: int, index: int, slot: str) -> str:
+        """The text of `row` number `index`; see `View.draw`."""
+        return super().draw(row, seed, epoch, index, self.column)
+
+    def identify(self, row: Mapping[str, Any], seed: int, epoch: int, index: int, slot: str) -> str:
+        """What tells the text of `row` apart; "" where there is no text."""
+        rng = draw_generator(seed, 0 if self.once else epoch, index, self.column)
+        return self._item(row[self.identity or self.column], row, rng)
+
+    def _raw(self, row: Mapping[str, Any]) -> str:
+        texts: Sequence[str] = row[self.column]
+        assert self.place is not None
+        return texts[self.place] if self.place < len(texts) else ""
+
+    def _item(self, values: Sequence[str], row: Mapping[str, Any], rng: random.Random) -> str:
+        place = rng.randrange(len(row[self.column])) if self.place is None else self.place
+        return values[place] if place < len(values) else ""
