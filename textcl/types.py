@@ -63,7 +63,8 @@ class Changes:
                 return None
             both = zip(values, parts, strict=True)
             filled = [unchanged(part) if value is None else value for value, part in both]
-            return torch.cat([value.to(parts[0].ids.device) for value in filled])
+            device = parts[0].ids.device
+            return torch.cat([value.to(device, non_blocking=True) for value in filled])
 
         def every_token(part: Tokens) -> Tensor:
             return torch.ones(len(part.ids), dtype=torch.bool)
@@ -144,7 +145,9 @@ class Tokens:
     def take(self, order: Int[Tensor, " R"]) -> Tokens:
         """The rows in another order, or some of them."""
         tokens = self.tokens_of(order).to(self.ids.device, non_blocking=True)
-        changes = self.changes and self.changes.take(tokens, order.to(tokens.device))
+        changes = self.changes and self.changes.take(
+            tokens, order.to(tokens.device, non_blocking=True)
+        )
         return Tokens(self.ids[tokens], self.lengths[order], changes)
 
     def padded(
@@ -161,11 +164,16 @@ class Tokens:
         """
         longest = max(1, int(self.lengths.max())) if len(self) else 1
         width = longest if width is None else max(width, longest)
-        columns = torch.arange(width)
-        mask = (columns < self.lengths[:, None]).to(self.ids.device)
-        ids = self.ids.new_full((len(self), width), pad_id)
-        ids[mask] = self.ids
-        return ids, mask
+        mask = (torch.arange(width) < self.lengths[:, None]).to(self.ids.device, non_blocking=True)
+        ids = self.ids.new_full((len(self) * width,), pad_id)
+        ids.index_copy_(0, self.padded_places(width), self.ids)
+        return ids.view(len(self), width), mask
+
+    def padded_places(self, width: int) -> Int[Tensor, " T"]:
+        """Where each token stands in the flattened rows when they are padded to `width`; on the device of `ids`."""
+        starts = torch.arange(len(self)) * width
+        places = self.places + starts.repeat_interleave(self.lengths)
+        return places.to(self.ids.device, non_blocking=True)
 
     def to(self, device: torch.device | str) -> Tokens:
         """The ids and changes on `device`; the lengths stay on the CPU."""
@@ -198,10 +206,10 @@ class Batch:
         """The batch on `device`."""
         return Batch(
             {view: tokens.to(device) for view, tokens in self.tokens.items()},
-            self.rows.to(device),
-            {view: groups.to(device) for view, groups in self.groups.items()},
-            None if self.labels is None else self.labels.to(device),
-            None if self.scores is None else self.scores.to(device),
+            self.rows.to(device, non_blocking=True),
+            {view: x.to(device, non_blocking=True) for view, x in self.groups.items()},
+            None if self.labels is None else self.labels.to(device, non_blocking=True),
+            None if self.scores is None else self.scores.to(device, non_blocking=True),
         )
 
     def split(self, size: int) -> Iterator[Batch]:

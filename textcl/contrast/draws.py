@@ -57,7 +57,7 @@ class Subset(Stream):
     def forward(self, ids: Int[Tensor, " n"]) -> Int[Tensor, " r"]:
         """The drawn ones, in random order."""
         order = self.next().permutation(len(ids))[: self.count]
-        return ids[torch.from_numpy(order).to(ids.device)]
+        return ids[torch.from_numpy(order).to(ids.device, non_blocking=True)]
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,6 @@ class BetaMix(Stream):
         generator = self.next()
         shapes = {"scalar": (), "row": (len(rows), 1), "dimension": tuple(rows.shape)}
         drawn = generator.beta(self.concentration, self.concentration, shapes[self.level])
-        coefficient = torch.as_tensor(self.shift + drawn).to(rows)
+        coefficient = torch.as_tensor(self.shift + drawn).to(rows, non_blocking=True)
         order = torch.from_numpy(generator.permutation(len(rows)))
-        return Mix(coefficient, order.to(rows.device))
+        return Mix(coefficient, order.to(rows.device, non_blocking=True))

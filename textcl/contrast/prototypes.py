@@ -29,7 +29,8 @@ class Clusters:
     @property
     def occupied(self) -> Bool[Tensor, " C"]:
         """Which clusters hold a row."""
-        return torch.bincount(self.assignment, minlength=len(self.centroids)) > 0
+        none = self.assignment.new_zeros(len(self.centroids), dtype=torch.bool)
+        return none.index_fill(0, self.assignment, True)
 
 
 class Prototypes(nn.Module):

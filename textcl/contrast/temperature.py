@@ -6,10 +6,11 @@ import math
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from textcl.errors import UserError
+from textcl.schedule import FollowsProgress
 
 Schedule = Literal["linear", "cosine", "exponential", "cyclic"]
 
@@ -42,9 +43,9 @@ class LearnableTemperature(nn.Module):
         self.highest = math.log(1 / LOWEST_LEARNED)
 
     @property
-    def at_bound(self) -> bool:
-        """Whether the temperature is as low as it can be."""
-        return bool(self.log_scale.detach() >= self.highest)
+    def at_bound(self) -> Bool[Tensor, ""]:
+        """Whether the temperature is as low as it can be; where the weights are."""
+        return self.log_scale.detach() >= self.highest
 
     def move(self, progress: float) -> None:
         """Bring the temperature back to its bound, if the last update took it beyond."""
@@ -56,7 +57,7 @@ class LearnableTemperature(nn.Module):
         return torch.exp(-self.log_scale.clamp(max=self.highest))
 
 
-class ScheduledTemperature(nn.Module):
+class ScheduledTemperature(FollowsProgress):
     """A temperature that moves from `start` to `end` while training goes on.
 
     Args:
@@ -66,22 +67,15 @@ class ScheduledTemperature(nn.Module):
         cycles: Periods of the cyclic schedule over the whole training, > 0.
     """
 
-    progress: Tensor
-
     def __init__(self, schedule: Schedule, start: float, end: float, cycles: float = 1.0) -> None:
         super().__init__()
         self.schedule: Schedule = schedule
         self.cycles = positive(cycles)
         self.start, self.end = positive(start), positive(end)
-        self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
-
-    def move(self, progress: float) -> None:
-        """Set how much of the training is done; clamped to [0, 1]."""
-        self.progress.fill_(min(max(progress, 0.0), 1.0))
 
     def forward(self) -> float:
         """The temperature now."""
-        x, start, end = float(self.progress), self.start, self.end
+        x, start, end = self.done, self.start, self.end
         match self.schedule:
             case "linear":
                 return start + (end - start) * x
@@ -114,7 +108,7 @@ def temperature_terms(temperature: Temperature) -> dict[str, Tensor]:
     """What every objective logs of its temperature: the number, and of a learned one whether it can go no lower."""
     terms = {"temperature": torch.as_tensor(current(temperature)).detach()}
     if isinstance(temperature, LearnableTemperature):
-        terms["temperature_at_bound"] = torch.tensor(float(temperature.at_bound))
+        terms["temperature_at_bound"] = temperature.at_bound.float()
     return terms
 
 

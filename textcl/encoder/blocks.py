@@ -95,7 +95,9 @@ def run_in_batches(
         parts.append(embed(tokens.rows(start, stop)).float())
         advance(stop - start)
     vectors = torch.cat(parts)
-    return torch.empty_like(vectors).index_copy_(0, order.to(vectors.device), vectors)
+    return torch.empty_like(vectors).index_copy_(
+        0, order.to(vectors.device, non_blocking=True), vectors
+    )
 
 
 def _ahead(values: Iterator[Tokens]) -> Generator[Tokens]:

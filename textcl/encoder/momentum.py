@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from textcl.schedule import FollowsProgress
 from textcl.types import Tokens
 
 
-class CosineMomentum(nn.Module):
+class CosineMomentum(FollowsProgress):
     """A momentum that rises from `start` to 1: m = 1 - (1 - start)·(cos(π·progress) + 1)/2.
 
     Args:
@@ -22,20 +23,13 @@ class CosineMomentum(nn.Module):
     Source: Grill et al. 2020, https://arxiv.org/abs/2006.07733
     """
 
-    progress: Tensor
-
     def __init__(self, start: float = 0.996) -> None:
         super().__init__()
         self.start = _momentum(start)
-        self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
-
-    def move(self, progress: float) -> None:
-        """Set how much of the training is done; clamped to [0, 1]."""
-        self.progress.fill_(min(max(progress, 0.0), 1.0))
 
     def forward(self) -> float:
         """The momentum now."""
-        return 1 - (1 - self.start) * (math.cos(math.pi * float(self.progress)) + 1) / 2
+        return 1 - (1 - self.start) * (math.cos(math.pi * self.done) + 1) / 2
 
 
 class MomentumEncoder(nn.Module):

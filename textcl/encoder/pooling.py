@@ -131,7 +131,7 @@ def _pool(
         raise UserError(
             "pooling 'mean_all' averages over padding too, which a packed batch does not have: use pool_padded"
         )
-    weights = _weights(lengths, starts, pooling).to(hidden)
+    weights = _weights(lengths, starts, pooling).to(hidden, non_blocking=True)
     return _reduce(hidden, starts, "sum", weights)
 
 
@@ -158,7 +158,11 @@ def _reduce(
         return hidden.new_zeros(len(starts), hidden.shape[1]) + 0 * hidden.sum()
     everything = torch.arange(len(hidden), device=hidden.device)
     return F.embedding_bag(
-        everything, hidden, starts.to(hidden.device), mode=mode, per_sample_weights=weights
+        everything,
+        hidden,
+        starts.to(hidden.device, non_blocking=True),
+        mode=mode,
+        per_sample_weights=weights,
     )
 
 
@@ -166,8 +170,9 @@ def _take(
     hidden: Float[Tensor, "T D"], places: Int[Tensor, " B"], lengths: Int[Tensor, " B"]
 ) -> Float[Tensor, "B D"]:
     """The token at `places` of each row, zeros for rows without tokens."""
-    filled = (lengths > 0).nonzero().squeeze(1).to(hidden.device)
-    taken = hidden.index_select(0, places[lengths > 0].to(hidden.device))
+    filled = (lengths > 0).nonzero().squeeze(1)
+    filled, places = (x.to(hidden.device, non_blocking=True) for x in (filled, places[filled]))
+    taken = hidden.index_select(0, places)
     if len(filled) == len(lengths):
         return taken
     return taken.new_zeros(len(lengths), hidden.shape[1]).index_copy(0, filled, taken)

@@ -140,7 +140,7 @@ class TokenEncoder(nn.Module):
             self.backbone, tokens.take(filled), (-1,), self.max_length
         )
         pooled = pool_all_positions(hidden[-1], mask)
-        return vectors.to(pooled).index_copy(0, filled.to(self.device), pooled)
+        return vectors.to(pooled).index_copy(0, filled.to(self.device, non_blocking=True), pooled)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any

@@ -66,7 +66,8 @@ class CrossEntropy(nn.Module):
         weights = logits.new_ones(logits.shape[1]) if weights is None else weights.to(logits)
         if labels.ndim == 1:
             # as multiples of the smallest one: a mean does not change, and its divisor stays above 1
-            counts = (weights / weights[weights > 0].min())[labels]
+            smallest = torch.where(weights > 0, weights, torch.inf).min()
+            counts = (weights / smallest)[labels]
             values = F.cross_entropy(logits, labels, reduction="none") * counts
         else:
             positive = None if self.positive_weights is None else self.positive_weights.to(logits)

@@ -18,10 +18,11 @@ from textcl.contrast.temperature import Temperature, checked, current
 from textcl.contrast.transforms import Transform, lay_out
 from textcl.distributed import ALONE, World
 from textcl.objectives.contrastive import log_terms
+from textcl.schedule import FollowsProgress
 from textcl.types import Embeddings, LossOutput
 
 
-class Annealed(nn.Module):
+class Annealed(FollowsProgress):
     """A number that falls to 0 in equal steps while training goes on, and is 0 in the last stage.
 
     Args:
@@ -33,20 +34,13 @@ class Annealed(nn.Module):
     Note: The authors' code stays one stage behind, so that its number reaches 0 only when training is over.
     """
 
-    progress: Tensor
-
     def __init__(self, start: float, stages: int = 9) -> None:
         super().__init__()
         self.start, self.stages = start, stages
-        self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
-
-    def move(self, progress: float) -> None:
-        """Set how much of the training is done; clamped to [0, 1]."""
-        self.progress.fill_(min(max(progress, 0.0), 1.0))
 
     def forward(self) -> float:
         """The number now."""
-        stage = min(math.floor(float(self.progress) * self.stages), self.stages - 1)
+        stage = min(math.floor(self.done * self.stages), self.stages - 1)
         return self.start * (1 - stage / (self.stages - 1))
 
 

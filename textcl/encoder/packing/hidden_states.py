@@ -85,22 +85,32 @@ def padded_hidden_states(
     pad_id = getattr(backbone.config, "pad_token_id", None) or 0
     ids, mask = tokens.padded(pad_id, width)
     changes, keep = tokens.changes or Changes(), _kept_embeddings(tokens)
-    seen = mask if changes.attend is None else _spread(changes.attend, mask)
-    inputs = {"input_ids": ids, "attention_mask": seen.long()}
+    real = tokens.padded_places(ids.shape[1])
+    seen = mask if changes.attend is None else _spread(changes.attend, real, mask.shape)
+    inputs = {"input_ids": ids, "attention_mask": _attended(backbone, seen)}
     if changes.positions is not None:
-        inputs["position_ids"] = _spread(_positions(backbone, tokens), mask)
-    with _embedded(backbone, None if keep is None else _spread(keep, mask)):
+        inputs["position_ids"] = _spread(_positions(backbone, tokens), real, mask.shape)
+    with _embedded(backbone, None if keep is None else _spread(keep, real, mask.shape)):
         output = backbone(**inputs, output_hidden_states=_needs_all(layers))
     return _select(output, layers), mask
 
 
+def _attended(backbone: PreTrainedModel, seen: Bool[Tensor, "B L"]) -> Shaped[Tensor, "B ..."]:
+    """The mask as the model takes it.
+
+    Of a mask of two dimensions transformers asks whether all of it is true, for which the host waits for a card: where
+    each query attends to all tokens of its row, it gets one of four dimensions there.
+    """
+    whole = is_packed(backbone) and getattr(backbone.config, "sliding_window", None) is None
+    return seen[:, None, None] if whole and seen.device.type != "cpu" else seen.long()
+
+
 def _spread(
-    values: Shaped[Tensor, "T ..."], mask: Bool[Tensor, "B L"]
+    values: Shaped[Tensor, "T ..."], real: Int[Tensor, " T"], shape: torch.Size
 ) -> Shaped[Tensor, "B L ..."]:
     """Values of the real tokens where they are in the padded batch, zeros elsewhere."""
-    padded = values.new_zeros(*mask.shape, *values.shape[1:])
-    padded[mask] = values
-    return padded
+    padded = values.new_zeros(shape.numel(), *values.shape[1:]).index_copy_(0, real, values)
+    return padded.view(*shape, *values.shape[1:])
 
 
 def _kept_embeddings(tokens: Tokens) -> Bool[Tensor, "T _"] | None:
@@ -205,8 +215,10 @@ def _run_bucketed(
     _tell_padded(backbone.config.model_type)
     parts: list[dict[int, Tensor]] = []
     for start, stop in _buckets(tokens.lengths.tolist()):
-        states, mask = padded_hidden_states(backbone, tokens.rows(start, stop), layers)
-        parts.append({layer: state[mask] for layer, state in states.items()})
+        rows = tokens.rows(start, stop)
+        states, mask = padded_hidden_states(backbone, rows, layers)
+        real = rows.padded_places(mask.shape[1])
+        parts.append({n: x.flatten(0, 1).index_select(0, real) for n, x in states.items()})
     return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
 
 

@@ -1,0 +1,132 @@
+"""Every recipe trains, encodes and predicts on a card, pretended here, and no step waits for it."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from unittest.mock import patch
+
+import golden
+import numpy as np
+import pytest
+from accelerate import Accelerator
+from families import FAMILIES, tiny_encoder
+from pretended_card import CARD, PretendedCard, pretended_card
+from recipe_rows import recipe_rows
+from rich.console import Console
+from torch.utils._python_dispatch import _disable_current_modes
+
+import textcl
+from textcl.classifier.classifier import Classifier
+from textcl.classifier.head import make_head
+from textcl.training import recipes
+from textcl.training.loop import _Loop
+from textcl.types import Batch
+
+CODE = Path(textcl.__file__).parent
+RECIPES = recipes.find("quickstart").path.parent
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return golden.make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def card(monkeypatch):
+    with pretended_card(CODE, RECIPES) as card:
+        monkeypatch.setattr(Accelerator, "device", property(lambda self: CARD))
+        yield card
+
+
+class _Enough(Exception):  # noqa: N818
+    """Ends a run after its second update."""
+
+
+def waits_of_steps(
+    name: str, settings: dict[str, object], model: Path, folder: Path, card: PretendedCard
+) -> list[str]:
+    """What the host waits for in two updates of a recipe, without what is logged and saved after them."""
+    waits: list[str] = []
+    step = _Loop._step
+
+    def watched(self: _Loop, batch: Batch) -> None:
+        card.waits.clear()
+        step(self, batch)
+
+    def stopped(self: _Loop, *_: object) -> None:
+        waits.extend(card.waits)
+        if self.at.step == 2:
+            raise _Enough
+
+    with (
+        patch.object(_Loop, "_step", watched),
+        patch.object(_Loop, "_write", stopped),
+        pytest.raises(_Enough),
+    ):
+        textcl.train(
+            name,
+            model=str(model),
+            data=recipe_rows(recipes.find(name).roles),
+            dev="",
+            output=folder,
+            settings=golden.SETTINGS | settings,
+            console=Console(file=io.StringIO()),
+        )
+    return waits
+
+
+def without_line(wait: str) -> str:
+    """A wait by file and operator, which edits above it do not change."""
+    return re.sub(r":\d+ ", " ", wait)
+
+
+# What stays: how many prototypes no row of the batch belongs to must be known before some of them are drawn.
+KNOWN = {"proto-nce": {"textcl/objectives/proto_nce.py nonzero"}}
+
+# What transformers asks of a mask for models that run with padding.
+MASK = "_local_scalar_dense"
+
+# Settings that other code runs for; the recipe, and what differs.
+VARIANTS = [
+    ("unsup-simcse", {"temperature": "learnable:0.05", "pooling": "mean"}),
+    ("unsup-simcse", {"temperature": "cosine:0.1:0.05", "pooling": "first_last+max"}),
+    ("unsup-simcse", {"chunk_size": 4, "pooling": "weightedmean"}),
+    ("sup-simcse", {"accumulation": 2, "gradient_checkpointing": True}),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [(name, {}) for name in recipes.names()] + VARIANTS, ids=str
+)
+def test_no_step_waits_for_the_card(name, settings, model, tmp_path, card):
+    waits = waits_of_steps(name, settings, model, tmp_path / "run", card)
+    new = {wait for wait in waits if without_line(wait) not in KNOWN.get(name, set())}
+    assert not new, "\n".join(sorted(new))
+
+
+# DeBERTa changes views in place, which torch refuses here where nothing has a gradient.
+@pytest.mark.parametrize("family", sorted({*FAMILIES} - {"deberta-v2"}))
+def test_encoding_waits_once_a_block(family, card):
+    encoder = tiny_encoder(family, pooling="cls+mean+max+lasttoken")
+    texts = ["a dog runs", "", "two", "the man plays guitar in the street of the city"] * 3
+    with _disable_current_modes():
+        expected = encoder.encode(texts, precision="float32", batch_tokens=16)
+    encoder.to(CARD)
+    card.waits.clear()
+    vectors = encoder.encode(texts, precision="float32", batch_tokens=16)
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    waits = [without_line(w) for w in card.waits if not (family == "mpnet" and w.endswith(MASK))]
+    assert waits == ["textcl/encoder/blocks.py copy to the CPU"]
+
+
+def test_a_classifier_predicts(card):
+    encoder = tiny_encoder("bert")
+    head = make_head("linear", "bert", encoder.dimension, 3)
+    classifier = Classifier(encoder, head, ("food", "sport", "town")).eval()
+    texts = ["a dog runs", "two", "the man plays guitar in the street of the city"]
+    with _disable_current_modes():
+        expected = classifier.predict_proba(texts, precision="float32")
+    shares = classifier.to(CARD).predict_proba(texts, precision="float32")
+    np.testing.assert_allclose(shares, expected, atol=1e-5)
