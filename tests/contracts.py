@@ -81,6 +81,7 @@ def rows_of(z: Embeddings, index) -> Embeddings:
         {name: g[index] for name, g in z.groups.items()},
         None if z.labels is None else z.labels[index],
         None if z.scores is None else z.scores[index],
+        {role: numbers[index] for role, numbers in z.given.items()},
     )
 
 
@@ -120,6 +121,7 @@ def batch_of(z: Embeddings) -> tuple[Embedder, Batch]:
         {name: z.group(name) for name in z.by_name},
         z.labels,
         z.scores,
+        z.given,
     )
     return Embedder(encoders, {name: Route(name, name) for name in z.by_name}), batch
 
@@ -212,6 +214,7 @@ def check_objective(
             z.groups,
             z.labels.float() if z.labels is not None and z.labels.is_floating_point() else z.labels,
             None if z.scores is None else z.scores.float(),
+            z.given,
         )
     plain = copy.deepcopy(objective).float()(single).loss
     with torch.autocast("cpu", torch.bfloat16):

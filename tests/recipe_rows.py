@@ -8,6 +8,8 @@ WORDS = "man woman dog cat child people play run eat guitar ball field street ci
 VALUES = {  # every other role is a text
     "score": lambda draw: round(draw.uniform(0, 5), 1),
     "label": lambda draw: draw.choice(["animals", "food"]),
+    "scores": lambda draw: [round(draw.uniform(0, 5), 1) for _ in range(2)],
+    "vector": lambda draw: [round(draw.gauss(0, 1), 2) for _ in range(6)],
 }
 
 

@@ -191,6 +191,8 @@ class Batch:
         groups: Text identity of every view: equal ids mean equal source text.
         labels: Class ids (B,), or multi-hot rows (B, classes) for several labels.
         scores: Gold similarity of graded pairs.
+        given: Numbers that come with the rows, by role: "weight" of a row, "scores" of a teacher for its positive and
+            its negatives (NaN behind the end of a short list), "vector" of a teacher.
     """
 
     tokens: Mapping[str, Tokens]
@@ -198,6 +200,7 @@ class Batch:
     groups: Mapping[str, Int[Tensor, " B"]]
     labels: Int[Tensor, " B"] | Float[Tensor, "B classes"] | None = None
     scores: Float[Tensor, " B"] | None = None
+    given: Mapping[str, Float[Tensor, "B ..."]] = field(default_factory=dict[str, Tensor])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -210,6 +213,7 @@ class Batch:
             {view: x.to(device, non_blocking=True) for view, x in self.groups.items()},
             None if self.labels is None else self.labels.to(device, non_blocking=True),
             None if self.scores is None else self.scores.to(device, non_blocking=True),
+            {role: x.to(device, non_blocking=True) for role, x in self.given.items()},
         )
 
     def split(self, size: int) -> Iterator[Batch]:
@@ -222,6 +226,7 @@ class Batch:
                 {view: groups[start:stop] for view, groups in self.groups.items()},
                 None if self.labels is None else self.labels[start:stop],
                 None if self.scores is None else self.scores[start:stop],
+                {role: numbers[start:stop] for role, numbers in self.given.items()},
             )
 
 
@@ -235,6 +240,7 @@ class Embeddings:
         groups: Text identity of every name, as in `Batch`.
         labels: As in `Batch`.
         scores: As in `Batch`.
+        given: As in `Batch`.
     """
 
     by_name: Mapping[str, Float[Tensor, "B _"]]
@@ -242,6 +248,7 @@ class Embeddings:
     groups: Mapping[str, Int[Tensor, " B"]] = field(default_factory=dict[str, Tensor])
     labels: Int[Tensor, " B"] | Float[Tensor, "B classes"] | None = None
     scores: Float[Tensor, " B"] | None = None
+    given: Mapping[str, Float[Tensor, "B ..."]] = field(default_factory=dict[str, Tensor])
 
     @classmethod
     def of(
@@ -249,12 +256,13 @@ class Embeddings:
         labels: Tensor | None = None,
         scores: Tensor | None = None,
         groups: Mapping[str, Tensor] | None = None,
+        given: Mapping[str, Tensor] | None = None,
         **by_name: Tensor,
     ) -> Embeddings:
         """Embeddings from bare tensors, for tests and experiments: `Embeddings.of(anchor=a, positive=b)`."""
         first = next(iter(by_name.values()))
         rows = torch.arange(len(first), device=first.device)
-        return cls(by_name, rows, groups or {}, labels, scores)
+        return cls(by_name, rows, groups or {}, labels, scores, given or {})
 
     def __getitem__(self, name: str) -> Float[Tensor, "B _"]:
         if name not in self.by_name:
@@ -264,6 +272,16 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def numbers(self, role: str) -> Float[Tensor, "B ..."]:
+        """What `given` holds of a role.
+
+        Raises:
+            KeyError: If rows come without it.
+        """
+        if role not in self.given:
+            raise KeyError(f"the objective needs the numbers '{role}', and the rows have none")
+        return self.given[role]
 
     def group(self, name: str) -> Int[Tensor, " B"]:
         """Text identity of `name`; where nothing is known every row is its own text."""

@@ -31,7 +31,14 @@ _GROUPS = {
 
 def settings() -> str:
     """The settings of every recipe, those that all share first."""
-    from textcl import ClassifierSettings, LabelledSettings, PairSettings, TrainSettings
+    from textcl import (
+        ClassifierSettings,
+        ConceptSettings,
+        LabelledSettings,
+        PairSettings,
+        TrainSettings,
+        VectorSettings,
+    )
 
     shared = [field.name for field in dataclasses.fields(TrainSettings)]
     placed = {name for names in _GROUPS.values() for name in names}
@@ -53,6 +60,9 @@ def settings() -> str:
     lines += table(HEADER, _settings_rows(ClassifierSettings, own))
     lines += ["## Settings of the recipes for pairs", ""]
     lines += table(HEADER, _settings_rows(PairSettings, _own_fields(PairSettings, TrainSettings)))
+    for kind, what in ((ConceptSettings, "concepts"), (VectorSettings, "stored vectors")):
+        lines += [f"## Settings of the recipes for {what}", ""]
+        lines += table(HEADER, _settings_rows(kind, _own_fields(kind, TrainSettings)))
     lines += ["## Settings of each recipe", ""]
     for name in recipe_names():
         lines += _recipe_settings(name)

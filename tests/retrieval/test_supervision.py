@@ -160,7 +160,10 @@ def beir(tmp_path):
 def test_folder_of_judged_queries_selects_the_weights(beir, model, tmp_path):
     assert is_beir(str(beir))
     _, shown = run(listed(), model, tmp_path / "run", dev=str(beir), steps=2, evaluate_every=1)
-    assert "beir, dev, nDCG@10 × 100 of cosines, float32, 3 queries, 12 passages" in shown
+    assert (
+        "beir, dev, nDCG@10 × 100 by the model's similarity, float32, 3 queries, 12 passages"
+        in shown
+    )
     before = json.loads((tmp_path / "run/scores.json").read_text())
     assert before["protocol"].startswith("beir, dev, nDCG@10")
     # each query is the text of its document: the best possible score

@@ -59,7 +59,10 @@ _ROWS: dict[tuple[str, ...], str] = {
     ("anchor", "positive"): "pairs",
     ("anchor", "positive", "negative"): "triplets",
     ("sentence1", "sentence2", "score"): "graded pairs",
+    ("anchor", "positive", "negative", "scores"): "triplets with scores",
     ("text", "label|labels"): "texts with classes",
+    ("text", "label"): "names of concepts",
+    ("text", "vector"): "texts with vectors",
 }
 """What one has, by the columns that a recipe trains on."""
 

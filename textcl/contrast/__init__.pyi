@@ -7,6 +7,7 @@ from .mixing import InterpolateQueue as InterpolateQueue
 from .mixing import MixAnchors as MixAnchors
 from .pair_table import FOUR_WAYS as FOUR_WAYS
 from .pair_table import PairTable as PairTable
+from .pair_table import Term as Term
 from .pair_table import only_own_row as only_own_row
 from .pairings import AllViews as AllViews
 from .pairings import AnchorPositive as AnchorPositive

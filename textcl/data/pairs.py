@@ -17,7 +17,7 @@ from textcl.data.sources import Source, open_source
 from textcl.data.texts import is_missing
 from textcl.errors import UserError
 
-OPTIONAL = ("positive_id", "positive_ids", "negatives", "negative_ids", "weight")
+OPTIONAL = ("positive_id", "positive_ids", "negatives", "negative_ids", "weight", "scores")
 """Roles that pairs may have besides an anchor and a positive, or several positives."""
 
 _NEGATIVE = re.compile(r"negative(_\d+)?")
@@ -61,6 +61,8 @@ def open_pairs(
     first = columns_of(opened)
     by_role = {**{name: name for name in first}, **chosen}
     roles = dict.fromkeys(required)
+    if "negative" in roles:
+        roles = {"negatives" if role == "negative" else role: None for role in roles}
     if "positive" in roles and _several(by_role, first):
         roles = {"positives" if role == "positive" else role: None for role in roles}
         chosen.setdefault("positives", chosen.pop("positive", by_role.get("positives", "positive")))

@@ -1,8 +1,9 @@
 """What the columns of a data set are for: which column holds a role, and what a value of it must be.
 
-"score" is a finite number, "weight" one of at least 0, "label" a class name, "labels" a list of them (see
-`labels.LabelReader`), "positives" and "negatives" are lists of texts, "positive_id", "positive_ids" and "negative_ids"
-name the documents that texts come from; every other role (text, anchor, positive, negative, sentence1, …) is a text.
+"score" is a finite number, "weight" one of at least 0, "scores" and "vector" lists of numbers, "label" a class name,
+"labels" a list of them (see `labels.LabelReader`), "positives" and "negatives" are lists of texts, "positive_id",
+"positive_ids" and "negative_ids" name the documents that texts come from; every other role (text, anchor, positive,
+negative, sentence1, …) is a text.
 """
 
 from __future__ import annotations
@@ -135,6 +136,13 @@ def _weight(value: Any) -> float:
     return number
 
 
+def _numbers(value: Any) -> list[float]:
+    numbers = [_score(item) for item in _items(value, "numbers")]
+    if not numbers:
+        raise ValueError("expected a list of numbers, got none")
+    return numbers
+
+
 def texts_value(value: Any) -> list[str] | None:
     """A checked list of texts, which csv holds as a JSON list; None where it is missing or has none.
 
@@ -184,6 +192,9 @@ def _identities(value: Any) -> list[str]:
     return [_identity(item) for item in _items(value, "document ids")]
 
 
+NUMBERS = ("weight", "scores", "vector")
+"""Roles whose numbers come with a row to the objective."""
+
 TEXT = Kind(lambda: text_value, pyarrow.string())
 _TEXT_LISTS = {
     "positives": Kind(lambda: texts_value, pyarrow.list_(pyarrow.string())),
@@ -195,6 +206,8 @@ _OTHERS = {
     "positive_ids": Kind(lambda: _identities, pyarrow.list_(pyarrow.string())),
     "negative_ids": Kind(lambda: _identities, pyarrow.list_(pyarrow.string())),
     "weight": Kind(lambda: _weight, pyarrow.float64()),
+    "scores": Kind(lambda: _numbers, pyarrow.list_(pyarrow.float64())),
+    "vector": Kind(lambda: _numbers, pyarrow.list_(pyarrow.float32())),
     "score": Kind(lambda: _score, pyarrow.float64()),
     "label": Kind(lambda: LabelReader(several=False), pyarrow.string()),
     "labels": Kind(lambda: LabelReader(several=True), pyarrow.list_(pyarrow.string())),

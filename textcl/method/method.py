@@ -101,6 +101,7 @@ class Method:
         rows: int,
         labels: Tensor | None = None,
         scores: Tensor | None = None,
+        given: Mapping[str, Tensor] | None = None,
         first: int = 0,
     ) -> dict[str, float]:
         """What the objective will log, found by calling it on made-up embeddings of `rows` rows.
@@ -111,6 +112,7 @@ class Method:
             rows: Rows of this process.
             labels: Their labels.
             scores: Their gold scores.
+            given: What else comes with them.
             first: Index of the first of them among the rows of all processes.
 
         Returns:
@@ -125,7 +127,7 @@ class Method:
             for name, route in self.routes.items()
         }
         index = torch.arange(first, first + rows)
-        z = Embeddings(vectors, index, labels=labels, scores=scores)
+        z = Embeddings(vectors, index, labels=labels, scores=scores, given=given or {})
         stateful = [self.objective, *self.state.values()]
         before = [copy.deepcopy(module.state_dict()) for module in stateful]
         try:

@@ -77,4 +77,4 @@ def as_embeddings(
 ) -> Embeddings:
     """The vectors of a batch with its row numbers, text groups, labels and scores."""
     groups = {name: batch.groups[routes[name].view] for name in vectors}
-    return Embeddings(vectors, batch.rows, groups, batch.labels, batch.scores)
+    return Embeddings(vectors, batch.rows, groups, batch.labels, batch.scores, batch.given)

@@ -16,8 +16,11 @@ from .hard_negative import HardNegative as HardNegative
 from .joint import JointDirections as JointDirections
 from .label_aware import LabelAware as LabelAware
 from .matryoshka import Matryoshka as Matryoshka
+from .multi_similarity import MultiSimilarity as MultiSimilarity
 from .proto_nce import ProtoNce as ProtoNce
 from .ranking import angle as angle
 from .ranking import cosent as cosent
 from .ratio import RatioOfSums as RatioOfSums
+from .score_distillation import DistillScores as DistillScores
 from .soft_byol import SoftByol as SoftByol
+from .triplet import GivenTriplets as GivenTriplets

@@ -18,6 +18,7 @@ from textcl.contrast.table import Contrast, RowLoss
 from textcl.contrast.temperature import Temperature, checked, current, temperature_terms
 from textcl.contrast.transforms import Transform, lay_out
 from textcl.distributed import ALONE, World
+from textcl.objectives.weights import weighted
 from textcl.types import Embeddings, LossOutput
 
 NoPositive = Literal["skip", "zero", "nan"]
@@ -66,7 +67,7 @@ class Contrastive(nn.Module):
         """Loss of the batch."""
         contrast, temperature = self.table(z), current(self.temperature)
         values, counts = contrast.reduce(self.row_loss, temperature)
-        loss = mean_over_anchors(values, counts, self.no_positive, self.world)
+        loss = mean_over_anchors(*weighted(z, values, counts), self.no_positive, self.world)
         if self.base_temperature is not None:
             loss = loss * (temperature / self.base_temperature)
         return LossOutput(

@@ -10,20 +10,28 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from textcl.arithmetic import unit
+from textcl.arithmetic import unit, widen
 from textcl.contrast.row_losses import cross_entropy
 from textcl.contrast.table import Block, Contrast
 from textcl.contrast.temperature import positive
 from textcl.distributed import ALONE, World
+from textcl.objectives.weights import weighted
 from textcl.types import Embeddings, LossOutput
+
+Metric = Literal["mse", "l2", "cosine"]
 
 
 class DistillEmbeddings(nn.Module):
-    """Mean over all elements of (student - teacher)².
+    """A student's vectors, made like a teacher's.
+
+    - "mse": mean over all elements of (student - teacher)²
+    - "l2": mean over rows of ‖student - teacher‖
+    - "cosine": mean over rows of 1 - cos(student, teacher)
 
     Args:
         student: Name of the student's embeddings.
-        teacher: Name of the teacher's.
+        teacher: Name of the teacher's; vectors that come with the rows when None.
+        metric: How they are compared.
         project: Brings the student to the teacher's width where they differ; trains with it.
         world: The processes that train together.
 
@@ -33,17 +41,21 @@ class DistillEmbeddings(nn.Module):
     def __init__(
         self,
         student: str = "anchor",
-        teacher: str = "teacher",
+        teacher: str | None = "teacher",
         *,
+        metric: Metric = "mse",
         project: nn.Module | None = None,
         world: World = ALONE,
     ) -> None:
         super().__init__()
         self.student, self.teacher, self.project, self.world = student, teacher, project, world
+        self.metric: Metric = metric
 
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
-        student, teacher = z[self.student], z[self.teacher].detach()
+        student = z[self.student]
+        teacher = z.numbers("vector") if self.teacher is None else z[self.teacher]
+        teacher = teacher.detach().to(student)
         with torch.autocast(student.device.type, enabled=False):
             if self.project is not None:
                 student = self.project(student)
@@ -51,8 +63,17 @@ class DistillEmbeddings(nn.Module):
             raise ValueError(
                 f"the student has {student.shape[1]} dimensions, the teacher {teacher.shape[1]}: give project=…"
             )
-        errors = (student - teacher).square().mean(1)
-        return LossOutput(self.world.mean(errors, torch.ones_like(errors)))
+        errors = self._errors(widen(student), widen(teacher))
+        return LossOutput(self.world.mean(*weighted(z, errors, torch.ones_like(errors))))
+
+    def _errors(self, student: Tensor, teacher: Tensor) -> Tensor:
+        match self.metric:
+            case "mse":
+                return (student - teacher).square().mean(1)
+            case "l2":
+                return torch.linalg.vector_norm(student - teacher, dim=1)
+            case "cosine":
+                return 1 - (unit(student) * unit(teacher)).sum(1)
 
 
 class DistillSimilarity(nn.Module):

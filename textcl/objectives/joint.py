@@ -16,6 +16,7 @@ from textcl.contrast.temperature import Temperature, checked, current
 from textcl.contrast.transforms import Transform, lay_out
 from textcl.distributed import ALONE, World
 from textcl.objectives.contrastive import log_terms
+from textcl.objectives.weights import weighted
 from textcl.types import Embeddings, LossOutput
 
 
@@ -59,7 +60,7 @@ class JointDirections(nn.Module):
         contrast, temperature = self.table(z), current(self.temperature)
         log_sums, pulls = contrast.reduce(_log_sum_and_pull, temperature)
         values = torch.logsumexp(log_sums.view(-1, len(z)), 0) - pulls[: len(z)]
-        loss = self.world.mean(values, torch.ones_like(values))
+        loss = self.world.mean(*weighted(z, values, torch.ones_like(values)))
         scores = partial(table_statistics, contrast, temperature, world=self.world)
         return LossOutput(loss, log_terms(contrast, self.temperature), scores)
 

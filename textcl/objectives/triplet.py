@@ -20,7 +20,8 @@ from torch.utils.checkpoint import checkpoint
 from textcl.arithmetic import unit, widen
 from textcl.contrast import table as contrast
 from textcl.distributed import ALONE, World
-from textcl.types import Embeddings, LossOutput
+from textcl.objectives.weights import weighted
+from textcl.types import ABSENT, Embeddings, LossOutput
 
 Distance = Literal["euclidean", "euclidean_unit", "cosine"]
 """‖a - b‖ of raw rows, ‖a - b‖ of unit rows, or 1 - cos(a, b)."""
@@ -219,7 +220,7 @@ class GivenTriplets(nn.Module):
         swap: Use d(p, n) in place of d(a, n) where it is smaller.
         smooth: ln(1 + eᵛ) in place of [v]₊.
         reduction: "mean" over all triplets, "avg_nonzero" over those with a loss above 0.
-        names: Anchor, positive and negative.
+        names: Anchor, positive, and the negatives, each of which makes a triplet; one of identity `ABSENT` does not.
         world: The processes that train together.
 
     Source: Schroff et al. 2015, https://arxiv.org/abs/1503.03832
@@ -233,7 +234,7 @@ class GivenTriplets(nn.Module):
         swap: bool = False,
         smooth: bool = False,
         reduction: Reduction = "mean",
-        names: tuple[str, str, str] = ("anchor", "positive", "negative"),
+        names: Sequence[str] = ("anchor", "positive", "negative"),
         world: World = ALONE,
     ) -> None:
         super().__init__()
@@ -243,15 +244,21 @@ class GivenTriplets(nn.Module):
 
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
-        anchor, positive, negative = (_prepared(z[name], self.distance) for name in self.names)
-        far = _rowwise(anchor, negative, self.distance)
-        if self.swap:
-            far = torch.minimum(far, _rowwise(positive, negative, self.distance))
-        loss = hinge(_rowwise(anchor, positive, self.distance) - far + self.margin, self.smooth)
-        counts = (
-            (loss > 0).to(loss.dtype) if self.reduction == "avg_nonzero" else loss.new_ones(len(z))
+        anchor, positive, *negatives = (_prepared(z[name], self.distance) for name in self.names)
+        near = _rowwise(anchor, positive, self.distance)
+        values = counts = torch.zeros_like(near)
+        for name, negative in zip(self.names[2:], negatives, strict=True):
+            far = _rowwise(anchor, negative, self.distance)
+            if self.swap:
+                far = torch.minimum(far, _rowwise(positive, negative, self.distance))
+            loss = hinge(near - far + self.margin, self.smooth)
+            there = z.group(name) != ABSENT
+            counted = there & (loss > 0) if self.reduction == "avg_nonzero" else there
+            values = values + torch.where(there, loss, 0.0)
+            counts = counts + counted.to(loss.dtype)
+        return LossOutput(
+            self.world.mean(*weighted(z, values, counts)), {"triplets": counts.detach().sum()}
         )
-        return LossOutput(self.world.mean(loss, counts))
 
 
 def hinge(violation: Tensor, smooth: bool) -> Tensor:

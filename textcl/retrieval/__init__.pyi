@@ -2,6 +2,7 @@ from .beir import RetrievalTask as RetrievalTask
 from .beir import evaluate_retrieval as evaluate_retrieval
 from .beir import load_beir as load_beir
 from .build import Tools as Tools
+from .concepts import ConceptSettings as ConceptSettings
 from .index import Found as Found
 from .index import Index as Index
 from .mining import Mined as Mined
@@ -17,3 +18,4 @@ from .quantization import to_bits as to_bits
 from .search import Hits as Hits
 from .search import search as search
 from .supervision import PairSettings as PairSettings
+from .vectors import VectorSettings as VectorSettings

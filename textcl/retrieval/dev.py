@@ -47,7 +47,7 @@ class DevRetrieval:
     @property
     def protocol(self) -> str:
         """What the number is."""
-        return f"{self.name}, nDCG@{DEPTH} × 100 of cosines, float32"
+        return f"{self.name}, nDCG@{DEPTH} × 100 by the model's similarity, float32"
 
     @property
     def size(self) -> str:
@@ -72,7 +72,8 @@ class DevRetrieval:
 
 def _vectors(model: Encoder, texts: list[str], role: Role) -> Tensor:
     rows = model.encode(texts, prompt=prompt_name(model, role), precision="float32")
-    return unit(torch.from_numpy(np.asarray(rows, np.float32)))
+    vectors = torch.from_numpy(np.asarray(rows, np.float32))
+    return vectors if model.similarity_name == "dot" else unit(vectors)
 
 
 def is_beir(dev: str) -> bool:

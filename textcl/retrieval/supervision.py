@@ -166,7 +166,7 @@ def _(
         request, source=pairs.source, roles=pairs.roles, columns=pairs.columns, split=None
     )
     rows = request.rows()
-    _check_ids(rows)
+    _check_lists(rows)
     longest = max(map(len, rows.column("negatives")), default=0) if "negatives" in rows.roles else 0
     wanted = longest if settings.negatives is None else min(settings.negatives, longest)
     settings = replace(settings, negatives=wanted, pair_roles=rows.roles)
@@ -190,8 +190,8 @@ def _(
     return Pairs(settings, kept, dev_of_pairs(held, kept, name, settings.seed))
 
 
-def _check_ids(rows: Rows) -> None:
-    """Refuse rows with more or fewer ids than texts.
+def _check_lists(rows: Rows) -> None:
+    """Refuse rows with more or fewer ids or scores than texts.
 
     Raises:
         UserError: For the first of them.
@@ -207,3 +207,16 @@ def _check_ids(rows: Rows) -> None:
                 raise UserError(
                     f"{rows.report.source}, usable row {number}: {len(mine)} {texts}, but {len(theirs)} {ids}"
                 )
+    if "scores" not in rows.roles:
+        return
+    if "positives" in rows.roles:
+        raise UserError(
+            f"{rows.report.source} has lists of positives and scores: a row with scores has one positive"
+        )
+    negatives = rows.column("negatives") if "negatives" in rows.roles else [[]] * len(rows)
+    for number, (texts, scores) in enumerate(zip(negatives, rows.column("scores"), strict=True), 1):
+        if len(scores) != 1 + len(texts):
+            raise UserError(
+                f"{rows.report.source}, usable row {number}: {len(scores)} scores, but 1 positive and {len(texts)} "
+                "negatives: the score of the positive comes first, then those of the negatives"
+            )

@@ -6,6 +6,7 @@ view from (seed, epoch, row, view). A run resumes from two numbers, and workers 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -13,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
-from textcl.data.roles import text_group
+from textcl.data.roles import NUMBERS, text_group
 from textcl.data.rows import Rows
 from textcl.distributed import World
 from textcl.encoder.tokenizing import Reader
@@ -87,6 +89,7 @@ class Collate:
             groups=groups,
             labels=self._labels(rows),
             scores=None if scores is None else torch.tensor(scores),
+            given={role: _table(rows, role) for role in NUMBERS if role in rows[0]},
         )
 
     def _group(self, view: View, row: Mapping[str, Any], epoch: int, index: int, slot: str) -> int:
@@ -102,6 +105,15 @@ class Collate:
         if "label" in rows[0]:
             return torch.tensor([self._ids[row["label"]] for row in rows])
         return None
+
+
+def _table(rows: Sequence[Mapping[str, Any]], role: str) -> torch.Tensor:
+    """The numbers of a role, a row each, NaN behind the end of a short list."""
+    values = [row[role] for row in rows]
+    if not isinstance(values[0], list):
+        return torch.tensor(values, dtype=torch.float32)
+    lists = [torch.tensor(value, dtype=torch.float32) for value in values]
+    return pad_sequence(lists, batch_first=True, padding_value=math.nan)
 
 
 @dataclass(frozen=True)

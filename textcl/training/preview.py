@@ -81,6 +81,8 @@ def preview(
     batch = loader.collate(rows[index.tolist()], index, 0)
     for row in range(len(index)):
         for view, tokens in batch.tokens.items():
+            if view in method.read_by:  # in another vocabulary
+                continue
             one = tokens.rows(row, row + 1)
             if not len(one.ids):  # behind the end of a short list
                 continue
@@ -150,6 +152,7 @@ def describe_negatives(
     settings: TrainSettings,
     world: World,
     labels: Tensor | None = None,
+    given: Mapping[str, Tensor] | None = None,
 ) -> str:
     """The negatives of an anchor by kind, read from a rehearsal of all processes with made-up embeddings.
 
@@ -158,10 +161,11 @@ def describe_negatives(
         settings: Its settings.
         world: The processes.
         labels: Labels of this process's rows of a batch, where the data has them.
+        given: Numbers that come with these rows.
     """
     share = torch.arange(settings.batch_size).tensor_split(world.size)[world.rank]
     scores = torch.linspace(0, 5, len(share))
-    terms = method.rehearse(len(share), labels, scores, first=int(share[0]))
+    terms = method.rehearse(len(share), labels, scores, given, first=int(share[0]))
     counts = {
         name.removeprefix("negatives/"): int(n) for name, n in terms.items() if "negatives/" in name
     }

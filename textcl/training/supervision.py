@@ -12,6 +12,7 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from textcl.data.roles import NUMBERS
 from textcl.data.rows import Rows
 from textcl.distributed import World
 from textcl.errors import UserError
@@ -100,10 +101,17 @@ def supervise(
     Raises:
         UserError: If something is wrong in the rows, or a dev set that was named is not there.
     """
-    return Pairs(settings, request.rows(), None if dev == "none" else _dev(settings, dev, tell))
+    return Pairs(settings, request.rows(), None if dev == "none" else find_dev(settings, dev, tell))
 
 
-def _dev(settings: TrainSettings, choice: DevChoice, tell: Callable[[str], object]) -> Dev | None:
+def find_dev(
+    settings: TrainSettings, choice: DevChoice, tell: Callable[[str], object]
+) -> Dev | None:
+    """The graded pairs that the settings name; None for none, or if those of the recipe are not there.
+
+    Raises:
+        UserError: If the user named them and they are not there, or something is wrong in them.
+    """
     if not settings.dev:
         return None
     try:
@@ -140,7 +148,8 @@ class Pairs:
 
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
         """How many negatives each anchor gets."""
-        return {"negatives": describe_negatives(method, self.settings, loader.world)}
+        given = loader.batch(0, 0).given if set(self.rows.roles) & set(NUMBERS) else None
+        return {"negatives": describe_negatives(method, self.settings, loader.world, given=given)}
 
     def begin(self, method: Method) -> Pairs:
         """Nothing to give and nothing to beat but the start."""
