@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from textcl.cli.options import (
     DATA,
@@ -29,17 +28,14 @@ from textcl.cli.options import (
     parse_columns,
     require_new_file,
     result_console,
-    result_table,
     write_text,
 )
 
 if TYPE_CHECKING:
-    from textcl.evaluation.benchmarks import EncodeWith, Scores
+    from textcl.evaluation.benchmarks import EncodeWith
     from textcl.evaluation.benchmarks import Whiten as Whitened
-    from textcl.evaluation.published import PublishedRow
-
-
-_SHORT = {"unsupervised": "unsup", "supervised-nli": "sup on NLI", "none": "not trained"}
+    from textcl.evaluation.labelled import LabelledTask
+    from textcl.suites.suite import Task
 
 
 class Aggregation(StrEnum):
@@ -62,6 +58,12 @@ textcl eval RUN --whiten target --components 256
 
 textcl eval CLASSIFIER --suite emotion
 
+textcl eval RUN --suite retrieval --suite qa
+
+textcl eval RUN --data beir_folder/
+
+textcl eval RUN --against all-MiniLM-L6-v2 --suite transfer
+
 textcl eval CLASSIFIER --data test.csv --figures pictures
 """
 
@@ -74,7 +76,8 @@ def eval_command(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Tasks that belong together: sts or emotion; may be repeated. Default: sts.",
+            help="Tasks that belong together: sts, words, retrieval, qa, bli, linking, transfer or emotion; may be "
+            "repeated. Default: sts.",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -89,8 +92,16 @@ def eval_command(
     data: Annotated[
         str | None,
         typer.Option(
+            metavar="FILE|FOLDER",
+            help="Your own data: a file with text and label, or a folder with corpus.jsonl, queries.jsonl and qrels.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(
             metavar="FILE",
-            help="Score a classifier on your own texts: a file with text and label.",
+            help="Labelled rows that probes of an encoder are fitted on. Default: folds of --data.",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -115,6 +126,14 @@ def eval_command(
     components: Components = None,
     precision: ExactPrecision = Precision.float32,
     batch_tokens: BatchTokens = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Another model, or bm25 on retrieval: differences with interval and p instead of scores.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     beside: Annotated[
         list[str] | None,
         typer.Option(
@@ -136,10 +155,11 @@ def eval_command(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score an encoder on STS tasks, or a classifier on labelled texts.
+    """Score an encoder on suites of tasks, or a classifier on labelled texts.
 
     The suite sts is STS12-16, STS-B and SICK-R. The data of tasks comes from the folder that TEXTCL_DATA names, or from
-    the hub. A classifier is scored on the tasks of the suite that have its classes, or on a file.
+    the hub. A classifier is scored on the tasks of the suite that have its classes, or on a file; an encoder on a file
+    by a linear classifier and nearest neighbours.
     """
     import json
 
@@ -148,15 +168,28 @@ def eval_command(
     from textcl.evaluation.tasks import task_names
 
     if data and (suite or task):
-        raise UserError("--data scores a classifier on one file: leave --suite and --task out")
+        raise UserError("--data scores a model on your own data: leave --suite and --task out")
     names = task_names([*(suite or ([] if task or data else ["sts"])), *(task or [])])
     require_new_file(output, overwrite=overwrite)
     # The data first: a mistake there shows in a second, a model may take minutes to load.
-    labelled = labelled_tasks(names, lcl_preparation)
-    if data or labelled:
+    columns = parse_columns(column, ["text", "label", "labels"])
+    tasks = _suite_tasks(model, names, data, train, columns, aggregation, against)
+    labelled = [] if tasks else labelled_tasks(names, lcl_preparation)
+    if tasks:
+        if whiten or figures or lcl_preparation:
+            raise UserError(
+                "--whiten, --figures and --lcl-preparation do not go with suites or --against"
+            )
+        content, show = _eval_suite(
+            model, tasks, against, beside or [], precision, batch_tokens, quiet
+        )
+    elif against:
+        content, show = _compare_classifiers(
+            model, against, labelled, data, columns, precision, batch_tokens, quiet
+        )
+    elif data or labelled:
         if whiten:
             raise UserError("--whiten is for encoders on graded pairs: leave it out")
-        columns = parse_columns(column, ["text", "label", "labels"])
         request = Request(model, labelled, data, columns, not task, tuple(beside or ()))
         content, show = eval_classifier(request, figures, precision.value, batch_tokens, quiet)
     else:
@@ -174,6 +207,88 @@ def eval_command(
         show(result_console())
 
 
+def _suite_tasks(
+    model: str,
+    names: list[str],
+    data: str | None,
+    train: str | None,
+    columns: dict[str, str],
+    aggregation: Aggregation,
+    against: str | None,
+) -> list[Task]:
+    """Tasks that vectors are scored on; none where a classifier is scored, or graded pairs alone without --against."""
+    from textcl.cli.eval_suite import own_tasks
+    from textcl.errors import UserError
+    from textcl.evaluation.tasks import manifests
+    from textcl.suites.load import load_tasks
+    from textcl.suites.manifests import suite_manifests
+
+    if data and (Path(data).is_dir() or train or _is_encoder(model)):
+        return own_tasks(data, train, columns)
+    if train:
+        raise UserError("--train goes with --data FILE, whose rows its classifiers are tested on")
+    known = suite_manifests()
+    if any(name in known for name in names) or (against and names and names[0] in manifests()):
+        if columns:
+            raise UserError("--column goes with --data")
+        return load_tasks(names, aggregation.value)
+    return []
+
+
+def _is_encoder(model: str) -> bool:
+    """Whether a model is there and no classifier."""
+    from textcl.classifier.classifier import is_classifier
+    from textcl.encoder.hub import find_model
+    from textcl.errors import UserError
+
+    try:
+        return not is_classifier(find_model(model))
+    except UserError:
+        return False
+
+
+def _eval_suite(
+    model: str,
+    tasks: list[Task],
+    against: str | None,
+    beside: list[str],
+    precision: Precision,
+    batch_tokens: int | None,
+    quiet: bool,
+) -> tuple[dict[str, Any], Callable[[Console], None]]:
+    """What --json prints, and what shows the same on a console."""
+    from textcl.cli.eval_suite import eval_tasks
+
+    systems = eval_tasks(
+        model,
+        tasks,
+        against,
+        beside,
+        lambda name: _load(name, precision.value, batch_tokens, quiet),
+    )
+    log_console(quiet=quiet).print(systems.speed)
+    return systems.content(precision.value), systems.show
+
+
+def _compare_classifiers(
+    model: str,
+    against: str,
+    tasks: list[LabelledTask],
+    data: str | None,
+    columns: dict[str, str],
+    precision: Precision,
+    batch_tokens: int | None,
+    quiet: bool,
+) -> tuple[dict[str, Any], Callable[[Console], None]]:
+    """What --json prints, and what shows the same on a console."""
+    from textcl.cli.eval_suite import compare_classifiers
+
+    options: dict[str, Any] = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
+    options |= {"precision": precision.value, "show_progress": sys.stderr.isatty() and not quiet}
+    systems = compare_classifiers(model, against, tasks, data, columns, options)
+    return systems.content(precision.value), systems.show
+
+
 def _eval_encoder(
     model: str,
     names: list[str],
@@ -186,6 +301,7 @@ def _eval_encoder(
     quiet: bool,
 ) -> tuple[dict[str, Any], Callable[[Console], None]]:
     """What --json prints, and what shows the same on a console."""
+    from textcl.cli.eval_graded import plain, published, show_scores
     from textcl.evaluation.benchmarks import evaluate
     from textcl.evaluation.tasks import load_task
 
@@ -198,16 +314,16 @@ def _eval_encoder(
     log.print(
         f"{scores.sentences:,} sentences in {scores.seconds:.1f} s ({speed:,.0f} sentences/s)"
     )
-    rows = {protocol: _published(scores, protocol, beside) for protocol in scores.by_protocol()}
+    rows = {protocol: published(scores, protocol, beside) for protocol in scores.by_protocol()}
     white = {"fitted_on": whiten, "components": components} if whiten else None
 
     def show(console: Console) -> None:
-        _show(console, model, scores, rows)
+        show_scores(console, model, scores, rows)
         if white:
             kept = "all" if components is None else str(components)
             console.print(f"ours whitened, fitted on {whiten}, {kept} components", markup=False)
 
-    return _content(model, precision.value, scores, rows, white), show
+    return plain(model, precision.value, scores, rows, white), show
 
 
 def _load(model: str, precision: str, batch_tokens: int | None, quiet: bool) -> EncodeWith:
@@ -247,63 +363,3 @@ def whitening(whiten: str | None, components: int | None) -> Callable[[Any], Whi
         return lambda rows: one
 
     return fitted
-
-
-def _published(scores: Scores, protocol: str, beside: list[str]) -> list[PublishedRow]:
-    """Rows that match any of `beside`, each once."""
-    from textcl.evaluation.published import published_rows
-
-    tasks = scores.by_protocol()[protocol]
-    found = [
-        row
-        for words in beside
-        for row in published_rows(protocol=protocol, match=words, tasks=tasks)
-    ]
-    return list({row.id: row for row in found}.values())
-
-
-def _content(
-    model: str,
-    precision: str,
-    scores: Scores,
-    rows: dict[str, list[PublishedRow]],
-    white: dict[str, Any] | None,
-) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    content = {"model": model, "precision": precision, "whitening": white, **scores.to_dict()}
-    if any(rows.values()):
-        content["published"] = [asdict(row) for found in rows.values() for row in found]
-    return content
-
-
-def _show(
-    console: Console, model: str, scores: Scores, rows: dict[str, list[PublishedRow]]
-) -> None:
-    """One table a protocol: what stands in one table may be compared."""
-    from textcl.evaluation.benchmarks import describe
-
-    for protocol, names in scores.by_protocol().items():
-        tasks, averaged = [scores.tasks[name] for name in names], len(names) > 1
-        table = result_table("model")
-        for label in [*(task.label for task in tasks), *(["avg"] if averaged else [])]:
-            table.add_column(label, justify="right", no_wrap=True)
-        table.add_row("[dim]pairs", *(f"[dim]{task.pairs:,}" for task in tasks))
-        average = [scores.mean(names)] if averaged else []
-        ours = map(_number, [*(scores[name] for name in names), *average])
-        table.add_row(f"[bold]{escape(model)}", *ours, end_section=True)
-        for row in rows[protocol]:
-            average = [row.average] if averaged else []
-            theirs = map(_number, [*(row.scores.get(name) for name in names), *average])
-            table.add_row(
-                escape(f"{row.model}, {_SHORT.get(row.supervision, row.supervision)}"), *theirs
-            )
-        console.print(table)
-        notes = dict.fromkeys(task.note for task in tasks if task.note)
-        sources = ["the sources of the published rows are in --json"] if rows[protocol] else []
-        for line in (describe(protocol, scores.aggregation), *notes, *sources):
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"

@@ -137,6 +137,14 @@ class EncodeWith:
         """Vectors of the texts."""
         return self.encoder.encode(texts, **self.options)
 
+    def encode_query(self, texts: Sequence[str], /) -> Any:
+        """Vectors of texts as queries, where the encoder tells queries from documents."""
+        return getattr(self.encoder, "encode_query", self.encoder.encode)(texts, **self.options)
+
+    def encode_document(self, texts: Sequence[str], /) -> Any:
+        """Vectors of texts as documents, where the encoder tells queries from documents."""
+        return getattr(self.encoder, "encode_document", self.encoder.encode)(texts, **self.options)
+
 
 def describe(protocol: str, aggregation: str) -> str:
     """One line that says how a number came about."""
@@ -188,7 +196,7 @@ def evaluate(
     sentences = [text for task in loaded for text in (*task.sentences1, *task.sentences2)]
     places = {text: place for place, text in enumerate(dict.fromkeys(sentences))}
     started = time.perf_counter()
-    embeddings = _encode(model, list(places))
+    embeddings = encoded(model.encode, list(places))
     seconds = time.perf_counter() - started
     scores: dict[str, TaskScore] = {}
     for task in loaded:
@@ -218,8 +226,17 @@ def _load(chosen: Sequence[str | StsTask], aggregation: str) -> list[StsTask]:
     return list(tasks.values())
 
 
-def _encode(model: Encodes, texts: list[str]) -> Shaped[np.ndarray, "N D"]:
-    embeddings = np.asarray(model.encode(texts))
+def encoded(encode: Callable[[list[str]], Any], texts: list[str]) -> Shaped[np.ndarray, "N D"]:
+    """One finite row a text.
+
+    Args:
+        encode: A model's way from texts to rows.
+        texts: The texts.
+
+    Raises:
+        RunError: If it gives anything else.
+    """
+    embeddings = np.asarray(encode(texts))
     if embeddings.ndim != 2 or len(embeddings) != len(texts):
         raise RunError(
             f"encode gave an array {embeddings.shape} for {len(texts):,} texts; one row a text was expected"

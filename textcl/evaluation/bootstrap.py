@@ -91,15 +91,13 @@ def paired_bootstrap(
         )
     mean, means = float(differences.mean()), _resampled(differences, indices)
     one = len(means) + 1
-    down, up = (1 + int((means <= 0).sum())) / one, (1 + int((means >= 0).sum())) / one
     centred = (1 + int((np.abs(means - mean) >= abs(mean) - 1e-12).sum())) / one
-    low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
     several = len(differences) > 1
     return PairedBootstrap(
         difference=mean,
-        interval=(float(low), float(high)),
-        p_two_sided=min(1.0, 2 * min(down, up)) if several else None,
-        p_one_sided=down if several else None,
+        interval=percentile_interval(means, level),
+        p_two_sided=two_sided_p(means) if several else None,
+        p_one_sided=(1 + int((means <= 0).sum())) / one if several else None,
         p_two_sided_centred=centred if several else None,
         level=level,
         wins=int((differences > 0).sum()),
@@ -107,6 +105,20 @@ def paired_bootstrap(
         ties=int((differences == 0).sum()),
         resamples=len(indices),
     )
+
+
+def percentile_interval(
+    differences: Float[np.ndarray, " R"], level: float = 0.95
+) -> tuple[float, float]:
+    """The middle of resampled differences that holds this share of them."""
+    low, high = np.percentile(differences, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+def two_sided_p(differences: Float[np.ndarray, " R"]) -> float:
+    """Twice the share of resampled differences on the rarer side of 0, counting one more; at most 1."""
+    below, above = int((differences <= 0).sum()), int((differences >= 0).sum())
+    return min(1.0, 2 * (1 + min(below, above)) / (len(differences) + 1))
 
 
 def resampled_means(

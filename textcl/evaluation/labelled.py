@@ -13,7 +13,7 @@ from typing import Any
 
 from textcl.errors import UserError
 from textcl.evaluation.lcl_preparation import PREPARATIONS
-from textcl.evaluation.tasks import descriptions, read_local, unknown_name
+from textcl.evaluation.tasks import LABELLED_KINDS, descriptions, read_local, unknown_name
 
 SPLITS = ("train", "dev", "test")
 
@@ -124,7 +124,7 @@ class LabelledTask:
 
 def labelled_manifests() -> dict[str, LabelledManifest]:
     """Every task of labelled texts by name, subsets with a name included."""
-    read = [LabelledManifest(**said) for said in descriptions() if said["kind"] != "sts"]
+    read = [LabelledManifest(**said) for said in descriptions() if said["kind"] in LABELLED_KINDS]
     parts = [
         each.subset(name, about["classes"], about["published_as"])
         for each in read

@@ -62,10 +62,17 @@ class Trainer(Protocol):
 
 @dataclass(frozen=True)
 class LogisticTrainer:
-    """Logistic regression of scikit-learn; a regulariser is its C."""
+    """Logistic regression of scikit-learn; a regulariser is its C.
+
+    Args:
+        nested_grid: As `Trainer` has it.
+        fold_grid: As `Trainer` has it.
+        max_iter: Most steps of a fit; SentEval leaves scikit-learn's own.
+    """
 
     nested_grid: Sequence[float] = tuple(2.0**power for power in range(-2, 4))
     fold_grid: Sequence[float] = tuple(2.0**power for power in range(-1, 6))
+    max_iter: int = 100
 
     def accuracies(
         self,
@@ -97,7 +104,9 @@ class LogisticTrainer:
     ) -> Places:
         """As `Trainer` has it; SentEval leaves rows that are held out for stopping among the others here."""
         kept = np.setdiff1d(np.arange(len(rows)), held_out) if held_out is not None else slice(None)
-        model = LogisticRegression(C=reg, random_state=SEED).fit(rows[kept], labels[kept])
+        model = LogisticRegression(C=reg, random_state=SEED, max_iter=self.max_iter).fit(
+            rows[kept], labels[kept]
+        )
         return model.predict(others)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from textcl.evaluation.labelled import labelled_manifests
-from textcl.evaluation.tasks import manifests, suites
+from textcl.evaluation.tasks import descriptions, suites
 from textcl.resources import published_path
 
 
@@ -61,8 +61,8 @@ def published_rows(
     """
     whole = not tasks or set(tasks) == set(suites()["sts"])
     words = [re.compile(rf"(?<![a-z0-9]){re.escape(word)}") for word in match.lower().split()]
-    known = {**manifests(), **labelled_manifests()}
-    theirs = {name: manifest.published_as or name for name, manifest in known.items()}
+    theirs = {about["name"]: about.get("published_as") or about["name"] for about in descriptions()}
+    theirs |= {name: each.published_as or name for name, each in labelled_manifests().items()}
     names = {theirs.get(task, task): task for task in tasks}
     matching: list[PublishedRow] = []
     for entry in json.loads(published_path().read_text(encoding="utf-8")):

@@ -97,6 +97,13 @@ class StsTask:
         return self.subsets is not None or not (self.manifest and self.manifest.subsets)
 
 
+SUITE_KINDS = ("retrieval", "questions", "translation", "names", "transfer")
+"""Kinds of tasks that `textcl.suites` scores; beside them there are graded pairs and labelled texts."""
+
+LABELLED_KINDS = ("classification", "multi-label")
+"""Kinds of tasks of labelled texts, which `textcl.evaluation.labelled` has."""
+
+
 def suites() -> dict[str, list[str]]:
     """Tasks of every suite, in the order of its table."""
     return tomllib.loads((tasks_dir() / "suites.toml").read_text(encoding="utf-8"))
@@ -116,7 +123,7 @@ def manifests() -> dict[str, Manifest]:
 
 def _labelled_names() -> list[str]:
     """Tasks of labelled texts, and their subsets as NAME/SUBSET."""
-    told = [said for said in descriptions() if said["kind"] != "sts"]
+    told = [said for said in descriptions() if said["kind"] in LABELLED_KINDS]
     return [
         name
         for said in told
@@ -133,7 +140,8 @@ def task_names(chosen: Iterable[str]) -> list[str]:
     Raises:
         UserError: If a name is neither a task nor a suite.
     """
-    by_suite, known = suites(), [*manifests(), *_labelled_names()]
+    others = [about["name"] for about in descriptions() if about["kind"] in SUITE_KINDS]
+    by_suite, known = suites(), [*manifests(), *_labelled_names(), *others]
     names: list[str] = []
     for name in chosen:
         if name not in by_suite and name not in known and name.partition("/")[0] not in known:
@@ -209,7 +217,23 @@ def read_local(
     path: Path, rows: int, about: Mapping[str, Any], remedy: str
 ) -> dict[str, list[Any]]:
     """Columns by role of a jsonl file that has these rows and this hash."""
-    expected = f"expected {rows:,} rows with sha256 {about['sha256']}"
+    records = [json.loads(line) for line in check_local(path, rows, about["sha256"], remedy)]
+    return {role: [row[column] for row in records] for role, column in about["columns"].items()}
+
+
+def check_local(path: Path, rows: int, sha256: str, remedy: str) -> list[bytes]:
+    """Lines of a file that has these rows and this hash; blank ones are left out.
+
+    Args:
+        path: The file.
+        rows: Lines that are not blank.
+        sha256: Hash of its bytes.
+        remedy: What a user can do about another file.
+
+    Raises:
+        UserError: If the file cannot be read or is another one.
+    """
+    expected = f"expected {rows:,} rows with sha256 {sha256}"
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -218,12 +242,11 @@ def read_local(
         ) from error
     lines = [line for line in content.split(b"\n") if line.strip()]
     digest = hashlib.sha256(content).hexdigest()
-    if len(lines) != rows or digest != about["sha256"]:
+    if len(lines) != rows or digest != sha256:
         raise UserError(
             f"{path} is not the benchmark file: {expected}, got {len(lines):,} rows with sha256 {digest}: {remedy}"
         )
-    records = [json.loads(line) for line in lines]
-    return {role: [row[column] for row in records] for role, column in about["columns"].items()}
+    return lines
 
 
 def _from_hub(manifest: Manifest) -> dict[str, list[Any]]:

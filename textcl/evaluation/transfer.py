@@ -32,7 +32,11 @@ class TransferScore:
 
 
 def nested_folds(
-    rows: Float32[np.ndarray, "N D"], labels: Places, trainer: Trainer, folds: int = FOLDS
+    rows: Float32[np.ndarray, "N D"],
+    labels: Places,
+    trainer: Trainer,
+    folds: int = FOLDS,
+    choosing: int | None = None,
 ) -> TransferScore:
     """Every row is tested once, by a classifier whose regulariser folds of its own training rows chose.
 
@@ -41,6 +45,7 @@ def nested_folds(
         labels: Classes from 0.
         trainer: How a classifier is fitted.
         folds: Outer folds, and inner ones.
+        choosing: How many of the inner folds choose the regulariser; all when None, as in SentEval.
     """
     chosen: list[float] = []
     tested: list[float] = []
@@ -50,7 +55,7 @@ def nested_folds(
             trainer,
             rows[train],
             labels[train],
-            _stratified(labels[train], folds),
+            _stratified(labels[train], folds)[:choosing],
             trainer.nested_grid,
         )
         predicted[test] = trainer.predict(rows[train], labels[train], reg, rows[test])
@@ -66,6 +71,7 @@ def train_and_test(
     train_rows: int,
     trainer: Trainer,
     folds: int = FOLDS,
+    choosing: int | None = None,
 ) -> TransferScore:
     """The regulariser is chosen by folds of the training rows; then a classifier of all of them is tested.
 
@@ -75,9 +81,10 @@ def train_and_test(
         train_rows: How many are training rows.
         trainer: How a classifier is fitted.
         folds: Folds that choose.
+        choosing: How many of the folds choose; all when None, as in SentEval.
     """
     train, test = (rows[:train_rows], labels[:train_rows]), (rows[train_rows:], labels[train_rows:])
-    reg, best = _choose(trainer, *train, _stratified(train[1], folds), trainer.fold_grid)
+    reg, best = _choose(trainer, *train, _stratified(train[1], folds)[:choosing], trainer.fold_grid)
     return _tested(trainer.predict(*train, reg, test[0]), test[1], best)
 
 

@@ -1,0 +1,77 @@
+"""Tables and JSON of `textcl eval` on graded pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from textcl.cli.options import result_table
+
+if TYPE_CHECKING:
+    from textcl.evaluation.benchmarks import Scores
+    from textcl.evaluation.published import PublishedRow
+
+_SHORT = {"unsupervised": "unsup", "supervised-nli": "sup on NLI", "none": "not trained"}
+
+
+def published(scores: Scores, protocol: str, beside: list[str]) -> list[PublishedRow]:
+    """Rows that match any of `beside`, each once."""
+    from textcl.evaluation.published import published_rows
+
+    tasks = scores.by_protocol()[protocol]
+    found = [
+        row
+        for words in beside
+        for row in published_rows(protocol=protocol, match=words, tasks=tasks)
+    ]
+    return list({row.id: row for row in found}.values())
+
+
+def plain(
+    model: str,
+    precision: str,
+    scores: Scores,
+    rows: dict[str, list[PublishedRow]],
+    white: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """What --json prints."""
+    from dataclasses import asdict
+
+    content = {"model": model, "precision": precision, "whitening": white, **scores.to_dict()}
+    if any(rows.values()):
+        content["published"] = [asdict(row) for found in rows.values() for row in found]
+    return content
+
+
+def show_scores(
+    console: Console, model: str, scores: Scores, rows: dict[str, list[PublishedRow]]
+) -> None:
+    """One table a protocol: what stands in one table may be compared."""
+    from textcl.evaluation.benchmarks import describe
+
+    for protocol, names in scores.by_protocol().items():
+        tasks, averaged = [scores.tasks[name] for name in names], len(names) > 1
+        table = result_table("model")
+        for label in [*(task.label for task in tasks), *(["avg"] if averaged else [])]:
+            table.add_column(label, justify="right", no_wrap=True)
+        table.add_row("[dim]pairs", *(f"[dim]{task.pairs:,}" for task in tasks))
+        average = [scores.mean(names)] if averaged else []
+        ours = map(_number, [*(scores[name] for name in names), *average])
+        table.add_row(f"[bold]{escape(model)}", *ours, end_section=True)
+        for row in rows[protocol]:
+            average = [row.average] if averaged else []
+            theirs = map(_number, [*(row.scores.get(name) for name in names), *average])
+            table.add_row(
+                escape(f"{row.model}, {_SHORT.get(row.supervision, row.supervision)}"), *theirs
+            )
+        console.print(table)
+        notes = dict.fromkeys(task.note for task in tasks if task.note)
+        sources = ["the sources of the published rows are in --json"] if rows[protocol] else []
+        for line in (describe(protocol, scores.aggregation), *notes, *sources):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -1,0 +1,16 @@
+from .classes import classified as classified
+from .compare import Difference as Difference
+from .compare import compare as compare
+from .graded import GradedPairs as GradedPairs
+from .load import load_tasks as load_tasks
+from .names import Names as Names
+from .probe import LabelledRows as LabelledRows
+from .questions import Questions as Questions
+from .ranking import Ranking as Ranking
+from .suite import Role as Role
+from .suite import SuiteResult as SuiteResult
+from .suite import Task as Task
+from .suite import TaskResult as TaskResult
+from .suite import run_suite as run_suite
+from .transfer import Transfer as Transfer
+from .translation import Translation as Translation

@@ -1,0 +1,54 @@
+"""A classifier's decisions on labelled texts as a result that can be compared by resampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from textcl.classifier.classifier import Classifier, vectors_of
+from textcl.evaluation.labelled import LabelledTask
+from textcl.evaluation.resampling import MacroF1, Mean, Statistic, observed
+from textcl.suites.suite import TaskResult
+
+
+def classified(
+    classifier: Classifier, task: LabelledTask, *, precision: str = "float32", **options: Any
+) -> TaskResult:
+    """Accuracy and macro-F1 times 100, with the classifier's own temperature and thresholds.
+
+    Args:
+        classifier: One with the classes of the task.
+        task: Its texts and labels.
+        precision: Arithmetic of the encoder; float32 gives exact scores.
+        options: As of `Encoder.encode`.
+
+    Raises:
+        UserError: If a label is none of the classes.
+    """
+    truth = classifier.targets(task.labels, task.name)
+    vectors = vectors_of(classifier.encoder, task.texts, precision=precision, **options)
+    shares = classifier.probabilities(classifier.logits_of(vectors))
+    classes = np.arange(len(classifier.classes))
+    if classifier.multi_label:
+        labels, predicted = truth.astype(bool), shares >= classifier.thresholds
+    else:
+        labels, predicted = truth[:, None] == classes, shares.argmax(1)[:, None] == classes
+    right = (labels == predicted).all(axis=1)
+    statistics: dict[str, Statistic] = {
+        "accuracy": Mean(right.astype(np.float64)),
+        "macro-F1": MacroF1(labels, predicted),
+    }
+    manifest = task.manifest
+    return TaskResult(
+        task.name,
+        manifest.label if manifest else task.name,
+        manifest.protocol if manifest else "own-texts",
+        f"accuracy and F1 over {len(classes)} classes, x100",
+        {name: 100 * observed(statistic) for name, statistic in statistics.items()},
+        tuple(statistics),
+        "rows",
+        statistics,
+        task.source,
+        manifest.note if manifest else "",
+    )

@@ -1,0 +1,86 @@
+"""What the manifests of a suite's tasks say, and their files, checked against them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from textcl.errors import UserError
+from textcl.evaluation.tasks import SUITE_KINDS, check_local, descriptions, read_local
+
+_REMEDY = "put the original there"
+
+
+@dataclass(frozen=True)
+class SuiteManifest:
+    """What `eval/tasks/*.toml` says about one task of a suite.
+
+    Args:
+        name: Name in scores and on the command line.
+        label: Short name for the head of a table.
+        kind: How it is scored, one of `SUITE_KINDS`.
+        metric: What the papers report.
+        protocol: Key of comparable published scores.
+        licence: Terms of the data.
+        citation: Whom to cite.
+        local: For each part of the data `path` in the folder TEXTCL_DATA, `rows`, `sha256` and, for a file of
+            records, `columns` (role to column).
+        classes: Labels, in the order that gives them their numbers; empty where there are none.
+        published_as: What published rows of this protocol call the task; its name when empty.
+        note: Printed beside every score of this task.
+    """
+
+    name: str
+    label: str
+    kind: str
+    metric: str
+    protocol: str
+    licence: str
+    citation: str
+    local: Mapping[str, Mapping[str, Any]]
+    classes: Sequence[str] = field(default_factory=tuple[str, ...])
+    published_as: str = ""
+    note: str = ""
+
+    def file(self, part: str) -> Path:
+        """Where a part of the data is, after a look at its rows and hash.
+
+        Raises:
+            UserError: If there is no TEXTCL_DATA, or the file there is not the one of the manifest.
+        """
+        about = self.local[part]
+        path = self._root() / about["path"]
+        check_local(path, about["rows"], about["sha256"], _REMEDY)
+        return path
+
+    def columns(self, part: str) -> dict[str, list[Any]]:
+        """Columns of a part by role.
+
+        Raises:
+            UserError: As `file`.
+        """
+        about = self.local[part]
+        return read_local(self._root() / about["path"], about["rows"], about, _REMEDY)
+
+    def source(self) -> str:
+        """The copy that is read."""
+        return ", ".join(f"TEXTCL_DATA/{about['path']}" for about in self.local.values())
+
+    def _root(self) -> Path:
+        root = os.environ.get("TEXTCL_DATA")
+        if not root:
+            about = next(iter(self.local.values()))
+            raise UserError(
+                f"{self.name} has no copy on the hub: set TEXTCL_DATA to the folder that holds {about['path']} "
+                f"({about['rows']:,} rows)"
+            )
+        return Path(root)
+
+
+def suite_manifests() -> dict[str, SuiteManifest]:
+    """Every task of a suite by name; graded pairs and labelled texts are in `textcl.evaluation`."""
+    read = [SuiteManifest(**about) for about in descriptions() if about["kind"] in SUITE_KINDS]
+    return {manifest.name: manifest for manifest in read}
