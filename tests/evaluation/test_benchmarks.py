@@ -211,3 +211,25 @@ def test_pairs_are_whitened_task_by_task():
         assert scores[task.name] == pytest.approx(100 * want)
     plain = evaluate(model, tasks)
     assert plain["one"] != pytest.approx(scores["one"])
+
+
+class Reads(Letters):
+    """Reads three letters of a text."""
+
+    max_length = 3
+
+    def reader(self):
+        return self
+
+    def count_cut(self, texts):
+        return sum(len(text) > 3 for text in texts)
+
+
+def test_a_score_counts_the_sentences_that_were_cut():
+    long = StsTask("long", ["ab", "abcd"], ["abcd", "cddd"], np.array([2.0, 3.0]), ["x", "x"])
+    scores = evaluate(benchmarks.EncodeWith(Reads()), [first_task(), long])
+    assert [task.cut for task in scores.tasks.values()] == [0, 2]
+    note = "2 of 3 texts have more than the 3 tokens that the model reads: scored cut."
+    assert scores.tasks["long"].note == scores.to_dict()["tasks"]["long"]["note"] == note
+    assert scores.tasks["first"].note == ""
+    assert evaluate(Letters(), first_task()).tasks["first"].cut is None

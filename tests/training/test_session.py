@@ -8,6 +8,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -505,3 +506,27 @@ def test_two_processes_cannot_go_on_with_one_run_at_once(model, corpus, tmp_path
     ):
         resume(tmp_path / "run", console=quiet())
     resume(tmp_path / "run", console=quiet())
+
+
+def test_an_output_that_cannot_be_made_is_found_before_anything_is_read(model, corpus, monkeypatch):
+    with pytest.raises(
+        UserError, match=r"corpus\.txt is a file, so nothing can be written under it"
+    ):
+        train("unsup-simcse", model="nowhere", data="nowhere", output=f"{corpus}/run")
+    monkeypatch.setattr("textcl.data.files.os.access", lambda *_: False)
+    with pytest.raises(UserError, match="you may not write to the folder"):
+        train("unsup-simcse", model="nowhere", data="nowhere")
+
+
+def test_dev_sentences_that_the_model_cuts_are_counted_before_training(
+    model, corpus, dev, tmp_path
+):
+    shown = Console(file=io.StringIO(), width=400)
+    train(
+        "unsup-simcse", model=model, data=corpus, dev=dev, dry_run=True, console=shown,
+        settings=["batch_size=8", "reading_length=6"],
+    )  # fmt: skip
+    assert re.search(
+        r"dev .* \d+ of \d+ texts have more than the 6 tokens that the model reads: scored cut\.",
+        shown.file.getvalue(),
+    )

@@ -74,3 +74,19 @@ def _texts(
     if isinstance(rows, Rows):
         return rows.texts(indices, roles)
     return [rows[index] for index in indices]
+
+
+def cut_note(cut: int, texts: int, longest: int) -> str:
+    """A sentence on scored texts that are longer than the model reads; empty where none is.
+
+    Args:
+        cut: Their number.
+        texts: Of so many distinct ones.
+        longest: Most tokens that the model reads.
+    """
+    verb = "has" if cut == 1 else "have"
+    return (
+        f"{cut:,} of {texts:,} texts {verb} more than the {longest} tokens that the model reads: scored cut."
+        if cut
+        else ""
+    )

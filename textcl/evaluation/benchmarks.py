@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from textcl.data.lengths import cut_note
 from textcl.errors import RunError, UserError
 from textcl.evaluation.correlation import Correlation, StsResult, pair_scores, sts_aggregate
 from textcl.evaluation.tasks import StsTask, load_task, task_names
@@ -38,7 +39,10 @@ AGGREGATIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class TaskScore:
-    """Coefficients of one task, with everything a reader needs to compare them."""
+    """Coefficients of one task, with everything a reader needs to compare them.
+
+    `cut` counts its sentences that are longer than the model reads, where the model tells.
+    """
 
     name: str
     label: str
@@ -47,6 +51,7 @@ class TaskScore:
     result: StsResult
     source: str
     note: str
+    cut: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A plain mapping with coefficients times 100."""
@@ -59,6 +64,7 @@ class TaskScore:
             "subsets": {name: _part(part) for name, part in self.result.subsets.items()},
             "source": self.source,
             "note": self.note,
+            "cut": self.cut,
         }
 
 
@@ -122,6 +128,17 @@ class Scores:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
 
 
+@runtime_checkable
+class CountsTokens(Protocol):
+    """Tells which texts are longer than it reads, as the reader of an `Encoder` does."""
+
+    max_length: int
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """How many of them."""
+        ...
+
+
 class EncodeWith:
     """An encoder whose `encode` is called with these options, such as precision="float32" for exact scores.
 
@@ -144,6 +161,10 @@ class EncodeWith:
     def encode_document(self, texts: Sequence[str], /) -> Any:
         """Vectors of texts as documents, where the encoder tells queries from documents."""
         return getattr(self.encoder, "encode_document", self.encoder.encode)(texts, **self.options)
+
+    def reader(self) -> CountsTokens | None:
+        """What tells the encoder's tokens, where it has that."""
+        return _reader(self.encoder)
 
 
 def describe(protocol: str, aggregation: str) -> str:
@@ -199,6 +220,7 @@ def evaluate(
     embeddings = encoded(model.encode, list(places))
     seconds = time.perf_counter() - started
     scores: dict[str, TaskScore] = {}
+    reader = _reader(model)
     for task in loaded:
         first, second = (
             embeddings[[places[text] for text in column]]
@@ -207,7 +229,8 @@ def evaluate(
         if whiten is not None:
             fitted = whiten(np.concatenate([first, second]))
             first, second = fitted.apply(first), fitted.apply(second)
-        scores[task.name] = _score(task, pair_scores(first, second), aggregation)
+        score = _score(task, pair_scores(first, second), aggregation)
+        scores[task.name] = _with_cut(score, task, reader)
     return Scores(scores, aggregation, round_before_average, len(places), seconds)
 
 
@@ -224,6 +247,21 @@ def _load(chosen: Sequence[str | StsTask], aggregation: str) -> list[StsTask]:
                 "set TEXTCL_DATA to a folder with the original files, or use 'all'"
             )
     return list(tasks.values())
+
+
+def _reader(model: object) -> CountsTokens | None:
+    make = getattr(model, "reader", None)
+    return make() if callable(make) else None
+
+
+def _with_cut(score: TaskScore, task: StsTask, reader: CountsTokens | None) -> TaskScore:
+    """The score with how many sentences of the task the model did not read to their end."""
+    if reader is None:
+        return score
+    texts = task.distinct()
+    cut = reader.count_cut(texts)
+    note = cut_note(cut, len(texts), reader.max_length)
+    return replace(score, cut=cut, note=f"{score.note} {note}".strip())
 
 
 def encoded(encode: Callable[[list[str]], Any], texts: list[str]) -> Shaped[np.ndarray, "N D"]:

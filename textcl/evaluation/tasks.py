@@ -86,6 +86,10 @@ class StsTask:
     manifest: Manifest | None = None
     source: str = ""
 
+    def distinct(self) -> list[str]:
+        """Every sentence once."""
+        return list(dict.fromkeys((*self.sentences1, *self.sentences2)))
+
     def protocol(self, aggregation: str) -> str:
         """Key of the published scores that may stand beside ours."""
         template = self.manifest.protocol if self.manifest else "own-pairs-{aggregation}"

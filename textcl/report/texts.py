@@ -80,7 +80,8 @@ def training_rows(run: RunRecord) -> Rows:
         split=facts.split,
         limit=facts.limit,
         deduplicate=facts.deduplicate,
-        drop_unlabelled=facts.drop_unlabelled,
+        # runs of before this was noted have it as a setting alone
+        drop_unlabelled=facts.drop_unlabelled or facts.settings.get("drop_unlabelled") is True,
     )
     rows = request.rows()
     if rows.report.sha256 != facts.data.sha256:

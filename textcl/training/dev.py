@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -34,6 +35,11 @@ class Dev(Protocol):
         """How much data it is, with its unit."""
         ...
 
+    @property
+    def texts(self) -> Sequence[str]:
+        """What the model reads for it."""
+        ...
+
     def __call__(self, model: Any) -> float:
         """The score."""
         ...
@@ -64,6 +70,11 @@ class DevPairs:
     def size(self) -> str:
         """How much data it is."""
         return f"{len(self.task.scores):,} pairs"
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """Every sentence once."""
+        return self.task.distinct()
 
     def __call__(self, model: Encoder) -> float:
         """Spearman × 100, encoded in float32 so that the number is the one `textcl eval` gives."""

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from textcl.data.lengths import truncation_report
+from textcl.data.lengths import cut_note, truncation_report
 from textcl.data.rows import Rows
 from textcl.distributed import World
 from textcl.encoder.encoder import Encoder
@@ -67,9 +67,7 @@ def preview(
         **({"classes": labels["classes"]} if "classes" in labels else {}),
         "views": routes,
         "negatives": labels["negatives"],
-        "dev": f"{dev.protocol}, {dev.size}. {dev.note}".strip()
-        if dev
-        else "none: the last weights are kept",
+        "dev": _dev(dev, online) if dev else "none: the last weights are kept",
         **({"to beat": labels["to beat"]} if "to beat" in labels else {}),
         "steps": f"{total} updates of {settings.batch_size * settings.accumulation} rows, "
         f"{seen:.2f} epochs, {machine}",
@@ -93,6 +91,12 @@ def preview(
                 markup=False,
                 soft_wrap=True,
             )
+
+
+def _dev(dev: Dev, online: Encoder) -> str:
+    """Where the dev score comes from, and how many of its texts the model does not read to their end."""
+    cut = cut_note(online.reader().count_cut(dev.texts), len(dev.texts), online.max_length)
+    return " ".join(filter(None, (f"{dev.protocol}, {dev.size}.", dev.note, cut)))
 
 
 def _pooling(online: Encoder) -> str:

@@ -14,6 +14,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
+from textcl.data.files import check_writable
 from textcl.data.lock import sole_writer
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.folder import known_elsewhere
@@ -35,6 +36,9 @@ from textcl.training.run_folder import RunFolder, model_card
 from textcl.training.settings import TrainSettings, as_mapping, from_mapping, parse_overrides
 from textcl.training.supervision import DevChoice, Supervision, check_batch, supervise
 from textcl.versions import versions
+
+RUNS = "runs"
+"""Where run folders are made that have no other name."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,10 @@ def train(
         UserError: If something in the request or the data is wrong.
         RunError: If training fails.
     """
-    if output is not None and not dry_run:
-        RunFolder.require_free(Path(output), overwrite=overwrite)
+    if not dry_run:
+        if output is not None:
+            RunFolder.require_free(Path(output), overwrite=overwrite)
+        check_writable(Path(output or RUNS))
     found = recipes.find(recipe)
     values = (
         dict(settings)
@@ -156,6 +162,7 @@ def resume(
     run = RunFolder.open(Path(folder))
     if run.finished:
         raise UserError(f"the run in {folder} is finished: its model is {run.best}")
+    check_writable(run.path)
     facts = run.facts
     found = recipes.find_again(facts.recipe, facts.recipe_sha256, recipe, run.path)
     # runs of before these were settings trained without a prompt, and read what they trained on
@@ -275,7 +282,7 @@ class _Session:
             split=request.split,
             limit=request.limit,
             deduplicate=request.deduplicate,
-            drop_unlabelled=request.drop_unlabelled,
+            drop_unlabelled=getattr(supervision.settings, "drop_unlabelled", False),
             data=supervision.rows.report,
             dev=dev.protocol if dev else None,
             seed=supervision.settings.seed,
@@ -347,4 +354,4 @@ class _Session:
 
 def _new_path(recipe: str) -> Path:
     stamp = [f"{datetime.now():%Y%m%d-%H%M%S}"]
-    return Path("runs") / f"{recipe}-{broadcast_object_list(stamp)[0]}"
+    return Path(RUNS) / f"{recipe}-{broadcast_object_list(stamp)[0]}"
