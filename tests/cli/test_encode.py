@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 import textcl.cli.encode
 from textcl.cli.command import StoppedError
+from textcl.data.lock import sole_writer_of
 from textcl.errors import RunError, UserError
 from textcl.progress import progress
 
@@ -313,3 +314,12 @@ def test_a_log_gets_a_line_of_progress_now_and_then(monkeypatch):
         advance(1000)
     assert stream.getvalue().splitlines()[1].startswith("encoding: 2,000/4,000 texts, ")
     assert "min left" in stream.getvalue()
+
+
+def test_two_jobs_do_not_make_one_file(tmp_path, lines, encoder):
+    with (
+        sole_writer_of(tmp_path / "out.npy"),
+        pytest.raises(UserError, match=r"out\.npy is being written by process"),
+    ):
+        encode(lines, "-o", tmp_path / "out.npy")
+    assert not (tmp_path / "out.npy").exists()

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from textcl.data.lock import sole_writer
+from textcl.data.lock import sole_writer, sole_writer_of
 from textcl.errors import UserError
 
 HOLD = """
@@ -49,3 +49,16 @@ def test_a_killed_writer_holds_nothing(tmp_path):
         other.send_signal(signal.SIGKILL)
     with sole_writer(lock, "the run"):
         pass
+
+
+def test_a_file_that_is_being_made_has_one_writer_and_no_lock_stays_beside_it(tmp_path):
+    target = tmp_path / "out.npy"
+    with (
+        sole_writer_of(target),
+        pytest.raises(UserError, match=r"out\.npy is being written by process"),
+        sole_writer_of(target),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with sole_writer_of("-"), sole_writer_of("-"), sole_writer_of(tmp_path / "no" / "out.npy"):
+        assert list(tmp_path.iterdir()) == []

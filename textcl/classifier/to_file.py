@@ -13,6 +13,7 @@ import pyarrow
 import torch
 from jaxtyping import Bool, Float32
 
+from textcl.data.lock import sole_writer_of
 from textcl.data.records import Record, open_records
 from textcl.data.stream import StreamedRow, row_blocks
 from textcl.data.summary import WriteSummary
@@ -63,7 +64,10 @@ def predict_rows(
     summary = WriteSummary(str(target), classifier.encoder.max_length)
     bits, rejected, reader = 0.0, 0, classifier.encoder.reader()
     start = time.perf_counter()
-    with open_records(target, schema=_with(schema, added), overwrite=overwrite) as write:
+    with (
+        sole_writer_of(target),
+        open_records(target, schema=_with(schema, added), overwrite=overwrite) as write,
+    ):
         for block in row_blocks(rows):
             texts = [row.text for row in block]
             if reject:

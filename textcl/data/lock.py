@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from textcl.data.files import check_writable
 from textcl.errors import UserError
 
 
@@ -28,7 +29,9 @@ def sole_writer(lock: Path, what: str) -> Generator[None]:
     holder = lock.with_suffix(".holder")
     try:
         with FileLock(lock, blocking=False):
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            with suppress(OSError):  # a full disk: what is written will say so
+                text = f"process {os.getpid()} on {socket.gethostname()}"
+                holder.write_text(text, encoding="utf-8")
             try:
                 yield
             finally:
@@ -38,3 +41,27 @@ def sole_writer(lock: Path, what: str) -> Generator[None]:
         raise UserError(
             f"{what} is being written by {by}: wait until it has ended, or stop it"
         ) from None
+
+
+@contextmanager
+def sole_writer_of(target: str | Path) -> Generator[None]:
+    """Hold a file or folder that is being made, without leaving a lock beside it.
+
+    Args:
+        target: What is made; "-", standard output, needs no lock.
+
+    Raises:
+        UserError: If another process makes it.
+    """
+    path = Path(target).absolute()
+    if str(target) == "-" or not path.parent.is_dir():  # where nothing can be made
+        yield
+        return
+    check_writable(path.parent)
+    lock = path.with_name(f".{path.name}.lock")
+    with sole_writer(lock, str(target)):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows keeps what is open
+                lock.unlink()

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow
 from jaxtyping import Float32
 
+from textcl.data.lock import sole_writer_of
 from textcl.data.stream import StreamedRow, row_blocks
 from textcl.data.summary import WriteSummary
 from textcl.data.vectors import open_vectors
@@ -106,7 +107,10 @@ def encode_rows(
         str(target), encoder.max_length, "sentences", f" of {dimension} dimensions"
     )
     start = time.perf_counter()
-    with open_vectors(target, dimension, schema=schema, overwrite=overwrite) as write:
+    with (
+        sole_writer_of(target),
+        open_vectors(target, dimension, schema=schema, overwrite=overwrite) as write,
+    ):
         for block in row_blocks(rows):
             texts = [row.text for row in block]
             vectors = encoder.encode(
