@@ -250,8 +250,8 @@ def _load(chosen: Sequence[str | StsTask], aggregation: str) -> list[StsTask]:
 
 
 def _reader(model: object) -> CountsTokens | None:
-    make = getattr(model, "reader", None)
-    return make() if callable(make) else None
+    made = model.reader() if hasattr(model, "reader") else None  # pyright: ignore[reportAttributeAccessIssue]
+    return made if isinstance(made, CountsTokens) else None
 
 
 def _with_cut(score: TaskScore, task: StsTask, reader: CountsTokens | None) -> TaskScore:
