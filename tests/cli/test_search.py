@@ -92,3 +92,41 @@ def test_a_mistake_is_one_sentence(textcl_in, arguments, message):
     assert (code, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_pairs_are_mined_audited_and_mined_again_with_marks(
+    textcl_in, place, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("textcl.retrieval.triplets.cache_folder", lambda: tmp_path)
+    (place / "pairs.csv").write_text(
+        "question,answer\nwho plays,a man plays guitar\nwhat runs,a dog runs in the field\n"
+    )
+    call = [
+        "mine", "bert", "pairs.csv", "--corpus", "corpus.jsonl", "-o", "triplets.jsonl", "--negatives", 1,
+        "--column", "anchor=question", "--column", "positive=answer", "--relative-margin", 2,
+        "--ranks", "0:3", "--overwrite",
+    ]  # fmt: skip
+    code, _, err = textcl_in(*call)
+    assert (code, "none of 2 anchors has 1 negatives that pass the rules" in err) == (2, True)
+    call[call.index("--relative-margin") + 1] = 0
+    call += ["--max-score", 2]
+    code, out, err = textcl_in(*call)
+    assert code == 0, err
+    assert "triplets.jsonl: " in err
+    rows = [json.loads(line) for line in (place / "triplets.jsonl").read_text().splitlines()]
+    assert [*rows[0]] == [
+        "anchor", "positive", "negative_1", "positive_id", "negative_1_id", "scores"
+    ]  # fmt: skip
+    (place / "marks.csv").write_text(
+        f"anchor,negative,mark\n{rows[0]['anchor']},{rows[0]['negative_1']},relevant\n"
+    )
+    code, out, err = textcl_in(*call, "--marks", "marks.csv")
+    assert code == 0, err
+    assert "of 1 marked negatives 1 are relevant (100 %): left out" in err
+    assert "marked as relevant" in out
+
+
+@pytest.mark.parametrize("ranks", ["3", "a:b", "5:", "-1:3"])
+def test_ranks_of_another_form_are_one_sentence(textcl_in, ranks):
+    code, _, err = textcl_in("mine", "bert", "corpus.jsonl", "-o", "new.jsonl", f"--ranks={ranks}")
+    assert (code, "expected --ranks FROM:TO" in err) == (2, True)

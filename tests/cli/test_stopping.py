@@ -38,6 +38,7 @@ COMMANDS = {  # what each command does its work in, and how it is called
         ["m", "-o", "out", "--backend", "openvino"],
     ),
     "index": ("textcl.cli.index.load_model", ["x.txt", "-m", "m", "-o", "out"]),
+    "mine": ("textcl.cli.mine.load_model", ["m", "pairs.csv", "-o", "out.jsonl"]),
     "search": ("textcl.retrieval.index.Index.load", ["m", "a text", "-o", "out.jsonl"]),
     "neighbours": ("textcl.retrieval.index.Index.load", ["m", "1"]),
     "eval": ("textcl.cli.eval._load", ["m", "--task", "sample-pairs-dev", "-o", "out.json"]),
@@ -53,6 +54,7 @@ def textcl_in(monkeypatch, capsys, tmp_path):
     """Runs a command in a folder with a text; gives its exit code and standard error."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.txt").write_text("one text\n")
+    (tmp_path / "pairs.csv").write_text("anchor,positive\na question,an answer\n")
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["textcl", *map(str, arguments)])

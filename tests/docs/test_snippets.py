@@ -156,6 +156,12 @@ def material(tmp_path_factory):
         "anchor,positive\n" + "".join(f"{x},{y}\n" for x, y in pairwise(lines))
     )
     write_beir(folder / "my_dev", lines)
+    (folder / "questions.csv").write_text(
+        "anchor,positive\n" + "".join(f"{' '.join(x.split()[:2])},{x}\n" for x in lines[:8])
+    )
+    write_jsonl(
+        folder / "passages.jsonl", [{"_id": f"p{i}", "text": x} for i, x in enumerate(lines)]
+    )
     write_jsonl(folder / "emotions.jsonl", labelled(24))
     write_jsonl(folder / "several.jsonl", labelled(48, several=True))
     textcl.train(

@@ -12,6 +12,7 @@ from textcl.cli import (
     encode,
     export,
     index,
+    mine,
     predict,
     probe,
     recipes,
@@ -58,6 +59,7 @@ _TRAIN, _USE, _MEASURE = "Train", "Use a model", "Measure"
 _add("train", train.train_command, train.EXAMPLES, _TRAIN, train.kept)
 _add("sweep", sweep.sweep_command, sweep.EXAMPLES, _TRAIN, sweep.kept)
 _add("recipes", recipes.recipes_command, recipes.EXAMPLES, _TRAIN)
+_add("mine", mine.mine_command, mine.EXAMPLES, _TRAIN, mine.kept)
 _add("encode", encode.encode_command, encode.EXAMPLES, _USE, encode.kept)
 _add("predict", predict.predict_command, predict.EXAMPLES, _USE, encode.kept)
 _add("calibrate", calibrate.calibrate_command, calibrate.EXAMPLES, _USE, calibrate.kept)

@@ -25,6 +25,8 @@ from textcl.cli.options import (
 from textcl.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from textcl.retrieval.index import Found, Index
 
 EXAMPLES = """Examples:
@@ -34,6 +36,8 @@ textcl search index "heat transfer in slip flow"
 textcl search index --queries questions.txt --top-k 100 -o hits.jsonl
 
 textcl search index "slip flow" --threshold 0.5 --json
+
+textcl search index --serve
 """
 
 NEIGHBOUR_EXAMPLES = """Examples:
@@ -97,6 +101,24 @@ def search_command(
         ),
     ] = None,
     as_json: Json = False,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve",
+            help="Serve a page to search by hand, to this machine only, until Ctrl-C.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="N",
+            help="Port of the page; 0 takes a free one.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = 8080,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -108,18 +130,33 @@ def search_command(
     from textcl.data.records import record_format
     from textcl.retrieval.index import Index
 
-    if (query is None) == (queries is None):
-        raise UserError('name one thing to search for: "a text", or --queries FILE')
+    if [query is not None, queries is not None, serve].count(True) != 1:
+        raise UserError(
+            'name one thing to search for: "a text", --queries FILE, or --serve for a page'
+        )
     if output is not None:
         record_format(output, overwrite=overwrite)
-    texts = [query] if query is not None else _read(str(queries), column)
+    texts = [query] if query is not None else _read(queries, column) if queries else []
     loaded = Index.load(index, load_model(model) if model else None)
+    if serve:
+        serve_page(loaded, port, threshold, log_console())
+        return
     found = _found(loaded, texts, top_k, threshold)
     if output is None:
         show(found, as_json=as_json)
         return
     count = _write(found, output, overwrite=overwrite)
     log_console(quiet=quiet).print(f"{output}: {count:,} hits of {len(texts):,} queries")
+
+
+def serve_page(index: Index, port: int, threshold: float | None, log: Console) -> None:
+    """Answer requests until the command is stopped."""
+    from textcl.retrieval.serve import SearchServer
+
+    _ = index.model  # loaded before the address is told
+    with SearchServer(index, port, threshold) as server:
+        log.print(f"search {index.folder} at {server.address} (Ctrl-C ends it)")
+        server.serve_forever()
 
 
 def neighbours_command(

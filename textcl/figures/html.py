@@ -11,6 +11,7 @@ import base64
 import gzip
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from typing import Any
@@ -87,13 +88,14 @@ def scripts(spec: dict[str, Any]) -> str:
     )
 
 
-def policy(spec: dict[str, Any] | None) -> str:
+def policy(spec: dict[str, Any] | None, more: Sequence[str] = ()) -> str:
     """The content security policy of a page, as a meta element; goes first into its head.
 
     Args:
         spec: Any specification of the page, or nothing for a page without figures.
+        more: Further scripts of the page, each as it stands in its element.
     """
-    allowed = [_DRAW, _bundle(version(spec))] if spec else []
+    allowed = [_DRAW, _bundle(version(spec)), *more] if spec else [*more]
     hashes = " ".join(f"'sha256-{_hash(script)}'" for script in allowed) or "'none'"
     rules = (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"

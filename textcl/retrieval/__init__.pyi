@@ -3,6 +3,7 @@ from .beir import evaluate_retrieval as evaluate_retrieval
 from .beir import load_beir as load_beir
 from .build import Tools as Tools
 from .concepts import ConceptSettings as ConceptSettings
+from .hard_negatives import MiningOptions as MiningOptions
 from .index import Found as Found
 from .index import Index as Index
 from .mining import Mined as Mined
@@ -18,4 +19,6 @@ from .quantization import to_bits as to_bits
 from .search import Hits as Hits
 from .search import search as search
 from .supervision import PairSettings as PairSettings
+from .triplets import Marks as Marks
+from .triplets import mine_pairs as mine_pairs
 from .vectors import VectorSettings as VectorSettings

@@ -19,11 +19,18 @@ from textcl.data.files import atomic_write, check_writable, whole_path, write_js
 from textcl.data.lock import sole_writer
 from textcl.errors import RunError, UserError
 from textcl.progress import progress
-from textcl.retrieval.documents import Document, Documents, Survey, require_space, with_text
+from textcl.retrieval.documents import (
+    Document,
+    Documents,
+    Survey,
+    extended,
+    require_space,
+    with_text,
+)
 from textcl.retrieval.hnsw import Graph
 from textcl.retrieval.models import Embeds, embed, model_hash, prompt_text, similarity_of
 from textcl.retrieval.quantization import Ranges, to_bits
-from textcl.retrieval.store import MANIFEST, Dtype, Kind, Manifest, Rows, Writer, extended
+from textcl.retrieval.store import MANIFEST, Dtype, Kind, Manifest, Rows, Writer
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -31,6 +31,9 @@ class Document:
     row: int
 
 
+START = blake2b(b"textcl index", digest_size=16).hexdigest()
+"""The digest of no document."""
+
 Documents = Callable[[], Iterable[Document]]
 """A pass over documents, the same each time it is called."""
 
@@ -43,11 +46,21 @@ class Survey:
         rows: Documents with a text.
         text_bytes: Bytes of their texts and ids.
         blank: Documents without a text, which are left out.
+        digest: Of all ids and texts.
     """
 
     rows: int
     text_bytes: int
     blank: int
+    digest: str
+
+
+def extended(digest: str, documents: Iterable[Document]) -> str:
+    """The digest of all ids and texts, after some more."""
+    for document in documents:
+        row = f"{digest}\x1f{document.id}\x1f{document.text}"
+        digest = blake2b(row.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return digest
 
 
 def key_of(name: str) -> int:
@@ -119,19 +132,21 @@ def survey(documents: Documents, name: str) -> Survey:
     """
     keys = array("q")
     rows = size = blank = 0
+    digest = START
     for document in documents():
         if not document.text:
             blank += 1
             continue
         keys.append(key_of(document.id))
         rows += 1
+        digest = extended(digest, [document])
         size += len(document.id.encode("utf-8", "surrogatepass")) + len(
             document.text.encode("utf-8", "surrogatepass")
         )
     _check_ids(np.frombuffer(keys, np.int64), documents, name)
     if not rows:
         raise UserError(f"{name} has no document with a text")
-    return Survey(rows, size, blank)
+    return Survey(rows, size, blank, digest)
 
 
 def _check_ids(keys: np.ndarray, documents: Documents, name: str) -> None:

@@ -30,7 +30,7 @@ from textcl.retrieval.documents import documents_of, require_space, survey, with
 from textcl.retrieval.hnsw import Graph
 from textcl.retrieval.models import Embeds, check_model, embed
 from textcl.retrieval.quantization import nearest_bits, to_bits
-from textcl.retrieval.search import Hits, rescored, search
+from textcl.retrieval.search import Hits, padded, rescored, search
 from textcl.retrieval.store import Dtype, Kind, Manifest, Rows, Writer
 
 RESCORED = 4
@@ -207,7 +207,7 @@ class Index:
         stored, removed = self.rows.vectors, self._removed if self._removed.any() else None
         if self._graph is not None:
             near = self._graph.search(vectors, min(RESCORED * k, len(self)))
-            return _padded(
+            return padded(
                 [
                     rescored(query[None], Hits(rows[None], torch.zeros(1, len(rows))), stored, k)
                     for query, rows in zip(vectors, near, strict=True)
@@ -339,17 +339,6 @@ class Index:
             Found(document.id, document.text, score)
             for document, (_, score) in zip(documents, kept, strict=True)
         ]
-
-
-def _padded(parts: Sequence[Hits]) -> Hits:
-    """Lists of several lengths as one table, with row −1 where there is none."""
-    width = max((part.rows.shape[1] for part in parts), default=0)
-    rows = torch.full((len(parts), width), -1)
-    scores = torch.full((len(parts), width), float("-inf"))
-    for place, part in enumerate(parts):
-        count = part.rows.shape[1]
-        rows[place, :count], scores[place, :count] = part.rows[0], part.scores[0]
-    return Hits(rows, scores)
 
 
 def _name(corpus: object) -> str:

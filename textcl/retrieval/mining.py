@@ -140,11 +140,11 @@ def mine(
         scores: list[float] = (corpus[own].to(queries) @ queries[place]).tolist()
         allowed = set[int]() if rules.keep_positives else banned[place]
         candidates = [pair for pair in zip(*window, strict=True) if pair[0] not in allowed]
-        mined.append(_select(own, scores, candidates, rules, last, generator))
+        mined.append(select(own, scores, candidates, rules, last, generator))
     return mined
 
 
-def _select(
+def select(
     positives: list[int],
     positive_scores: list[float],
     candidates: list[tuple[int, float]],
@@ -152,6 +152,16 @@ def _select(
     last: int,
     generator: np.random.Generator | None,
 ) -> Mined:
+    """The negatives of one query among its candidates.
+
+    Args:
+        positives: Rows.
+        positive_scores: Their scores.
+        candidates: Row and score of what may be a negative, by descending score.
+        rules: Which are kept.
+        last: Rank at which candidates end, see `MiningRules.last_rank`.
+        generator: Draws among those eligible; None takes those of the highest scores.
+    """
     weakest = min(positive_scores)
     highest = min([rules.max_score, *(threshold(weakest) for threshold in rules.thresholds)])
     passing = [pair for pair in candidates if rules.min_score <= pair[1] <= highest]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -107,6 +107,17 @@ def rescored(
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
         found.append(Hits(rows[None].gather(1, order), scores.gather(1, order)))
     return _stacked(found[1:] or found)
+
+
+def padded(parts: Sequence[Hits]) -> Hits:
+    """Lists of several lengths as one table, with row −1 where there is none."""
+    width = max((part.rows.shape[1] for part in parts), default=0)
+    rows = torch.full((len(parts), width), -1)
+    scores = torch.full((len(parts), width), float("-inf"))
+    for place, part in enumerate(parts):
+        count = part.rows.shape[1]
+        rows[place, :count], scores[place, :count] = part.rows[0], part.scores[0]
+    return Hits(rows, scores)
 
 
 def _nothing(queries: Tensor) -> Hits:

@@ -22,7 +22,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, get_args
@@ -36,7 +35,7 @@ from textcl.data.files import write_json
 from textcl.data.roles import text_group
 from textcl.data.typed_json import read_as
 from textcl.errors import UserError
-from textcl.retrieval.documents import Document, key_of
+from textcl.retrieval.documents import START, Document, extended, key_of
 
 Dtype = Literal["float32", "float16", "int8", "binary"]
 """What is searched; int8 and binary indexes also keep the vectors in float32, which score the best again."""
@@ -45,7 +44,6 @@ Kind = Literal["exact", "hnsw"]
 """How it is searched."""
 
 MANIFEST = "manifest.json"
-_START = blake2b(b"textcl index", digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Manifest:
     dimension: int
     rows: int = 0
     text_bytes: int = 0
-    digest: str = _START
+    digest: str = START
     removed: str | None = None
     graph: str | None = None
     graph_bytes: int = 0
@@ -318,11 +316,3 @@ class Writer:
         self.flush()
         self.manifest = manifest
         manifest.write(self.folder)
-
-
-def extended(digest: str, documents: Iterable[Document]) -> str:
-    """The digest of all ids and texts, after some more."""
-    for document in documents:
-        row = f"{digest}\x1f{document.id}\x1f{document.text}"
-        digest = blake2b(row.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return digest

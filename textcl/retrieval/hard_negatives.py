@@ -1,0 +1,267 @@
+"""Hard negatives of pairs from a corpus on disk: exact search, rules that drop what may be relevant, scores kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from textcl.data.roles import text_group
+from textcl.errors import RunError, UserError
+from textcl.retrieval.choices import Choice, Scored
+from textcl.retrieval.index import Index
+from textcl.retrieval.mining import MiningRules, Threshold, absolute_margin, relative_margin, select
+from textcl.retrieval.near import NearTexts
+
+EQUAL, NEAR, MARKED = "equal text", "near-equal text", "marked as relevant"
+_SPARE = 8  # candidates searched beyond the range, for texts that are equal or nearly so
+_BLOCK = 1024
+
+
+@runtime_checkable
+class Reranks(Protocol):
+    """A `CrossEncoder` of sentence-transformers, or what scores pairs of texts as one does."""
+
+    def predict(self, pairs: list[tuple[str, str]], /) -> object:
+        """A score for every (anchor, document)."""
+        ...
+
+
+@dataclass(frozen=True)
+class MiningOptions:
+    """Which documents become negatives of an anchor.
+
+    Args:
+        negatives: How many for each anchor.
+        range_min: Ranks skipped, after all rules.
+        range_max: Rank at which candidates end; None for ten times as many as asked for.
+        absolute_margin: A negative scores at least this much below the weakest positive; None for no such rule.
+        relative_margin: It scores at least this share of the positive's score below it, as NV-Retriever; None for none.
+        max_score: It scores no higher; None for no bound.
+        min_score: It scores no lower; None for no bound.
+        near: It shares less than this share of trigrams with the anchor and the positives; above 1, no such rule.
+        sampling: "top" takes the best that pass, "random" draws among them.
+        seed: Of the draws.
+
+    Raises:
+        UserError: If a number is out of range.
+
+    Source: Moreira et al. 2024, https://arxiv.org/abs/2407.15831
+    """
+
+    negatives: int = 4
+    range_min: int = 0
+    range_max: int | None = None
+    absolute_margin: float | None = None
+    relative_margin: float | None = 0.05
+    max_score: float | None = None
+    min_score: float | None = None
+    near: float = 0.9
+    sampling: Literal["top", "random"] = "top"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("absolute_margin", "relative_margin"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise UserError(f"{name} must be 0 or more, got {value}")
+        if not self.near > 0:
+            raise UserError(f"near must be above 0, got {self.near}")
+
+    @property
+    def margins(self) -> dict[str, Threshold]:
+        """The rules that compare with the weakest positive, by name."""
+        rules: dict[str, Threshold] = {}
+        if self.absolute_margin is not None:
+            rules[f"within {self.absolute_margin:g} of the positive"] = absolute_margin(
+                self.absolute_margin
+            )
+        if self.relative_margin is not None:
+            share = f"above {100 * (1 - self.relative_margin):g} % of the positive's score"
+            rules[share] = relative_margin(self.relative_margin)
+        return rules
+
+    @property
+    def rules(self) -> MiningRules:
+        """All rules on scores and ranks."""
+        return MiningRules(
+            negatives=self.negatives,
+            range_min=self.range_min,
+            range_max=self.range_max,
+            thresholds=tuple(self.margins.values()),
+            max_score=float("inf") if self.max_score is None else self.max_score,
+            min_score=float("-inf") if self.min_score is None else self.min_score,
+        )
+
+    def reasons(self, score: float, weakest: float) -> list[str]:
+        """The rules on scores that drop a candidate, beside a positive of the score `weakest`."""
+        found = [name for name, rule in self.margins.items() if score > rule(weakest)]
+        if self.max_score is not None and score > self.max_score:
+            found.append(f"above {self.max_score:g}")
+        if self.min_score is not None and score < self.min_score:
+            found.append(f"below {self.min_score:g}")
+        return found
+
+
+class Miner:
+    """Finds the negatives of anchors in an index.
+
+    Args:
+        index: Of the corpus, the positives among its documents.
+        options: Which documents become negatives.
+        reranker: Scores the candidates again; the rules then judge its scores.
+        marked: Identities of documents that are relevant, by identity of the anchor (see `text_group`).
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        options: MiningOptions,
+        reranker: Reranks | None = None,
+        marked: Mapping[int, frozenset[int]] | None = None,
+    ) -> None:
+        self.index, self.options, self.reranker = index, options, reranker
+        self._marked = marked or {}
+        self._groups = index.rows.groups
+        self._order = np.argsort(self._groups, kind="stable")
+        self._generator = (
+            np.random.default_rng(options.seed) if options.sampling == "random" else None
+        )
+        if len(index) <= options.negatives:
+            raise UserError(
+                f"a corpus of {len(index):,} documents cannot give {options.negatives} negatives: "
+                "add documents or ask for fewer"
+            )
+
+    def row_of(self, text: str) -> int:
+        """The first document with a text, which the index must have."""
+        group = text_group(text)
+        return int(self._order[np.searchsorted(self._groups, group, sorter=self._order)])
+
+    def mine(
+        self,
+        anchors: Sequence[str],
+        vectors: Float[Tensor, "Q D"],
+        positives: Sequence[Sequence[str]],
+    ) -> Iterator[Choice]:
+        """What is decided for each anchor, in their order.
+
+        Args:
+            anchors: Texts.
+            vectors: Their vectors.
+            positives: Texts of the positives of each, which the index has.
+
+        Raises:
+            RunError: If a score of the reranker is not finite.
+        """
+        rules = self.options.rules
+        most = max(map(len, positives), default=0)
+        last = rules.last_rank(most)
+        for start in range(0, len(anchors), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            own = [[self.row_of(text) for text in texts] for texts in positives[part]]
+            hits = self.index.nearest(vectors[part], last + most + _SPARE)
+            texts = self._documents(own, hits.rows)
+            for place, anchor in enumerate(anchors[part]):
+                pairs = zip(hits.rows[place].tolist(), hits.scores[place].tolist(), strict=True)
+                candidates = [pair for pair in pairs if pair[0] >= 0]
+                query = vectors[start + place]
+                yield self._choose(anchor, query, own[place], candidates, texts, last)
+
+    def _choose(
+        self,
+        anchor: str,
+        query: Tensor,
+        own: list[int],
+        candidates: list[tuple[int, float]],
+        texts: Mapping[int, tuple[str, str]],
+        last: int,
+    ) -> Choice:
+        stored = self.index.rows.vectors[own].float()
+        by_model = dict(candidates) | dict(zip(own, (stored @ query).tolist(), strict=True))
+        banned = self._banned(anchor, own, candidates, texts)
+        open_rows = [row for row, _ in candidates if row not in banned and row not in own]
+        scores = self._scores(anchor, [*own, *open_rows], by_model, texts)
+        judged = sorted(((row, scores[row]) for row in open_rows), key=lambda pair: -pair[1])
+        own_scores = [scores[row] for row in own]
+        mined = select(own, own_scores, judged, self.options.rules, last, self._generator)
+
+        def scored(row: int) -> Scored:
+            name, text = texts[row]
+            return Scored(name, text, scores.get(row, by_model[row]), by_model[row])
+
+        weakest = min(own_scores)
+        dropped = [
+            (scored(row), self.options.reasons(scores[row], weakest)) for row in mined.dropped
+        ]
+        dropped += [(scored(row), [reason]) for row, reason in banned.items()]
+        positives, negatives = map(scored, own), map(scored, mined.rows)
+        return Choice(anchor, list(positives), list(negatives), dropped)
+
+    def _banned(
+        self,
+        anchor: str,
+        own: list[int],
+        candidates: list[tuple[int, float]],
+        texts: Mapping[int, tuple[str, str]],
+    ) -> dict[int, str]:
+        """Candidates that no score makes a negative, with the reason."""
+        group = text_group(anchor)
+        seen = {group, *(int(self._groups[row]) for row in own)}
+        marked = self._marked.get(group, frozenset[int]())
+        near = NearTexts([anchor, *(texts[row][1] for row in own)], self.options.near)
+        banned: dict[int, str] = {}
+        for row, _ in candidates:
+            if row in own:
+                continue
+            identity = int(self._groups[row])
+            if identity in seen:
+                banned[row] = EQUAL
+            elif identity in marked:
+                banned[row] = MARKED
+            elif texts[row][1] in near:
+                banned[row] = NEAR
+            seen.add(identity)
+        return banned
+
+    def _scores(
+        self,
+        anchor: str,
+        rows: list[int],
+        by_model: Mapping[int, float],
+        texts: Mapping[int, tuple[str, str]],
+    ) -> dict[int, float]:
+        if self.reranker is None:
+            return {row: by_model[row] for row in rows}
+        given = self.reranker.predict([(anchor, texts[row][1]) for row in rows])
+        scores = np.asarray(given, np.float64)
+        if scores.shape != (len(rows),) or not np.isfinite(scores).all():
+            raise RunError(
+                f"the reranker must give one finite score for each of {len(rows)} documents of the anchor "
+                f"{anchor!r:.80}; it gave {scores.size} numbers, {int((~np.isfinite(scores)).sum())} of them not finite"
+            )
+        return dict(zip(rows, scores.tolist(), strict=True))
+
+    def _documents(self, own: list[list[int]], found: Tensor) -> dict[int, tuple[str, str]]:
+        """Ids and texts of a block, read in the order of the file."""
+        rows = np.unique(np.concatenate([found.numpy().ravel(), np.concatenate(own)]))
+        wanted = [int(row) for row in rows if row >= 0]
+        documents = self.index.rows.documents(wanted)
+        return {document.row: (document.id, document.text) for document in documents}
+
+
+def read_vectors(values: Float[np.ndarray, "Q D"]) -> Tensor:
+    """Vectors of anchors as a tensor.
+
+    Raises:
+        RunError: If one is not finite.
+    """
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        raise RunError(f"the model gave a vector that is not finite for anchor {bad[0] + 1:,}")
+    return torch.from_numpy(values)
