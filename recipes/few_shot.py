@@ -92,6 +92,7 @@ def build(s: Settings, world: World) -> Method:
         max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
+        adapter=s.adapter,
     )
     if s.freeze_embeddings:
         online.backbone.get_input_embeddings().requires_grad_(False)

@@ -18,6 +18,7 @@ import textcl.training.session
 from textcl import Encoder
 from textcl.errors import RunError, UserError
 from textcl.method.hooks import Hook
+from textcl.method.method import online_of
 from textcl.training import recipes as recipe
 from textcl.training.session import resume, train
 
@@ -173,3 +174,26 @@ def test_a_method_that_does_not_fit_into_memory_is_one_sentence(model, data, tmp
         RunError, match="moco does not fit into memory: choose a smaller model, queue"
     ):
         run("moco", model, data, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_every_recipe_can_learn_an_adapter_alone(name, model, data, monkeypatch):
+    built, build = [], textcl.training.session.build_method
+
+    def spied(*arguments):
+        built.append(build(*arguments))
+        return built[-1]
+
+    monkeypatch.setattr(textcl.training.session, "build_method", spied)
+    found = recipe.find(name)
+    settings = {"adapter": "lora:2", "batch_size": 8, "max_length": 32, "num_layers": None}
+    if hasattr(found.settings(), "pooling"):  # the recipe's may be one that an adapter cannot hold
+        settings["pooling"] = "mean"
+    train(
+        name, model=model, data=data(found.roles), dev="",
+        settings=settings, console=quiet(), dry_run=True,
+    )  # fmt: skip
+    backbone = online_of(built[0]).backbone
+    learned = {name for name, weight in backbone.named_parameters() if weight.requires_grad}
+    assert learned
+    assert all("lora_" in name for name in learned)
