@@ -9,8 +9,8 @@ import datasets
 import pandas
 import pytest
 
-from textcl.data.pairs import open_pairs
-from textcl.data.rows import load_rows
+from textcl.data.pairs import named_sources, open_pairs, same_roles
+from textcl.data.rows import Rows, load_rows
 from textcl.errors import UserError
 
 
@@ -92,3 +92,38 @@ def test_bad_rows_are_one_sentence(rows, message):
 def test_a_row_without_positives_is_blank():
     rows = [{"anchor": "a", "positives": []}, {"anchor": "b", "positives": ["p"]}]
     assert read(rows) == [{"anchor": "b", "positives": ["p"]}]
+
+
+def test_data_sets_are_named_with_their_weights(tmp_path):
+    assert named_sources("a.jsonl=2 + b.jsonl=0.5 + c.jsonl") == [
+        ("a.jsonl", 2.0),
+        ("b.jsonl", 0.5),
+        ("c.jsonl", None),
+    ]
+    assert named_sources("odd=name.jsonl") == [("odd=name.jsonl", None)]
+    odd = tmp_path / "x=2"
+    odd.mkdir()
+    assert named_sources(str(odd)) == [(str(odd), None)]
+    for weight in ("0", "-1", "inf", "nan"):
+        with pytest.raises(UserError, match="a weight is a number above 0"):
+            named_sources(f"a.jsonl={weight} + b.jsonl")
+
+
+def test_data_sets_get_the_roles_of_each_other():
+    opened = [
+        open_pairs([ROW]),
+        open_pairs([{"anchor": "a", "positives": ["p", "q"], "negative": "n", "weight": 3}]),
+    ]
+    parts = [
+        load_rows(pairs.source, roles=pairs.roles, columns=pairs.columns)
+        for pairs in same_roles(opened)
+    ]
+    rows = Rows.joined(parts, "both")
+    assert rows.report.rows == 2
+    assert rows.column("positives") == [["p"], ["p", "q"]]
+    assert rows.column("negatives") == [[], ["n"]]
+    assert rows.column("weight") == [1.0, 3.0]
+    with pytest.raises(
+        UserError, match="has no positive_id, which another data set of the run has"
+    ):
+        same_roles([open_pairs([ROW]), open_pairs([ROW | {"positive_id": 1}])])

@@ -155,6 +155,8 @@ def material(tmp_path_factory):
     (folder / "pairs.csv").write_text(
         "anchor,positive\n" + "".join(f"{x},{y}\n" for x, y in pairwise(lines))
     )
+    more = [{"anchor": x, "positive": y} for x, y in pairwise(reversed(lines))]
+    write_jsonl(folder / "more_pairs.jsonl", more)
     write_beir(folder / "my_dev", lines)
     (folder / "questions.csv").write_text(
         "anchor,positive\n" + "".join(f"{' '.join(x.split()[:2])},{x}\n" for x in lines[:8])

@@ -16,6 +16,8 @@ import textcl.training.session
 from textcl import Encoder
 from textcl.errors import UserError
 from textcl.method.hooks import Hook
+from textcl.report.runs import open_run
+from textcl.report.texts import shown_texts
 from textcl.retrieval.dev import dev_of_folder, dev_of_pairs, is_beir
 from textcl.training.session import resume, train
 
@@ -71,6 +73,27 @@ def losses(folder):
     return [json.loads(line)["loss"] for line in lines if '"loss"' in line]
 
 
+def crash_at(patch, update):
+    """The next run stops with an exception right after this update."""
+    loop = textcl.training.session.run_loop
+
+    class Crash(Hook):
+        def after_update(self, done):
+            if done == update:
+                raise ConnectionError("the machine went away")
+
+    def crashing(method, *args, **kwargs):
+        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
+        return loop(method, *args, **kwargs)
+
+    patch.setattr(textcl.training.session, "run_loop", crashing)
+
+
+def assert_same_weights(left, right):
+    whole, again = (load_file(folder / "last/model.safetensors") for folder in (left, right))
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+
+
 def test_prompts_and_lengths_of_roles_are_kept_with_the_model(short_model, tmp_path):
     _, shown = run(
         listed(), short_model, tmp_path / "run", steps=1,
@@ -114,26 +137,12 @@ def test_a_crashed_run_goes_on_with_the_same_drawn_positives(model, tmp_path, mo
     path.write_text("".join(json.dumps(row) + "\n" for row in listed()))
     settings = {"steps": 5, "save_every": 2}
     run(str(path), model, tmp_path / "whole", dev="0.2", **settings)
-    loop = textcl.training.session.run_loop
-
-    class Crash(Hook):
-        def after_update(self, done):
-            if done == 4:
-                raise ConnectionError("the machine went away")
-
-    def crashing(method, *args, **kwargs):
-        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
-        return loop(method, *args, **kwargs)
-
     with monkeypatch.context() as patch:
-        patch.setattr(textcl.training.session, "run_loop", crashing)
+        crash_at(patch, 4)
         with pytest.raises(ConnectionError):
             run(str(path), model, tmp_path / "crashed", dev="0.2", **settings)
     resume(tmp_path / "crashed", console=Console(file=io.StringIO()))
-    whole, again = (
-        load_file(tmp_path / name / "last/model.safetensors") for name in ("whole", "crashed")
-    )
-    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    assert_same_weights(tmp_path / "whole", tmp_path / "crashed")
 
 
 def test_negatives_are_cut_to_what_is_asked_for(model, tmp_path):
@@ -199,3 +208,46 @@ def test_too_few_pairs_for_the_default_dev_are_told(model, tmp_path):
         output=tmp_path / "run", settings={**SETTINGS, "steps": 1}, console=console,
     )  # fmt: skip
     assert "too few pairs to hold some of them out" in console.file.getvalue()
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_several_data_sets_come_by_weight_and_a_run_goes_on_with_them(model, tmp_path, monkeypatch):
+    large = write(tmp_path / "large.jsonl", listed(30))
+    plain = [{"anchor": f"q {text(i)}", "positive": text(i + 3)} for i in range(12)]
+    small = write(tmp_path / "small.jsonl", plain)
+    data = f"{large}=1 + {small}=3"
+    settings = {"steps": 9, "save_every": 4}
+    _, shown = run(data, model, tmp_path / "whole", **settings)
+    assert "small.jsonl is 75.0% of the batches, each of its 12 rows comes 2.50 times" in shown
+    assert "sources" in shown
+    with monkeypatch.context() as patch:
+        crash_at(patch, 6)
+        with pytest.raises(ConnectionError):
+            run(data, model, tmp_path / "crashed", **settings)
+    resume(tmp_path / "crashed", console=Console(file=io.StringIO()))
+    assert_same_weights(tmp_path / "whole", tmp_path / "crashed")
+
+
+def test_report_shows_training_texts_where_pairs_were_held_out(model, tmp_path):
+    plain = [{"anchor": f"q {text(i)}", "positive": text(i + 3)} for i in range(12)]
+    path, other = (write(tmp_path / name, plain) for name in ("a.jsonl", "b.jsonl"))
+    run(f"{path} + {other}", model, tmp_path / "run", steps=1, dev="0.2")
+    shown = shown_texts(open_run(tmp_path / "run"), None, {}, None, 0)
+    assert "a.jsonl" in shown.source
+    assert len(shown.texts) > 12
+
+
+def test_data_sets_without_weights_come_by_their_size(model, tmp_path):
+    large = write(tmp_path / "large.jsonl", listed(24))
+    small = write(tmp_path / "small.jsonl", listed(6))
+    for name, settings, share in (("a", {}, "20.0%"), ("b", {"source_alpha": 0.5}, "33.3%")):
+        _, shown = run(f"{large} + {small}", model, tmp_path / name, steps=1, **settings)
+        assert f"small.jsonl is {share} of the batches" in shown
+    _, shown = run(
+        f"{large} + {small}", model, tmp_path / "c", steps=1, mixed_batches=True, dev="0.2"
+    )
+    assert "of each batch" in shown

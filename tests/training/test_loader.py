@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 import torch
 
 from textcl.data.rows import load_rows
 from textcl.distributed import World
+from textcl.errors import UserError
 from textcl.training.loader import Collate, Loader
-from textcl.training.samplers import ShuffledBatches
+from textcl.training.samplers import ShuffledBatches, SourceBatches
 from textcl.types import Tokens
 from textcl.views.view import View
 
@@ -104,3 +106,36 @@ def test_labels_become_ids_in_the_order_of_the_classes():
         rows, np.arange(2), 0
     )
     assert batch.labels.tolist() == [[1.0, 1.0], [0.0, 0.0]]
+
+
+SOURCES = np.repeat([0, 1, 2], [20, 9, 31])
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_each_data_set_comes_as_often_as_its_weight_says(mixed):
+    sampler = SourceBatches(SOURCES, (2.0, 1.0, 1.0), 8, seed=1, mixed=mixed)
+    assert len(sampler) == 7
+    batches = [sampler.batch(epoch, index) for epoch in range(4) for index in range(7)]
+    of = [np.bincount(SOURCES[batch], minlength=3).tolist() for batch in batches]
+    assert all(len(set(batch.tolist())) == 8 for batch in batches)
+    if mixed:
+        assert all(counts == [4, 2, 2] for counts in of)
+        assert sampler.visits() == pytest.approx([7 * 4 / 20, 7 * 2 / 9, 7 * 2 / 31])
+    else:
+        assert all(sorted(counts) == [0, 0, 8] for counts in of)
+        assert [sum(c[s] == 8 for c in of) / 4 for s in range(3)] == [3, 2, 2]
+        assert sampler.visits() == pytest.approx([24 / 20, 16 / 9, 16 / 31])
+    again = SourceBatches(SOURCES, (2.0, 1.0, 1.0), 8, seed=1, mixed=mixed)
+    assert again.batch(3, 5).tolist() == batches[3 * 7 + 5].tolist()
+
+
+def test_a_pass_over_a_data_set_repeats_no_row():
+    sampler = SourceBatches(SOURCES, (1.0, 0.01, 0.01), 5, seed=0)
+    first = [sampler.batch(0, index) for index in range(4)]  # 20 rows of the first data set
+    assert len({row for batch in first for row in batch.tolist()}) == 20
+
+
+def test_a_data_set_smaller_than_a_batch_is_refused():
+    with pytest.raises(UserError, match="data set 2 has 9 rows, fewer than the 16"):
+        SourceBatches(SOURCES, (1.0, 1.0, 1.0), 16, seed=0)
+    SourceBatches(SOURCES, (1.0, 1.0, 1.0), 16, seed=0, mixed=True)

@@ -36,11 +36,12 @@ Start = Annotated[
 ]
 
 TrainData = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--data",
-        metavar="NAME|FILE",
-        help="File, folder or hub data set; `sample` comes with textcl. Default: the recipe's.",
+        metavar="NAME|FILE[=WEIGHT]",
+        help="File, folder or hub data set; `sample` comes with textcl. Recipes for pairs take several, each with how "
+        "often it comes: --data a.jsonl=2 --data b.jsonl=1. Default: the recipe's.",
         rich_help_panel=DATA,
     ),
 ]

@@ -138,7 +138,7 @@ def train_command(
     session.train(
         recipe,
         model=model,
-        data=data,
+        data=" + ".join(data) if data else None,
         dev=dev,
         output=output,
         settings=set_ or [],

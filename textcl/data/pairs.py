@@ -6,12 +6,14 @@ read as one list, in this order.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from textcl.data.formats import Part, Records
+from textcl.data.formats import Part, Records, Values
 from textcl.data.rows import columns_of
 from textcl.data.sources import Source, open_source
 from textcl.data.texts import is_missing
@@ -81,6 +83,82 @@ def open_pairs(
             chosen[role] = gathered
             roles[role] = None
     return PairSource(opened, tuple(roles), chosen)
+
+
+def named_sources(data: str) -> list[tuple[str, float | None]]:
+    """The data sets that a text names, "a.jsonl=2 + b.jsonl=1", and how often each comes; None where it does not say.
+
+    Raises:
+        UserError: If a weight is not above 0.
+    """
+    if Path(data).exists():
+        return [(data, None)]
+    found: list[tuple[str, float | None]] = []
+    for part in data.split(" + "):
+        name, equals, number = part.strip().rpartition("=")
+        try:
+            weight = float(number) if equals else None
+        except ValueError:
+            weight = None
+        if weight is None:
+            found.append((part.strip(), None))
+        elif 0 < weight < math.inf:
+            found.append((name, weight))
+        else:
+            raise UserError(f"--data {part.strip()}: a weight is a number above 0, not {number}")
+    return found
+
+
+def same_roles(parts: Sequence[PairSource]) -> list[PairSource]:
+    """Data sets that all have the roles of each: no negatives where one has none, lists of a single positive, weight 1.
+
+    Raises:
+        UserError: If one lacks ids or scores that another has.
+    """
+    roles = dict.fromkeys(role for part in parts for role in part.roles)
+    if "positives" in roles:
+        roles.pop("positive", None)
+    return [_with_roles(part, tuple(roles)) for part in parts]
+
+
+def _with_roles(part: PairSource, roles: tuple[str, ...]) -> PairSource:
+    source, columns = part.source, dict(part.columns)
+    positive = columns.get("positive", "positive")
+    makers: dict[str, Callable[[Values], Any]] = {
+        "negatives": lambda row: [],
+        "weight": lambda row: 1.0,
+        "positives": lambda row: [] if _is_blank(row[positive]) else [row[positive]],
+    }
+    for role in roles:
+        if role in part.roles:
+            continue
+        if role not in makers:
+            raise UserError(
+                f"{source.name} has no {role}, which another data set of the run has: give all of them, or none"
+            )
+        columns[role] = f"({role})"
+        uses = [positive] if role == "positives" else []
+        source = _added(source, columns[role], uses, makers[role])
+    columns = {role: name for role, name in columns.items() if role in roles}
+    return PairSource(source, roles, columns)
+
+
+def _added(
+    source: Source, column: str, uses: Sequence[str], make: Callable[[Values], Any]
+) -> Source:
+    """The source with one column more, made of others."""
+
+    def part_with(part: Part) -> Part:
+        def read(columns: Sequence[str] | None) -> Records:
+            wanted = columns
+            if columns is not None:
+                wanted = list(dict.fromkeys([*(c for c in columns if c != column), *uses]))
+            for number, values in part.read(wanted):
+                yield number, values if values is None else {**values, column: make(values)}
+
+        return replace(part, read=read, columns=part.columns and (*part.columns, column))
+
+    return replace(source, parts=tuple(map(part_with, source.parts)))
 
 
 def _several(by_role: Mapping[str, str], first: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ as an Arrow file in the cache of `datasets`, so that a corpus larger than the me
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -57,6 +58,31 @@ class Rows:
         """Some of the rows, in this order."""
         report = replace(self.report, rows=len(indices))
         return Rows(self._data.select(indices), self.roles, report)
+
+    @staticmethod
+    def joined(parts: Sequence[Rows], source: str) -> Rows:
+        """The rows of several data sets of the same roles, one after another.
+
+        Args:
+            parts: The data sets.
+            source: What the user calls them together.
+        """
+        reports = [part.report for part in parts]
+        listing = "".join(f"{report.sha256}\n" for report in reports)
+        report = replace(
+            reports[0],
+            source=source,
+            format=" + ".join(dict.fromkeys(report.format for report in reports)),
+            rows=sum(map(len, parts)),
+            blank=sum(report.blank for report in reports),
+            duplicates=sum(report.duplicates for report in reports),
+            dropped=sum(report.dropped for report in reports),
+            sha256=hashlib.sha256(listing.encode()).hexdigest(),
+            longest=max(report.longest for report in reports),
+            long_texts=sum(report.long_texts for report in reports),
+        )
+        data = datasets.concatenate_datasets([part._data for part in parts])
+        return Rows(data, parts[0].roles, report)
 
     def texts(self, indices: Sequence[int], roles: Sequence[str] | None = None) -> list[str]:
         """All texts of the rows at `indices`, those of lists among them, or those of some roles."""

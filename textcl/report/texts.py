@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from textcl.classifier.dev import held_out_share, hold_out
+from textcl.data.pairs import named_sources
 from textcl.data.rows import Rows
 from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task
 from textcl.probe.texts import ProbeData, load_probe_data
 from textcl.report.runs import RunRecord
 from textcl.resources import sample_dir
+from textcl.retrieval.dev import is_beir
 from textcl.training.request import RowRequest
 
 
@@ -41,7 +43,8 @@ def shown_texts(
         return _labelled(
             f"{dev}, dev", there.texts, None if there.multi_label else there.labels, seed
         )
-    if dev and (classifies or facts.dev):
+    retrieves = bool(dev) and (held_out_share(dev) is not None or is_beir(dev))
+    if dev and not retrieves and (classifies or facts.dev):
         return load_probe_data(dev, columns=facts.columns if classifies else {}, seed=seed)
     source = training_source(run)
     roles = {
@@ -53,7 +56,7 @@ def shown_texts(
 
 
 def training_source(run: RunRecord) -> str:
-    """Where the training rows are.
+    """Where the training rows are; of several data sets, the first.
 
     Raises:
         UserError: If they were in memory.
@@ -61,7 +64,9 @@ def training_source(run: RunRecord) -> str:
     source = run.facts.common.data
     if not source:
         raise UserError("the run was trained on rows in memory")
-    return str(sample_dir() / "sentences.txt") if source == "sample" else source
+    return (
+        str(sample_dir() / "sentences.txt") if source == "sample" else named_sources(source)[0][0]
+    )
 
 
 def training_rows(run: RunRecord) -> Rows:

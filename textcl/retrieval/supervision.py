@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated
 
+import numpy as np
+from jaxtyping import Int64
+
 from textcl.contrast.transforms import MaskAbove, MaskDuplicates, Transform
-from textcl.data.pairs import open_pairs
+from textcl.data.pairs import named_sources, open_pairs, same_roles
 from textcl.data.rows import Rows
 from textcl.data.splits import hold_out
 from textcl.distributed import ALONE, World
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.tokenizing import find_prompt
 from textcl.errors import UserError
+from textcl.method.method import Method
 from textcl.method.routes import Route
 from textcl.retrieval.dev import dev_of_folder, dev_of_pairs, is_beir
 from textcl.retrieval.models import Role, prompt_name, prompt_text
 from textcl.training.dev import held_out_share, load_dev
 from textcl.training.domains import Domain, PoolingSetting, Text
+from textcl.training.loader import Loader
 from textcl.training.request import RowRequest
+from textcl.training.samplers import Sampler, SourceBatches
 from textcl.training.settings import TrainSettings
 from textcl.training.supervision import DevChoice, Pairs, supervise
 from textcl.views.view import ListView, View
@@ -71,6 +77,9 @@ class PairSettings(TrainSettings):
             the positive of an equal anchor for a negative.
         mask_margin: How much less similar than its positive a candidate must be to count as a negative of an anchor,
             such as absolute:0.05 or relative:0.05; all count when empty.
+        source_alpha: Where several data sets are given without weights, each comes in proportion to its rows to this
+            power: 1 as often as it is large, 0 all alike.
+        mixed_batches: Whether each batch holds rows of all data sets, and not of one.
         pair_roles: What the rows hold; found in the data.
     """
 
@@ -85,6 +94,8 @@ class PairSettings(TrainSettings):
     negatives: Annotated[int, Domain(at_least=0)] | None = None
     mask_duplicates: bool = True
     mask_margin: MarginSetting | None = None
+    source_alpha: Annotated[float, Domain(at_least=0)] = 1.0
+    mixed_batches: bool = False
     pair_roles: tuple[str, ...] = ("anchor", "positive")
 
     @property
@@ -152,30 +163,70 @@ class PairSettings(TrainSettings):
         return [*masks, margin_mask(self.mask_margin, world)] if self.mask_margin else masks
 
 
+@dataclass(frozen=True)
+class PairRows(Pairs):
+    """Rows of pairs from one data set or several, and what follows from them: see `Supervision`.
+
+    Args:
+        names: The data sets.
+        sources: Data set of each row.
+        weights: How often each data set comes; none where there is but one.
+    """
+
+    names: Sequence[str] = ()
+    sources: Int64[np.ndarray, " N"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    weights: Sequence[float] = ()
+
+    def sampler(self) -> Sampler:
+        """Every row once an epoch, or each data set as often as its weight says."""
+        settings = self.settings
+        assert isinstance(settings, PairSettings)
+        if len(self.names) < 2:
+            return super().sampler()
+        return SourceBatches(
+            self.sources, self.weights, settings.batch_size, settings.seed, settings.mixed_batches
+        )
+
+    def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
+        """How many negatives each anchor gets, and how often each data set comes."""
+        lines = super().describe(method, loader)
+        sampler = loader.sampler
+        if not isinstance(sampler, SourceBatches):
+            return lines
+        total = math.fsum(self.weights)
+        what = "of each batch" if sampler.mixed else "of the batches"
+        parts = [
+            f"{name} is {weight / total:.1%} {what}, each of its {rows:,} rows comes {visits:.2f} times an epoch"
+            for name, weight, rows, visits in zip(
+                self.names,
+                self.weights,
+                np.bincount(self.sources, minlength=len(self.names)),
+                sampler.visits(),
+                strict=True,
+            )
+        ]
+        return {**lines, "sources": "; ".join(parts)}
+
+
 @supervise.register(PairSettings)
 def _(
     settings: PairSettings,
     request: RowRequest,
     dev: DevChoice,
     tell: Callable[[str], object],
-) -> Pairs:
-    pairs = open_pairs(
-        request.located, required=request.roles, columns=request.columns, split=request.split
-    )
-    request = replace(
-        request, source=pairs.source, roles=pairs.roles, columns=pairs.columns, split=None
-    )
-    rows = request.rows()
-    _check_lists(rows)
+) -> PairRows:
+    data = _read(request)
+    rows = data.rows
     longest = max(map(len, rows.column("negatives")), default=0) if "negatives" in rows.roles else 0
     wanted = longest if settings.negatives is None else min(settings.negatives, longest)
     settings = replace(settings, negatives=wanted, pair_roles=rows.roles)
+    made = PairRows(settings, rows, None, data.names, data.sources, data.shares(settings))
     if dev == "none" or not settings.dev:
-        return Pairs(settings, rows, None)
+        return made
     share = held_out_share(settings.dev)
     if share is None:
         named = dev_of_folder(settings.dev) if is_beir(settings.dev) else load_dev(settings.dev)
-        return Pairs(settings, rows, named)
+        return replace(made, dev=named)
     if dev == "default":
         share = min(share, _MOST_HELD_OUT / len(rows))
     try:
@@ -184,10 +235,57 @@ def _(
         if dev == "named":
             raise
         tell("no dev set, the last weights will be kept: too few pairs to hold some of them out")
-        return Pairs(settings, rows, None)
+        return made
     kept, held = rows.take(split.kept), rows.take(split.held)
     name = f"{split.describe()}, held out"
-    return Pairs(settings, kept, dev_of_pairs(held, kept, name, settings.seed))
+    dev_set = dev_of_pairs(held, kept, name, settings.seed)
+    return replace(made, rows=kept, dev=dev_set, sources=data.sources[split.kept])
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What `--data` names, read.
+
+    Args:
+        rows: Of all data sets.
+        names: The data sets.
+        sources: Data set of each row.
+        given: How often each comes, where the user says it.
+    """
+
+    rows: Rows
+    names: Sequence[str]
+    sources: Int64[np.ndarray, " N"]
+    given: Sequence[float | None]
+
+    def shares(self, settings: PairSettings) -> list[float]:
+        """How often each data set comes: by its weight, 1 where others have one, else by its rows."""
+        if any(weight is not None for weight in self.given):
+            return [1.0 if weight is None else weight for weight in self.given]
+        sizes = np.bincount(self.sources, minlength=len(self.names))
+        return [float(size) ** settings.source_alpha for size in sizes]
+
+
+def _read(request: RowRequest) -> _Data:
+    """The rows of all data sets, with the same roles."""
+    named = [(request.located, None)]
+    if isinstance(request.source, str) and request.source != "sample":
+        named = named_sources(request.located)
+    opened = [
+        open_pairs(source, required=request.roles, columns=request.columns, split=request.split)
+        for source, _ in named
+    ]
+    parts: list[Rows] = []
+    for pairs in same_roles(opened) if len(opened) > 1 else opened:
+        asked = replace(
+            request, source=pairs.source, roles=pairs.roles, columns=pairs.columns, split=None
+        )
+        parts.append(asked.rows())
+        _check_lists(parts[-1])
+    names = [part.report.source for part in parts]
+    joined = parts[0] if len(parts) == 1 else Rows.joined(parts, " + ".join(names))
+    sources = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return _Data(joined, names, sources, [weight for _, weight in named])
 
 
 def _check_lists(rows: Rows) -> None:

@@ -64,7 +64,7 @@ def preview(
         "data": rows.report.describe(),
         "prompt": _prompts(online, kinds),
         "lengths": f"{_lengths(kinds, method, rows)}; the saved model reads {online.max_length} tokens",
-        **({"classes": labels["classes"]} if "classes" in labels else {}),
+        **{name: labels[name] for name in ("classes", "sources") if name in labels},
         "views": routes,
         "negatives": labels["negatives"],
         "dev": _dev(dev, online) if dev else "none: the last weights are kept",

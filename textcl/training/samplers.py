@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -119,3 +121,106 @@ class ClassBatches:
         plan = np.concatenate([spread.ravel(), *left_over]).reshape(len(self), self.batch_size)
         # rows in any order, or a process's share could be a single class
         return rng.permutation(rng.permuted(plan, axis=1))
+
+
+@dataclass(frozen=True)
+class SourceBatches:
+    """Batches of several data sets, each as often as its weight says.
+
+    An epoch has as many batches as the rows of all data sets fill, shared by weight and in an order that follows from
+    (seed, epoch). A data set that comes more often than its rows would fill is passed over again, in another order.
+
+    Args:
+        sources: Data set of each row, from 0.
+        weights: Share of each data set among all batches, or of each batch where `mixed`; any sum.
+        batch_size: Rows of a batch, over all processes.
+        seed: Seed of the run.
+        mixed: Whether each batch holds rows of all data sets. Rows of one data set are harder negatives of each other.
+
+    Raises:
+        UserError: If a data set has fewer rows than a batch takes of it.
+    """
+
+    sources: np.ndarray
+    weights: Sequence[float]
+    batch_size: int
+    seed: int
+    mixed: bool = False
+    _plans: dict[int, np.ndarray] = field(init=False, default_factory=dict[int, np.ndarray])
+
+    def __post_init__(self) -> None:
+        for source, (size, rows) in enumerate(zip(self._blocks, self._rows, strict=True)):
+            if len(rows) < size:
+                raise UserError(
+                    f"data set {source + 1} has {len(rows):,} rows, fewer than the {size} that a batch takes of it: "
+                    "lower batch_size, or mix the data sets in each batch with mixed_batches=true"
+                )
+
+    def __len__(self) -> int:
+        return len(self.sources) // self.batch_size
+
+    def visits(self) -> list[float]:
+        """How often a row of each data set comes in an epoch, on average."""
+        return [
+            count * size / len(rows)
+            for count, size, rows in zip(self._counts, self._blocks, self._rows, strict=True)
+        ]
+
+    def batch(self, epoch: int, index: int) -> np.ndarray:
+        """Row numbers of a batch."""
+        if self.mixed:
+            parts = [
+                self._block(source, epoch * len(self) + index)
+                for source in range(len(self.weights))
+            ]
+            return np.concatenate(parts)
+        if epoch not in self._plans:
+            self._plans.clear()
+            turns = np.repeat(np.arange(len(self.weights)), self._counts)
+            self._plans[epoch] = np.random.Generator(
+                np.random.PCG64([self.seed, epoch])
+            ).permutation(turns)
+        turns = self._plans[epoch]
+        source = int(turns[index])
+        earlier = int((turns[:index] == source).sum())
+        return self._block(source, epoch * self._counts[source] + earlier)
+
+    @cached_property
+    def _rows(self) -> list[np.ndarray]:
+        return [np.flatnonzero(self.sources == source) for source in range(len(self.weights))]
+
+    @cached_property
+    def _blocks(self) -> list[int]:
+        """Rows that a batch takes of each data set, where it takes some."""
+        if not self.mixed:
+            return [self.batch_size] * len(self.weights)
+        return _shared(self.weights, self.batch_size)
+
+    @cached_property
+    def _counts(self) -> list[int]:
+        """Batches of an epoch that take rows of each data set."""
+        return [len(self)] * len(self.weights) if self.mixed else _shared(self.weights, len(self))
+
+    def _block(self, source: int, number: int) -> np.ndarray:
+        """The rows that a data set gives for the `number`-th time in the run: without repetition within a pass."""
+        rows, size = self._rows[source], self._blocks[source]
+        if not size:
+            return rows[:0]
+        passes, place = divmod(number, len(rows) // size)
+        order = _permutation_of(len(rows), self.seed, source, passes)
+        return rows[order[place * size : (place + 1) * size]]
+
+
+@lru_cache(maxsize=16)
+def _permutation_of(rows: int, seed: int, source: int, passes: int) -> np.ndarray:
+    return np.random.Generator(np.random.PCG64([seed, 1 + source, passes])).permutation(rows)
+
+
+def _shared(weights: Sequence[float], total: int) -> list[int]:
+    """A whole number divided by weights, what is left over by the largest remainders."""
+    quotas = [weight / math.fsum(weights) * total for weight in weights]
+    counts = [math.floor(quota) for quota in quotas]
+    order = sorted(range(len(quotas)), key=lambda i: (counts[i] - quotas[i], i))
+    for place in order[: total - sum(counts)]:
+        counts[place] += 1
+    return counts
