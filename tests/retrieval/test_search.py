@@ -71,3 +71,17 @@ def test_bad_input_is_one_sentence():
         search(drawn(0, 2), drawn(1, 5)[:, :3], 3)
     with pytest.raises(UserError, match="got k = 0"):
         search(drawn(0, 2), drawn(1, 5), 0)
+
+
+@pytest.mark.parametrize("levels", [2, 50])
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_long_blocks_give_the_same_rows_whatever_ties(levels, k):
+    draw = torch.Generator().manual_seed(levels)
+    corpus = torch.randint(levels, (3000, 3), generator=draw).float()
+    queries = torch.randint(-2, 3, (20, 3), generator=draw).float()
+    removed = torch.rand(3000, generator=draw) < 0.3
+    scores = (queries @ corpus.T).masked_fill(removed, float("-inf"))
+    wanted = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
+    found = search(queries, corpus, k, corpus_block=1000, removed=removed)
+    assert torch.equal(found.rows, wanted)
+    assert torch.equal(found.scores, scores.gather(1, wanted))

@@ -17,6 +17,7 @@ Decode = Callable[[Tensor], Tensor]
 
 QUERY_BLOCK = 1024
 CORPUS_BLOCK = 16_384
+_GROUP = 64
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,21 @@ def search(
         raise UserError(f"a search gives at least 1 row a query, got k = {k}")
     wide = widen(queries)
     _check_finite(wide, "query", 0)
-    best = _nothing(wide)
+    parts = wide.split(query_block)
+    best = [_nothing(part) for part in parts]
     for start in range(0, len(corpus), corpus_block):
         rows = decode(corpus[start : start + corpus_block].to(wide.device)).to(wide.dtype)
         _check_block(rows, wide, start)
         out = None if removed is None else removed[start : start + corpus_block].to(wide.device)
-        blocks = [
-            _best_of(_products(part, rows, out), k, start) for part in wide.split(query_block)
+        best = [
+            _improved(found, _products(part, rows, out), k, start)
+            for found, part in zip(best, parts, strict=True)
         ]
-        best = _merged(best, _stacked(blocks) if blocks else best, k)
+    hits = _stacked(best)
     if removed is None:
-        return best
+        return hits
     left = len(corpus) - int(removed.sum())
-    return Hits(best.rows[:, :left], best.scores[:, :left])
+    return Hits(hits.rows[:, :left], hits.scores[:, :left])
 
 
 def _products(queries: Tensor, rows: Tensor, removed: Tensor | None) -> Tensor:
@@ -130,16 +133,50 @@ def _stacked(blocks: list[Hits]) -> Hits:
 
 
 def _best_of(scores: Tensor, k: int, start: int) -> Hits:
-    """The best of one block: `topk` where its choice is the only one, a stable sort where scores tie at the edge."""
+    """The best of one block, best first; of equal scores, the lower place."""
     k = min(k, scores.shape[1])
+    found = _in_groups(scores, k) if scores.shape[1] >= 2 * k * _GROUP else _highest(scores, k)
+    return Hits(found + start, scores.gather(1, found))
+
+
+def _in_groups(scores: Tensor, k: int) -> Tensor:
+    """Places of the k highest, looked for only in the k groups of neighbours whose maxima are the highest."""
+    width = scores.shape[1] // _GROUP * _GROUP
+    rest = torch.arange(width, scores.shape[1], device=scores.device)
+    maxima = scores[:, :width].unflatten(1, (-1, _GROUP)).amax(dim=2)
+    values, groups = maxima.topk(k, dim=1)
+    first = groups.sort(dim=1).values[:, :, None] * _GROUP
+    places = (first + torch.arange(_GROUP, device=scores.device)).flatten(1)
+    places = torch.cat([places, rest.expand(len(scores), -1)], dim=1)
+    found = places.gather(1, _highest(scores.gather(1, places), k))
+    tied = ((maxima >= values[:, -1:]).sum(dim=1) > k).nonzero()[:, 0]
+    return found.index_copy(0, tied, _highest(scores[tied], k)) if len(tied) else found
+
+
+def _highest(scores: Tensor, k: int) -> Tensor:
+    """Places of the k highest: `topk` where its choice is the only one, a stable sort where scores tie at the edge."""
     values, places = scores.topk(k, dim=1)
     tied = ((scores >= values[:, -1:]).sum(dim=1) > k).nonzero()[:, 0]
     if len(tied):
         places[tied] = scores[tied].argsort(dim=1, descending=True, stable=True)[:, :k]
     places = places.sort(dim=1).values
     order = scores.gather(1, places).argsort(dim=1, descending=True, stable=True)
-    places = places.gather(1, order)
-    return Hits(places + start, scores.gather(1, places))
+    return places.gather(1, order)
+
+
+def _improved(best: Hits, scores: Tensor, k: int, start: int) -> Hits:
+    """The best of a block and those before it; only for queries that the block has something better for."""
+    if best.rows.shape[1] < k:
+        return _merged(best, _best_of(scores, k, start), k)
+    places = (scores.amax(dim=1) > best.scores[:, -1]).nonzero()[:, 0]
+    if not len(places):
+        return best
+    before = Hits(best.rows[places], best.scores[places])
+    after = _merged(before, _best_of(scores[places], k, start), k)
+    return Hits(
+        best.rows.index_copy(0, places, after.rows),
+        best.scores.index_copy(0, places, after.scores),
+    )
 
 
 def _merged(best: Hits, more: Hits, k: int) -> Hits:
@@ -159,6 +196,8 @@ def _check_block(rows: Tensor, queries: Tensor, start: int) -> None:
 
 
 def _check_finite(rows: Tensor, name: str, start: int) -> None:
+    if rows.sum().isfinite():  # one pass; a sum may overflow where every number is finite
+        return
     bad = (~rows.isfinite().all(dim=1)).nonzero()
     if len(bad):
         raise UserError(
