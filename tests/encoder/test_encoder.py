@@ -13,6 +13,7 @@ import torch
 from textcl.encoder import blocks as inference
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.pooling import POOLINGS
+from textcl.encoder.similarity import compare
 from textcl.errors import UserError
 from textcl.types import Tokens
 
@@ -337,3 +338,8 @@ def test_similarity_takes_columns_of_texts_and_vectors_of_either_library():
 def test_the_names_of_columns_are_never_encoded():
     with pytest.raises(UserError, match="a DataFrame with the columns 'text'"):
         families.tiny_encoder().encode(pandas.DataFrame({"text": ["a", "b"]}))
+
+
+def test_vectors_of_different_lengths_are_not_compared():
+    with pytest.raises(UserError, match="vectors of 32 and of 16 dimensions cannot be compared"):
+        compare(torch.ones(1, 32), torch.ones(2, 16), "cosine")

@@ -530,3 +530,22 @@ def test_dev_sentences_that_the_model_cuts_are_counted_before_training(
         r"dev .* \d+ of \d+ texts have more than the 6 tokens that the model reads: scored cut\.",
         shown.file.getvalue(),
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"settings": "batch_size=4"}, "settings are a list of texts"),
+        ({"recipe": Path("nowhere.py")}, r"recipe file nowhere\.py does not exist"),
+        (
+            {"dev": "nowhere.jsonl"},
+            r"--dev nowhere\.jsonl: there is no such file; name one with sentence1",
+        ),
+        ({"dev": 0.1}, r"--dev 0\.1: .* a share of the rows is held out for classifiers only"),
+    ],
+)
+def test_arguments_of_another_kind_are_told(asked, message, model, corpus):
+    with pytest.raises(UserError, match=message):
+        train(
+            **{"recipe": "unsup-simcse", "model": model, "data": corpus, "dry_run": True, **asked}
+        )

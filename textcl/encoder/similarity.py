@@ -10,6 +10,8 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn import functional as F
 
+from textcl.errors import UserError
+
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return F.normalize(a) @ F.normalize(b).T
@@ -37,7 +39,7 @@ SIMILARITIES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def compare(
-    a: Float32[Tensor, "N D"], b: Float32[Tensor, "M D"], measure: str
+    a: Float32[Tensor, "N D"], b: Float32[Tensor, "M E"], measure: str
 ) -> Float32[Tensor, "N M"]:
     """Similarity of every row of `a` with every row of `b`.
 
@@ -45,7 +47,14 @@ def compare(
         a: Vectors.
         b: Vectors.
         measure: One of `SIMILARITIES`.
+
+    Raises:
+        UserError: If the vectors of one have another length than those of the other.
     """
+    if a.shape[1] != b.shape[1]:
+        raise UserError(
+            f"vectors of {a.shape[1]} and of {b.shape[1]} dimensions cannot be compared: make both with one model"
+        )
     return SIMILARITIES[measure](a, b)
 
 

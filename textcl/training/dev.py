@@ -93,6 +93,13 @@ def load_dev(name: str) -> DevPairs:
         UserError: If there is no such task or file, or something is wrong in it.
     """
     if not Path(name).exists():
+        if Path(name).suffix:
+            share = (
+                "; a share of the rows is held out for classifiers only" if _is_number(name) else ""
+            )
+            raise UserError(
+                f"--dev {name}: there is no such file; name one with sentence1, sentence2 and score, or a task{share}"
+            )
         return DevPairs(load_task(name))
     rows = load_rows(name, roles=("sentence1", "sentence2", "score"))
     pairs = rows[range(len(rows))]
@@ -120,3 +127,11 @@ def held_out_share(dev: str) -> float | None:
     if not 0 < share < 1:
         raise UserError(f"--dev {dev}: a share of the training rows lies between 0 and 1")
     return share
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

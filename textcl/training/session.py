@@ -64,11 +64,11 @@ class Trained:
 
 
 def train(
-    recipe: str = "quickstart",
+    recipe: str | Path = "quickstart",
     *,
     model: str | Path | None = None,
     data: Any = None,
-    dev: str | None = None,
+    dev: str | float | Path | None = None,
     output: str | Path | None = None,
     settings: Sequence[str] | Mapping[str, Any] = (),
     columns: Mapping[str, str] | None = None,
@@ -88,7 +88,7 @@ def train(
             classifier also a task of `eval/tasks`, such as "ISEAR", whose dev split then selects the weights, or
             "EmoInt:lcl" with texts cleaned as in LCL's code.
         dev: What selects the best weights: a task name or a file of graded pairs; for a classifier a file of labelled
-            texts, or the share of the training rows to hold out, such as "0.1"; "" for none.
+            texts, or the share of the training rows to hold out, such as 0.1; "" for none.
         output: Run folder; a new one under runs/ when None.
         settings: Settings that differ from the recipe's, as "key=value" texts or a mapping.
         columns: Role to column name of the data.
@@ -106,6 +106,7 @@ def train(
         UserError: If something in the request or the data is wrong.
         RunError: If training fails.
     """
+    recipe = str(recipe)
     if not dry_run:
         if output is not None:
             RunFolder.require_free(Path(output), overwrite=overwrite)
@@ -119,7 +120,7 @@ def train(
     if isinstance(data, (str, Path)):
         values["data"] = data
     if dev is not None:
-        values["dev"] = dev
+        values["dev"] = str(dev)
     chosen = found.settings(model, values)
     request = RowRequest(
         chosen.data if data is None or isinstance(data, Path) else data,

@@ -161,6 +161,10 @@ def parse_overrides(settings_type: type[TrainSettings], texts: Sequence[str]) ->
             not take.
     """
     changes: dict[str, object] = {}
+    if isinstance(texts, str):
+        raise UserError(
+            f'settings are a list of texts, ["batch_size=64"], or a dict, {{"batch_size": 64}}, not {texts!r:.60}'
+        )
     for override in texts:
         name, equals, text = override.partition("=")
         if not equals:
