@@ -52,6 +52,8 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 @pytest.fixture
 def textcl_in(monkeypatch, capsys, tmp_path):
     """Runs a command in a folder with a text; gives its exit code and standard error."""
+    # a process that was started in the background, as by nohup, ignores Ctrl-C
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.txt").write_text("one text\n")
     (tmp_path / "pairs.csv").write_text("anchor,positive\na question,an answer\n")
@@ -62,7 +64,8 @@ def textcl_in(monkeypatch, capsys, tmp_path):
             textcl.cli.main()
         return stopped.value.code or 0, capsys.readouterr().err
 
-    return run
+    yield run
+    signal.signal(signal.SIGINT, before)
 
 
 def test_no_command_is_left_out():
