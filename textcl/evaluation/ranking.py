@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -70,12 +70,12 @@ class RankedQuery:
     judged: tuple[int, ...]
     level: int = 1
 
-    @property
+    @cached_property
     def relevant(self) -> int:
         """Relevant documents of the query, retrieved or not."""
         return sum(grade >= self.level for grade in self.judged)
 
-    @property
+    @cached_property
     def hits(self) -> list[int]:
         """Ranks of the relevant documents that were retrieved, from 1."""
         return [rank for rank, grade in enumerate(self._known, 1) if grade >= self.level]
@@ -133,7 +133,7 @@ class RankedQuery:
                 above += 1
         return total / self.relevant if self.relevant else 0.0
 
-    @property
+    @cached_property
     def _known(self) -> list[int]:
         return [grade or 0 for grade in self.grades]
 
