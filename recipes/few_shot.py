@@ -12,7 +12,7 @@ on unique pairs with a loss on each pair's cosine; Khosla et al., Supervised Con
 https://arxiv.org/abs/2004.11362
 
 Columns `text` and `label`; or `labels`, a list, where a text has several: rows then attract each other in proportion to
-the labels they share, and batches are shuffled rows. Where no dev set is named and there are 8 rows a class, a tenth is
+the labels they share, and batches are shuffled rows. Where no dev set is named and there are 20 rows a class, a tenth is
 held out; the encoder is trained on the rest, the head that is saved is fitted to all rows.
 """
 
@@ -46,8 +46,9 @@ class Settings(LabelledSettings):
     """Settings for all-MiniLM-L6-v2.
 
     Args:
-        epochs: Passes over the data; 0 makes 10, and between 30 and 300 updates.
-        evaluate_every: Updates between two evaluations on `dev`; 0 evaluates at the end.
+        epochs: Passes over the data; 0 makes 10, and between 50 and 300 updates.
+        evaluate_every: Updates between two evaluations on `dev`; 0 evaluates at the end, and with `patience` after
+            every epoch.
         rows_per_class: K of P × K batches, of which P is batch_size / K; 0 shuffles all rows, as always where rows have
             several labels.
         temperature: Number, "learnable:0.1", or a schedule such as "cosine:0.5:0.1".
@@ -76,11 +77,13 @@ class Settings(LabelledSettings):
         """Updates of the run, given the batches of an epoch."""
         if self.steps is not None or self.epochs:
             return super().total_steps(batches)
-        return min(max(10 * batches // self.accumulation, 30), 300)
+        return min(max(10 * batches // self.accumulation, 50), 300)
 
     def evaluation_interval(self, batches: int) -> int:
         """Updates between two evaluations, given the batches of an epoch."""
-        return self.evaluate_every or self.total_steps(batches)
+        if self.evaluate_every or self.patience:
+            return super().evaluation_interval(batches)
+        return self.total_steps(batches)
 
 
 def build(s: Settings, world: World) -> Method:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import pickle
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pandas
+import pyarrow
 import pytest
+import sklearn
 import torch
 from families import tiny_model_dir
 from labelled import labelled
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
 import textcl
-from textcl.classifier import estimator
+from textcl.classifier import estimator_rows
 from textcl.classifier.estimator import TextClassifier
 from textcl.errors import UserError
+from textcl.training.recipes import find
 
 ROWS = labelled(60)
 TEXTS, LABELS = [row["text"] for row in ROWS], [row["label"] for row in ROWS]
@@ -34,7 +39,7 @@ def model(tmp_path_factory):
 
 def make(model, **more):
     options = {
-        "objective": "cross-entropy",
+        "method": "cross-entropy",
         "epochs": 6,
         "learning_rate": 1e-2,
         "max_length": 16,
@@ -86,7 +91,7 @@ def test_several_labels_come_as_lists_or_as_an_indicator(model):
 def test_cross_validation_and_grid_search(model):
     scores = cross_val_score(make(model), TEXTS, LABELS, cv=2)
     assert scores.min() > 0.4  # by chance 0.33
-    grid = {"objective": ["supcon"], "temperature": [0.1, 0.5], "loss_weight": [0.5]}
+    grid = {"method": ["supcon"], "temperature": [0.1, 0.5], "loss_weight": [0.5]}
     search = GridSearchCV(make(model, epochs=1), grid, cv=2, error_score="raise").fit(TEXTS, LABELS)
     assert search.best_estimator_.get_params()["temperature"] in (0.1, 0.5)
     assert search.predict(TEXTS[:2]).shape == (2,)
@@ -96,7 +101,7 @@ def test_parameters_are_got_set_and_cloned(model):
     it = make(model, temperature=0.1)
     assert it.get_params()["temperature"] == 0.1
     assert clone(it).get_params() == it.get_params()
-    assert it.set_params(objective="lcl", epochs=2).objective == "lcl"
+    assert it.set_params(method="lcl", epochs=2).method == "lcl"
 
 
 def test_equal_seeds_give_equal_models_and_leave_the_global_generator_alone(model, fitted):
@@ -184,7 +189,7 @@ def test_mistakes_are_told(model, tmp_path):
         with pytest.raises(ValueError, match=match):
             it.fit(texts, labels)
     with pytest.raises(UserError, match="trains no classifier"):
-        make(model, objective="unsup-simcse", settings={}).fit(TEXTS, LABELS)
+        make(model, method="unsup-simcse", settings={}).fit(TEXTS, LABELS)
     with pytest.raises(UserError, match="unknown setting 'temperature'"):
         make(model, temperature=0.1).fit(TEXTS, LABELS)
 
@@ -195,14 +200,23 @@ class OfNumbers(TextClassifier):
     Texts have no number of features, so that it stays the same is looked for here.
     """
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, sample_weight=None):
         self.n_features_in_ = np.asarray(X).shape[-1]
-        return super().fit(_as_texts(X), y)
+        return super().fit(_as_texts(X), y, sample_weight)
 
     def predict_proba(self, X):
+        return super().predict_proba(self._checked(X))
+
+    def decision_function(self, X):
+        return super().decision_function(self._checked(X))
+
+    def transform(self, X):
+        return super().transform(self._checked(X))
+
+    def _checked(self, X):
         if np.asarray(X).shape[-1] != getattr(self, "n_features_in_", np.asarray(X).shape[-1]):
             raise ValueError("another number of features")
-        return super().predict_proba(_as_texts(X))
+        return _as_texts(X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -233,7 +247,6 @@ NOT_FOR_TEXTS = {
     "check_fit1d": _NUMBERS,
     "check_fit2d_predict1d": _NUMBERS,
     "check_array_api_input": "needs an environment variable, and arrays on devices are no texts",
-    "check_classifiers_multilabel_output_format_decision_function": "there is no decision_function",
 }
 QUICK = {
     "check_classifier_data_not_an_array",
@@ -277,6 +290,166 @@ def test_scikit_learn_says_that_it_cannot_check_texts_itself():
         check_estimator(TextClassifier())
 
 
+class Topic(enum.Enum):
+    FOOD = 1
+    SPORT = 2
+    TOWN = 3
+
+
+def test_labels_of_any_hashable_kind_come_back_as_they_came(model):
+    kinds = [Topic[label.upper()] for label in LABELS]
+    it = make(model, epochs=1, held_out=0).fit(TEXTS, kinds)
+    assert it.classes_.tolist() == [Topic.FOOD, Topic.SPORT, Topic.TOWN]
+    predicted = it.predict(TEXTS)
+    assert set(predicted) <= set(Topic)
+    want = np.mean([one is other for one, other in zip(predicted, kinds, strict=True)])
+    assert it.score(TEXTS, kinds) == pytest.approx(want)
+
+
+def test_labels_of_numpys_strings_keep_their_kind():
+    kind = np.dtypes.StringDType(na_object=None)
+    found = estimator_rows.read_labels(np.array(["b", "a", "b"], dtype=kind))
+    assert found.classes.dtype == kind
+    assert found.classes.tolist() == ["a", "b"]
+    with pytest.raises(UserError, match=r"no label .* at number 1"):
+        estimator_rows.read_labels(np.array(["b", None, "b"], dtype=kind))
+
+
+def test_labels_that_are_written_alike_are_refused():
+    class Named:
+        def __str__(self):
+            return "same"
+
+    with pytest.raises(UserError, match="two labels are written 'same'"):
+        estimator_rows.read_labels([Named(), Named()])
+
+
+def test_a_weight_of_whole_numbers_is_a_row_that_is_there_as_often(model):
+    texts, labels = TEXTS[:12], LABELS[:12]
+    weights = np.array([0, 2, 1] * 4)
+    options = {"epochs": 1, "held_out": 0, "batch_size": 4}
+    one = make(model, **options).fit(texts, labels, sample_weight=weights)
+    places = np.repeat(np.arange(12), weights)
+    other = make(model, **options).fit([texts[i] for i in places], [labels[i] for i in places])
+    np.testing.assert_array_equal(one.predict_proba(TEXTS), other.predict_proba(TEXTS))
+
+
+def test_other_weights_repeat_rows_in_proportion():
+    weights = np.array([0.5, 1.5, 0.0, 4.0] * 200)
+    counts = np.bincount(estimator_rows.repeated(weights, 0), minlength=800).reshape(200, 4)
+    np.testing.assert_allclose(counts.mean(0) / counts.mean(), weights[:4] / 1.5, atol=0.15)
+    assert not counts[:, 2].any()
+    assert counts[:, 0].min() == 1, "no row is left out by chance"
+
+
+@pytest.mark.parametrize(
+    ("sample", "of_class", "message"),
+    [
+        ([-1.0, 1.0], None, "sample_weight must be 0 or more"),
+        ([0.0, 0.0], None, "above 0 for one"),
+        (None, {"c": 2}, "class_weight names 'c', which is none of the labels"),
+        (None, "rare", "class_weight is None"),
+    ],
+)
+def test_weights_that_are_none_are_refused(sample, of_class, message):
+    given = estimator_rows.read_labels(["a", "b"])
+    with pytest.raises(UserError, match=message):
+        estimator_rows.row_weights(given.names, given, sample, of_class)
+
+
+def test_class_weights_multiply_those_of_the_rows():
+    given = estimator_rows.read_labels([1, 2, 1])
+    weights = estimator_rows.row_weights(given.names, given, [1, 1, 3], {1: 2})
+    np.testing.assert_array_equal(weights, [2, 1, 6])
+
+
+def test_logits_and_vectors_are_those_of_the_classifier(fitted):
+    logits = fitted.decision_function(TEXTS[:5])
+    np.testing.assert_array_equal(logits, fitted.classifier_.logits(TEXTS[:5]))
+    vectors = fitted.transform(TEXTS[:5])
+    want = fitted.classifier_.encoder.encode(TEXTS[:5], precision="float32")
+    np.testing.assert_array_equal(vectors, want)
+
+
+def test_of_two_classes_one_number_decides(model):
+    texts, labels = TEXTS[:20], [label == "food" for label in LABELS[:20]]
+    it = make(model, epochs=1, held_out=0).fit(texts, labels)
+    decided = it.decision_function(texts)
+    assert decided.shape == (20,)
+    np.testing.assert_array_equal(decided > 0, it.predict(texts))
+
+
+def test_columns_of_tables_are_taken(fitted):
+    want = fitted.predict(TEXTS[:4]).tolist()
+    frame = pandas.DataFrame({"text": TEXTS[:4]})
+    table = datasets.Dataset.from_dict({"text": TEXTS[:4]})
+    for column in (frame["text"], pyarrow.array(TEXTS[:4]), table["text"]):
+        assert fitted.predict(column).tolist() == want
+    found = estimator_rows.read_labels(pyarrow.array(["b", "a"]))
+    assert found.names == ["b", "a"]
+
+
+def test_columns_of_polars_are_taken(fitted):
+    polars = pytest.importorskip("polars")
+    series = polars.Series("text", TEXTS[:4])
+    assert fitted.predict(series).tolist() == fitted.predict(TEXTS[:4]).tolist()
+
+
+def test_training_stops_early_where_the_held_out_score_no_longer_rises(model):
+    options = {"epochs": 30, "batch_size": 20, "learning_rate": 0.0, "held_out": 0.2}
+    it = make(model, patience=2, **options, settings={"head_learning_rate": 0, "pooling": "mean"})
+    assert it.fit(TEXTS, LABELS).n_iter_ < 12
+    with pytest.raises(UserError, match="patience looks at held-out rows: set held_out"):
+        make(model, patience=2, held_out=0).fit(TEXTS, LABELS)
+
+
+def test_few_shot_is_chosen_for_few_rows_and_its_batches_fit(model):
+    it = TextClassifier(model, max_length=16, settings={"steps": 2, "pooling": "mean"})
+    assert (it._method(999, 20), it._method(1000, 20)) == ("few-shot", "lcl")
+    it.fit(TEXTS[:30], LABELS[:30])
+    assert it.n_iter_ == 2
+    assert it.predict(TEXTS[:2]).shape == (2,)
+    again = clone(it).fit(TEXTS[:30], LABELS[:30])
+    np.testing.assert_array_equal(it.predict_proba(TEXTS), again.predict_proba(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("rows", "chosen", "want"),
+    [
+        (100, {}, {"batch_size": 32}),
+        (27, {}, {"batch_size": 24}),
+        (3, {}, {"batch_size": 3, "rows_per_class": 0}),
+        (27, {"rows_per_class": 0}, {"batch_size": 27}),
+    ],
+)
+def test_a_batch_is_filled_by_blocks(rows, chosen, want):
+    settings = find("few-shot").settings()
+    assert estimator_rows.fitting_batch(settings, chosen, rows) == want
+
+
+def test_weights_are_routed(model):
+    with sklearn.config_context(enable_metadata_routing=True):
+        it = make(model, epochs=1).set_fit_request(sample_weight=True)
+        weights = np.ones(len(TEXTS))
+        found = cross_validate(it, TEXTS, LABELS, cv=2, params={"sample_weight": weights})
+    assert len(found["test_score"]) == 2
+
+
+def test_parameters_of_earlier_folders_are_read():
+    found = estimator_rows.parameters_of_today({"objective": "lcl", "class_weights": "none"})
+    assert found == {"method": "lcl", "class_weight": None}
+    assert estimator_rows.parameters_of_today({"epochs": 2}) == {"epochs": 2}
+
+
+@pytest.mark.slow
+def test_fitted_ones_travel_between_processes(model):
+    found = cross_validate(
+        make(model, epochs=1), TEXTS, LABELS, cv=2, n_jobs=2, return_estimator=True,
+        error_score="raise",
+    )  # fmt: skip
+    assert found["estimator"][0].predict(TEXTS[:2]).shape == (2,)
+
+
 @pytest.mark.parametrize(
     ("y", "message"),
     [
@@ -308,8 +481,9 @@ def test_labels_that_are_missing_or_mixed_are_refused(y, message):
     ],
 )
 def test_labels_of_every_form_are_read(y, role, labels, classes):
-    found_role, found_labels, found_classes = estimator._labels(y)
-    assert (found_role, found_labels, found_classes.tolist()) == (role, labels, classes)
+    found = estimator_rows.read_labels(y)
+    assert (found.role, found.names, found.classes.tolist()) == (role, labels, classes)
+    assert found.class_names == tuple(map(str, classes))
 
 
 def test_saving_with_parameters_of_numpy_is_whole(tmp_path, model):

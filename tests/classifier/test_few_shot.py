@@ -40,7 +40,7 @@ def run(model, output, rows, settings=(), console=None, recipe="few-shot", **mor
 
 @pytest.mark.parametrize("several", [False, True])
 def test_the_head_that_is_saved_is_the_regression_on_all_rows(several, model, tmp_path):
-    rows = labelled(30, several=several)
+    rows = labelled(60, several=several)
     console = Console(file=io.StringIO(), width=300)
     done = run(model, tmp_path / "run", rows, ["keep_frozen=false"], console)
     shown = console.file.getvalue()
@@ -117,8 +117,9 @@ def test_equal_seeds_and_a_crashed_run_end_bit_identical(model, tmp_path, monkey
 
 def test_updates_follow_from_the_rows():
     settings = find("few-shot").settings()
-    assert [settings.total_steps(batches) for batches in (1, 5, 100)] == [30, 50, 300]
-    assert settings.evaluation_interval(5) == 50
+    assert [settings.total_steps(batches) for batches in (1, 6, 100)] == [50, 60, 300]
+    assert settings.evaluation_interval(6) == 60
+    assert find("few-shot").settings(None, {"patience": 2}).evaluation_interval(6) == 6
     assert find("few-shot").settings(None, {"epochs": 2}).total_steps(5) == 10
     with pytest.raises(UserError, match="unknown setting 'head_dropout'"):
         find("few-shot").settings(None, ["head_dropout=0.1"])
@@ -137,9 +138,9 @@ def test_embeddings_of_tokens_stay_unless_asked(model, tmp_path):
         assert any((after[k] != start[k]).any() for k in after if k in start and "layer" in k)
 
 
-def test_rows_are_held_out_where_there_are_eight_a_class():
-    assert default_dev(159, 20) == ""
-    assert default_dev(160, 20) == "0.1"
+def test_rows_are_held_out_where_there_are_twenty_a_class():
+    assert default_dev(399, 20) == ""
+    assert default_dev(400, 20) == "0.1"
     assert default_dev(40_000, 20) == "0.025"
 
 

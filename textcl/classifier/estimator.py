@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import tempfile
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, no_type_check
 
@@ -13,43 +13,57 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 from rich.console import Console
-from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.preprocessing import MultiLabelBinarizer
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from textcl.classifier.classifier import Classifier
+from textcl.classifier.estimator_rows import (
+    fitting_batch,
+    parameters_of_today,
+    read_labels,
+    read_texts,
+    repeated,
+    row_weights,
+    rows_with_text,
+    texts_to_answer,
+)
 from textcl.classifier.fit_rejection import fit_rejection
+from textcl.classifier.supervision import LabelledSettings, default_dev
 from textcl.data.files import atomic_write, read_json, to_json
 from textcl.data.splits import hold_out
-from textcl.data.texts import as_column, as_texts, is_missing, normal_text
 from textcl.encoder.hub import find_model
 from textcl.errors import UserError
 from textcl.training.recipes import find
 from textcl.training.session import train
 
 ESTIMATOR_FILE = "estimator.json"
+_FEW_ROWS = 50
 
 
-class TextClassifier(ClassifierMixin, BaseEstimator):
+class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     """Fine-tunes an encoder to tell classes of texts apart, and predicts them.
 
-    Arguments that are None take what the recipe of `objective` says for `model`; the batch is no larger than the data.
+    Arguments that are None take what the recipe of `method` says for `model`; the batch is no larger than the data.
 
-    Where a text has several labels, `y` is a list of lists of names, or an indicator matrix as scikit-learn has it.
+    Labels are numbers, texts, or anything hashable whose text is its own, and come back from `predict` as they came.
+    Where a text has several labels, `y` is a list of lists of names (tuples count as lists), or an indicator matrix as
+    scikit-learn has it.
 
     Args:
         model: Encoder to start from: a folder or a name on the hub.
-        objective: "lcl", "supcon" or "cross-entropy"; or a file with a recipe for labelled rows.
+        method: "few-shot", "lcl", "supcon" or "cross-entropy", or a file with a recipe for labelled rows. "auto" is
+            few-shot below 50 rows a class, and lcl from there on.
         temperature: Of the contrast.
         loss_weight: λ, the share of cross-entropy in the loss.
         epochs: Passes over the data.
         batch_size: Rows of an update.
         learning_rate: Highest learning rate.
         max_length: Longest text in tokens.
-        class_weights: "balanced" lets rare classes count more.
-        held_out: Share of the rows that is held out to select the best epoch; 0 keeps the last one.
+        class_weight: "balanced" lets rare classes count more; a dict says how much each label counts.
+        held_out: Share of the rows that is held out to select the best weights, and to keep the frozen encoder with its
+            logistic regression where training does not reach it. 0 keeps the last weights; None holds out a tenth if
+            there are 20 rows a class.
+        patience: Evaluations on the held-out rows without a better score after which training stops early.
         reject_label: What `predict` gives for a text of none of the classes, such as "other"; None gives every text a
             class. `fit` takes the threshold from the rows of `held_out`, of which 95 % are accepted.
         settings: Further settings of the recipe by name.
@@ -60,13 +74,14 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         classes_: The labels, sorted; columns of `predict_proba`. Where texts have several, the columns of the
             indicator matrix.
         classifier_: The `Classifier` itself.
+        n_iter_: Updates of the training.
     """
 
     @no_type_check  # scikit-learn checks arguments in fit, where a wrong one is told
     def __init__(
         self,
         model: str | Path = "sentence-transformers/all-MiniLM-L6-v2",
-        objective: str = "lcl",
+        method: str = "auto",
         *,
         temperature: float | str | None = None,
         loss_weight: float | None = None,
@@ -74,34 +89,38 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         batch_size: int | None = None,
         learning_rate: float | None = None,
         max_length: int | None = None,
-        class_weights: Literal["none", "balanced"] | None = None,
-        held_out: float = 0.0,
+        class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        held_out: float | None = None,
+        patience: int | None = None,
         reject_label: Any = None,
         settings: Mapping[str, Any] | None = None,
         random_state: int = 0,
         verbose: bool = False,
     ) -> None:
         self.model = model
-        self.objective = objective
+        self.method = method
         self.temperature = temperature
         self.loss_weight = loss_weight
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.max_length = max_length
-        self.class_weights = class_weights
+        self.class_weight = class_weight
         self.held_out = held_out
+        self.patience = patience
         self.reject_label = reject_label
         self.settings = settings
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> TextClassifier:  # noqa: N803
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TextClassifier:  # noqa: N803
         """Train on texts and their labels.
 
         Args:
             X: N texts.
             y: A label for each; or where texts have several, a list of names for each or an indicator matrix (N, C).
+            sample_weight: How much each text counts (N,). Whole numbers repeat a text, 0 leaves it out; others are
+                scaled to twice as many rows and rounded by chance.
 
         Returns:
             Itself.
@@ -109,49 +128,50 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             UserError: If a text is no text, the lengths differ, all rows have the same label, or a setting is wrong.
         """
-        texts = _texts(X)
+        texts = read_texts(X)
         if y is None:
             raise UserError(
                 "fit requires y to be passed, but the target y is None: a label for each text"
             )
-        if self.reject_label is not None and not self.held_out:
-            raise UserError(
-                "reject_label takes its threshold from held-out rows: set held_out, such as 0.1"
-            )
-        role, labels, classes = _labels(y)
-        check_consistent_length(texts, labels)
-        texts, labels = _with_text(texts, labels)
+        given = read_labels(y)
+        check_consistent_length(texts, given.names)
+        weights = row_weights(given.names, given, sample_weight, self.class_weight)
+        places = rows_with_text(texts, given.names)
+        if weights is not None:
+            places = [places[place] for place in repeated(weights[places], self.random_state)]
+        texts, labels = [texts[i] for i in places], [given.names[i] for i in places]
         if len(texts) < 2:
             raise UserError("expected at least 2 texts to train on, got 1 sample")
-        rows = [{"text": text, role: label} for text, label in zip(texts, labels, strict=True)]
+        rows = [
+            {"text": text, given.role: label} for text, label in zip(texts, labels, strict=True)
+        ]
+        share = self._share(len(texts), len(given.classes))
+        method = self._method(len(texts), len(given.classes))
         with tempfile.TemporaryDirectory(prefix="textcl-") as folder, torch.random.fork_rng():
             run = train(
-                self.objective,
+                method,
                 model=self.model,
                 data=rows,
-                dev=str(self.held_out) if self.held_out else "",
+                dev=share,
                 output=Path(folder) / "run",
-                settings=self._settings(texts, labels),
+                settings=self._settings(method, share, texts, labels),
                 console=None if self.verbose else Console(file=io.StringIO()),
             )
         assert run is not None
-        if run.classifier is None:
-            raise UserError(
-                f"the recipe {self.objective!r} trains no classifier: choose lcl, supcon or cross-entropy"
-            )
-        self.classes_, self.classifier_ = classes, run.classifier
+        self.classes_, self.classifier_ = given.classes, run.classifier
+        self.n_iter_ = run.position.step
         if self.reject_label is not None:
-            self._fit_rejection(texts, labels)
+            self._fit_rejection(share, texts, labels)
         return self
 
-    def _fit_rejection(self, texts: list[str], labels: list[Any]) -> None:
-        seed = self._settings(texts, labels)["seed"]
-        split = hold_out(texts, labels, self.held_out, seed)  # as the training held them out
+    def _fit_rejection(self, share: str, texts: list[str], labels: list[Any]) -> None:
+        seed = (self.settings or {}).get("seed", self.random_state)
+        split = hold_out(texts, labels, float(share), seed)  # as the training held them out
         kept, held = (
             ([texts[place] for place in places], [labels[place] for place in places])
             for places in (split.kept, split.held)
         )
-        fit_rejection(self.classifier_, *held, train=kept, place=f"held_out={self.held_out:g}")
+        fit_rejection(self.classifier_, *held, train=kept, place=f"held_out={share}")
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """The label of each text (N,); an indicator matrix (N, C) where texts have several.
@@ -163,7 +183,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             UserError: If there is a `reject_label` and no threshold for it.
         """
         if self.reject_label is not None:
-            return self._predict_or_reject(_texts(X))
+            return self._predict_or_reject(read_texts(X))
         proba = self.predict_proba(X)
         if self.classifier_.multi_label:
             learnt, places = self._columns()
@@ -190,18 +210,42 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             X: N texts. Blank ones are answered as the empty text, with a warning of how many they are.
         """
         check_is_fitted(self, "classifier_")
-        texts = _texts(X)
-        if blank := sum(not normal_text(text) for text in texts):
-            warnings.warn(
-                f"{blank:,} of {len(texts):,} texts are blank: they are answered as the empty text",
-                UserWarning,
-                stacklevel=2,
-            )
-        found = self.classifier_.predict_proba(texts)
-        learnt, places = self._columns()
-        proba = np.zeros((len(found), len(self.classes_)), dtype=np.float32)
-        proba[:, learnt] = found[:, places]
-        return proba
+        return self._in_order(self.classifier_.predict_proba(texts_to_answer(X)), 0.0)
+
+    def decision_function(self, X: Any) -> Float32[np.ndarray, " N"] | Float32[np.ndarray, "N C"]:  # noqa: N803
+        """Class logits; with two classes and one label a text (N,), the logit of the second over that of the first.
+
+        Args:
+            X: N texts.
+        """
+        check_is_fitted(self, "classifier_")
+        lowest = float(np.finfo(np.float32).min)
+        logits = self._in_order(self.classifier_.logits(read_texts(X)), lowest)
+        if len(self.classes_) == 2 and not self.classifier_.multi_label:
+            return logits[:, 1] - logits[:, 0]
+        return logits
+
+    def transform(self, X: Any) -> Float32[np.ndarray, "N D"]:  # noqa: N803
+        """Vectors of the trained encoder, as its `encode` gives them.
+
+        Args:
+            X: N texts.
+        """
+        check_is_fitted(self, "classifier_")
+        return self.classifier_.encoder.encode(read_texts(X), precision="float32")
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """Share of the texts whose label, or all of whose labels, are predicted.
+
+        Args:
+            X: N texts.
+            y: Their labels.
+            sample_weight: How much each text counts (N,).
+        """
+        if getattr(self, "classes_", np.empty(0)).dtype != object:
+            return super().score(X, y, sample_weight)
+        right = [label == truth for label, truth in zip(self.predict(X), y, strict=True)]
+        return float(np.average(right, weights=sample_weight))
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write the classifier's folder (see `Classifier.save_pretrained`), with the parameters and labels beside it.
@@ -227,10 +271,18 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         """
         classifier = Classifier.from_pretrained(name_or_path)
         note = read_json(find_model(name_or_path) / ESTIMATOR_FILE)
-        estimator = cls(**note.get("parameters", {}))
+        estimator = cls(**parameters_of_today(note.get("parameters", {})))
         estimator.classifier_ = classifier
         estimator.classes_ = np.array(note.get("classes", sorted(classifier.classes)))
         return estimator
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: weights lie in main memory, so that processes without a GPU can read them."""
+        state: Any = super().__getstate__()
+        classifier = state.get("classifier_")
+        if classifier is not None and classifier.device.type != "cpu":
+            state = {**state, "classifier_": copy.deepcopy(classifier).to("cpu")}
+        return state
 
     def _columns(self) -> tuple[list[int], list[int]]:
         """Which of `classes_` were learnt, and where the classifier has them."""
@@ -238,7 +290,37 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         learnt = [column for column, label in enumerate(self.classes_) if str(label) in place]
         return learnt, [place[str(self.classes_[column])] for column in learnt]
 
-    def _settings(self, texts: list[str], labels: list[Any]) -> dict[str, Any]:
+    def _in_order(
+        self, values: Float32[np.ndarray, "N c"], otherwise: float
+    ) -> Float32[np.ndarray, "N C"]:
+        """Columns of the classifier as `classes_` has them, and a number for what was not learnt."""
+        learnt, places = self._columns()
+        ordered = np.full((len(values), len(self.classes_)), otherwise, dtype=np.float32)
+        ordered[:, learnt] = values[:, places]
+        return ordered
+
+    def _method(self, rows: int, classes: int) -> str:
+        few = "few-shot" if rows < _FEW_ROWS * classes else "lcl"
+        method = few if self.method == "auto" else self.method
+        if not issubclass(find(method).settings_type, LabelledSettings):
+            raise UserError(
+                f"the recipe {method!r} trains no classifier: choose few-shot, lcl, supcon or cross-entropy"
+            )
+        return method
+
+    def _share(self, rows: int, classes: int) -> str:
+        """The share of the rows that is held out; "" for none."""
+        given = "" if not self.held_out else str(self.held_out)
+        share = default_dev(rows, classes) if self.held_out is None else given
+        asked = {"reject_label": "takes its threshold from", "patience": "looks at"}
+        for name, use in asked.items():
+            if getattr(self, name) is not None and not share:
+                raise UserError(f"{name} {use} held-out rows: set held_out, such as 0.1")
+        return share
+
+    def _settings(
+        self, method: str, share: str, texts: list[str], labels: list[Any]
+    ) -> dict[str, Any]:
         """The recipe's settings that are given here, with a batch no larger than what is trained on."""
         given = {
             "temperature": self.temperature,
@@ -247,15 +329,16 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
             "max_length": self.max_length,
-            "class_weights": self.class_weights,
+            "class_weights": "balanced" if self.class_weight == "balanced" else None,
+            "patience": self.patience,
         }
-        chosen = {name: value for name, value in given.items() if value is not None}
+        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         chosen |= {"seed": self.random_state, "save_every": 0, **(self.settings or {})}
         if "batch_size" not in chosen:
             kept = len(texts)
-            if self.held_out:
-                kept = len(hold_out(texts, labels, self.held_out, chosen["seed"]).kept)
-            chosen["batch_size"] = min(find(self.objective).settings(self.model).batch_size, kept)
+            if share:
+                kept = len(hold_out(texts, labels, float(share), chosen["seed"]).kept)
+            chosen |= fitting_batch(find(method).settings(self.model), chosen, kept)
         return chosen
 
     def __sklearn_tags__(self) -> Any:
@@ -265,87 +348,3 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.two_d_array = False
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _texts(given: Any) -> list[str]:
-    texts = list(as_texts(given))
-    if not texts:
-        raise UserError("expected texts, got none: 0 sample(s) while a minimum of 1 is required")
-    return texts
-
-
-def _with_text(texts: list[str], labels: list[Any]) -> tuple[list[str], list[Any]]:
-    """The rows that have a text, with a warning of how many have none."""
-    kept = [place for place, text in enumerate(texts) if normal_text(text)]
-    if len(kept) == len(texts):
-        return texts, labels
-
-    def names(places: Iterable[int]) -> set[str]:
-        rows = (labels[place] for place in places)
-        return {name for row in rows for name in ([row] if isinstance(row, str) else row)}
-
-    if lost := sorted(names(range(len(texts))) - names(kept)):
-        raise UserError(
-            f"all texts of {', '.join(lost[:5])} are blank, so nothing can be learnt of it: give them words, or leave "
-            "those rows out"
-        )
-    warnings.warn(
-        f"{len(texts) - len(kept):,} of {len(texts):,} texts are blank and not trained on; `predict` answers for a "
-        "blank text as for the empty one",
-        UserWarning,
-        stacklevel=3,
-    )
-    return [texts[place] for place in kept], [labels[place] for place in kept]
-
-
-def _labels(y: Any) -> tuple[str, list[Any], np.ndarray]:
-    """The role of the labels, the labels as texts, and the classes."""
-    values = as_column(y)
-    values = None if values is None else list(values)
-    if values is not None and not _is_indicator(values):
-        _check_present(values)
-        if any(isinstance(value, list | tuple | set | np.ndarray) for value in values):
-            lists = [[_clean(name) for name in names] for names in values]
-            classes = np.asarray(MultiLabelBinarizer().fit(lists).classes_)
-            return "labels", [[str(name) for name in names] for names in lists], classes
-        check_classification_targets(values)
-        column = column_or_1d([_clean(value) for value in values])
-        return "label", [str(label) for label in column], np.unique(column)
-    if type_of_target(y) == "multilabel-indicator":
-        dense: Any = y
-        hot = np.asarray(dense.toarray() if issparse(dense) else dense)
-        return (
-            "labels",
-            [[str(i) for i in np.flatnonzero(row)] for row in hot],
-            np.arange(hot.shape[1]),
-        )
-    check_classification_targets(y)
-    return _labels(column_or_1d(y, warn=True))
-
-
-def _is_indicator(values: list[Any]) -> bool:
-    """Whether rows of a list are those of a matrix of zeros and ones."""
-    if not values or not all(isinstance(row, list | tuple | np.ndarray) for row in values):
-        return False
-    width = len(values[0])
-    whole = all(
-        isinstance(each, int | np.integer) and each in (0, 1) for row in values for each in row
-    )
-    return width > 1 and whole and all(len(row) == width for row in values)
-
-
-def _check_present(labels: list[Any]) -> None:
-    missing = [place for place, label in enumerate(labels) if is_missing(label)]
-    if missing:
-        places = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
-        raise UserError(
-            f"y has no label (is None or NaN) at number {places}: leave those texts out"
-        )
-    if len({isinstance(label, str) for label in labels}) > 1:
-        raise UserError(
-            "y mixes texts and numbers, so that 1 and '1' would be one class: write all in one way"
-        )
-
-
-def _clean(label: Any) -> Any:
-    return normal_text(label) if isinstance(label, str) else label

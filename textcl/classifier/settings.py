@@ -23,7 +23,7 @@ class LabelledSettings(TrainSettings):
     Args:
         dev: File of labelled texts that selects the weights, or the share of the training rows that is held out for
             it, such as 0.1; "" for none. Where it is not named, a tenth of the rows (1,000 at most) is held out if
-            there are 8 rows a class.
+            there are 20 rows a class.
         select_by: What is highest for the weights that are kept; accuracy when empty, or macro-F1 where rows have
             several labels.
         keep_frozen: Whether the frozen encoder with its logistic regression is saved where no update scores as high

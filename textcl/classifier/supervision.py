@@ -30,7 +30,7 @@ from textcl.training.request import RowRequest
 from textcl.training.samplers import ClassBatches, Sampler, ShuffledBatches
 from textcl.training.supervision import DevChoice, supervise
 
-_ROWS_TO_HOLD_OUT, _SHARE, _MOST = 8, 0.1, 1000
+_ROWS_TO_HOLD_OUT, _SHARE, _MOST = 20, 0.1, 1000
 
 
 @dataclass(frozen=True)
