@@ -12,8 +12,8 @@ on unique pairs with a loss on each pair's cosine; Khosla et al., Supervised Con
 https://arxiv.org/abs/2004.11362
 
 Columns `text` and `label`; or `labels`, a list, where a text has several: rows then attract each other in proportion to
-the labels they share, and batches are shuffled rows. Where no dev set is named and there are 20 rows a class, a tenth is
-held out; the encoder is trained on the rest, the head that is saved is fitted to all rows.
+the labels they share, and batches are shuffled rows. Where no dev set is named and there are 20 rows a class, a tenth
+is held out; the encoder is trained on the rest, the head that is saved is fitted to all rows.
 """
 
 from __future__ import annotations

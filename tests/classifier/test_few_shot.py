@@ -90,7 +90,7 @@ def test_a_run_that_does_harm_leaves_the_frozen_encoder(model, tmp_path):
 
 
 def test_equal_seeds_and_a_crashed_run_end_bit_identical(model, tmp_path, monkeypatch):
-    rows = write_jsonl(tmp_path / "rows.jsonl", labelled(36))
+    rows = write_jsonl(tmp_path / "rows.jsonl", labelled(60))
     settings = ["evaluate_every=2", "save_every=1", "keep_frozen=false"]
     run(model, tmp_path / "whole", rows, settings)
     loop = textcl.training.session.run_loop

@@ -120,7 +120,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             X: N texts.
             y: A label for each; or where texts have several, a list of names for each or an indicator matrix (N, C).
             sample_weight: How much each text counts (N,). Whole numbers repeat a text, 0 leaves it out; others are
-                scaled to twice as many rows and rounded by chance.
+                scaled to two to four times as many rows and rounded by chance.
 
         Returns:
             Itself.

@@ -21,7 +21,7 @@ from textcl.data.texts import as_column, as_texts, is_missing, normal_text
 from textcl.errors import UserError
 from textcl.training.settings import TrainSettings
 
-_MOST_REPEATED = 10
+_MOST_REPEATED = 4
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def repeated(weights: Float[np.ndarray, " N"], seed: int) -> list[int]:
     """Places of the rows, each as often as it counts.
 
     Whole numbers repeat a row (0 leaves it out), so that a weight of 2 is a row that is there twice. Other weights are
-    scaled to twice as many rows as there are, and rounded up or down by chance, but not to 0.
+    scaled until the lowest is a row, to two to four times as many rows as there are, and rounded up or down by chance.
 
     Args:
         weights: How much each row counts.
@@ -245,7 +245,9 @@ def repeated(weights: Float[np.ndarray, " N"], seed: int) -> list[int]:
     if whole.all() and weights.sum() <= _MOST_REPEATED * used.sum():
         counts = weights.astype(int)
     else:
-        wanted = weights * (2 * used.sum() / weights.sum())
+        mean = weights.sum() / used.sum()
+        scale = min(_MOST_REPEATED / mean, max(2 / mean, 1 / weights[used].min()))
+        wanted = weights * scale
         chance = np.random.Generator(np.random.PCG64(seed)).random(len(weights))
         counts = np.where(used, np.maximum(1, np.floor(wanted + chance)), 0).astype(int)
     return np.repeat(np.arange(len(weights)), counts).tolist()
