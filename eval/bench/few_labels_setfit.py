@@ -15,7 +15,11 @@ import datasets
 import numpy as np
 import torch
 from few_labels import draw
-from setfit import SetFitModel, Trainer, TrainingArguments
+from setfit import (  # pyright: ignore[reportMissingImports]  # installed for this comparison alone
+    SetFitModel,
+    Trainer,
+    TrainingArguments,
+)
 
 
 def main() -> None:
