@@ -346,14 +346,14 @@ def test_other_weights_repeat_rows_in_proportion():
     ("sample", "of_class", "message"),
     [
         ([-1.0, 1.0], None, "sample_weight must be 0 or more"),
-        ([0.0, 0.0], None, "above 0 for one"),
+        ([0.0, 0.0], None, "at least one non-zero number"),
         (None, {"c": 2}, "class_weight names 'c', which is none of the labels"),
         (None, "rare", "class_weight is None"),
     ],
 )
 def test_weights_that_are_none_are_refused(sample, of_class, message):
     given = estimator_rows.read_labels(["a", "b"])
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         estimator_rows.row_weights(given.names, given, sample, of_class)
 
 

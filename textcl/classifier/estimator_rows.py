@@ -210,8 +210,8 @@ def row_weights(
     weights = None
     if sample_weight is not None:
         weights = np.asarray(_check_sample_weight(sample_weight, np.zeros((len(names), 1))), float)
-        if (weights < 0).any() or not weights.any():
-            raise UserError("sample_weight must be 0 or more for every text, and above 0 for one")
+        if (weights < 0).any():
+            raise UserError("sample_weight must be 0 or more for every text")
     if not isinstance(class_weight, Mapping):
         if class_weight not in (None, "balanced"):
             raise UserError(
