@@ -13,6 +13,7 @@ import textcl
 from textcl.classifier.classifier import Classifier
 from textcl.classifier.head import ClassificationHead
 from textcl.data import load_rows, stream_rows
+from textcl.data.texts import as_texts
 from textcl.errors import UserError
 
 TEXTS = ["a dog", "two cats", "a bird", "no fish"]
@@ -144,3 +145,13 @@ def test_training_refuses_what_it_cannot_read(model, tmp_path):
         with pytest.raises(UserError, match=message):
             textcl.train("unsup-simcse", model=model, data=data, output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_frames_and_series_of_polars_are_rows_and_texts():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"text": ["a", "b"], "label": ["x", "y"]})
+    rows = load_rows(frame, roles=["text", "label"])
+    assert rows[[0, 1]] == frame.to_dicts()
+    assert list(as_texts(frame["text"])) == ["a", "b"]
+    with pytest.raises(UserError, match="a DataFrame with the columns 'text'"):
+        list(as_texts(frame))
