@@ -88,6 +88,19 @@ class OnCard(torch.Tensor):
         raise AssertionError(f"{func} on a tensor of the card outside the pretended card")
 
 
+class Event:
+    """What records where the work of a card stands; waiting for it is noted."""
+
+    def __init__(self, card: PretendedCard) -> None:
+        self.card = card
+
+    def record(self) -> None:
+        """Nothing: the work is done at once."""
+
+    def synchronize(self) -> None:
+        self.card._note("synchronize")
+
+
 class MixedDevicesError(AssertionError):
     """One operator met tensors of the card and of the CPU."""
 
@@ -116,7 +129,9 @@ class PretendedCard(TorchDispatchMode):
         on_card = [x for x in tensors if isinstance(x, OnCard)]
         made_there = _is_card(kwargs.get("device"))
         if not on_card and not made_there:
-            return func(*args, **kwargs)
+            return func(
+                *args, **(kwargs | {"pin_memory": False} if "pin_memory" in kwargs else kwargs)
+            )
         strangers = [x for x in tensors if not isinstance(x, OnCard) and x.ndim]
         if on_card and strangers:
             shapes = ", ".join(str(tuple(x.shape)) for x in strangers)
@@ -226,6 +241,7 @@ def pretended_card(*inside: Path) -> Generator[PretendedCard]:
             "is_available": lambda: True,
             "current_device": lambda: 0,
             "get_device_capability": lambda *_: (8, 0),
+            "mem_get_info": lambda *_: (2**30, 2**30),
             "get_rng_state": lambda *_: torch.get_rng_state(),
             "set_rng_state": lambda state, *_: torch.set_rng_state(state),
         }.items():
@@ -236,4 +252,6 @@ def pretended_card(*inside: Path) -> Generator[PretendedCard]:
         load = PreTrainedModel.from_pretrained.__func__  # pyright: ignore[reportFunctionMemberAccess]
         loaded = classmethod(_without_card(load))
         stack.enter_context(patch.object(PreTrainedModel, "from_pretrained", loaded))
-        yield stack.enter_context(PretendedCard(*inside))
+        card = PretendedCard(*inside)
+        stack.enter_context(patch.object(torch.cuda, "Event", lambda: Event(card)))
+        yield stack.enter_context(card)

@@ -118,7 +118,7 @@ def test_encoding_waits_once_a_block(family, card):
     vectors = encoder.encode(texts, precision="float32", batch_tokens=16)
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
     waits = [without_line(w) for w in card.waits if not (family == "mpnet" and w.endswith(MASK))]
-    assert waits == ["textcl/encoder/blocks.py copy to the CPU"]
+    assert waits == ["textcl/encoder/blocks.py synchronize"]
 
 
 def test_a_classifier_predicts(card):

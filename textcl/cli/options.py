@@ -145,7 +145,8 @@ BatchTokens = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Tokens of one forward pass; fewer need less memory. Default: 2048 on a CPU, 65536 on a GPU.",
+        help="Tokens of one forward pass; fewer need less memory. Default: 2048 on a CPU, up to 65536 on a GPU, by its "
+        "free memory.",
         rich_help_panel=MODEL,
     ),
 ]

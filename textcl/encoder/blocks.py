@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -14,8 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from textcl.data.texts import as_texts
-from textcl.errors import UserError
+from textcl.errors import RunError, UserError
 from textcl.types import Tokens
+
+_log = logging.getLogger("textcl")
 
 BLOCK = 1 << 15
 """Texts that are tokenised and sorted together."""
@@ -60,6 +63,7 @@ def encode_blocks(
     if not 1 <= dimension <= width:
         raise UserError(f"truncate_dim={truncate_dim} must be between 1 and {width}")
     done: list[np.ndarray] = []
+    coming: Callable[[], np.ndarray] | None = None
 
     def prepare(block: list[Any]) -> Tokens:
         return tokenize([prefix + text for text in block] if prefix else block)
@@ -68,8 +72,59 @@ def encode_blocks(
         vectors = embed(tokens)[:, :dimension]
         if normalize:
             vectors = F.normalize(vectors, dim=-1)
-        done.append(vectors.cpu().numpy())
+        before, coming = coming, to_host(vectors)
+        if before is not None:  # while the device works on this block
+            done.append(before())
+    if coming is not None:
+        done.append(coming())
     return np.concatenate(done) if done else np.zeros((0, dimension), np.float32)
+
+
+def to_host(vectors: Float[Tensor, "N D"]) -> Callable[[], Float[np.ndarray, "N D"]]:
+    """Start to copy vectors to the host; what is returned waits for them.
+
+    From a CUDA device they go into pinned memory, so that the host goes on meanwhile.
+    """
+    if vectors.device.type != "cuda":
+        array = vectors.cpu().numpy()
+        return lambda: array
+    pinned = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
+    pinned.copy_(vectors, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def wait() -> np.ndarray:
+        copied.synchronize()
+        return pinned.numpy().copy()  # pinned memory is scarce
+
+    return wait
+
+
+def usual_budget(device: torch.device, width: int) -> int:
+    """Tokens of a batch that suit a device and fit into its free memory.
+
+    Args:
+        device: Where the model is.
+        width: Of its hidden states.
+    """
+    usual = BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"])
+    if device.type != "cuda":
+        return usual
+    return fitting_tokens(torch.cuda.mem_get_info(device)[0], width, usual)
+
+
+def fitting_tokens(free: int, width: int, most: int) -> int:
+    """Tokens whose activations take at most half of the free memory; estimated, not measured.
+
+    A layer holds about 13 numbers of 4 bytes for each token and dimension at once: states, queries, keys, values,
+    contexts and two times the four-fold intermediate ones.
+
+    Args:
+        free: Bytes.
+        width: Of the hidden states.
+        most: No more than so many.
+    """
+    return max(1, min(most, free // 2 // (13 * 4 * width)))
 
 
 def run_in_batches(
@@ -87,13 +142,31 @@ def run_in_batches(
         cost: Positions that each row makes the model compute.
         budget: Most positions of a batch.
         advance: Called with the rows of each batch that is done.
+
+    A batch that does not fit into memory is run again with half the budget.
+
+    Raises:
+        RunError: If a single row does not fit.
     """
     order = torch.argsort(tokens.lengths, stable=True)
     tokens = tokens.take(order)
-    parts: list[Tensor] = []
-    for start, stop in batches([cost[row] for row in order.tolist()], budget):
-        parts.append(embed(tokens.rows(start, stop)).float())
-        advance(stop - start)
+    costs, parts, done = [cost[row] for row in order.tolist()], list[Tensor](), 0
+    while done < len(tokens):
+        start, stop = next(batches(costs, budget, done))
+        try:
+            parts.append(embed(tokens.rows(start, stop)).float())
+        except torch.OutOfMemoryError as error:
+            if stop - start == 1:
+                raise RunError(
+                    f"a single text of {costs[start]:,} positions does not fit into memory: take a smaller max_length"
+                ) from error
+            budget = max(1, sum(costs[start:stop]) // 2)
+        else:
+            done = stop
+            advance(stop - start)
+            continue
+        _log.warning("out of memory: going on with batches of %s tokens", f"{budget:,}")
+        torch.cuda.empty_cache()
     vectors = torch.cat(parts)
     return torch.empty_like(vectors).index_copy_(
         0, order.to(vectors.device, non_blocking=True), vectors
@@ -109,10 +182,10 @@ def _ahead(values: Iterator[Tokens]) -> Generator[Tokens]:
             yield value
 
 
-def batches(cost: Sequence[int], budget: int) -> Iterator[tuple[int, int]]:
-    """Runs of rows whose cost stays within the budget; a row alone may exceed it."""
-    start, spent = 0, 0
-    for row, tokens in enumerate(cost):
+def batches(cost: Sequence[int], budget: int, first: int = 0) -> Iterator[tuple[int, int]]:
+    """Runs of rows, from the first on, whose cost stays within the budget; a row alone may exceed it."""
+    start, spent = first, 0
+    for row, tokens in enumerate(islice(cost, first, None), first):
         if row > start and spent + tokens > budget:
             yield start, row
             start, spent = row, 0

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textcl.data.files import replacing
 from textcl.encoder.backbone import longest_row
-from textcl.encoder.blocks import BATCH_TOKENS, encode_blocks, run_in_batches
+from textcl.encoder.blocks import encode_blocks, run_in_batches, usual_budget
 from textcl.encoder.card import render_card
 from textcl.encoder.dense import pooler_layer
 from textcl.encoder.folder import PARITY_TEXTS as PARITY_TEXTS
@@ -212,7 +212,8 @@ class Encoder(TokenEncoder):
 
         Args:
             texts: Any number of texts; an iterator is read block by block.
-            batch_tokens: Most tokens of a batch; a value that suits the device when None.
+            batch_tokens: Most tokens of a batch; a value that suits the device and its free memory when None. A batch
+                that does not fit into memory is run again with half as many.
             prompt: Name of one of `prompts` to put in front; the model's default when None, "" for none.
             prompt_text: A text of your own to put in front instead.
             normalize: True gives what is kept of a vector length 1, False leaves lengths alone. None is the model's own
@@ -224,7 +225,7 @@ class Encoder(TokenEncoder):
         Raises:
             UserError: If an argument is out of range, or `texts` are no texts: a table, one text, a missing value.
         """
-        budget = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cpu"])
+        budget = batch_tokens or usual_budget(self.device, self.backbone.config.hidden_size)
         total = len(texts) if isinstance(texts, Sized) else None
         unit = self.normalize and normalize is None
         with (

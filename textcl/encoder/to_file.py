@@ -16,6 +16,7 @@ from textcl.data.stream import StreamedRow, row_blocks
 from textcl.data.summary import WriteSummary
 from textcl.data.vectors import open_vectors
 from textcl.errors import UserError
+from textcl.heap import return_freed_memory
 
 
 @runtime_checkable
@@ -121,5 +122,6 @@ def encode_rows(
             summary.blank += sum(not text.strip() for text in texts)
             summary.truncated += reader.count_cut(texts)
             progress(len(texts))
+            return_freed_memory()  # blocks differ in size, and holes that none fits into would add up
     summary.seconds = time.perf_counter() - start
     return summary

@@ -38,6 +38,7 @@ def accelerator_of(settings: TrainSettings) -> Accelerator:
                 "install its package, or leave it out: metrics.jsonl is always written"
             )
     _refuse_what_is_not_honoured()
+    use_deterministic_operators(settings.deterministic)
     return Accelerator(
         # said outright, or Accelerate takes several processes without a GPU for strangers
         cpu=not torch.accelerator.is_available(),
@@ -48,6 +49,16 @@ def accelerator_of(settings: TrainSettings) -> Accelerator:
         # what buffers hold (queues, prototypes, averages) is the same on all processes already
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
+
+
+def use_deterministic_operators(wanted: bool) -> None:
+    """Have torch take only operators that give the same bits every time, or any."""
+    if wanted:
+        # cuBLAS reads it when it starts: one workspace of fixed size for each stream
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # else torch fills all fresh memory, which costs and changes nothing here
+        torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    torch.use_deterministic_algorithms(wanted)
 
 
 def _precision(settings: TrainSettings, device: str) -> str:

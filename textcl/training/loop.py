@@ -17,6 +17,7 @@ from textcl.training.dev import Dev
 from textcl.training.interrupts import InterruptedRunError, Interrupts
 from textcl.training.loader import Loader
 from textcl.training.losses import Losses
+from textcl.training.memory import out_of_memory
 from textcl.training.parts import Parts
 from textcl.training.position import Position
 from textcl.training.recorder import Model, Recorder, Reporter, log_line
@@ -54,7 +55,7 @@ def run(
         Where the run ended.
 
     Raises:
-        RunError: If the loss is not finite.
+        RunError: If the loss is not finite, or a step does not fit into memory.
         InterruptedRunError: After Ctrl-C or SIGTERM, when everything is saved.
     """
     parts = Parts(method, settings, accelerator)
@@ -108,7 +109,10 @@ class _Loop:
             self.parts.train()
             self.began = time.perf_counter()
             for batch in self.loader.batches(at.epoch, at.index):
-                self._step(batch.to(self.accelerator.device))
+                try:
+                    self._step(batch.to(self.accelerator.device))
+                except torch.OutOfMemoryError as error:
+                    raise out_of_memory(batch, self.settings, self.accelerator.device) from error
                 if at.done:
                     return
             at.epoch, at.index = at.epoch + 1, 0

@@ -55,6 +55,8 @@ class TrainSettings:
             rows or tokens, and they do not see each other's rows: for more negatives use chunk_size.
         chunk_size: Rows embedded at once by gradient caching; 0 embeds the batch at once.
         gradient_checkpointing: Save memory by computing activations twice.
+        deterministic: Only operators whose sums have one order, so that a GPU repeats a run bit for bit, as a CPU does
+            anyway. What it costs has not been measured; an operator that has no such form ends the run with its name.
         max_length: Longest row of training in tokens; longer texts are cut.
         reading_length: Longest row in tokens that the saved model reads; as the start model when empty, and as in
             training with pooling=mean_all, which depends on it.
@@ -88,6 +90,7 @@ class TrainSettings:
     accumulation: Annotated[int, Domain(at_least=1)] = 1
     chunk_size: Annotated[int, Domain(at_least=0)] = 0
     gradient_checkpointing: bool = False
+    deterministic: bool = False
     max_length: Annotated[int, Domain(at_least=3)] = 32
     reading_length: Annotated[int, Domain(at_least=3)] | None = None
     prompt: str | None = None

@@ -37,6 +37,11 @@ NAME = "textcl_packed"
 
 _SHORT = 128  # tokens up to which plain products beat the fused attention on CPUs in bfloat16
 
+# Rows that are multiplied together there. oneDNN makes a kernel of about half a MiB for every number of rows and
+# tokens that it meets and keeps a thousand: with one number of rows there is one pair of kernels for each length. Where
+# there are fewer rows they go through the fused attention in float32, which makes none.
+_ROWS = 16
+
 
 @dataclass(frozen=True)
 class Packing:
@@ -176,10 +181,39 @@ def _attend(
     # Measured at lengths 4 to 512: in bfloat16 the fused kernel is slower than plain products on CPUs up to 128 tokens.
     if query.dtype != torch.bfloat16 or query.shape[-2] > _SHORT:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    rows, contexts = len(query), torch.empty_like(query)
+    if rows < _ROWS:
+        return _fused(query, key, value, mask, scale)
+    for start in (*range(0, rows - _ROWS, _ROWS), rows - _ROWS):  # the last ones overlap
+        part = slice(start, start + _ROWS)
+        seen = mask if mask is None or len(mask) == 1 else mask[part]
+        contexts[part] = _products(query[part], key[part], value[part], seen, scale)
+    return contexts
+
+
+def _products(
+    query: Float[Tensor, "B H L d"],
+    key: Float[Tensor, "B H L d"],
+    value: Float[Tensor, "B H L d"],
+    mask: Bool[Tensor, " ..."] | None,
+    scale: float,
+) -> Float[Tensor, "B H L d"]:
     scores = (query * scale) @ key.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
     return scores.softmax(-1) @ value
+
+
+def _fused(
+    query: Float[Tensor, "B H L d"],
+    key: Float[Tensor, "B H L d"],
+    value: Float[Tensor, "B H L d"],
+    mask: Bool[Tensor, " ..."] | None,
+    scale: float,
+) -> Float[Tensor, "B H L d"]:
+    q, k, v = query.float(), key.float(), value.float()
+    wide = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    return wide.to(query.dtype)
 
 
 def _attend_in_buckets(

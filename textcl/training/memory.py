@@ -1,0 +1,38 @@
+"""What to do when a training step does not fit into the memory of the device."""
+
+from __future__ import annotations
+
+import torch
+
+from textcl.errors import RunError
+from textcl.training.settings import TrainSettings
+from textcl.types import Batch
+
+_MIB = 2**20
+
+
+def out_of_memory(batch: Batch, settings: TrainSettings, device: torch.device) -> RunError:
+    """The error of a step that did not fit: what was asked for, and which settings need less.
+
+    Args:
+        batch: The batch of the step.
+        settings: Of the run.
+        device: Where it ran.
+    """
+    tokens = sum(len(view.ids) for view in batch.tokens.values())
+    peak = ""
+    if device.type == "cuda":
+        peak = f", with a peak of {torch.cuda.max_memory_allocated(device) / _MIB:,.0f} MiB"
+    return RunError(
+        f"a step of {len(batch):,} rows and {tokens:,} tokens does not fit into the memory of {device.type}{peak}: "
+        f"{_way_out(settings, len(batch))}, or --set batch_size to fewer rows"
+    )
+
+
+def _way_out(settings: TrainSettings, rows: int) -> str:
+    """The settings that need less memory for the same loss, as far as they are not in use."""
+    chunk = max(1, min(settings.chunk_size or rows, rows) // 4)
+    way = f"--set chunk_size={chunk} embeds {chunk} rows at once and gives the same gradient"
+    if settings.gradient_checkpointing:
+        return way
+    return f"{way}, --set gradient_checkpointing=true computes activations twice instead of keeping them"
