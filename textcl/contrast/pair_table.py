@@ -94,7 +94,7 @@ class PairTable:
             candidate_partners=self._partners(z, world, total),
             census=self._census(len(z), total),
         )
-        columns = torch.tensor(kinds, device=device).repeat_interleave(total)
+        columns = torch.tensor(kinds).repeat_interleave(total).to(device, non_blocking=True)
         table = table.weighted(exclude(self._hidden(table, columns, len(z)), table.dtype))
         return table.weighted(self._hardness(table, columns)) if self.hardness else table
 
@@ -107,7 +107,7 @@ class PairTable:
         self, table: Contrast, columns: Tensor, rows_of_batch: int
     ) -> Callable[[Tensor], Tensor]:
         """Which cells no term asks for, and where there is no text."""
-        asked = self._asked().to(columns.device)
+        asked = self._asked().to(columns.device, non_blocking=True)
         absent = table.candidate_groups == ABSENT
 
         def hidden(rows: Tensor) -> Tensor:

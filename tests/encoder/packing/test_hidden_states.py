@@ -128,7 +128,11 @@ def test_attention_without_padding_equals_repadding_on_a_gpu(family, monkeypatch
     assert attention.varlen_attn.called
     monkeypatch.setattr(attention, "_has_varlen", lambda _: False)
     repadded = hidden_states(model, tokens)[-1]
-    assert torch.nn.functional.cosine_similarity(varlen, repadded).min() > 0.999
+    wide = (
+        varlen.float(),
+        repadded.float(),
+    )  # a cosine that is itself computed in bfloat16 errs by a percent
+    assert torch.nn.functional.cosine_similarity(*wide).min() > 0.999
     ours, theirs = gradients(model, varlen), gradients(model, repadded)
     assert_same(ours, theirs, atol=0.05, rtol=0.05)
 
