@@ -157,7 +157,8 @@ def material(tmp_path_factory):
     )
     more = [{"anchor": x, "positive": y} for x, y in pairwise(reversed(lines))]
     write_jsonl(folder / "more_pairs.jsonl", more)
-    write_beir(folder / "my_dev", lines)
+    write_beir(folder / "my_dev", lines, "dev")
+    write_beir(folder / "my_corpus", lines, "test")
     (folder / "questions.csv").write_text(
         "anchor,positive\n" + "".join(f"{' '.join(x.split()[:2])},{x}\n" for x in lines[:8])
     )
@@ -173,13 +174,13 @@ def material(tmp_path_factory):
     return folder
 
 
-def write_beir(folder, lines):
+def write_beir(folder, lines, split):
     """Queries that are judged against a corpus, in the layout of BEIR."""
     (folder / "qrels").mkdir(parents=True)
     corpus = [{"_id": f"d{i}", "text": line} for i, line in enumerate(lines)]
     write_jsonl(folder / "corpus.jsonl", corpus)
     write_jsonl(folder / "queries.jsonl", [{"_id": "q", "text": lines[0]}])
-    (folder / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\nq\td1\t1\n")
+    (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\nq\td1\t1\n")
 
 
 @pytest.fixture

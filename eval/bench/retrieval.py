@@ -1,0 +1,223 @@
+"""Search and mining beside sentence-transformers, on random vectors: `python eval/bench/retrieval.py PART`.
+
+Parts: `exact` (a million vectors of 384 dimensions against `semantic_search`), `int8` (recall and bytes of codes scored
+again), `mining` (queries in 100,000 passages against `mine_hard_negatives`; the model looks its vectors up, so that the
+search is measured), `memory` (peak of mining by the size of the corpus). Each prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from textcl.data.rows import load_rows
+from textcl.retrieval import Ranges, search, triplets
+from textcl.retrieval.documents import documents_of
+from textcl.retrieval.hard_negatives import MiningOptions
+from textcl.retrieval.models import model_hash
+from textcl.retrieval.search import rescored
+from textcl.retrieval.triplets import mine_pairs
+
+WIDTH = 384
+
+
+def vectors(rows, seed=0):
+    return F.normalize(torch.randn(rows, WIDTH, generator=torch.Generator().manual_seed(seed)))
+
+
+def timed(function):
+    start, cpu = time.perf_counter(), time.process_time()
+    result = function()
+    return result, time.perf_counter() - start, time.process_time() - cpu
+
+
+def compared(theirs, ours, repeats=2):
+    """Seconds of both by turns, and the ratios of each turn."""
+    turns = [(timed(theirs)[1:], timed(ours)[1:]) for _ in range(repeats)]
+    clock = [their[0] / own[0] for their, own in turns]
+    cpu = [their[1] / own[1] for their, own in turns]
+    return {
+        "theirs_s": [round(their[0], 2) for their, _ in turns],
+        "ours_s": [round(own[0], 2) for _, own in turns],
+        "ratio": round(statistics.median(clock), 2),
+        "ratio_cpu": round(statistics.median(cpu), 2),
+    }
+
+
+def exact(rows, queries):
+    from sentence_transformers.util import dot_score, semantic_search
+
+    corpus, asked = vectors(rows), vectors(queries, 1)
+    found = search(asked, corpus, 10)
+    same = semantic_search(asked, corpus, top_k=10)
+    equal = [[hit["corpus_id"] for hit in hits] for hits in same] == found.rows.tolist()
+    return {
+        "rows": rows,
+        "queries": queries,
+        "equal": equal,
+        "semantic_search": compared(
+            lambda: semantic_search(asked, corpus, top_k=10), lambda: search(asked, corpus, 10)
+        ),
+        "semantic_search, dot_score": compared(
+            lambda: semantic_search(asked, corpus, top_k=10, score_function=dot_score),
+            lambda: search(asked, corpus, 10),
+        ),
+    }
+
+
+def int8(rows, queries):
+    corpus, asked = vectors(rows), vectors(queries, 1)
+    ranges = Ranges.of(corpus)
+    codes = torch.cat([ranges.encode(block) for block in corpus.split(8192)])
+    wanted = search(asked, corpus, 10).rows
+    scaled = asked * ranges.step
+    result = {"rows": rows, "bytes_float32": 4 * corpus.numel(), "bytes_int8": codes.numel()}
+    for name, wide in (("without rescoring", 10), ("rescored 40", 40)):
+        coarse = search(scaled, codes, wide, torch.Tensor.float)
+        found = rescored(asked, coarse, corpus, 10).rows
+        hits = [len({*a} & {*b}) for a, b in zip(found.tolist(), wanted.tolist(), strict=True)]
+        result[f"recall@10 {name}"] = round(sum(hits) / (10 * queries), 4)
+    return result
+
+
+class Table:
+    """A model of both libraries that looks vectors up: the last word of a text is a row."""
+
+    dimension, max_length, similarity_fn_name = WIDTH, 8, "cosine"
+
+    def __init__(self, rows):
+        self.table = vectors(rows).numpy()
+        self.prompts: dict[str, str] = {}
+        self.default_prompt: str | None = None
+        self.truncate_dim: int | None = None
+
+    def encode(self, texts, convert_to_tensor=False, **_):
+        found = self.table[[int(text.rsplit(" ", 1)[1]) for text in texts]]
+        return torch.from_numpy(found) if convert_to_tensor else found
+
+    encode_query = encode_document = encode
+
+    def reader(self, **_):
+        raise NotImplementedError
+
+    def similarity(self, a, b):
+        return F.normalize(torch.as_tensor(a)) @ F.normalize(torch.as_tensor(b)).T
+
+
+@model_hash.register
+def _(model: Table) -> str:
+    return f"table of {len(model.table)}"
+
+
+def texts(rows):
+    """A question and a passage for each row: of their own words, and the row last."""
+    draw = np.random.default_rng(0)
+    words = [f"word{n}" for n in range(5000)]
+    return [" ".join([*draw.choice(words, 20), str(row)]) for row in range(rows)]
+
+
+def mining(passages, queries):
+    import datasets
+    from sentence_transformers.util import mine_hard_negatives
+
+    corpus = texts(passages)
+    model: Any = Table(passages + queries)
+    pairs = [
+        {"anchor": f"question {passages + row}", "positive": corpus[row]} for row in range(queries)
+    ]
+    model.table[passages:] = F.normalize(
+        torch.from_numpy(model.table[:queries]) + vectors(queries, 2)
+    ).numpy()
+    data = datasets.Dataset.from_list(pairs)
+
+    def theirs():
+        return mine_hard_negatives(
+            data, model, corpus=corpus, num_negatives=4, range_max=40, relative_margin=0.05, verbose=False,
+            output_format="n-tuple", output_scores=True,
+        )  # fmt: skip
+
+    with tempfile.TemporaryDirectory() as place:
+        triplets.cache_folder = lambda: Path(place)
+        rows, documents = load_rows(pairs, roles=("anchor", "positive")), documents_of(corpus)
+        options = MiningOptions(negatives=4, range_max=40)
+
+        def ours():
+            return mine_pairs(
+                model, rows, documents, Path(place) / "out.jsonl", options, overwrite=True
+            )
+
+        _, first, first_cpu = timed(ours)
+        again = compared(theirs, ours)
+        negatives = [json.loads(line) for line in (Path(place) / "out.jsonl").open()]
+    return {
+        "passages": passages,
+        "queries": queries,
+        "pairs": len(negatives),
+        "their_pairs": len(theirs()),
+        "first_run_s": round(first, 2),
+        "first_run_cpu_s": round(first_cpu, 2),
+        "with vectors in the cache": again,
+    }
+
+
+def peak(passages, queries):
+    """Peak memory of mining in this process, the corpus read from a file."""
+    with tempfile.TemporaryDirectory() as place:
+        triplets.cache_folder = lambda: Path(place)
+        draw = np.random.default_rng(0)
+        with (Path(place) / "corpus.txt").open("w") as file:
+            for row in range(passages):
+                file.write(
+                    " ".join(["word", *map(str, draw.integers(9**6, size=20)), str(row)]) + "\n"
+                )
+        pairs = [
+            {"anchor": f"question {row}", "positive": f"answer {row}"} for row in range(queries)
+        ]
+        rows = load_rows(pairs, roles=("anchor", "positive"))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        model: Any = Table(4096)
+        model.encode = lambda texts, **_: model.table[[hash(t) % 4096 for t in texts]]
+        mine_pairs(
+            model, rows, documents_of(Path(place) / "corpus.txt"), Path(place) / "out.jsonl",
+            MiningOptions(negatives=4, range_max=40, relative_margin=None),
+        )  # fmt: skip
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"passages": passages, "peak_mib": after // 1024, "before_mib": before // 1024}
+
+
+def memory(_, queries):
+    """Each size in a process of its own."""
+    command = [sys.executable, __file__, "peak", "--queries", str(queries), "--rows"]
+    sizes = (25_000, 100_000, 400_000)
+    return [json.loads(subprocess.check_output([*command, str(size)])) for size in sizes]
+
+
+PARTS = {"exact": exact, "int8": int8, "mining": mining, "memory": memory, "peak": peak}
+SIZES = {
+    "exact": (1_000_000, 100),
+    "int8": (1_000_000, 100),
+    "mining": (100_000, 2000),
+    "memory": (0, 500),
+}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--queries", type=int)
+    given = parser.parse_args()
+    default = SIZES.get(given.part, (1000, 100))
+    asked = (given.rows or default[0], given.queries or default[1])
+    print(json.dumps(PARTS[given.part](*asked), indent=None))
