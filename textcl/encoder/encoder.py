@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 import torch
@@ -22,11 +23,20 @@ from textcl.encoder.dense import pooler_layer
 from textcl.encoder.folder import PARITY_TEXTS as PARITY_TEXTS
 from textcl.encoder.folder import Description, Parity
 from textcl.encoder.folder_writing import write_folder
+from textcl.encoder.hub import push_folder
 from textcl.encoder.loading import load_parts
+from textcl.encoder.peers import (
+    EncodeArguments,
+    EvaluatorScores,
+    OwnArguments,
+    PeerOptions,
+    own_arguments,
+    role_arguments,
+)
 from textcl.encoder.pooling import POOLINGS as POOLINGS
 from textcl.encoder.precision import inference
 from textcl.encoder.similarity import SIMILARITIES as SIMILARITIES
-from textcl.encoder.similarity import as_vectors, compare
+from textcl.encoder.similarity import as_vectors, compare, compare_rows
 from textcl.encoder.token_encoder import TokenEncoder
 from textcl.encoder.tokenizing import Reader, find_prompt, tokenize
 from textcl.errors import UserError
@@ -40,7 +50,7 @@ class Encoder(TokenEncoder):
     `from_pretrained` makes one from a HuggingFace or sentence-transformers folder or hub name.
 
     Args:
-        backbone: HuggingFace text encoder.
+        backbone: HuggingFace text encoder; or a folder or hub name, as for `from_pretrained`, and nothing else.
         tokenizer: Its tokenizer.
         pooling: One of `POOLINGS`, or several joined by "+".
         max_length: Longer texts are cut to so many tokens, special ones included; what the model takes when None.
@@ -55,8 +65,8 @@ class Encoder(TokenEncoder):
 
     def __init__(
         self,
-        backbone: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        backbone: PreTrainedModel | str | Path,
+        tokenizer: PreTrainedTokenizerBase | None = None,
         *,
         pooling: str = "mean",
         max_length: int | None = None,
@@ -68,6 +78,13 @@ class Encoder(TokenEncoder):
         similarity_name: str = "cosine",
         kept: Mapping[str, object] | None = None,
     ) -> None:
+        if isinstance(backbone, str | Path):
+            self.__dict__.update(self.from_pretrained(backbone).__dict__)
+            return
+        if tokenizer is None:
+            raise UserError(
+                "an Encoder is made of a backbone and its tokenizer, or of the name of a model"
+            )
         longest = longest_row(backbone, tokenizer)
         super().__init__(backbone, pooling=pooling, max_length=max_length or longest, dense=dense)
         self.tokenizer = tokenizer
@@ -78,6 +95,7 @@ class Encoder(TokenEncoder):
         self.similarity_name = similarity_name
         self.kept = dict(kept or {})
         self.start_pooling: str | None = None
+        self.model_card_data = EvaluatorScores()
         self._longest = longest
         self._check_length(self.max_length)
 
@@ -194,6 +212,24 @@ class Encoder(TokenEncoder):
             find_prompt(self.prompts, None, name)
             self.default_prompt = name or None
 
+    @overload
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        convert_to_tensor: Literal[True],
+        **options: Unpack[EncodeArguments],
+    ) -> Float32[Tensor, "*N _"]: ...
+
+    @overload
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        convert_to_tensor: Literal[False] = False,
+        **options: Unpack[EncodeArguments],
+    ) -> Float32[np.ndarray, "*N _"]: ...
+
     def encode(
         self,
         texts: Iterable[str],
@@ -205,13 +241,15 @@ class Encoder(TokenEncoder):
         truncate_dim: int | None = None,
         show_progress: bool = False,
         precision: str | None = None,
-    ) -> Float32[np.ndarray, "N _"]:
-        """Vectors of texts, in the order given.
+        convert_to_tensor: bool = False,
+        **peers: Unpack[PeerOptions],
+    ) -> Float32[np.ndarray, "*N _"] | Float32[Tensor, "*N _"]:
+        """Vectors of texts, in the order given; of one text, its vector.
 
         Texts are taken in blocks, sorted by length and run in batches of about equal work, in eval mode.
 
         Args:
-            texts: Any number of texts; an iterator is read block by block.
+            texts: Any number of texts; an iterator is read block by block. Or one text.
             batch_tokens: Most tokens of a batch; a value that suits the device and its free memory when None. A batch
                 that does not fit into memory is run again with half as many.
             prompt: Name of one of `prompts` to put in front; the model's default when None, "" for none.
@@ -221,20 +259,41 @@ class Encoder(TokenEncoder):
             truncate_dim: Keep so many leading dimensions; `self.truncate_dim` when None.
             show_progress: Whether to show a bar on the terminal.
             precision: "float32", "bfloat16", or None for bfloat16 where the machine is fast at it.
+            convert_to_tensor: Whether to give a tensor on the encoder's device instead of an array.
+            peers: Arguments of `SentenceTransformer.encode`, as of `PeerOptions`: batch_size, normalize_embeddings,
+                show_progress_bar, prompt_name, convert_to_numpy. `prompt` is a name here, the text is `prompt_text`.
 
         Raises:
-            UserError: If an argument is out of range, or `texts` are no texts: a table, one text, a missing value.
+            UserError: If an argument is out of range or given twice, or `texts` are no texts: a table, a missing value.
         """
-        budget = batch_tokens or usual_budget(self.device, self.backbone.config.hidden_size)
+        given: EncodeArguments = {
+            "batch_tokens": batch_tokens, "prompt": prompt, "normalize": normalize, "show_progress": show_progress,
+        }  # fmt: skip
+        own = own_arguments(given, peers, self._budget, self.max_length)
+        vectors = self._encode(
+            [texts] if isinstance(texts, str) else texts, own, prompt_text, truncate_dim, precision
+        )
+        one = vectors[0] if isinstance(texts, str) else vectors
+        return torch.from_numpy(one).to(self.device) if convert_to_tensor else one
+
+    def _encode(
+        self,
+        texts: Iterable[str],
+        own: OwnArguments,
+        prompt_text: str | None,
+        truncate_dim: int | None,
+        precision: str | None,
+    ) -> Float32[np.ndarray, "N _"]:
         total = len(texts) if isinstance(texts, Sized) else None
-        unit = self.normalize and normalize is None
+        unit = self.normalize and own.normalize is None
         with (
             inference(self, self.backbone, precision),
-            progress("encoding", "texts", total=total, show=show_progress) as advance,
+            progress("encoding", "texts", total=total, show=own.show_progress) as advance,
         ):
 
             def vectors_of(block: Tokens) -> Tensor:
-                vectors = run_in_batches(self.embed, block, self.positions(block), budget, advance)
+                places = self.positions(block)
+                vectors = run_in_batches(self.embed, block, places, own.batch_tokens, advance)
                 return F.normalize(vectors, dim=-1) if unit else vectors
 
             return encode_blocks(
@@ -242,16 +301,67 @@ class Encoder(TokenEncoder):
                 self.tokenize,
                 vectors_of,
                 width=self.dimension,
-                prefix=find_prompt(self.prompts, self.default_prompt, prompt, prompt_text),
+                prefix=find_prompt(self.prompts, self.default_prompt, own.prompt, prompt_text),
                 truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
-                normalize=normalize is True,
+                normalize=own.normalize is True,
             )
+
+    def encode_query(
+        self,
+        texts: Iterable[str],
+        *,
+        convert_to_tensor: bool = False,
+        **options: Unpack[EncodeArguments],
+    ) -> Float32[np.ndarray, "*N _"] | Float32[Tensor, "*N _"]:
+        """Vectors of queries: `encode` with the prompt "query" where the model has it and none is asked for."""
+        named = role_arguments(self.prompts, "query", options)
+        if convert_to_tensor:
+            return self.encode(texts, convert_to_tensor=True, **named)
+        return self.encode(texts, **named)
+
+    def encode_document(
+        self,
+        texts: Iterable[str],
+        *,
+        convert_to_tensor: bool = False,
+        **options: Unpack[EncodeArguments],
+    ) -> Float32[np.ndarray, "*N _"] | Float32[Tensor, "*N _"]:
+        """Vectors of documents: `encode` with the prompt "document", "passage" or "corpus", likewise."""
+        named = role_arguments(self.prompts, "document", options)
+        if convert_to_tensor:
+            return self.encode(texts, convert_to_tensor=True, **named)
+        return self.encode(texts, **named)
+
+    @property
+    def similarity_fn_name(self) -> str:
+        """`similarity_name`, as sentence-transformers calls it."""
+        return self.similarity_name
+
+    @property
+    def max_seq_length(self) -> int:
+        """`max_length`, as sentence-transformers calls it."""
+        return self.max_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, length: int) -> None:
+        self._check_length(length)
+        self.max_length = length
+
+    def get_embedding_dimension(self) -> int:
+        """Length of the vectors that `encode` gives."""
+        return min(self.truncate_dim or self.dimension, self.dimension)
+
+    get_sentence_embedding_dimension = get_embedding_dimension
+
+    @property
+    def _budget(self) -> int:
+        return usual_budget(self.device, self.backbone.config.hidden_size)
 
     def similarity(
         self,
         a: Iterable[str] | Float[np.ndarray, "N D"] | Float[Tensor, "N D"],
         b: Iterable[str] | Float[np.ndarray, "M D"] | Float[Tensor, "M D"],
-    ) -> Float32[np.ndarray, "N M"]:
+    ) -> Float32[np.ndarray, "N M"] | Float32[Tensor, "N M"]:
         """Similarity of every text or vector of `a` with every one of `b`, as `similarity_name` says.
 
         The cosine is between -1 and 1; a distance is negated, so that larger is always more similar.
@@ -259,9 +369,23 @@ class Encoder(TokenEncoder):
         Args:
             a: N texts, as for `encode`, or their vectors.
             b: M of them.
+
+        Returns:
+            An array; a tensor where `a` is one.
         """
         first, second = as_vectors(a, self.encode), as_vectors(b, self.encode)
-        return compare(first, second, self.similarity_name).numpy()
+        table = compare(first, second, self.similarity_name)
+        return table if isinstance(a, Tensor) else table.numpy()
+
+    def similarity_pairwise(
+        self,
+        a: Iterable[str] | Float[np.ndarray, "N D"] | Float[Tensor, "N D"],
+        b: Iterable[str] | Float[np.ndarray, "N D"] | Float[Tensor, "N D"],
+    ) -> Float32[np.ndarray, " N"] | Float32[Tensor, " N"]:
+        """Similarity of row i of `a` with row i of `b`; otherwise as `similarity`."""
+        first, second = as_vectors(a, self.encode), as_vectors(b, self.encode)
+        values = compare_rows(first, second, self.similarity_name)
+        return values if isinstance(a, Tensor) else values.numpy()
 
     def save_pretrained(
         self, directory: str | Path, *, card: Mapping[str, Any] | None = None
@@ -281,6 +405,32 @@ class Encoder(TokenEncoder):
             description = replace(self.write(folder), transformer=Path(directory))
             text = render_card(description, self.backbone.config, self.dimension, card or {})
             (folder / "README.md").write_text(text, encoding="utf-8")
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        commit_message: str = "Add the model",
+        token: str | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes.
+
+        Args:
+            repo_id: Name on the hub, such as "me/my-encoder"; made where it does not exist.
+            private: Whether a new one is private; the account's own default when None.
+            commit_message: Of the upload.
+            token: Of the account; the one that the machine is logged in with when None.
+
+        Returns:
+            Address of the upload.
+
+        Raises:
+            RunError: If the hub does not take it.
+        """
+        with tempfile.TemporaryDirectory(prefix="textcl-push-") as place:
+            self.save_pretrained(Path(place) / "model")
+            return push_folder(Path(place) / "model", repo_id, private, commit_message, token)
 
     def write(self, folder: Path) -> Description:
         """Write everything but the model card into an empty folder.

@@ -72,6 +72,40 @@ def find_model(
         raise UserError(f"{name!r} is neither a folder nor a possible name of a model") from error
 
 
+def push_folder(
+    folder: Path, repo_id: str, private: bool | None, commit_message: str, token: str | None
+) -> str:
+    """Upload a model folder to the hub, in one commit.
+
+    Args:
+        folder: What is uploaded.
+        repo_id: Name on the hub; made where it does not exist.
+        private: Whether a new one is private; the account's own default when None.
+        commit_message: Of the upload.
+        token: Of the account; the one that the machine is logged in with when None.
+
+    Returns:
+        Address of the commit.
+
+    Raises:
+        UserError: If the name cannot be one.
+        RunError: If the hub does not take it.
+    """
+    hub = HfApi(token=token)
+    try:
+        hub.create_repo(repo_id, private=private, exist_ok=True)
+        commit = hub.upload_folder(
+            repo_id=repo_id, folder_path=folder, commit_message=commit_message
+        )
+    except HFValidationError as error:
+        raise UserError(f"{repo_id!r} cannot be a name on the hub: {error}") from error
+    except Exception as error:  # whatever its transport raises
+        raise RunError(
+            f"the hub did not take {repo_id}: {type(error).__name__}: {error}"
+        ) from error
+    return commit.commit_url
+
+
 def is_offline() -> bool:
     """Whether the environment forbids connections."""
     asked = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))

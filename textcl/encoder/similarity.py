@@ -38,6 +38,14 @@ SIMILARITIES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Measures by name; distances are negated, so that larger is more similar."""
 
 
+_OF_ROWS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cosine": lambda a, b: (F.normalize(a) * F.normalize(b)).sum(dim=1),
+    "dot": lambda a, b: (a * b).sum(dim=1),
+    "euclidean": lambda a, b: -(a - b).norm(dim=1),
+    "manhattan": lambda a, b: -(a - b).abs().sum(dim=1),
+}
+
+
 def compare(
     a: Float32[Tensor, "N D"], b: Float32[Tensor, "M E"], measure: str
 ) -> Float32[Tensor, "N M"]:
@@ -56,6 +64,13 @@ def compare(
             f"vectors of {a.shape[1]} and of {b.shape[1]} dimensions cannot be compared: make both with one model"
         )
     return SIMILARITIES[measure](a, b)
+
+
+def compare_rows(
+    a: Float32[Tensor, "N D"], b: Float32[Tensor, "N D"], measure: str
+) -> Float32[Tensor, " N"]:
+    """Similarity of every row of `a` with the same row of `b`; arguments as for `compare`."""
+    return _OF_ROWS[measure](a, b)
 
 
 def as_vectors(
