@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,11 @@ class DevRetrieval:
     def size(self) -> str:
         """How much data it is."""
         return f"{len(self.queries):,} queries, {len(self.corpus):,} passages"
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """Queries and passages."""
+        return [*self.queries.values(), *self.corpus.values()]
 
     def __call__(self, model: Encoder) -> float:
         """The score × 100, each text encoded once, with the prompt of its role."""
