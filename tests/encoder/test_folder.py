@@ -219,7 +219,7 @@ def test_options_of_modules_that_textcl_does_not_know_are_named(tmp_path):
 def test_broken_json_is_told(tmp_path):
     folder = save(families.tiny_encoder(), tmp_path)
     (folder / "modules.json").write_text("[{")
-    with pytest.raises(UserError, match=r"modules.json is not valid JSON: Expecting"):
+    with pytest.raises(UserError, match=r"modules.json, column 3: expected JSON \(Expecting"):
         Encoder.from_pretrained(folder)
 
 

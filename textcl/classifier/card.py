@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from transformers import PretrainedConfig
 
@@ -16,7 +15,7 @@ def render_classifier_card(
     config: PretrainedConfig,
     classes: Sequence[str],
     multi_label: bool,
-    card: Mapping[str, Any],
+    card: Mapping[str, object],
     *,
     apart: str,
 ) -> str:

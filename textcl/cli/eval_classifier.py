@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -70,7 +70,7 @@ def eval_classifier(
     precision: str,
     batch_tokens: int | None,
     quiet: bool = False,
-) -> tuple[dict[str, Any], Callable[[Console], None]]:
+) -> tuple[dict[str, object], Callable[[Console], None]]:
     """Score a classifier.
 
     Args:
@@ -93,7 +93,7 @@ def eval_classifier(
         chosen = [own_task(request.data, classifier, request.columns)]
     else:
         chosen = _fitting(classifier, request.tasks) if request.suite else request.tasks
-    options: dict[str, Any] = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
+    options: dict[str, object] = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
     options["show_progress"] = sys.stderr.isatty() and not quiet
     scores = score_classifier(classifier, chosen, precision=precision, **options)
     rows = {name: _published(score, request.beside) for name, score in scores.items()}
@@ -182,7 +182,7 @@ def _content(
     precision: str,
     scores: dict[str, ClassifierScore],
     rows: dict[str, list[PublishedRow]],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     from dataclasses import asdict
 
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from itertools import chain, islice
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -98,7 +98,7 @@ def predict_command(
     first = next(rows, None)
     if first is None:
         raise UserError(f"{opened.name}: no row to predict")
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "precision": precision and precision.value,
         "batch_tokens": batch_tokens,
     }
@@ -123,7 +123,7 @@ def predict_command(
     log.print(summary.describe())
 
 
-def load_classifier(model: str) -> Any:
+def load_classifier(model: str) -> object:
     """The classifier that `model` names."""
     from textcl.classifier.classifier import Classifier
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow
@@ -19,6 +19,8 @@ from textcl.data.labels import LabelReader
 from textcl.data.roles import column_for, kind_of, row_group, texts_in
 from textcl.data.sources import Source
 from textcl.errors import UserError
+
+T = TypeVar("T")
 
 LONG_TEXT = 100_000  # characters; such a text is kept (the tokenizer truncates it) but counted
 IDENTITY = "_identity"
@@ -99,7 +101,7 @@ class Reading:
         readers = (reader for reader in self._readers if isinstance(reader, LabelReader))
         return [line for reader in readers for line in reader.merged]
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
+    def rows(self) -> Iterator[tuple[object, ...]]:
         """Checked values in the order of the roles.
 
         Raises:
@@ -120,7 +122,7 @@ class Reading:
             if usable == self._selection.limit:
                 break
 
-    def _records(self) -> Iterator[tuple[str, tuple[Any, ...] | None]]:
+    def _records(self) -> Iterator[tuple[str, tuple[object, ...] | None]]:
         for part in self._selection.source.parts:
             names = self._names(part.columns, part.name) if part.columns else None
             for number, values in part.read(names):
@@ -142,7 +144,7 @@ _ABSENT = object()
 _SHOWN_PLACES = 5
 
 
-def checked(part: Part, number: int, name: str, convert: Callable[[Any], Any], value: Any) -> Any:
+def checked(part: Part, number: int, name: str, convert: Callable[[object], T], value: object) -> T:
     """`convert(value)`, with the place of the value in the message if it is not as it should be.
 
     Raises:
@@ -213,7 +215,7 @@ def _rows_sha256(selection: Selection) -> str:
     return digest.hexdigest()
 
 
-def _write_table(path: Path, selection: Selection) -> dict[str, Any]:
+def _write_table(path: Path, selection: Selection) -> dict[str, object]:
     """Write the rows block by block.
 
     Returns:
@@ -223,7 +225,7 @@ def _write_table(path: Path, selection: Selection) -> dict[str, Any]:
     schema = pyarrow.schema([*fields, (IDENTITY, pyarrow.int64())])
     identities: list[np.ndarray] = []
     longest = long_texts = weight = 0
-    block: list[tuple[Any, ...]] = []
+    block: list[tuple[object, ...]] = []
 
     with atomic_write(path) as file, pyarrow.ipc.new_stream(file, schema) as writer:
 

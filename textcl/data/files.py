@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -101,7 +101,7 @@ def atomic_write(path: Path) -> Generator[BinaryIO]:
             os.fsync(file.fileno())
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a JSON file whole or not at all.
 
     Raises:
@@ -113,12 +113,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         file.write(text.encode())
 
 
-def to_json(content: Any) -> str:
+def to_json(content: object) -> str:
     """JSON over several lines; numbers and arrays of numpy and paths are written as what they hold."""
     return json.dumps(content, indent=1, ensure_ascii=False, default=_plain) + "\n"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Path):
@@ -239,7 +239,7 @@ def _unwritable(folder: Path, error: OSError) -> UserError | RunError:
     )
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> object:
     """The content of a JSON file; an empty dict if there is no such file.
 
     Raises:
@@ -248,7 +248,7 @@ def read_json(path: Path) -> Any:
     return load_json(path) if path.is_file() else {}
 
 
-def load_json(path: Path) -> Any:
+def load_json(path: Path) -> object:
     """The content of a JSON file that must exist.
 
     Raises:

@@ -23,11 +23,12 @@ import json
 import lzma
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import pyarrow
 from pyarrow import parquet
@@ -35,10 +36,22 @@ from pyarrow import parquet
 from textcl.data.texts import is_missing
 from textcl.errors import UserError
 
+if TYPE_CHECKING:
+    import datasets
+
 FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet")
 
 
-def _open_zstd(path: Path, _mode: str) -> Any:
+@runtime_checkable
+class ByteLines(Protocol):
+    """A file of bytes that is read line by line."""
+
+    def readline(self, size: int, /) -> bytes:
+        """The next line, its end included; cut after `size` bytes."""
+        ...
+
+
+def _open_zstd(path: Path, _mode: str) -> io.BufferedReader:
     return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
 
 
@@ -47,7 +60,7 @@ MAX_LINE = 10_000_000  # bytes; no sentence is that long, but a file that is not
 
 _BROKEN_ARCHIVE = (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
 
-Values = dict[str, Any]
+Values = dict[str, object]
 Records = Iterator[tuple[int, Values | None]]
 Reader = Callable[[Sequence[str] | None], Records]
 
@@ -82,7 +95,9 @@ def file_part(path: Path, format: str) -> Part:
     return Part(str(path), text_reader(str(path), format, lambda: opener(path, "rb")))
 
 
-def text_reader(name: str, format: str, opener: Callable[[], Any]) -> Reader:
+def text_reader(
+    name: str, format: str, opener: Callable[[], AbstractContextManager[ByteLines]]
+) -> Reader:
     """How to read lines of text.
 
     Args:
@@ -103,7 +118,7 @@ def _bare(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def _lines(name: str, file: Any) -> Iterator[str]:
+def _lines(name: str, file: ByteLines) -> Iterator[str]:
     """Checked lines with their ends. Only a newline ends a line: U+2028 and its like belong to the text."""
     number = 0
     try:
@@ -273,14 +288,14 @@ def _parquet_part(path: Path) -> Part:
     return Part(str(path), read, names, False)
 
 
-def read_columns(table: Mapping[str, Sequence[Any]], columns: Sequence[str] | None) -> Records:
+def read_columns(table: Mapping[str, Sequence[object]], columns: Sequence[str] | None) -> Records:
     """Read columns in memory."""
     names = list(table) if columns is None else list(columns)
     for number, values in enumerate(zip(*(table[name] for name in names), strict=True), 1):
         yield number, dict(zip(names, values, strict=True))
 
 
-def read_list(rows: Iterable[Any], columns: Sequence[str] | None) -> Records:
+def read_list(rows: Iterable[object], columns: Sequence[str] | None) -> Records:
     """Read texts or dicts of columns."""
     for number, row in enumerate(rows, 1):
         if isinstance(row, Mapping):
@@ -293,19 +308,19 @@ def read_list(rows: Iterable[Any], columns: Sequence[str] | None) -> Records:
             )
 
 
-def read_dataset(data: Any, columns: Sequence[str] | None) -> Records:
+def read_dataset(data: datasets.Dataset, columns: Sequence[str] | None) -> Records:
     """Read a `datasets.Dataset`, with class names in place of class ids."""
     chosen = list(data.column_names if columns is None else columns)
     data = data.select_columns(chosen)
     names = [_class_names(data.features[column]) for column in chosen]
     numbers = count(1)
-    for batch in data.iter(batch_size=1000):
+    for batch in cast("Iterator[dict[str, list[object]]]", data.iter(batch_size=1000)):
         for values in zip(*(batch[column] for column in chosen), strict=True):
             named = (name(value) for name, value in zip(names, values, strict=True))
             yield next(numbers), dict(zip(chosen, named, strict=True))
 
 
-def _class_names(feature: Any) -> Callable[[Any], Any]:
+def _class_names(feature: Any) -> Callable[[Any], object]:
     """Class ids of a `datasets` feature as the names they stand for; below 0 there is none."""
     inner = getattr(feature, "feature", feature)
     if not hasattr(inner, "int2str"):

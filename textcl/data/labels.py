@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,7 @@ class LabelReader:
         self._kind = ""
         self._written: dict[str, set[str]] = {}
 
-    def __call__(self, value: Any) -> Any:
+    def __call__(self, value: object) -> object:
         """The name of the class; a list of names where rows have several; None where there is none.
 
         Raises:
@@ -60,7 +59,7 @@ class LabelReader:
             if len(forms) > 1
         ]
 
-    def _name(self, value: Any) -> str | None:
+    def _name(self, value: object) -> str | None:
         if is_missing(value):
             return None
         if isinstance(value, str):
@@ -75,9 +74,9 @@ class LabelReader:
             raise ValueError(f"expected one class name as label, got {shown(value)}")
         boolean = isinstance(value, bool | np.bool_)
         self._settle("yes or no" if boolean else "number", value)
-        return str(bool(value)) if boolean else str(int(value))
+        return str(bool(value)) if boolean else str(int(value))  # pyright: ignore[reportArgumentType]
 
-    def _settle(self, kind: str, value: Any) -> None:
+    def _settle(self, kind: str, value: object) -> None:
         self._kind = self._kind or kind
         if kind != self._kind:
             raise ValueError(
@@ -85,7 +84,7 @@ class LabelReader:
             )
 
 
-def _listed(value: str) -> Any:
+def _listed(value: str) -> object:
     """A list as csv holds it; a single name is a list of one.
 
     Raises:
@@ -111,7 +110,7 @@ def _listed(value: str) -> Any:
     return text
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value as a message shows it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import pyarrow
 from pyarrow import parquet
@@ -24,7 +24,7 @@ from pyarrow import parquet
 from textcl.data.files import atomic_write, output_format
 from textcl.errors import UserError
 
-Record = Mapping[str, Any]
+Record = Mapping[str, object]
 WriteRecords = Callable[[Sequence[Record]], None]
 
 
@@ -125,7 +125,7 @@ def _late(name: str, kind: str) -> UserError:
     )
 
 
-def _flat(value: Any) -> Any:
+def _flat(value: object) -> object:
     """Nested objects as JSON text: their keys may differ from row to row, those of a parquet column may not."""
     nested = isinstance(value, list) and any(isinstance(inner, (dict, list)) for inner in value)
     return json.dumps(value, ensure_ascii=False) if nested or isinstance(value, dict) else value
@@ -147,7 +147,7 @@ def _widens(given: pyarrow.DataType, target_type: pyarrow.DataType) -> bool:
 
 
 class _Parquet:
-    def __init__(self, file: Any, schema: pyarrow.Schema | None) -> None:
+    def __init__(self, file: IO[bytes], schema: pyarrow.Schema | None) -> None:
         self._file, self._columns = file, RecordColumns(schema)
         self._writer: parquet.ParquetWriter | None = None
 
@@ -163,7 +163,7 @@ class _Parquet:
 
 
 class _Jsonl:
-    def __init__(self, file: Any, schema: pyarrow.Schema | None) -> None:
+    def __init__(self, file: IO[bytes], schema: pyarrow.Schema | None) -> None:
         self._file = file
 
     def write(self, records: Sequence[Record]) -> None:
@@ -176,10 +176,10 @@ class _Jsonl:
 
 
 class _Csv:
-    def __init__(self, file: Any, schema: pyarrow.Schema | None) -> None:
+    def __init__(self, file: IO[bytes], schema: pyarrow.Schema | None) -> None:
         self._text = io.TextIOWrapper(file, "utf-8", "surrogatepass", newline="")
         self._names = list[str]()
-        self._writer: Any = csv.writer(self._text, lineterminator="\n")
+        self._writer = csv.writer(self._text, lineterminator="\n")
 
     def write(self, records: Sequence[Record]) -> None:
         names = dict.fromkeys(name for record in records for name in record)
@@ -196,13 +196,13 @@ class _Csv:
         self._text.detach()
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     if isinstance(value, (list, dict)):
         return json.dumps(value, ensure_ascii=False)
     return value
 
 
-_SINKS: dict[str, Callable[[Any, pyarrow.Schema | None], _Parquet | _Jsonl | _Csv]] = {
+_SINKS: dict[str, Callable[[IO[bytes], pyarrow.Schema | None], _Parquet | _Jsonl | _Csv]] = {
     "csv": _Csv,
     "jsonl": _Jsonl,
     "parquet": _Parquet,

@@ -38,7 +38,7 @@ class Kind(NamedTuple):
         stored: Type of the column on disk.
     """
 
-    reader: Callable[[], Callable[[Any], Any]]
+    reader: Callable[[], Callable[[object], object]]
     stored: pyarrow.DataType
 
 
@@ -80,7 +80,7 @@ def text_group(text: str) -> int:
     return _digest(normal_text(text))
 
 
-def row_group(values: Sequence[Any]) -> int:
+def row_group(values: Sequence[object]) -> int:
     """Identity of a row: equal for rows whose values are all equal; of a single text that text's `text_group`."""
     forms = [
         normal_text(value) if isinstance(value, str) else json.dumps(value) for value in values
@@ -93,7 +93,7 @@ def _digest(text: str) -> int:
     return int.from_bytes(raw, "little", signed=True)
 
 
-def text_value(value: Any) -> str | None:
+def text_value(value: object) -> str | None:
     """A checked text; None if it is empty or missing.
 
     Raises:
@@ -119,9 +119,9 @@ def text_value(value: Any) -> str | None:
     return value
 
 
-def _score(value: Any) -> float:
+def _score(value: object) -> float:
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        number = math.nan if isinstance(value, bool) else float(value)  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):

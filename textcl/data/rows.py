@@ -50,6 +50,10 @@ class Rows:
         """The values of a role in the rows at `indices`, in that order."""
         return self._data[indices][role]
 
+    def strings(self, role: str, indices: Sequence[int] | None = None) -> list[str]:
+        """The values of a role that holds texts or labels, in the rows at `indices`; of all rows when None."""
+        return list(self._data[role] if indices is None else self._data[indices][role])
+
     def column(self, role: str) -> list[Any]:
         """All values of a role, in order."""
         return list(self._data[role])
@@ -102,7 +106,7 @@ class Rows:
 
 
 def load_rows(
-    source: Any,
+    source: object,
     *,
     roles: Sequence[str],
     columns: Mapping[str, str] | None = None,
@@ -147,7 +151,7 @@ def load_rows(
 
 
 def settle_roles(
-    source: Any,
+    source: object,
     roles: Sequence[str],
     *,
     columns: Mapping[str, str] | None = None,

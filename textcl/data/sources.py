@@ -87,7 +87,7 @@ class Source:
         return schemas[0]
 
 
-def open_source(source: Any, *, split: str | None = None, format: str | None = None) -> Source:
+def open_source(source: object, *, split: str | None = None, format: str | None = None) -> Source:
     """Find out what `source` is.
 
     Args:
@@ -126,7 +126,7 @@ def open_source(source: Any, *, split: str | None = None, format: str | None = N
     )
 
 
-def _holds_splits(source: Any) -> bool:
+def _holds_splits(source: object) -> bool:
     """Whether it is a `datasets.DatasetDict` or looks like one."""
     return isinstance(source, Mapping) and all(hasattr(v, "features") for v in source.values())
 

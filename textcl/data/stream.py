@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from textcl.data.cache import checked
 from textcl.data.formats import Values
@@ -19,7 +19,7 @@ class StreamedRow(NamedTuple):
 
 
 def stream_rows(
-    source: Any,
+    source: object,
     *,
     role: str = "text",
     columns: Mapping[str, str] | None = None,
@@ -54,8 +54,8 @@ def _stream(source: Source, role: str, columns: Mapping[str, str]) -> Iterator[S
                 continue
             if name is None or name not in values:
                 name = column_for(role, list(values), columns, part.place(number))
-            text = checked(part, number, name, text_value, values[name])
-            yield StreamedRow(text or "", values)
+            text = checked(part, number, name, text_value, values[name]) or ""
+            yield StreamedRow(text, values)
 
 
 _BLOCK_ROWS, _BLOCK_CHARACTERS = 8192, 16_000_000

@@ -16,7 +16,7 @@ import pyarrow
 from textcl.errors import UserError
 
 
-def as_texts(value: Any) -> Iterator[str]:
+def as_texts(value: object) -> Iterator[str]:
     """The texts that a list, a column or an iterator holds, one after the other.
 
     Lists, tuples, 1-D arrays of numpy, columns of pandas, polars, pyarrow and `datasets`, and anything that can be
@@ -34,7 +34,7 @@ def as_texts(value: Any) -> Iterator[str]:
     return _strings(column)
 
 
-def _strings(values: Iterable[Any]) -> Iterator[str]:
+def _strings(values: Iterable[object]) -> Iterator[str]:
     for place, text in enumerate(values):
         if not isinstance(text, str):
             hint = ": fill or drop missing values first" if is_missing(text) else ""
@@ -47,7 +47,7 @@ def normal_text(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """Whether a value stands for none: None, NaN, and the NA and NaT of pandas."""
     if value is None:
         return True
@@ -56,7 +56,7 @@ def is_missing(value: Any) -> bool:
     return type(value).__name__ in {"NAType", "NaTType"}
 
 
-def as_column(value: Any) -> Iterable[Any] | None:
+def as_column(value: object) -> Iterable[object] | None:
     """The values of a list, a column or an iterator as Python's own; None if it is something else."""
     if isinstance(value, str | bytes | bytearray | Mapping | set | frozenset | io.IOBase):
         return None
@@ -68,7 +68,7 @@ def as_column(value: Any) -> Iterable[Any] | None:
     return value if isinstance(value, Iterable) else None
 
 
-def as_columns(value: Any) -> dict[str, Sequence[Any]] | None:
+def as_columns(value: Any) -> dict[str, Sequence[object]] | None:
     """The columns of a table as lists: of pyarrow, pandas or polars, or a dict of columns; None if it is no table.
 
     Raises:
@@ -82,7 +82,7 @@ def as_columns(value: Any) -> dict[str, Sequence[Any]] | None:
         pairs = [(name, _series(value, place)) for place, name in enumerate(value.columns)]
     else:
         return None
-    columns: dict[str, Sequence[Any]] = {}
+    columns: dict[str, Sequence[object]] = {}
     for name, column in pairs:
         values = as_column(column)
         if values is None:
@@ -99,12 +99,12 @@ def as_columns(value: Any) -> dict[str, Sequence[Any]] | None:
     return columns
 
 
-def _series(frame: Any, place: int) -> Any:
+def _series(frame: Any, place: int) -> object:
     """A column by its place: pandas allows two of one name."""
     return frame.iloc[:, place] if hasattr(frame, "iloc") else frame.to_series(place)
 
 
-def describe(value: Any) -> str:
+def describe(value: object) -> str:
     """What a value is that cannot be taken, and how to get further."""
     kind = type(value).__name__
     if isinstance(value, str):

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import IO, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow
@@ -103,7 +103,9 @@ def _writing(sink: _Sink) -> Generator[Write]:
 class _Raw:
     """Numbers after a header of fixed length, which is written again when the rows are counted."""
 
-    def __init__(self, file: Any, dimension: int, header: Callable[[int, int], bytes]) -> None:
+    def __init__(
+        self, file: IO[bytes], dimension: int, header: Callable[[int, int], bytes]
+    ) -> None:
         self._file, self._dimension, self._header = file, dimension, header
         self._rows = 0
         file.write(header(0, dimension))
@@ -132,7 +134,7 @@ def _safetensors_header(rows: int, dimension: int) -> bytes:
 
 
 class _Parquet:
-    def __init__(self, file: Any, dimension: int, schema: pyarrow.Schema | None) -> None:
+    def __init__(self, file: IO[bytes], dimension: int, schema: pyarrow.Schema | None) -> None:
         self._file, self._columns = file, RecordColumns(schema)
         self._vector = pyarrow.field(VECTOR_COLUMN, pyarrow.list_(pyarrow.float32(), dimension))
         self._writer: parquet.ParquetWriter | None = None
@@ -155,7 +157,7 @@ class _Parquet:
 
 
 class _Jsonl:
-    def __init__(self, file: Any, dimension: int, schema: pyarrow.Schema | None) -> None:
+    def __init__(self, file: IO[bytes], dimension: int, schema: pyarrow.Schema | None) -> None:
         self._file = file
         self._numbers = ", ".join(["%.9g"] * dimension)
 
@@ -171,14 +173,14 @@ class _Jsonl:
         pass
 
 
-def _check_names(names: Mapping[str, Any]) -> None:
+def _check_names(names: Mapping[str, object]) -> None:
     if VECTOR_COLUMN in names:
         raise UserError(
             f"the input has a column {VECTOR_COLUMN!r} already, the name under which the vectors are written; rename it"
         )
 
 
-_SINKS: dict[str, Callable[[Any, int, pyarrow.Schema | None], _Sink]] = {
+_SINKS: dict[str, Callable[[IO[bytes], int, pyarrow.Schema | None], _Sink]] = {
     "npy": lambda file, dimension, _: _Raw(file, dimension, _npy_header),
     "parquet": _Parquet,
     "safetensors": lambda file, dimension, _: _Raw(file, dimension, _safetensors_header),

@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from textcl.data.checked_json import JsonObject
 from textcl.data.files import write_json
+from textcl.data.json_files import JsonObject
 from textcl.errors import UserError
 
 if TYPE_CHECKING:
@@ -150,7 +150,9 @@ class AdapterFolder:
             revision=config.get("revision", str),
             rank=config.require("r", int),
             alpha=config.require("lora_alpha", float),
-            targets=targets if isinstance(targets, str) else config.list_of("target_modules", str),
+            targets=targets
+            if isinstance(targets, str)
+            else config.require("target_modules", list[str]),
             kind=kinds[0] if kinds else "lora",
             bias=config.get("bias", str) or "none",
             fan_in_fan_out=bool(config.get("fan_in_fan_out", bool)),

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import (
@@ -20,7 +19,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging as hf_logging
 
-from textcl.data.checked_json import JsonObject
+from textcl.data.json_files import JsonObject
 from textcl.encoder.dense import pooler_layer
 from textcl.encoder.hub import is_offline
 from textcl.encoder.weights import check_config, read_shapes
@@ -77,7 +76,7 @@ def load_backbone(
         _cut_layers(config, num_layers, folder)
     if dropout is not None:
         _set_dropout(config, dropout)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    options: dict[str, object] = {"trust_remote_code": trust_remote_code}
     if _takes_pooler(config):
         options["add_pooling_layer"] = pooler
     with quiet():

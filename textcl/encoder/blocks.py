@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from textcl.types import Tokens
 
 _log = logging.getLogger("textcl")
 
+T = TypeVar("T")
+
 BLOCK = 1 << 15
 """Texts that are tokenised and sorted together."""
 
@@ -27,7 +29,7 @@ BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 """Tokens of a batch; the best of a few on the machines that were at hand, on a wide plateau."""
 
 
-def blocks(texts: Iterable[Any]) -> Iterator[list[Any]]:
+def blocks(texts: Iterable[T]) -> Iterator[list[T]]:
     """Lists of at most `BLOCK` texts."""
     remaining = iter(texts)
     while block := list(islice(remaining, BLOCK)):
@@ -35,7 +37,7 @@ def blocks(texts: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def encode_blocks(
-    texts: Iterable[Any],
+    texts: Iterable[object],
     tokenize: Callable[[Sequence[str]], Tokens],
     embed: Callable[[Tokens], Float32[Tensor, "B D"]],
     *,
@@ -65,7 +67,7 @@ def encode_blocks(
     done: list[np.ndarray] = []
     coming: Callable[[], np.ndarray] | None = None
 
-    def prepare(block: list[Any]) -> Tokens:
+    def prepare(block: list[str]) -> Tokens:
         return tokenize([prefix + text for text in block] if prefix else block)
 
     for tokens in _ahead(map(prepare, blocks(strings))):

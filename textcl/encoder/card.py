@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import cast
 
 from transformers import PretrainedConfig
 
@@ -14,7 +14,7 @@ _TITLES = {"recipe": "Recipe", "data": "Data", "seed": "Seed", "command": "Comma
 
 
 def render_card(
-    said: Description, config: PretrainedConfig, dimension: int, card: Mapping[str, Any]
+    said: Description, config: PretrainedConfig, dimension: int, card: Mapping[str, object]
 ) -> str:
     """The README.md of an encoder's folder.
 
@@ -35,12 +35,13 @@ def render_card(
 
 
 def render_page(
-    front: str, said: Description, what: str, parts: Sequence[str], card: Mapping[str, Any]
+    front: str, said: Description, what: str, parts: Sequence[str], card: Mapping[str, object]
 ) -> str:
     """The whole card: front matter, what the model is, the given parts, and how it was made."""
     parts = [front, f"# {card.get('name') or said.transformer.name}", what, *parts]
     if card.get("scores"):
-        parts += ["## Scores", _table(card["scores"])]
+        scores = cast("Mapping[str, object] | Sequence[Mapping[str, object]]", card["scores"])
+        parts += ["## Scores", _table(scores)]
     told = {
         key: value for key, value in card.items() if key not in _ELSEWHERE and value is not None
     }
@@ -52,7 +53,8 @@ def render_page(
     if card.get("command"):
         parts.append(f"```sh\n{card['command']}\n```")
     if card.get("settings"):
-        rows = [{"setting": key, "value": value} for key, value in card["settings"].items()]
+        settings = cast("Mapping[str, object]", card["settings"])
+        rows = [{"setting": key, "value": value} for key, value in settings.items()]
         parts += ["## Settings", _table(rows)]
     used = [f"- {name.replace('_', '-')} {version}" for name, version in library_versions().items()]
     parts += ["## Versions", "\n".join(used)]
@@ -63,9 +65,9 @@ _FRONT = ("language", "license", "base_model", "datasets")
 _ELSEWHERE = {*_FRONT, "name", "scores", "settings", "command"}
 
 
-def front_matter(card: Mapping[str, Any], task: str, tags: Sequence[str]) -> str:
+def front_matter(card: Mapping[str, object], task: str, tags: Sequence[str]) -> str:
     """The metadata of a card that the hub reads."""
-    head: dict[str, Any] = {key: card[key] for key in _FRONT if card.get(key)}
+    head: dict[str, object] = {key: card[key] for key in _FRONT if card.get(key)}
     head |= {
         "library_name": "sentence-transformers",
         "pipeline_tag": task,
@@ -108,7 +110,7 @@ def _usage(said: Description) -> list[str]:
     return parts
 
 
-def _table(rows: Any) -> str:
+def _table(rows: Mapping[str, object] | Sequence[Mapping[str, object]]) -> str:
     if isinstance(rows, Mapping):
         rows = [{"task": task, "score": score} for task, score in rows.items()]
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -121,7 +123,7 @@ def _title(key: str) -> str:
     return _TITLES.get(key, key.replace("_", " ").capitalize())
 
 
-def flat(value: Any) -> str:
+def flat(value: object) -> str:
     """One line of Markdown."""
     if isinstance(value, float):
         return f"{value:.6g}"

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from textcl.data.checked_json import JsonObject
+from textcl.data.json_files import JsonObject
 from textcl.encoder.folder import Description
 from textcl.encoder.weights import read_file_shapes
 from textcl.errors import UserError

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Unpack, overload
+from typing import Literal, Unpack, overload
 
 import numpy as np
 import torch
@@ -388,7 +388,7 @@ class Encoder(TokenEncoder):
         return values if isinstance(a, Tensor) else values.numpy()
 
     def save_pretrained(
-        self, directory: str | Path, *, card: Mapping[str, Any] | None = None
+        self, directory: str | Path, *, card: Mapping[str, object] | None = None
     ) -> None:
         """Write a sentence-transformers folder, whole or not at all; an older one is replaced.
 

@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import normalizers
 from transformers import PreTrainedTokenizerBase
 
-from textcl.data.checked_json import JsonObject, read_list
+from textcl.data.json_files import JsonObject, read_as
 from textcl.encoder.adapter import CONFIG_FILE
 from textcl.encoder.folder import (
     GENERAL_FILE,
@@ -122,7 +122,7 @@ def read_parity(folder: Path) -> Parity | None:
     if not (folder / NOTE_FILE).is_file() and not (folder / PARITY_FILE).is_file():
         return None
     fixture = JsonObject.read(folder / PARITY_FILE)
-    texts = fixture.list_of("texts", str)
+    texts = fixture.require("texts", list[str])
     return Parity(texts, fixture.table("vectors", rows=len(texts)))
 
 
@@ -131,7 +131,7 @@ def _chain(folder: Path, ours: bool) -> list[_Module]:
     file = folder / MODULES_FILE
     listed = [
         JsonObject.of(value, f"module {place} of {file}")
-        for place, value in enumerate(read_list(file))
+        for place, value in enumerate(read_as(file, list[object]))
     ]
     modules = [_module(folder, entry) for entry in listed]
     if not modules:
@@ -268,7 +268,7 @@ def _written_pooling(config: JsonObject) -> str:
     if isinstance(mode, str):
         return check_pooling(mode)
     if mode is not None:
-        return check_pooling("+".join(config.list_of("pooling_mode", str)))
+        return check_pooling("+".join(config.require("pooling_mode", list[str])))
     on = [name for name, key in ST_POOLINGS.items() if config.get(key, bool)]
     if not on:
         raise UserError(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from textcl.data.checked_json import JsonObject
+from textcl.data.json_files import JsonObject
 from textcl.encoder.adapter import has_adapter, save_adapter
 from textcl.encoder.backbone import quiet
 from textcl.encoder.dense import write_dense
@@ -99,7 +98,7 @@ def write_folder(
     _write_json(folder / PARITY_FILE, fixture)
 
 
-def _pooling_config(pooling: str, width: int) -> dict[str, Any]:
+def _pooling_config(pooling: str, width: int) -> dict[str, object]:
     pooling = "mean" if pooling in ST_LAYER_MEANS else pooling
     if pooling in ST_POOLINGS:
         modes = {key: name == pooling for name, key in ST_POOLINGS.items()}
@@ -121,6 +120,6 @@ def _write_layer_mean(folder: Path, backbone: PreTrainedModel, pooling: str) -> 
     save_file({"layer_weights": weights}, folder / "model.safetensors")
 
 
-def _write_json(path: Path, content: Any) -> None:
+def _write_json(path: Path, content: object) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -14,10 +14,10 @@ from itertools import chain, count, islice
 from pathlib import Path
 
 from textcl.data.files import check_writable, write_json
+from textcl.data.json_files import read_as
 from textcl.data.lock import sole_writer
 from textcl.data.sources import Source
 from textcl.data.stream import StreamedRow
-from textcl.data.typed_json import read_as
 from textcl.encoder.to_file import EncodeOptions, EncodesFiles, encode_rows
 from textcl.encoder.vector_folder import (
     MANIFEST_FILE,

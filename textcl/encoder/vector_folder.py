@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from textcl.data.typed_json import read_as
+from textcl.data.json_files import read_as
 from textcl.data.vectors import VECTOR_FORMATS
 from textcl.errors import UserError
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from transformers import PretrainedConfig
 
-from textcl.data.checked_json import JsonObject
+from textcl.data.json_files import JsonObject
 from textcl.errors import UserError
 
 Shapes = Mapping[str, tuple[int, ...]]

@@ -17,7 +17,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from textcl.data.checked_json import JsonObject
+from textcl.data.json_files import JsonObject
 from textcl.encoder.backbone import EXPORT_FILE, load_tokenizer
 from textcl.encoder.blocks import encode_blocks, padded_batches
 from textcl.encoder.hub import find_model
@@ -81,7 +81,7 @@ class Export:
                 f"{folder} is not a folder that textcl export wrote: {EXPORT_FILE} is missing"
             )
         values = JsonObject.read(folder / EXPORT_FILE)
-        texts = values.list_of("texts", str)
+        texts = values.require("texts", list[str])
         return cls(
             backend=values.require("backend", str),
             int8=values.require("int8", bool),

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from types import ModuleType
+from typing import Any, Protocol, runtime_checkable
 
 from textcl.errors import UserError
 from textcl.figures.theme import Mode, config
 
+Spec = dict[str, Any]
+"""A chart as Vega-Lite, which is JSON."""
 
-def altair() -> Any:
+
+@runtime_checkable
+class Chart(Protocol):
+    """A chart of Altair."""
+
+    def properties(self, **properties: object) -> Chart:
+        """The chart with another title, size and the like."""
+        ...
+
+    def to_dict(self) -> Spec:
+        """The chart as Vega-Lite."""
+        ...
+
+
+def altair() -> ModuleType:
     """The library that figures are made with.
 
     Raises:
@@ -18,7 +35,7 @@ def altair() -> Any:
     return _extra("altair")
 
 
-def vl_convert() -> Any:
+def vl_convert() -> ModuleType:
     """The library that turns a chart into PNG, SVG or a script, without a browser.
 
     Raises:
@@ -27,7 +44,7 @@ def vl_convert() -> Any:
     return _extra("vl_convert")
 
 
-def _extra(name: str) -> Any:
+def _extra(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -38,7 +55,7 @@ def _extra(name: str) -> Any:
         ) from None
 
 
-def titled(chart: Any, title: str, description: str, subtitle: str | None = None) -> Any:
+def titled(chart: Chart, title: str, description: str, subtitle: str | None = None) -> Chart:
     """A chart with the words that belong to it.
 
     Args:
@@ -55,7 +72,7 @@ def titled(chart: Any, title: str, description: str, subtitle: str | None = None
     return chart.properties(title=words, description=description)
 
 
-def specification(chart: Any, mode: Mode = "light") -> dict[str, Any]:
+def specification(chart: Chart | Spec, mode: Mode = "light") -> Spec:
     """The Vega-Lite specification of a chart, in the house theme.
 
     Args:
@@ -65,18 +82,18 @@ def specification(chart: Any, mode: Mode = "light") -> dict[str, Any]:
     Returns:
         The specification; what its own `config` says stands over the theme.
     """
-    spec: dict[str, Any] = dict(chart) if isinstance(chart, dict) else chart.to_dict()
+    spec = chart.to_dict() if isinstance(chart, Chart) else dict(chart)
     # Altair's default theme adds a view size; sizes of the house theme stand unless the chart has its own
     own = {name: value for name, value in spec.get("config", {}).items() if name != "view"}
     return {**spec, "config": {**config(mode), **own}}
 
 
-def version(chart: dict[str, Any]) -> str:
+def version(chart: Spec) -> str:
     """Vega-Lite version of a specification as vl-convert wants it, such as 6.4."""
     return ".".join(chart["$schema"].rsplit("/v", 1)[1].split(".")[:2])
 
 
-def title(spec: dict[str, Any]) -> str:
+def title(spec: Spec) -> str:
     """The title of a specification as plain text, empty if it has none."""
     words = spec.get("title", "")
     words = words.get("text", "") if isinstance(words, dict) else words

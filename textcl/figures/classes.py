@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from textcl.evaluation.classification import Calibration, confused_pairs, confusion_order
-from textcl.figures.charts import altair, titled
+from textcl.figures.charts import Chart, altair, titled
 
 _STEPS = {8: 46, 16: 32, 40: 19}  # classes up to which a cell has so many pixels
 _NUMBERS = 16  # classes up to which there is room for a number in every cell
@@ -17,7 +16,7 @@ _NUMBERS = 16  # classes up to which there is room for a number in every cell
 
 def confusion_figure(
     confusion: Int[np.ndarray, "C C"], classes: Sequence[str], title: str, subtitle: str = ""
-) -> Any:
+) -> Chart:
     """A table of true against predicted classes, shaded by the share of the true class that went wrong.
 
     Classes that are confused stand beside each other, the most confused pair first. The diagonal has no shade, so that
@@ -84,7 +83,7 @@ def confusion_figure(
     )
 
 
-def calibration_figure(curves: dict[str, Calibration], title: str, subtitle: str = "") -> Any:
+def calibration_figure(curves: dict[str, Calibration], title: str, subtitle: str = "") -> Chart:
     """How often a probability came true, against the diagonal on which it does as often as it says.
 
     Args:

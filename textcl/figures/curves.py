@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
-from textcl.figures.charts import altair, titled
+from textcl.figures.charts import Chart, altair, titled
 
 FEW = 12
 """Points of a curve up to which each is drawn; of more, the one under the pointer."""
@@ -23,7 +24,7 @@ def curves(
     form: str = ".4~g",
     x: str = "update",
     height: int = 180,
-) -> Any:
+) -> Chart:
     """One number of one or several runs by update; the value under the pointer is shown.
 
     Args:
@@ -73,7 +74,9 @@ def curves(
     )
 
 
-def bands(points: Mapping[str, Points], title: str, value: str, subtitle: str | None = None) -> Any:
+def bands(
+    points: Mapping[str, Points], title: str, value: str, subtitle: str | None = None
+) -> Chart:
     """Quantiles of a number by update, as nested bands around their median.
 
     Args:
@@ -116,7 +119,7 @@ def ridges(
     subtitle: str | None = None,
     low: float = -1.0,
     high: float = 1.0,
-) -> Any:
+) -> Chart:
     """Histograms one below the other, each scaled to its own highest bin.
 
     Args:
@@ -212,7 +215,7 @@ def _ridge(place: int, label: str, kind: str, counts: Sequence[float]) -> dict[s
     }
 
 
-def legend(names: Sequence[str]) -> Any:
+def legend(names: Sequence[str]) -> object:
     """A legend that fits a narrow page; none for a single name."""
     if len(names) < 2:
         return None
@@ -250,7 +253,7 @@ def _path(name: str, points: Points, x: str) -> str:
     return f"{name} from {a:.4g} at {x} {first:g} to {b:.4g} at {x} {last:g}"
 
 
-def _value_axis(alt: Any, form: str) -> Any:
+def _value_axis(alt: ModuleType, form: str) -> object:
     """Ticks with as many digits as tell them apart, in the kind of `form`: percent, powers of ten or plain."""
     kind = form[-1]
     return alt.Axis(format=f"~{kind}", tickCount=5) if kind in "%e" else alt.Axis(tickCount=5)
@@ -261,11 +264,11 @@ def _short(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _updates(alt: Any) -> Any:
+def _updates(alt: ModuleType) -> object:
     return alt.Axis(grid=False, tickMinStep=1, tickCount=6, format="d")
 
 
-def _axis(alt: Any, x: str, values: Sequence[float]) -> Any:
+def _axis(alt: ModuleType, x: str, values: Sequence[float]) -> object:
     if x == "update":
         return alt.X("step:Q", title=x, axis=_updates(alt))
     wide = min(values) > 0 and max(values) / min(values) >= 10

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from textcl.data.files import atomic_write
 from textcl.errors import UserError
 from textcl.figures import html as page
-from textcl.figures.charts import specification, title, version, vl_convert
+from textcl.figures.charts import Chart, Spec, specification, title, version, vl_convert
 from textcl.figures.theme import Mode
 
 WIDTH = 560
 """Pixels of a plot in a PNG or SVG that is as wide as its place on a page."""
 
 
-def save(chart: Any, path: Path | str, *, mode: Mode = "light") -> None:
+def save(chart: Chart | Spec, path: Path | str, *, mode: Mode = "light") -> None:
     """Write a chart whole or not at all; the ending of the name says how.
 
     Args:
@@ -48,7 +47,7 @@ def save(chart: Any, path: Path | str, *, mode: Mode = "light") -> None:
         file.write(content)
 
 
-def svg(spec: dict[str, Any]) -> str:
+def svg(spec: Spec) -> str:
     """A specification as SVG, with its title and text alternative as the picture's own.
 
     Args:

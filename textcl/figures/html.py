@@ -14,9 +14,8 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from html import escape
-from typing import Any
 
-from textcl.figures.charts import specification, title, version, vl_convert
+from textcl.figures.charts import Chart, Spec, specification, title, version, vl_convert
 from textcl.figures.theme import config
 
 _DRAW = """
@@ -52,7 +51,7 @@ start().catch(e => document.querySelectorAll('[data-figure]').forEach(place => f
 """
 
 
-def figure(name: str, chart: Any, *, height: int = 260, renderer: str = "svg") -> str:
+def figure(name: str, chart: Chart | Spec, *, height: int = 260, renderer: str = "svg") -> str:
     """The HTML of a figure, for a page with `scripts`.
 
     Args:
@@ -70,7 +69,7 @@ def figure(name: str, chart: Any, *, height: int = 260, renderer: str = "svg") -
     )
 
 
-def scripts(spec: dict[str, Any]) -> str:
+def scripts(spec: Spec) -> str:
     """What draws the figures; goes at the end of the page.
 
     Args:
@@ -88,7 +87,7 @@ def scripts(spec: dict[str, Any]) -> str:
     )
 
 
-def policy(spec: dict[str, Any] | None, more: Sequence[str] = ()) -> str:
+def policy(spec: Spec | None, more: Sequence[str] = ()) -> str:
     """The content security policy of a page, as a meta element; goes first into its head.
 
     Args:
@@ -103,13 +102,13 @@ def policy(spec: dict[str, Any] | None, more: Sequence[str] = ()) -> str:
     return f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
 
 
-def as_json(value: Any) -> str:
+def as_json(value: object) -> str:
     """JSON that can stand inside a script element: no text in it can end the element."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def single(chart: Any) -> str:
+def single(chart: Chart | Spec) -> str:
     """A whole page with one figure."""
     spec = specification(chart)
     return (

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from textcl.figures.charts import altair, titled
+from textcl.figures.charts import Chart, altair, titled
 from textcl.figures.curves import legend
 
 LABELS = 8
@@ -15,7 +15,7 @@ LABELS = 8
 OTHER = "other labels"
 
 
-def spectrum(models: Mapping[str, Sequence[float]], subtitle: str | None = None) -> Any:
+def spectrum(models: Mapping[str, Sequence[float]], subtitle: str | None = None) -> Chart:
     """Share of variance by direction, strongest first, on two logarithmic axes.
 
     Args:
@@ -75,7 +75,7 @@ def plane(
     color: str = "name",
     label: str = "name",
     height: int = 280,
-) -> Any:
+) -> Chart:
     """Models as points between two numbers.
 
     Args:
@@ -97,7 +97,7 @@ def plane(
     )
     names = list(dict.fromkeys(row[color] for row in rows))
     shown = alt.Color(f"{color}:N", title=None, sort=names, legend=legend(names))
-    layers: list[Any] = []
+    layers: list[Chart] = []
     if path:
         layers.append(
             base.mark_line(opacity=0.6).encode(
@@ -127,7 +127,7 @@ def plane(
 
 def embedding_map(
     rows: Sequence[Mapping[str, Any]], title: str, subtitle: str | None = None, height: int = 380
-) -> Any:
+) -> Chart:
     """Texts as points of a plane; the text shows under the pointer, a click in the legend picks a label.
 
     Args:

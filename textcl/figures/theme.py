@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 Mode = Literal["light", "dark"]
 
@@ -23,7 +23,7 @@ PAPER: dict[Mode, str] = {"light": "#FFFFFF", "dark": "#15181D"}
 """Background of a figure that stands alone."""
 
 
-def config(mode: Mode = "light") -> dict[str, Any]:
+def config(mode: Mode = "light") -> dict[str, object]:
     """Configuration of Vega-Lite.
 
     Args:

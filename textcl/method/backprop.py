@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from textcl.method.routes import Embedder, Route, as_embeddings
 from textcl.types import Batch, Embeddings, LossOutput
 
-Backward = Callable[[Tensor], Any]
+Backward = Callable[[Tensor], object]
 """Runs the backward pass of a loss (Accelerate's scales it and divides by the accumulation steps)."""
 
 
@@ -151,6 +151,6 @@ def routes_of(embedder: nn.Module) -> Mapping[str, Route]:
     return unwrap(embedder).routes
 
 
-def _no_sync(embedder: nn.Module) -> Any:
+def _no_sync(embedder: nn.Module) -> AbstractContextManager[object]:
     no_sync = getattr(embedder, "no_sync", None)
     return no_sync() if no_sync is not None else nullcontext()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -63,7 +63,7 @@ class ProbeData:
             return self.pairs
         return self.pairs[self.gold > self.threshold]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """What a reader of the numbers must know."""
         positives = "all pairs" if self.kind == "pairs" else None
         if self.threshold is not None:
@@ -169,24 +169,24 @@ def _of_rows(
     def has(*roles: str) -> bool:
         return all(r in columns or {r, *SYNONYMS.get(r, ())} & set(names) for r in roles)
 
-    def read(*roles: str) -> list[list[Any]]:
-        rows: Rows = load_rows(source, roles=roles, columns=columns, split=split)
-        records = rows[range(len(rows))]
-        return [[record[role] for record in records] for role in roles]
+    def read(*roles: str) -> Rows:
+        return load_rows(source, roles=roles, columns=columns, split=split)
 
     if has("sentence1", "sentence2", "score"):
-        first, second, scores = read("sentence1", "sentence2", "score")
-        gold = np.array(scores, np.float64)
+        rows = read("sentence1", "sentence2", "score")
+        gold = np.array(rows.column("score"), np.float64)
+        first, second = rows.strings("sentence1"), rows.strings("sentence2")
         return _of_pairs(source, first, second, gold, scale or _usual_scale(source, gold))
     for roles in (("sentence1", "sentence2"), ("anchor", "positive")):
         if has(*roles):
-            first, second = read(*roles)
+            first, second = map(read(*roles).strings, roles)
             return _of_pairs(source, first, second, None, (0.0, 1.0))
     if has("text", "label"):
-        texts, labels = read("text", "label")
+        rows = read("text", "label")
+        texts, labels = rows.strings("text"), rows.strings("label")
         return ProbeData(source, "labelled", texts, labels=labels, rows=len(texts))
     if has("text"):
-        (texts,) = read("text")
+        texts = read("text").strings("text")
         return ProbeData(source, "texts", texts, rows=len(texts))
     raise UserError(
         f"{source} has the columns {', '.join(names)}; a probe wants sentence1 and sentence2 (and score), anchor and "

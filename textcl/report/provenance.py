@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from textcl.data.lengths import truncation_report
 from textcl.errors import RunError, UserError
@@ -62,7 +61,7 @@ def _truncation(run: RunRecord) -> str:
     return report.describe() + "."
 
 
-def settings_section(page: Document, runs: Sequence[RunRecord], own: Mapping[str, Any]) -> None:
+def settings_section(page: Document, runs: Sequence[RunRecord], own: Mapping[str, object]) -> None:
     """Everything that is needed to do it again."""
     page.section("settings", "Settings and versions")
     for run in runs:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textcl.data.typed_json import parse, read_as, read_text
+from textcl.data.json_files import read_as
 from textcl.errors import UserError
 from textcl.sweep.stored import SweepTable
 from textcl.training.facts import LogLine, RunFacts, Scores
@@ -133,4 +133,4 @@ def _labels(places: Sequence[Path]) -> list[str]:
 def _checked(path: Path) -> dict[str, Any]:
     """The content of sweep.json, once all that a page reads of it has the right type."""
     read_as(path, SweepTable)
-    return parse(read_text(path), str(path))
+    return read_as(path, dict[str, Any])

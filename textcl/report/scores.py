@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from textcl.errors import RunError, UserError
 from textcl.evaluation.benchmarks import EncodeWith, Scores, describe, evaluate
@@ -52,7 +51,7 @@ def results_section(page: Document, runs: Sequence[RunRecord], beside: Sequence[
             )
 
 
-def _result(run: RunRecord) -> list[Any]:
+def _result(run: RunRecord) -> list[object]:
     scores, devs = run.scores, run.dev_scores()
     best = max(devs, key=lambda point: point[1], default=None) if not run.scores.finished else None
     name = run.label if run.scores.finished else f"{run.label} (unfinished)"
@@ -144,7 +143,7 @@ def suite_section(
     one = next(iter(scored.values()))
     for protocol, names in one.by_protocol().items():
         mean = len(names) > 1
-        rows: list[list[Any]] = [
+        rows: list[list[object]] = [
             [name, *(scores[task] for task in names), *([scores.mean(names)] if mean else [])]
             for name, scores in scored.items()
         ]

@@ -98,8 +98,8 @@ def _held_out(run: RunRecord, share: float, seed: int) -> ProbeData:
     rows = training_rows(run)
     _, held, split = hold_out(rows, share, run.facts.common.seed)
     name = f"{split.describe()}, held out"
-    labels = None if "labels" in held.roles else held.column("label")
-    return _labelled(name, held.column("text"), labels, seed)
+    labels = None if "labels" in held.roles else held.strings("label")
+    return _labelled(name, held.strings("text"), labels, seed)
 
 
 def _labelled(

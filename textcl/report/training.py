@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from textcl.figures.curves import bands, curves, ridges
 from textcl.figures.space import plane
@@ -215,7 +215,7 @@ def _spread(page: Document, run: RunRecord, alone: bool) -> None:
 
 
 def _trajectory(page: Document, runs: Sequence[RunRecord]) -> None:
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for run in runs:
         path = trajectory(run)
         if len(path) < 2:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -170,14 +170,14 @@ def _texts(path: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for number, line in _lines(path):
         row = _row(path, number, line)
-        key, text = row["_id"], f"{row.get('title') or ''} {row.get('text') or ''}".strip()
+        key, text = str(row["_id"]), f"{row.get('title') or ''} {row.get('text') or ''}".strip()
         if key in texts:
             raise UserError(f"{path}:{number}: the id {key!r} comes twice")
         texts[key] = text
     return texts
 
 
-def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+def _row(path: Path, number: int, line: str) -> dict[str, object]:
     try:
         row = json.loads(line)
     except ValueError as error:

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from textcl.data.checked_json import JsonObject
 from textcl.data.files import atomic_write, check_writable, whole_path, write_json
+from textcl.data.json_files import JsonObject
 from textcl.data.lock import sole_writer
 from textcl.errors import RunError, UserError
 from textcl.progress import progress
@@ -168,7 +168,7 @@ def read_ranges(folder: Path) -> Ranges:
         UserError: If it is missing or damaged.
     """
     stored = JsonObject.read(folder / _CALIBRATION)
-    low, high = (torch.tensor(stored.list_of(name, float)) for name in ("low", "high"))
+    low, high = (torch.tensor(stored.require(name, list[float])) for name in ("low", "high"))
     if low.shape != high.shape or not (low <= high).all():
         raise UserError(f"{folder / _CALIBRATION} is damaged: build the index again")
     return Ranges(low, high)

@@ -32,8 +32,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from textcl.data.files import write_json
+from textcl.data.json_files import read_as
 from textcl.data.roles import text_group
-from textcl.data.typed_json import read_as
 from textcl.errors import UserError
 from textcl.retrieval.documents import START, Document, extended, key_of
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from textcl.data.typed_json import read_as
+from textcl.data.json_files import read_as
 from textcl.errors import UserError
 from textcl.sweep.plan import RUN_OPTIONS, Cell, Plan
 from textcl.sweep.table import Result
@@ -20,7 +20,7 @@ from textcl.training.facts import Scores
 
 FILE = "sweep.json"
 
-Probes = Mapping[str, Mapping[str, Any]]
+Probes = Mapping[str, Mapping[str, object]]
 """Numbers by the data they were taken on."""
 
 
@@ -36,7 +36,7 @@ class StoredCell:
     scores: Scores = field(default_factory=Scores)
     seconds: float | None = None
     error: str | None = None
-    probes: Probes = field(default_factory=dict[str, Mapping[str, Any]])
+    probes: Probes = field(default_factory=dict[str, Mapping[str, object]])
 
     def result(self) -> Result:
         """What became of the run."""

@@ -7,7 +7,6 @@ that a kill at any moment leaves the last one intact.
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from textcl.data.files import whole_path, write_json
+from textcl.data.json_files import read_as
 from textcl.errors import RunError
 
 _OWN = "own."  # prefix of what a process keeps for itself, beside its generators
@@ -37,7 +37,7 @@ class Saved:
     """
 
     tensors: Mapping[str, Tensor]
-    meta: Mapping[str, Any]
+    meta: Mapping[str, object]
     own: Mapping[str, Tensor]
 
 
@@ -78,7 +78,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def generator_states() -> tuple[dict[str, Tensor], dict[str, Any]]:
+def generator_states() -> tuple[dict[str, Tensor], dict[str, list[Any]]]:
     """The states of torch's, Python's and numpy's generators; of torch's on every device that is there."""
     tensors = {"cpu": torch.get_rng_state()}
     if device := torch.accelerator.current_accelerator(check_available=True):
@@ -96,7 +96,7 @@ def generator_states() -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, plain
 
 
-def load_generators(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+def load_generators(tensors: Mapping[str, Tensor], plain: Mapping[str, list[Any]]) -> None:
     """Put back what `generator_states` gave."""
     torch.set_rng_state(tensors["cpu"])
     if device := torch.accelerator.current_accelerator(check_available=True):
@@ -126,7 +126,7 @@ def write(
     folder: Path,
     rank: int,
     tensors: Mapping[str, Tensor],
-    meta: Mapping[str, Any],
+    meta: Mapping[str, object],
     own: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write this process's part of a checkpoint into `folder`, which is not yet in place.
@@ -181,6 +181,6 @@ def read(folder: Path, rank: int) -> Saved:
         raise RunError(f"the run was started with fewer processes: {states.name} is missing")
     tensors = load_file(states)
     own = {k.removeprefix(_OWN): v for k, v in tensors.items() if k.startswith(_OWN)}
-    load_generators(tensors, json.loads(states.with_suffix(".json").read_text()))
-    meta = json.loads((folder / "state.json").read_text())
+    load_generators(tensors, read_as(states.with_suffix(".json"), dict[str, list[Any]]))
+    meta = read_as(folder / "state.json", dict[str, object])
     return Saved(load_file(folder / "state.safetensors"), meta, own)

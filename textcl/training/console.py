@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -63,7 +62,7 @@ class ConsoleReporter:
     def __init__(self, console: Console, quiet: bool = False) -> None:
         self.console, self.quiet = console, quiet
         self.bar: Progress | None = None
-        self.fields: dict[str, Any] = {"loss": "–", "temperature": "–", "dev": "–", "speed": "–"}
+        self.fields: dict[str, str] = {"loss": "–", "temperature": "–", "dev": "–", "speed": "–"}
         self.fields["scores"] = ""
 
     def start(self, done: int, total: int) -> None:
@@ -80,28 +79,29 @@ class ConsoleReporter:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn(
-                "loss {task.fields[loss]} · temperature {task.fields[temperature]}{task.fields[scores]}"
+                "loss {task.fields[now][loss]} · temperature {task.fields[now][temperature]}{task.fields[now][scores]}"
             ),
-            TextColumn("· dev {task.fields[dev]} · {task.fields[speed]} rows/s · left"),
+            TextColumn("· dev {task.fields[now][dev]} · {task.fields[now][speed]} rows/s · left"),
             TimeRemainingColumn(),
             console=self.console,
         )
-        self.task = self.bar.add_task("training", total=total, completed=done, **self.fields)
+        self.task = self.bar.add_task("training", total=total, completed=done, now=self.fields)
         self.bar.start()
 
-    def logged(self, line: Mapping[str, Any]) -> None:
+    def logged(self, line: Mapping[str, object]) -> None:
         """A line of the log."""
-        self.fields["loss"] = f"{line['loss']:.4f}"
-        if "temperature" in line:
-            self.fields["temperature"] = f"{line['temperature']:.3g}"
-        self.fields["scores"] = _scores(line)
-        if line["rows_per_second"]:
-            self.fields["speed"] = f"{line['rows_per_second']:.0f}"
+        numbers = {name: value for name, value in line.items() if isinstance(value, int | float)}
+        self.fields["loss"] = f"{numbers['loss']:.4f}"
+        if "temperature" in numbers:
+            self.fields["temperature"] = f"{numbers['temperature']:.3g}"
+        self.fields["scores"] = _scores(numbers)
+        if numbers.get("rows_per_second"):
+            self.fields["speed"] = f"{numbers['rows_per_second']:.0f}"
         if self.bar is not None:
-            self.bar.update(self.task, completed=line["step"], **self.fields)
+            self.bar.update(self.task, completed=numbers["step"])
         else:
             self.message(
-                f"update {line['step']}/{self.total}  loss {self.fields['loss']}  "
+                f"update {numbers['step']}/{self.total}  loss {self.fields['loss']}  "
                 f"temperature {self.fields['temperature']}{self.fields['scores']}  {self.fields['speed']} rows/s"
             )
 
@@ -109,7 +109,7 @@ class ConsoleReporter:
         """An evaluation on dev."""
         self.fields["dev"] = f"{score:.2f}"
         if self.bar is not None:
-            self.bar.update(self.task, **self.fields)
+            self.bar.refresh()
         note = " (before training)" if step == 0 else " (best so far)" if best else ""
         self.message(f"update {step}: dev {score:.2f}{note}")
 
@@ -125,10 +125,10 @@ class ConsoleReporter:
             self.bar = None
 
 
-def _scores(line: Mapping[str, Any]) -> str:
+def _scores(numbers: Mapping[str, float]) -> str:
     """Mean scores of positives and negatives, and how many negatives the loss really looks at."""
     names = ("scores/positive_mean", "scores/negative_mean", "penalty/effective_negatives")
-    positive, negative, effective = (line.get(name) for name in names)
+    positive, negative, effective = (numbers.get(name) for name in names)
     if positive is None or negative is None:
         return ""
     looked_at = "" if effective is None else f" ({effective:.0f} effective negatives)"

@@ -102,13 +102,12 @@ def load_dev(name: str) -> DevPairs:
             )
         return DevPairs(load_task(name))
     rows = load_rows(name, roles=("sentence1", "sentence2", "score"))
-    pairs = rows[range(len(rows))]
     return DevPairs(
         StsTask(
             name=Path(name).stem,
-            sentences1=[pair["sentence1"] for pair in pairs],
-            sentences2=[pair["sentence2"] for pair in pairs],
-            scores=np.array([pair["score"] for pair in pairs], dtype=np.float64),
+            sentences1=rows.strings("sentence1"),
+            sentences2=rows.strings("sentence2"),
+            scores=np.array(rows.column("score"), dtype=np.float64),
             source=name,
         )
     )

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from textcl.contrast.temperature import LOWEST_LEARNED, as_temperature
 from textcl.encoder.adapter import AdapterSpec
 from textcl.encoder.pooling import POOLINGS, check_pooling
 from textcl.errors import UserError
+
+P = TypeVar("P")
 
 LARGEST = 2**31 - 1
 """No setting takes a larger whole number."""
@@ -143,7 +145,7 @@ class Values:
         return (*self.choices, *switch, *(("none",) if self.optional else ()))
 
     @classmethod
-    def of(cls, hint: Any) -> Values:
+    def of(cls, hint: object) -> Values:
         """The values of an annotation.
 
         Raises:
@@ -152,7 +154,7 @@ class Values:
         origin, options = typing.get_origin(hint), typing.get_args(hint)
         if hint is type(None):
             return cls(optional=True)
-        if hint in (bool, int, float, str):
+        if isinstance(hint, type) and hint in (bool, int, float, str):
             return cls(frozenset({hint}))
         if origin is Literal:
             return cls(choices=options)
@@ -225,7 +227,7 @@ class Values:
     def _one(self) -> Values:
         return replace(self, several=False, optional=False)
 
-    def _each(self, read: Callable[[Any], object], parts: Iterable[object]) -> tuple[object, ...]:
+    def _each(self, read: Callable[[P], object], parts: Iterable[P]) -> tuple[object, ...]:
         values = tuple(read(part) for part in parts)
         if self.not_empty and not values:
             raise ValueError(values)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from textcl.data.cache import DataReport
-from textcl.data.typed_json import decode, parse
+from textcl.data.json_files import decode, parse
 from textcl.errors import UserError
 
 QUANTILES = 7
@@ -103,7 +103,7 @@ class RunFacts:
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
-    def from_json(cls, value: Any, place: str) -> RunFacts:
+    def from_json(cls, value: object, place: str) -> RunFacts:
         """Facts from the content of settings.json.
 
         Args:
@@ -113,11 +113,11 @@ class RunFacts:
         Raises:
             UserError: If a key is missing or of another type.
         """
-        facts: RunFacts = decode(value, cls, place)
+        facts = decode(value, cls, place)
         decode(facts.settings, CommonSettings, f"{place}: settings")
         return facts
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The content of settings.json."""
         return asdict(self)
 
@@ -163,7 +163,7 @@ class Scores:
     steps: int | None = None
     train_seconds: float | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The content of scores.json."""
         return asdict(self)
 
@@ -215,8 +215,8 @@ def _log_line(part: bytes, place: str) -> LogLine:
         raise UserError(
             f"{place}: expected JSON in UTF-8, found the byte 0x{part[error.start]:02x}; was the file edited by hand?"
         ) from error
-    values: dict[str, Any] = decode(parse(text, place), Mapping[str, Any], place)
-    step: int = decode(values.pop("step", None), int, f"{place}: step")
+    values = decode(parse(text, place), dict[str, object], place)
+    step = decode(values.pop("step", None), int, f"{place}: step")
     numbers: dict[str, float] = {}
     lists: dict[str, Sequence[float]] = {}
     for key, value in values.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
@@ -44,7 +43,7 @@ class Interrupts:
         A second Ctrl-C stops at once. With several processes every further one is ignored: their launcher passes the
         first on a second time.
         """
-        before: dict[int, Callable[..., Any] | int | None] = {}
+        before: dict[int, Callable[..., object] | int | None] = {}
 
         def ask(number: int, _frame: object) -> None:
             self.signal_number = number

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ class Collate:
         self._ids.update({name: index for index, name in enumerate(self.classes)})
 
     def texts(
-        self, rows: Sequence[Mapping[str, Any]], index: np.ndarray, epoch: int
+        self, rows: Sequence[Mapping[str, object]], index: np.ndarray, epoch: int
     ) -> dict[str, list[str]]:
         """What every view shows of the rows."""
         numbered = list(zip(rows, index.tolist(), strict=True))
@@ -69,7 +69,9 @@ class Collate:
         lengths = torch.zeros(len(texts), dtype=torch.long).masked_scatter(there, tokens.lengths)
         return replace(tokens, lengths=lengths)
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]], index: np.ndarray, epoch: int) -> Batch:
+    def __call__(
+        self, rows: Sequence[Mapping[str, object]], index: np.ndarray, epoch: int
+    ) -> Batch:
         """The batch of the rows with these numbers."""
         texts = self.texts(rows, index, epoch)
         numbered = list(zip(rows, index.tolist(), strict=True))
@@ -77,7 +79,7 @@ class Collate:
             name: torch.tensor([self._group(view, row, epoch, i, name) for row, i in numbered])
             for name, view in self.views.items()
         }
-        scores = [float(row["score"]) for row in rows] if "score" in rows[0] else None
+        scores = [cast(float, row["score"]) for row in rows] if "score" in rows[0] else None
         return Batch(
             tokens={
                 name: self.views[name].change(
@@ -100,10 +102,10 @@ class Collate:
         if "labels" in rows[0]:
             hot = torch.zeros((len(rows), len(self.classes)))
             for i, row in enumerate(rows):
-                hot[i, [self._ids[name] for name in row["labels"]]] = 1.0
+                hot[i, [self._ids[name] for name in cast("list[str]", row["labels"])]] = 1.0
             return hot
         if "label" in rows[0]:
-            return torch.tensor([self._ids[row["label"]] for row in rows])
+            return torch.tensor([self._ids[cast(str, row["label"])] for row in rows])
         return None
 
 

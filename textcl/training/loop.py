@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -35,7 +34,7 @@ def run(
     reporter: Reporter,
     *,
     dev: Dev | None = None,
-    card: Mapping[str, Any] | None = None,
+    card: Mapping[str, object] | None = None,
     resume: bool = False,
 ) -> Position:
     """Train a method, and leave the best and the last model in the run folder.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -108,7 +107,7 @@ class Parts:
         encoder.train(training)
         return torch.cat(parts)
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
+    def _parameter_groups(self) -> list[dict[str, object]]:
         """Weights with decay, and biases, norms and scalars without; for each learning rate."""
         factors: dict[nn.Parameter, float] = {}
         for module, rate in self.method.rates:
@@ -120,7 +119,7 @@ class Parts:
             for p in module.parameters()
             if p.requires_grad
         ]
-        groups: list[dict[str, Any]] = []
+        groups: list[dict[str, object]] = []
         for factor in dict.fromkeys([1.0, *factors.values()]):
             here = [p for p in trained if factors.get(p, 1.0) == factor]
             for decay, chosen in (

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from textcl.distributed import World
 from textcl.errors import UserError
@@ -44,7 +43,7 @@ class Recipe:
     doc: str
     roles: tuple[str, ...]
     settings_type: type[TrainSettings]
-    presets: Mapping[str, Mapping[str, Any]]
+    presets: Mapping[str, Mapping[str, object]]
     build: Callable[[TrainSettings, World], Method]
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from textcl.contrast.statistics import dimension_spread
+from textcl.data.json_files import JsonObject
 from textcl.distributed import World
 from textcl.errors import RunError
 from textcl.training import checkpoint
@@ -30,7 +31,7 @@ class Model(Protocol):
     """What a run trains: an encoder, or a classifier."""
 
     def save_pretrained(
-        self, directory: str | Path, *, card: Mapping[str, Any] | None = None
+        self, directory: str | Path, *, card: Mapping[str, object] | None = None
     ) -> None:
         """Write it into a folder."""
         ...
@@ -52,7 +53,7 @@ class Reporter(Protocol):
         """Training begins or goes on at update `done`."""
         ...
 
-    def logged(self, line: Mapping[str, Any]) -> None:
+    def logged(self, line: Mapping[str, object]) -> None:
         """A line of the log."""
         ...
 
@@ -71,7 +72,7 @@ class Reporter(Protocol):
 
 def log_line(
     at: Position, settings: TrainSettings, batches: int, loss: float, rate: float, norm: Tensor
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The numbers of the log that every method has.
 
     Args:
@@ -110,7 +111,7 @@ class Recorder:
         parts: Parts,
         world: World,
         protocol: str | None,
-        card: Mapping[str, Any],
+        card: Mapping[str, object],
     ) -> None:
         self.folder, self.parts, self.world = folder, parts, world
         self.protocol, self.card = protocol, card
@@ -118,12 +119,12 @@ class Recorder:
         self.main = parts.accelerator.is_main_process
         self.model: Model = parts.method.trained  # pyright: ignore[reportAttributeAccessIssue]
 
-    def statistics(self, output: LossOutput, z: Embeddings, name: str) -> dict[str, Any]:
+    def statistics(self, output: LossOutput, z: Embeddings, name: str) -> dict[str, object]:
         """What the loss does to the scores, and how the embeddings of this name spread."""
         pushed = output.statistics() if output.statistics else {}
         return {**pushed, **dimension_spread(z, name, self.world)}
 
-    def write_line(self, line: Mapping[str, Any]) -> int:
+    def write_line(self, line: Mapping[str, object]) -> int:
         """Append a line to the log and hand its numbers to the trackers.
 
         Returns:
@@ -134,7 +135,7 @@ class Recorder:
             for name, x in line.items()
             if isinstance(x, int | float) and not isinstance(x, bool)
         }
-        self.accelerator.log(numbers, step=line["step"])
+        self.accelerator.log(numbers, step=int(numbers["step"]))
         if not self.main:
             return 0
         self.folder.log(line)
@@ -224,10 +225,11 @@ class Recorder:
         saved = checkpoint.read(place, self.world.rank)
         checkpoint.load_modules(self.parts.modules, saved.tensors)
         checkpoint.load_optimizer(self.parts.optimizer, saved.tensors)
-        if self.accelerator.scaler is not None and saved.meta["scaler"]:
-            self.accelerator.scaler.load_state_dict(saved.meta["scaler"])
-        values = saved.meta["position"]
-        at = Position(**{"total": saved.meta.get("total", 0), **values})
+        meta = JsonObject(saved.meta, str(place))
+        if self.accelerator.scaler is not None and (scaler := meta.get("scaler", dict[str, float])):
+            self.accelerator.scaler.load_state_dict(scaler)
+        at = meta.require("position", Position)
+        at.total = at.total or meta.get("total", int) or 0
         if "losses" in saved.own:
             losses.put_back(saved.own["losses"].to(self.accelerator.device))
         if self.main:
@@ -263,8 +265,8 @@ class Recorder:
         for hook in self.parts.method.hooks:
             hook.before_saving()
 
-    def _card(self, step: int, score: float | None) -> dict[str, Any]:
-        scores: list[dict[str, Any]] = []
+    def _card(self, step: int, score: float | None) -> dict[str, object]:
+        scores: list[dict[str, object]] = []
         if score is not None and self.protocol is not None:
             scores = [{"protocol": self.protocol, "score": round(score, 2), "seed": self.seed}]
         return {**self.card, "step": step, "scores": scores}

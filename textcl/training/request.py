@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from textcl.data.rows import Rows, load_rows, settle_roles
 from textcl.errors import UserError
@@ -27,7 +26,7 @@ class RowRequest:
         drop_unlabelled: Leave out rows whose label is missing, which are refused otherwise.
     """
 
-    source: Any
+    source: object
     roles: tuple[str, ...]
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     split: str | None = None
@@ -42,7 +41,7 @@ class RowRequest:
         return named_task(self.source) if labelled else None
 
     @property
-    def located(self) -> Any:
+    def located(self) -> object:
         """The source, where its name stands for one.
 
         Raises:

@@ -14,16 +14,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from textcl.data.files import write_json
-from textcl.data.typed_json import parse, read_as, read_text
+from textcl.data.json_files import parse, read_as, read_text
 from textcl.errors import UserError
 from textcl.training.facts import LogLine, RunFacts, Scores, log_lines
 from textcl.training.replaced import set_aside
 
 
-def model_card(facts: RunFacts) -> dict[str, Any]:
+def model_card(facts: RunFacts) -> dict[str, object]:
     """Facts of a run for its model card: enough to do it again, and no folder of this machine."""
     data, common = facts.data, facts.common
     start, source = _last_part(common.model), _last_part(data.source)
@@ -173,7 +172,7 @@ class RunFolder:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
         return log_lines(content, str(path))
 
-    def log(self, line: Mapping[str, Any]) -> None:
+    def log(self, line: Mapping[str, object]) -> None:
         """Append a line to metrics.jsonl."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -58,7 +57,7 @@ class Trained:
     model: torch.nn.Module
 
     @property
-    def classifier(self) -> Any:
+    def classifier(self) -> object:
         """The `Classifier` around the encoder; None where the recipe trains an encoder alone."""
         return None if self.model is self.encoder else self.model
 
@@ -67,10 +66,10 @@ def train(
     recipe: str | Path = "quickstart",
     *,
     model: str | Path | None = None,
-    data: Any = None,
+    data: object = None,
     dev: str | float | Path | None = None,
     output: str | Path | None = None,
-    settings: Sequence[str] | Mapping[str, Any] = (),
+    settings: Sequence[str] | Mapping[str, object] = (),
     columns: Mapping[str, str] | None = None,
     split: str | None = None,
     limit: int | None = None,
@@ -145,7 +144,7 @@ def resume(
     folder: str | Path,
     *,
     recipe: str | Path | None = None,
-    data: Any = None,
+    data: object = None,
     console: Console | None = None,
 ) -> Trained:
     """Go on with a run that was stopped or killed; it ends as if it had not been.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from textcl.arithmetic import exact_floor
 from textcl.errors import UserError
@@ -187,7 +187,7 @@ def with_values(settings: S, values: Mapping[str, object]) -> S:
     Raises:
         UserError: For an unknown key (naming the nearest ones), or a value that the setting does not take.
     """
-    takes, changes = values_of(type(settings)), dict[str, Any]()
+    takes, changes = values_of(type(settings)), dict[str, object]()
     for name, value in values.items():
         key = _known(type(settings), name)
         changes[key] = _checked(key, takes[key], value)
@@ -215,12 +215,12 @@ def complete_override(settings_type: type[TrainSettings], text: str) -> list[str
     return [f"{name}={choice}" for choice in choices if choice.startswith(value)]
 
 
-def as_mapping(settings: TrainSettings) -> dict[str, Any]:
+def as_mapping(settings: TrainSettings) -> dict[str, object]:
     """Settings as plain values for JSON."""
     return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(settings).items()}
 
 
-def from_mapping(settings_type: type[S], values: Mapping[str, Any]) -> S:
+def from_mapping(settings_type: type[S], values: Mapping[str, object]) -> S:
     """Settings from what `as_mapping` gave; fields that are new since then take their defaults.
 
     Raises:

@@ -109,4 +109,4 @@ def _write(
 
 def _blocks(rows: Rows, role: str) -> Iterator[list[str]]:
     for start in range(0, len(rows), _BLOCK):
-        yield rows.values(role, range(start, min(start + _BLOCK, len(rows))))
+        yield rows.strings(role, range(start, min(start + _BLOCK, len(rows))))

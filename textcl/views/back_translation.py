@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from textcl.data.files import atomic_write
 from textcl.errors import UserError
@@ -99,7 +98,7 @@ def write_cache(path: str | Path, cache: Mapping[str, str]) -> None:
             file.write((json.dumps(pair, ensure_ascii=False) + "\n").encode())
 
 
-def _parse(line: str) -> Any:
+def _parse(line: str) -> object:
     try:
         return json.loads(line)
     except ValueError:

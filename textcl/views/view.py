@@ -65,14 +65,14 @@ class View:
         """Whether its text changes from one epoch to the next."""
         return bool(self.augmentations)
 
-    def __call__(self, row: Mapping[str, Any], rng: random.Random) -> str:
+    def __call__(self, row: Mapping[str, object], rng: random.Random) -> str:
         """The text of `row`, changed by draws from `rng`."""
         text = self._raw(row)
         for augment in self.augmentations:
             text = augment(text, rng)
         return text
 
-    def draw(self, row: Mapping[str, Any], seed: int, epoch: int, index: int, slot: str) -> str:
+    def draw(self, row: Mapping[str, object], seed: int, epoch: int, index: int, slot: str) -> str:
         """The text of `row` number `index`, changed by the draws of (seed, epoch, index, slot).
 
         Args:
@@ -113,7 +113,7 @@ class View:
             tokens = change(tokens, rngs)
         return tokens
 
-    def _raw(self, row: Mapping[str, Any]) -> str:
+    def _raw(self, row: Mapping[str, object]) -> str:
         text = row.get(self.column)
         if isinstance(text, str):
             return text
