@@ -71,13 +71,15 @@ def _python_entry(name: str, value: Any) -> list[str]:
 
 
 def _methods(kind: type) -> list[tuple[str, Any]]:
-    """Public methods that the class itself writes and describes."""
-    found: list[tuple[str, Any]] = []
-    for name, value in vars(kind).items():
-        function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
-        if not name.startswith("_") and inspect.isfunction(function) and function.__doc__:
-            found.append((name, function))
-    return found
+    """Public methods that the class describes, and those of its bases that have no entry of their own."""
+    found: dict[str, Any] = {}
+    for base in kind.__mro__:
+        inner = base.__module__.startswith("textcl.") and not hasattr(textcl, base.__name__)
+        for name, value in vars(base).items() if base is kind or inner else ():
+            function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+            if not name.startswith("_") and inspect.isfunction(function) and function.__doc__:
+                found.setdefault(name, function)
+    return list(found.items())
 
 
 class _Text:
