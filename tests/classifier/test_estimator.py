@@ -430,6 +430,7 @@ def test_a_batch_is_filled_by_blocks(rows, chosen, want):
 def test_weights_are_routed(model):
     with sklearn.config_context(enable_metadata_routing=True):
         it = make(model, epochs=1).set_fit_request(sample_weight=True)
+        it = it.set_score_request(sample_weight=True)
         weights = np.ones(len(TEXTS))
         found = cross_validate(it, TEXTS, LABELS, cv=2, params={"sample_weight": weights})
     assert len(found["test_score"]) == 2
@@ -510,7 +511,7 @@ def test_a_reject_label_is_predicted_for_texts_of_no_class(model):
 
 def test_a_reject_label_takes_held_out_rows(model, fitted):
     with pytest.raises(UserError, match="threshold from held-out rows: set held_out"):
-        make(model, reject_label="other").fit(TEXTS, LABELS)
+        make(model, reject_label="other", held_out=0.0).fit(TEXTS, LABELS)
     other = clone(fitted).set_params(reject_label="other")
     other.classes_, other.classifier_ = fitted.classes_, fitted.classifier_
     with pytest.raises(UserError, match="no threshold for rejecting texts"):

@@ -33,7 +33,6 @@ from textcl.cli.options import (
 
 if TYPE_CHECKING:
     from textcl.evaluation.benchmarks import EncodeWith
-    from textcl.evaluation.benchmarks import Whiten as Whitened
     from textcl.evaluation.labelled import LabelledTask
     from textcl.suites.suite import Task
 
@@ -301,7 +300,7 @@ def _eval_encoder(
     quiet: bool,
 ) -> tuple[dict[str, Any], Callable[[Console], None]]:
     """What --json prints, and what shows the same on a console."""
-    from textcl.cli.eval_graded import plain, published, show_scores
+    from textcl.cli.eval_graded import plain, published, show_scores, whitening
     from textcl.evaluation.benchmarks import evaluate
     from textcl.evaluation.tasks import load_task
 
@@ -333,33 +332,3 @@ def _load(model: str, precision: str, batch_tokens: int | None, quiet: bool) -> 
     options = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
     encoder, shown = load_encoder(model), sys.stderr.isatty() and not quiet
     return EncodeWith(encoder, precision=precision, show_progress=shown, **options)
-
-
-def whitening(whiten: str | None, components: int | None) -> Callable[[Any], Whitened | None]:
-    """How an encoder's vectors are whitened: from it to what `evaluate` takes; None for not at all.
-
-    The file is read at once, so that a wrong one is reported before a model is loaded.
-
-    Raises:
-        UserError: If there is no such file, or components are asked for without a whitening.
-    """
-    from textcl.errors import UserError
-    from textcl.evaluation.whitening import Whitening
-
-    if whiten is None:
-        if components is not None:
-            raise UserError("--components goes with --whiten target or --whiten FILE")
-        return lambda encoder: None
-    if whiten == "target":
-        return lambda encoder: lambda rows: Whitening.fit(rows, components)
-    from textcl.probe.models import texts_to_fit
-
-    texts = texts_to_fit(whiten)
-
-    def fitted(encoder: Any) -> Whitened:
-        from textcl.probe.measure import embed
-
-        one = Whitening.fit(embed(encoder, texts), components)
-        return lambda rows: one
-
-    return fitted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,7 +12,9 @@ from textcl.cli.options import result_table
 
 if TYPE_CHECKING:
     from textcl.evaluation.benchmarks import Scores
+    from textcl.evaluation.benchmarks import Whiten as Whitened
     from textcl.evaluation.published import PublishedRow
+
 
 _SHORT = {"unsupervised": "unsup", "supervised-nli": "sup on NLI", "none": "not trained"}
 
@@ -75,3 +78,33 @@ def show_scores(
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
+
+
+def whitening(whiten: str | None, components: int | None) -> Callable[[Any], Whitened | None]:
+    """How an encoder's vectors are whitened: from it to what `evaluate` takes; None for not at all.
+
+    The file is read at once, so that a wrong one is reported before a model is loaded.
+
+    Raises:
+        UserError: If there is no such file, or components are asked for without a whitening.
+    """
+    from textcl.errors import UserError
+    from textcl.evaluation.whitening import Whitening
+
+    if whiten is None:
+        if components is not None:
+            raise UserError("--components goes with --whiten target or --whiten FILE")
+        return lambda encoder: None
+    if whiten == "target":
+        return lambda encoder: lambda rows: Whitening.fit(rows, components)
+    from textcl.probe.models import texts_to_fit
+
+    texts = texts_to_fit(whiten)
+
+    def fitted(encoder: Any) -> Whitened:
+        from textcl.probe.measure import embed
+
+        one = Whitening.fit(embed(encoder, texts), components)
+        return lambda rows: one
+
+    return fitted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -13,7 +14,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from textcl.distributed import World
 from textcl.encoder.precision import fast_bfloat16
 from textcl.errors import UserError
-from textcl.training.settings import TrainSettings
+from textcl.training.settings import TrainSettings, as_mapping
 
 
 def accelerator_of(settings: TrainSettings) -> Accelerator:
@@ -112,3 +113,11 @@ def world_of(accelerator: Accelerator) -> World:
     from textcl.distributed import ALONE, AllRanks
 
     return AllRanks() if accelerator.num_processes > 1 else ALONE
+
+
+def init_trackers(accelerator: Accelerator, folder: Path, settings: TrainSettings) -> None:
+    """Start the trackers that the settings name, with the settings as what they show of the run."""
+    accelerator.project_configuration.set_directories(str(folder))
+    values = {k: str(v) if isinstance(v, list) else v for k, v in as_mapping(settings).items()}
+    config = {k: v for k, v in values.items() if v is not None}
+    accelerator.init_trackers("textcl", config=config)

@@ -20,7 +20,7 @@ from textcl.encoder.folder import known_elsewhere
 from textcl.errors import UserError
 from textcl.method.method import Method, online_of
 from textcl.training import recipes, replaced
-from textcl.training.accelerator import accelerator_of, describe_machine, world_of
+from textcl.training.accelerator import accelerator_of, describe_machine, init_trackers, world_of
 from textcl.training.build import build_method
 from textcl.training.console import ConsoleReporter, tell
 from textcl.training.dev import Dev
@@ -306,7 +306,7 @@ class _Session:
     ) -> Trained:
         settings, online = supervision.settings, online_of(method)
         if settings.trackers and self.main:
-            self._init_trackers(folder, settings)
+            init_trackers(self.accelerator, folder.path, settings)
         loader = self._with_tokens(loader, settings, method)
         method = replace(method, hooks=[*method.hooks, *supervision.hooks(method)])
         reporter = ConsoleReporter(self.console, quiet=not self.main)
@@ -343,13 +343,6 @@ class _Session:
         if not self.main:
             return nullcontext()
         return sole_writer(folder.checkpoints / ".lock", f"the run in {folder.path}")
-
-    def _init_trackers(self, folder: RunFolder, settings: TrainSettings) -> None:
-        self.accelerator.project_configuration.set_directories(str(folder.path))
-        values = {k: str(v) if isinstance(v, list) else v for k, v in as_mapping(settings).items()}
-        self.accelerator.init_trackers(
-            "textcl", config={k: v for k, v in values.items() if v is not None}
-        )
 
 
 def _new_path(recipe: str) -> Path:
