@@ -1,4 +1,4 @@
-"""ASCL: neighbours of the key in the queue are positives too, as far as the key is sure of them.
+"""ASCL: the key's neighbours in the queue are positives.
 
 MoCo for text whose target is soft: keys in the queue that are near the anchor's own key share the target with it,
 weighed by how peaked the key's similarities are. The key sees the plain sentence, the query one with tokens cut.

@@ -1,4 +1,4 @@
-"""ASCL without negatives: a prediction aims at its own key and, softly, at the neighbours of that key.
+"""ASCL without negatives: neighbours are soft targets.
 
 BYOL for text whose target is a mixture: the keys of other sentences of the batch that are near the own one take part of
 it, weighed by how sure the key is of them. The key sees the plain sentence, the query one with tokens cut.

@@ -1,4 +1,4 @@
-"""BYOL for text: one view predicts what a slowly following encoder makes of the other; no negatives.
+"""BYOL: predict what a slowly following encoder sees.
 
 Each sentence goes twice through the online encoder and twice through a moving average of it, with four dropout masks.
 A predictor on the online side, which the average lacks, keeps all sentences from ending in one point. The projector is

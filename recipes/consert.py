@@ -1,4 +1,4 @@
-"""ConSERT: the two views of a sentence differ behind its tokens, by cut features and moved positions.
+"""ConSERT: views differ by cut features, moved positions.
 
 One copy loses a fifth of the columns of its embedding output, the other has its words at other positions; dropout is
 off. NT-Xent over both.

@@ -1,4 +1,4 @@
-"""CoSENT and AnglE: graded pairs are ranked as people ranked them.
+"""CoSENT and AnglE: pairs are ranked as people rank them.
 
 Of every two pairs in a batch the one with the higher gold score must have the more similar sentences; by how much the
 scores differ does not matter, as it does not for Spearman's correlation. AnglE compares angles of complex numbers in

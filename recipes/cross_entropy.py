@@ -1,4 +1,4 @@
-"""Cross-entropy: the plain classifier, beside which the contrastive ones are measured.
+"""Cross-entropy: the plain classifier to compare with.
 
 Each text is given one of its classes by a head on the encoder; with several labels a row, every class is a yes or no
 of its own (binary cross-entropy). One view of each row, no contrast.

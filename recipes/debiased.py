@@ -1,4 +1,4 @@
-"""Debiased contrastive loss: what false negatives add to the denominator is estimated and taken out.
+"""Debiased contrast: expected false negatives taken out.
 
 Some of the other sentences of a batch mean the same as the anchor. From the positive and an assumed share of such
 false negatives the loss estimates their part of the sum and subtracts it; no labels are needed.

@@ -1,4 +1,4 @@
-"""Distillation: a small encoder learns the embeddings, or the similarities, of a large one.
+"""Distillation: learn a large encoder's embeddings.
 
 The teacher embeds every sentence at rest, the student must arrive at the same vector (embeddings), at the same cosines
 within the batch (similarity), or at the same ranking of the batch by each sentence (kl). By default the student is the

@@ -1,4 +1,4 @@
-"""Distillation from a reranker: similarities learn the scores that a cross-encoder gave to the same texts.
+"""Distillation from a reranker: learn stored scores.
 
 A cross-encoder reads query and passage together, is much better than an encoder, and too slow to search with. Its
 scores of mined negatives are computed once and stored with the rows; the encoder learns the margins between them, or

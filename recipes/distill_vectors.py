@@ -1,4 +1,4 @@
-"""Distillation from stored vectors: a student arrives at the vectors that a teacher gave to the same texts.
+"""Distillation from stored vectors of any teacher.
 
 The teacher is not needed any more: its vectors were stored beside the texts, by `textcl encode` or any other program.
 So the student may have another tokenizer, another language and another width; a linear layer that is trained with it

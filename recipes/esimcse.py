@@ -1,4 +1,4 @@
-"""ESimCSE: some words of the second copy are repeated, and older sentences are negatives too.
+"""ESimCSE: repeated words, and a queue of negatives.
 
 Unsupervised SimCSE takes sentences of equal length for similar, because its positives have equal lengths; repeated
 words break that. A queue holds sentences of the last batches, embedded without dropout by a slowly following copy of

@@ -1,4 +1,4 @@
-"""Feature transformation: positives are moved apart, negatives are mixed, both behind the encoder.
+"""Feature transformation of positives and negatives.
 
 MoCo for text whose query and key are extrapolated away from each other, which makes the positive harder, and whose
 queue is mixed with a shuffled copy of itself at every step, which makes new negatives. The mixed vectors leave the

@@ -1,4 +1,4 @@
-"""Few labels: a contrast between the few rows of each class, then logistic regression on the vectors.
+"""Few labels: contrast of classes, then a linear head.
 
 With a handful of rows a class a head can hardly be trained by gradient. So only the encoder is: every batch holds
 several rows of each of its classes, rows of one class attract each other, all others are negatives. A row is embedded

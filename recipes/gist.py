@@ -1,4 +1,4 @@
-"""GIST: a guide model says which candidates are no negatives.
+"""GIST: a guide model says what is no negative.
 
 In every batch some "negatives" answer the anchor as well as its positive does. A guide, which is not trained, embeds
 the same texts; what it finds more similar to an anchor than the anchor's positive is left out. The guide reads with its

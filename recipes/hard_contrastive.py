@@ -1,4 +1,4 @@
-"""Hard contrastive loss: each sentence is pushed from its most similar negatives only.
+"""Hard contrastive loss: only the most similar negatives.
 
 Unsupervised SimCSE in which an anchor sees the hardest fraction of its negatives; the easy ones hardly push anyway, and
 leaving them out lets a higher temperature, which spares near neighbours, still look at hard cases.

@@ -1,4 +1,4 @@
-"""HCL: hard negatives count more, and false ones are taken out of the sum.
+"""HCL: hard negatives count more, false ones are removed.
 
 The debiased loss with its negatives weighed by how similar they are to the anchor, e^(beta · similarity / temperature).
 

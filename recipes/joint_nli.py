@@ -1,4 +1,4 @@
-"""Joint NLI: supervised triplets and unsupervised dropout pairs of the same premises.
+"""Joint NLI: triplets and dropout pairs of one premise.
 
 The supervised loss says what entails what; the unsupervised one keeps premises apart and the space even, also where
 NLI has no say. Both see the same batch ("sum"), or they take turns ("alternate").

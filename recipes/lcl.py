@@ -1,4 +1,4 @@
-"""Label-aware contrastive loss: negatives of the classes that a row is confused with count more.
+"""Label-aware contrast: confusable classes count more.
 
 As `supcon`, but a weighting network classifies every row too, and its confidence of row i in class c weighs every
 candidate of class c in row i's contrast. Where anger and annoyance are confused, an annoyed row is a strong negative of

@@ -1,4 +1,4 @@
-"""Matryoshka: the first dimensions of an embedding are an embedding of their own.
+"""Matryoshka: leading dimensions are embeddings too.
 
 Unsupervised SimCSE whose loss is summed over the whole embedding, its first half, its first quarter, and so on. Users
 then cut vectors to what they can store (`encode(…, truncate_dim=…)`) and normalise what is left.

@@ -1,4 +1,4 @@
-"""Mirror-BERT for sentences: a span of characters is masked, dropout does the rest.
+"""Mirror-BERT for sentences: masked spans and dropout.
 
 Each string is paired with itself; of the second copy five characters in a row are masked. Ten thousand strings in a
 minute turn a masked language model into a sentence encoder: NT-Xent over both views, no head, no labels.

@@ -1,4 +1,4 @@
-"""Mirror-BERT with DropHead: whole attention heads are dropped in place of single numbers.
+"""Mirror-BERT with whole attention heads dropped.
 
 As `mirror-bert`, but ordinary dropout is off and every layer drops some of its attention heads, drawn anew for each
 row. The two views of a string then differ by what the heads attend to.

@@ -1,4 +1,4 @@
-"""Mirror-BERT on random strings: how much of the gain needs no language at all.
+"""Mirror-BERT on random strings: gain without language.
 
 An ablation of the paper. Every text of the corpus is replaced by characters drawn from a–z and 0–9, as many as it has,
 and the encoder is trained as in `mirror-word`. What improves is the shape of the space, not what the model knows.

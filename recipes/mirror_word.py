@@ -1,4 +1,4 @@
-"""Mirror-BERT for words: each word twice, dropout is the only difference.
+"""Mirror-BERT for words: each word twice, and dropout.
 
 Turns a masked language model into a lexical encoder with a list of words. Nothing is masked, words are too short.
 

@@ -1,4 +1,4 @@
-"""Mixup of embeddings: a blend of two sentences has two positives.
+"""Mixup: a blend of two sentences has two positives.
 
 Unsupervised SimCSE whose anchors are blended two by two, λ·a + (1-λ)·b with one λ a step. A blend must pick both second
 copies among all, the first with weight λ and the second with 1-λ: λ·CE(first) + (1-λ)·CE(second).

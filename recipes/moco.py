@@ -1,4 +1,4 @@
-"""MoCo for text: the negatives are keys of earlier batches, made by a slowly following encoder.
+"""MoCo: a queue of negatives from a following encoder.
 
 Each sentence goes through the online encoder (query) and through a moving average of it (key), each with a dropout
 mask of its own. A query picks its own key among the keys in a queue, so that the number of negatives does not depend

@@ -1,4 +1,4 @@
-"""Pairs: an anchor finds its positive among those of the batch and its hard negatives.
+"""Pairs: find the positive among batch and negatives.
 
 The job that most people bring: questions with their answers, queries with their passages, titles with their texts. The
 positives of the other rows of a batch are the negatives, so large batches help (`chunk_size` keeps their memory small),

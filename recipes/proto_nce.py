@@ -1,4 +1,4 @@
-"""ProtoNCE (PCL): sentences are pulled to the centre of their cluster, besides MoCo.
+"""ProtoNCE (PCL): sentences drawn to cluster centres.
 
 Before every epoch the whole corpus is embedded by the momentum encoder and clustered several times, from coarse to
 fine. Each sentence then also picks its own centre among those of other clusters; the tighter a cluster, the lower its

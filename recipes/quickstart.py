@@ -1,4 +1,4 @@
-"""A first run in minutes, offline: unsupervised SimCSE on the sentences that come with textcl.
+"""A first run in minutes, offline: unsupervised SimCSE.
 
 The first three layers of all-MiniLM-L6-v2 (extra `offline`) are an encoder that is not tuned for sentences; 40 updates
 of unsupervised SimCSE on 2,000 sentences turn it into one. Data and dev pairs are a smoke set written for textcl: its

@@ -1,4 +1,4 @@
-"""SapBERT: names of one concept come together, names that look alike but mean another one go apart.
+"""SapBERT: names of one concept come together.
 
 For linking mentions to a dictionary: each concept has several names, each batch two of one concept, and a miner leaves
 only the pairs that say something: positives that are hardly nearer than a negative, and negatives that are nearly as

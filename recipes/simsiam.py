@@ -1,4 +1,4 @@
-"""SimSiam for text: each view predicts the other, whose gradient is stopped; no negatives, no average.
+"""SimSiam: views predict each other, with no negatives.
 
 Each sentence goes through the encoder twice; a predictor maps one result to the other, which counts as given. That the
 given side has no gradient is all that keeps sentences from ending in one point.

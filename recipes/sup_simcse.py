@@ -1,4 +1,4 @@
-"""Supervised SimCSE: entailments are positives, contradictions are hard negatives.
+"""Supervised SimCSE: contradictions are hard negatives.
 
 Each premise is pulled to a sentence it entails and pushed from one that contradicts it, and from the entailments and
 contradictions of the other premises of the batch. A fresh MLP head on [CLS] is trained and stays part of the model.

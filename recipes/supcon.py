@@ -1,4 +1,4 @@
-"""Supervised contrastive learning beside cross-entropy: rows of one class attract each other.
+"""SupCon beside cross-entropy: classes attract their own.
 
 Each text goes through the encoder in two views. A head classifies both, and the vectors themselves are contrasted:
 every row of the same label in the batch is a positive of every other, the rest are negatives that all count alike.

@@ -1,4 +1,4 @@
-"""Triplets: an anchor must be nearer to its positive than to its own negatives, by a margin.
+"""Triplets: nearer to the positive, by a margin.
 
 The oldest loss of the kind: only the negatives that are given count, the other rows of the batch do not. It fits where
 other rows of a batch may well be right answers, so that pushing them away would be wrong. Where they are not, `pairs`

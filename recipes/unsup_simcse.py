@@ -1,4 +1,4 @@
-"""Unsupervised SimCSE: the same sentence twice, dropout is the only difference.
+"""Unsupervised SimCSE: each sentence twice, and dropout.
 
 Each sentence goes through the encoder twice in one batch; the two dropout masks make the two views. The other
 sentences of the batch are the negatives. A fresh MLP head stands on [CLS] while training and is left out afterwards.
