@@ -26,6 +26,7 @@ from textcl import (
     Domain,
     Encoder,
     LabelledSettings,
+    MaskDuplicates,
     Method,
     MoveSchedules,
     PoolingSetting,
@@ -54,6 +55,7 @@ class Settings(LabelledSettings):
         temperature: Number, "learnable:0.1", or a schedule such as "cosine:0.5:0.1".
         freeze_embeddings: Whether the table of token embeddings stays as it is, which a few rows hardly touch.
         pooling: How token states become one vector; as the model's folder says when empty, mean where it says nothing.
+        mask_duplicates: Do not take a row of equal text, but another label, for a negative.
     """
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -65,6 +67,7 @@ class Settings(LabelledSettings):
     temperature: TemperatureSetting = 0.1
     freeze_embeddings: bool = True
     pooling: PoolingSetting | None = None
+    mask_duplicates: bool = False
 
     FITS_HEAD: ClassVar[bool] = True
 
@@ -100,7 +103,12 @@ def build(s: Settings, world: World) -> Method:
     if s.freeze_embeddings:
         online.backbone.get_input_embeddings().requires_grad_(False)
     head = s.head_for(online, "linear", 0.0)
-    objective = sup_con(as_temperature(s.temperature), names=("anchor",), world=world)
+    objective = sup_con(
+        as_temperature(s.temperature),
+        names=("anchor",),
+        transforms=[MaskDuplicates()] if s.mask_duplicates else [],
+        world=world,
+    )
     return Method(
         views={"anchor": View("text")},
         encoders={"online": online},

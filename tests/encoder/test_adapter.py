@@ -147,15 +147,15 @@ def copied(folder, target, **changes):
     ("changes", "message"),
     [
         ({"base_model_name_or_path": "gone/nowhere"}, "needs its base gone/nowhere: "),
-        ({"base_model_name_or_path": None}, "lacks 'base_model_name_or_path'"),
+        ({"base_model_name_or_path": None}, "expected the key 'base_model_name_or_path'"),
         ({"peft_type": "IA3"}, "of the kind IA3"),
         ({"megatron_config": {"a": 1}}, "sets megatron_config to"),
         ({"modules_to_save": ["pooler"]}, "sets modules_to_save to"),
         ({"rank_pattern": {"query": 2}}, "sets rank_pattern to"),
-        ({"target_modules": 5}, "'target_modules' of .* must be a list"),
+        ({"target_modules": 5}, "target_modules: expected a list, not 5"),
         ({"target_modules": ["nothing"]}, "does not fit its base"),
         ({"r": 3}, "does not fit its base"),
-        ({"r": "4"}, "must be a whole number"),
+        ({"r": "4"}, "r: expected a whole number"),
     ],
 )
 def test_a_damaged_adapter_is_refused(saved, tmp_path, changes, message):

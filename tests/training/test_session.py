@@ -363,7 +363,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(model, corpus, tmp_path, monkey
     steps = []
     run(model, corpus, tmp_path / "short", settings=["steps=1"])
     plain = Contrastive.forward
-    monkeypatch.setattr("textcl.training.supervision.describe_negatives", lambda *_: "")
+    monkeypatch.setattr("textcl.training.supervision.describe_negatives", lambda *_, **options: "")
     monkeypatch.setattr(Contrastive, "forward", explode)
     with pytest.raises(
         RunError, match=r"not finite at update 7 .*go on from step-00000006 with --resume"

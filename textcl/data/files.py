@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -28,6 +28,15 @@ _NO_SPACE_WORDS = ("No space left", "Disk quota exceeded", "os error 28", "os er
 _HOST = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
 _BESIDE = re.compile(r"\.(.+)\." + _HOST + r"-(\d+)-[0-9a-f]{8}\.(part|old)")
 _swept = set[Path]()
+
+
+@runtime_checkable
+class WritesBytes(Protocol):
+    """What lines can be written to: a file, or standard output, which need not seek."""
+
+    def write(self, data: bytes, /) -> int:
+        """Write some bytes."""
+        ...
 
 
 def output_format(target: str | Path, endings: Collection[str], *, overwrite: bool = False) -> str:

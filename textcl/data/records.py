@@ -21,7 +21,7 @@ from typing import IO
 import pyarrow
 from pyarrow import parquet
 
-from textcl.data.files import atomic_write, output_format
+from textcl.data.files import WritesBytes, atomic_write, output_format
 from textcl.errors import UserError
 
 Record = Mapping[str, object]
@@ -163,7 +163,7 @@ class _Parquet:
 
 
 class _Jsonl:
-    def __init__(self, file: IO[bytes], schema: pyarrow.Schema | None) -> None:
+    def __init__(self, file: WritesBytes, schema: pyarrow.Schema | None) -> None:
         self._file = file
 
     def write(self, records: Sequence[Record]) -> None:

@@ -23,7 +23,7 @@ import pyarrow
 from jaxtyping import Float
 from pyarrow import parquet
 
-from textcl.data.files import atomic_write, output_format
+from textcl.data.files import WritesBytes, atomic_write, output_format
 from textcl.data.records import Record, RecordColumns
 from textcl.errors import RunError, UserError
 
@@ -157,7 +157,7 @@ class _Parquet:
 
 
 class _Jsonl:
-    def __init__(self, file: IO[bytes], dimension: int, schema: pyarrow.Schema | None) -> None:
+    def __init__(self, file: WritesBytes, dimension: int, schema: pyarrow.Schema | None) -> None:
         self._file = file
         self._numbers = ", ".join(["%.9g"] * dimension)
 
