@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -110,7 +110,7 @@ def read_labels(y: Any) -> GivenLabels:
     _check_present(values)
     kind = getattr(y, "dtype", None)
     if any(isinstance(value, list | tuple | set | np.ndarray) for value in values):
-        lists = [[_clean(name) for name in names] for names in values]
+        lists = [[_clean(name) for name in cast("Iterable[object]", names)] for names in values]
         classes = np.asarray(MultiLabelBinarizer().fit(lists).classes_)
         return GivenLabels(
             "labels", [[str(n) for n in names] for names in lists], classes, _names(classes)

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -248,7 +248,7 @@ def _unwritable(folder: Path, error: OSError) -> UserError | RunError:
     )
 
 
-def read_json(path: Path) -> object:
+def read_json(path: Path) -> Any:
     """The content of a JSON file; an empty dict if there is no such file.
 
     Raises:
@@ -257,7 +257,7 @@ def read_json(path: Path) -> object:
     return load_json(path) if path.is_file() else {}
 
 
-def load_json(path: Path) -> object:
+def load_json(path: Path) -> Any:
     """The content of a JSON file that must exist.
 
     Raises:

@@ -268,9 +268,10 @@ class _Data:
 
 def _read(request: RowRequest) -> _Data:
     """The rows of all data sets, with the same roles."""
-    named = [(request.located, None)]
-    if isinstance(request.source, str) and request.source != "sample":
-        named = named_sources(request.located)
+    located = request.located
+    named = [(located, None)]
+    if isinstance(located, str) and request.source != "sample":
+        named = named_sources(located)
     opened = [
         open_pairs(source, required=request.roles, columns=request.columns, split=request.split)
         for source, _ in named

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -57,7 +58,7 @@ class Trained:
     model: torch.nn.Module
 
     @property
-    def classifier(self) -> object:
+    def classifier(self) -> Any:
         """The `Classifier` around the encoder; None where the recipe trains an encoder alone."""
         return None if self.model is self.encoder else self.model
 
