@@ -330,10 +330,8 @@ class _Session:
             if self.main:  # what --overwrite replaces, until something is saved
                 (replaced.remove if folder.has_saved else replaced.put_back)(folder.path)
         if self.main:
-            next_steps, verdict = supervision.next_steps(folder.best), supervision.verdict(position)
-            tell(
-                self.console, folder, position, supervision.dev, settings.seed, next_steps, verdict
-            )
+            ends = supervision.next_steps(folder.best), supervision.verdict(position)
+            tell(self.console, folder, position, supervision.dev, settings.seed, *ends)
             if not known_elsewhere(online.saved_pooling):
                 self._tell(
                     f"only textcl opens {folder.best}: sentence-transformers has no pooling {online.pooling!r}"
