@@ -119,7 +119,7 @@ def read_labels(y: Any) -> GivenLabels:
     if all(isinstance(value, str | bool | int | float | np.generic) for value in column):
         check_classification_targets(column)
         classes = np.unique(column_or_1d(column))
-        if isinstance(kind, np.dtypes.StringDType):
+        if isinstance(kind, np.dtype) and kind.kind == "T":  # StringDType of numpy 2
             classes = classes.astype(kind)
         return GivenLabels(
             "label", [str(label) for label in column_or_1d(column)], classes, _names(classes)
