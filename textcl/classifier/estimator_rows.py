@@ -212,6 +212,8 @@ def row_weights(
         weights = np.asarray(_check_sample_weight(sample_weight, np.zeros((len(names), 1))), float)
         if (weights < 0).any():
             raise UserError("sample_weight must be 0 or more for every text")
+        if not weights.any():
+            raise UserError("sample_weight must hold at least one non-zero number")
     if not isinstance(class_weight, Mapping):
         if class_weight not in (None, "balanced"):
             raise UserError(
