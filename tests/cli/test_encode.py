@@ -15,6 +15,7 @@ from disks import fill_disk
 from pyarrow import parquet
 from rich.console import Console
 from safetensors.numpy import load_file
+from signals import deliver
 from stub_encoder import StubEncoder
 from typer.testing import CliRunner
 
@@ -294,7 +295,7 @@ def test_a_signal_finishes_the_shard(monkeypatch, tmp_path, lines, folder_encode
     ordinary = folder_encoder.encode
 
     def signalled(texts, **options):
-        signal.raise_signal(number)
+        deliver(number)
         return ordinary(texts, **options)
 
     monkeypatch.setattr(folder_encoder, "encode", signalled)

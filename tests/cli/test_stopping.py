@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import os
 import shutil
 import signal
 import sys
@@ -11,6 +10,7 @@ import pytest
 import typer
 from families import tiny_model_dir
 from safetensors import SafetensorError
+from signals import deliver
 
 import textcl.cli
 from textcl.cli.app import app
@@ -77,7 +77,7 @@ def test_no_command_is_left_out():
 def test_a_stopped_command_says_what_is_kept(monkeypatch, textcl_in, name, number):
     place, arguments = COMMANDS[name]
     handler = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(place, lambda *_args, **_options: signal.raise_signal(number))
+    monkeypatch.setattr(place, lambda *_args, **_options: deliver(number))
     monkeypatch.setattr("textcl.export.backends.find_backend", lambda name: None)
     monkeypatch.setattr("textcl.cli.sweep.show", lambda sweep: None)
     monkeypatch.setattr("textcl.cli.sweep.draw", lambda sweep: None)
@@ -140,7 +140,7 @@ def test_a_run_that_is_terminated_is_saved_and_ends_with_143(monkeypatch, textcl
     write_line = Recorder.write_line
 
     def terminated(recorder, line):
-        os.kill(os.getpid(), signal.SIGTERM)
+        deliver(signal.SIGTERM)
         return write_line(recorder, line)
 
     monkeypatch.setattr(Recorder, "write_line", terminated)
