@@ -176,7 +176,16 @@ def test_a_method_that_does_not_fit_into_memory_is_one_sentence(model, data, tmp
         run("moco", model, data, tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", recipe.names())
+FAST = ("cross-entropy", "few-shot", "moco", "pairs", "unsup-simcse")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
+        for name in recipe.names()
+    ],
+)
 def test_every_recipe_can_learn_an_adapter_alone(name, model, data, monkeypatch):
     built, build = [], textcl.training.session.build_method
 

@@ -105,7 +105,16 @@ def test_tokens_of_training_are_those_of_encode(name, prompt, start, tmp_path):
     assert compared or all(view.augmentations or view.changes for view in views)
 
 
-@pytest.mark.parametrize("name", recipes.names())
+FAST = ("cross-entropy", "moco", "pairs", "unsup-simcse")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
+        for name in recipes.names()
+    ],
+)
 def test_pooling_is_that_of_the_start_model(name, start, tmp_path):
     _, _, shown = run(name, start, tmp_path, "steps=1")
     assert describe(tmp_path / "run/best").pooling == "mean"
