@@ -6,13 +6,12 @@ import copy
 import math
 from dataclasses import replace
 
-import pytest
 import torch
-from accelerate import Accelerator
 from families import tiny_model_dir
 
 from textcl.distributed import ALONE
 from textcl.training import recipes
+from textcl.training.accelerator import accelerator_of
 from textcl.training.parts import Parts
 from textcl.types import Batch
 
@@ -86,7 +85,6 @@ def their_update(main, helper, helper_activation, ids, mask, labels):
     return loss.item()
 
 
-@pytest.mark.slow  # bfloat16 that a test before it left on reaches its float64
 def test_one_update_gives_the_weights_of_the_authors_step_in_both_networks(tmp_path):
     torch.manual_seed(0)
     recipe = recipes.find("lcl")
@@ -103,7 +101,7 @@ def test_one_update_gives_the_weights_of_the_authors_step_in_both_networks(tmp_p
     online, weigher = method.encoders["online"], method.encoders["weigher"]
     main = pieces(online, method.model.head)
     helper = pieces(weigher.encoder, weigher.head)
-    parts = Parts(method, settings, Accelerator(cpu=True))
+    parts = Parts(method, settings, accelerator_of(settings))
     parts.train()
     tokens = {"anchor": online.tokenize(TEXTS), "positive": online.tokenize(SECOND)}
     groups = {name: torch.arange(6) + 6 * at for at, name in enumerate(tokens)}
