@@ -174,6 +174,17 @@ def test_an_adapter_of_another_base_is_refused(saved, tmp_path):
         Encoder.from_pretrained(folder)
 
 
+def test_saving_does_not_ask_the_hub_for_the_base(base, tmp_path, monkeypatch):
+    encoder = trained(base)
+    for config in encoder.backbone.peft_config.values():
+        config.base_model_name_or_path = "somebody/base"
+    monkeypatch.setattr("peft.utils.save_and_load.file_exists", pytest.fail, raising=False)
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", pytest.fail)
+    encoder.save_pretrained(tmp_path / "a")
+    config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "somebody/base"
+
+
 def test_lost_weights_are_named(saved, tmp_path):
     folder = copied(saved["lora:4"][1], tmp_path / "a")
     (folder / "adapter_model.safetensors").unlink()

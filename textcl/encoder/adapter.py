@@ -179,7 +179,9 @@ class AdapterFolder:
         tensors = self._tensors()
         try:
             _inject(backbone, config, self.base, self.revision)
-            outcome = set_peft_model_state_dict(backbone, tensors, adapter_name=_NAME)
+            outcome = set_peft_model_state_dict(
+                backbone, tensors, adapter_name=_NAME, save_embedding_layers=False
+            )
         except (ValueError, RuntimeError, KeyError) as error:
             raise self._misfit(str(error).strip().splitlines()[0]) from error
         wanted = sum(parameter.requires_grad for parameter in backbone.parameters())
@@ -242,7 +244,8 @@ def save_adapter(backbone: PreTrainedModel, folder: Path) -> None:
     from peft import get_peft_model_state_dict
 
     config = _config(backbone)
-    tensors = get_peft_model_state_dict(backbone, adapter_name=_NAME)
+    # no embedding is among them; asked to find out, peft would look for the base on the hub
+    tensors = get_peft_model_state_dict(backbone, adapter_name=_NAME, save_embedding_layers=False)
     named = {
         f"{_PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in tensors.items()
     }
