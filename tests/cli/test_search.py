@@ -130,3 +130,9 @@ def test_pairs_are_mined_audited_and_mined_again_with_marks(
 def test_ranks_of_another_form_are_one_sentence(textcl_in, ranks):
     code, _, err = textcl_in("mine", "bert", "corpus.jsonl", "-o", "new.jsonl", f"--ranks={ranks}")
     assert (code, "expected --ranks FROM:TO" in err) == (2, True)
+
+
+def test_the_page_of_an_audit_is_named_as_one(textcl_in):
+    code, _, err = textcl_in("mine", "m", "pairs.jsonl", "-o", "t.jsonl", "--audit", "audit")
+    assert code == 2
+    assert "let audit end in .html" in err

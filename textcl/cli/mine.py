@@ -180,7 +180,7 @@ def mine_command(
     audit: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
+            metavar="FILE.html",
             help="Also write an HTML page with the scores, what each rule dropped, and anchors to read and mark (needs "
             "the extra `report`). Default: none.",
             rich_help_panel=OUTPUT,
@@ -201,6 +201,8 @@ def mine_command(
     from textcl.retrieval.triplets import Marks, mine_pairs
 
     record_format(output, overwrite=overwrite)
+    if audit is not None and audit.suffix != ".html":
+        raise UserError(f"--audit names a page: let {audit} end in .html")
     require_new_file(audit, overwrite=overwrite)
     columns = parse_columns(column, ["anchor", "positive", "text", "id"])
     range_min, range_max = parse_ranks(ranks)
