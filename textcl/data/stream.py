@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from textcl.data.cache import checked
 from textcl.data.formats import Values
@@ -58,17 +58,35 @@ def _stream(source: Source, role: str, columns: Mapping[str, str]) -> Iterator[S
             yield StreamedRow(text, values)
 
 
-_BLOCK_ROWS, _BLOCK_CHARACTERS = 8192, 16_000_000
+@runtime_checkable
+class HasText(Protocol):
+    """A record with a text."""
+
+    @property
+    def text(self) -> str:
+        """The text."""
+        ...
 
 
-def row_blocks(rows: Iterable[StreamedRow]) -> Iterator[list[StreamedRow]]:
-    """Rows in lists that fit into memory whatever their length."""
-    block: list[StreamedRow] = []
+R = TypeVar("R", bound=HasText)
+
+
+def row_blocks(
+    rows: Iterable[R], most_rows: int = 8192, most_characters: int = 16_000_000
+) -> Iterator[list[R]]:
+    """Rows in lists that fit into memory whatever their length.
+
+    Args:
+        rows: Any number of them.
+        most_rows: Rows of a list.
+        most_characters: Characters of a list, after which it ends.
+    """
+    block: list[R] = []
     characters = 0
     for row in rows:
         block.append(row)
         characters += len(row.text)
-        if len(block) == _BLOCK_ROWS or characters > _BLOCK_CHARACTERS:
+        if len(block) == most_rows or characters > most_characters:
             yield block
             block, characters = [], 0
     if block:

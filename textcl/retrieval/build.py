@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor
 from textcl.data.files import atomic_write, check_writable, whole_path, write_json
 from textcl.data.json_files import JsonObject
 from textcl.data.lock import sole_writer
+from textcl.data.stream import row_blocks
 from textcl.errors import RunError, UserError
 from textcl.progress import progress
 from textcl.retrieval.documents import (
@@ -137,7 +138,7 @@ def append_documents(
     Raises:
         RunError: If a vector is not finite.
     """
-    for block in _blocks(documents):
+    for block in row_blocks(documents, _BLOCK, _BLOCK_CHARACTERS):
         texts = [document.text for document in block]
         vectors = embed(
             model,
@@ -244,19 +245,6 @@ def _ranges(vectors: Tensor) -> Ranges:
     bounds = [block.aminmax(dim=0) for block in vectors.split(_BLOCK)]
     low = torch.stack([bound.min for bound in bounds]).amin(0)
     return Ranges(low, torch.stack([bound.max for bound in bounds]).amax(0))
-
-
-def _blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    block: list[Document] = []
-    characters = 0
-    for document in documents:
-        block.append(document)
-        characters += len(document.text)
-        if len(block) == _BLOCK or characters > _BLOCK_CHARACTERS:
-            yield block
-            block, characters = [], 0
-    if block:
-        yield block
 
 
 def _check_finite(vectors: Float[np.ndarray, "N D"], block: list[Document]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatch
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -17,19 +17,13 @@ from torch import Tensor, nn
 from textcl.arithmetic import unit
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.fingerprint import model_sha256
+from textcl.encoder.peers import Role as Role
+from textcl.encoder.peers import role_prompt
 from textcl.encoder.to_file import EncodesFiles
 from textcl.encoder.tokenizing import find_prompt
 from textcl.errors import UserError
 from textcl.export.exported import ExportedEncoder
 from textcl.retrieval.store import Manifest
-
-Role = Literal["query", "document"]
-
-_PROMPTS: Mapping[Role, tuple[str, ...]] = {
-    "query": ("query",),
-    "document": ("document", "passage", "corpus"),
-}
-"""Names of the prompts of a role, as sentence-transformers looks for them."""
 
 
 @runtime_checkable
@@ -42,7 +36,7 @@ class Embeds(EncodesFiles, Protocol):
 
 def prompt_name(model: Embeds, role: Role) -> str | None:
     """Name of the model's prompt for a role; None, which leaves its default, where it has none."""
-    return next((name for name in _PROMPTS[role] if name in model.prompts), None)
+    return role_prompt(model.prompts, role)
 
 
 def prompt_text(model: Embeds, role: Role) -> str:
