@@ -406,7 +406,8 @@ def test_training_stops_early_where_the_held_out_score_no_longer_rises(model):
 
 def test_few_shot_is_chosen_for_few_rows_and_its_batches_fit(model):
     it = TextClassifier(model, max_length=16, settings={"steps": 2, "pooling": "mean"})
-    assert (it._method(999, 20), it._method(1000, 20)) == ("few-shot", "lcl")
+    chosen = [estimator_rows.recipe_for(it.method, rows, 20) for rows in (999, 1000)]
+    assert chosen == ["few-shot", "lcl"]
     it.fit(TEXTS[:30], LABELS[:30])
     assert it.n_iter_ == 2
     assert it.predict(TEXTS[:2]).shape == (2,)
@@ -441,6 +442,16 @@ def test_parameters_of_earlier_folders_are_read():
     found = estimator_rows.parameters_of_today({"objective": "lcl", "class_weights": "none"})
     assert found == {"method": "lcl", "class_weight": None}
     assert estimator_rows.parameters_of_today({"epochs": 2}) == {"epochs": 2}
+
+
+def test_earlier_names_of_parameters_are_taken_and_not_mixed_with_todays(model):
+    old = make(model, epochs=1, method="auto", objective="cross-entropy", class_weights="balanced")
+    new = make(model, epochs=1, method="cross-entropy", class_weight="balanced")
+    answers = [each.fit(TEXTS, LABELS).predict_proba(TEXTS) for each in (old, new)]
+    np.testing.assert_array_equal(*answers)
+    assert clone(old).get_params()["objective"] == "cross-entropy"
+    with pytest.raises(UserError, match="objective is the earlier name of method"):
+        make(model, method="lcl", objective="supcon").fit(TEXTS, LABELS)
 
 
 @pytest.mark.slow

@@ -22,13 +22,14 @@ from textcl.classifier.estimator_rows import (
     parameters_of_today,
     read_labels,
     read_texts,
+    recipe_for,
     repeated,
     row_weights,
     rows_with_text,
     texts_to_answer,
 )
 from textcl.classifier.fit_rejection import fit_rejection
-from textcl.classifier.supervision import LabelledSettings, default_dev
+from textcl.classifier.supervision import default_dev
 from textcl.data.files import atomic_write, read_json, to_json
 from textcl.data.splits import hold_out
 from textcl.encoder.hub import find_model
@@ -37,7 +38,11 @@ from textcl.training.recipes import find
 from textcl.training.session import train
 
 ESTIMATOR_FILE = "estimator.json"
-_FEW_ROWS = 50
+_SETTINGS = (
+    *("temperature", "loss_weight", "epochs", "batch_size", "learning_rate", "max_length"),
+    "patience",
+)
+"""Parameters that are settings of the recipe under the same name."""
 
 
 class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
@@ -69,6 +74,8 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         settings: Further settings of the recipe by name.
         random_state: Seed of everything.
         verbose: Whether to show the training on standard error.
+        objective: `method` by its earlier name.
+        class_weights: `class_weight` by its earlier name; "none" is None.
 
     Attributes:
         classes_: The labels, sorted; columns of `predict_proba`. Where texts have several, the columns of the
@@ -96,6 +103,8 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         settings: Mapping[str, Any] | None = None,
         random_state: int = 0,
         verbose: bool = False,
+        objective: str | None = None,
+        class_weights: Literal["none", "balanced"] | None = None,
     ) -> None:
         self.model = model
         self.method = method
@@ -112,6 +121,8 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.settings = settings
         self.random_state = random_state
         self.verbose = verbose
+        self.objective = objective
+        self.class_weights = class_weights
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TextClassifier:  # noqa: N803
         """Train on texts and their labels.
@@ -135,7 +146,8 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             )
         given = read_labels(y)
         check_consistent_length(texts, given.names)
-        weights = row_weights(given.names, given, sample_weight, self.class_weight)
+        asked = parameters_of_today(self.get_params(deep=False))
+        weights = row_weights(given.names, given, sample_weight, asked["class_weight"])
         places = rows_with_text(texts, given.names)
         if weights is not None:
             places = [places[place] for place in repeated(weights[places], self.random_state)]
@@ -146,7 +158,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             {"text": text, given.role: label} for text, label in zip(texts, labels, strict=True)
         ]
         share = self._share(len(texts), len(given.classes))
-        method = self._method(len(texts), len(given.classes))
+        method = recipe_for(asked["method"], len(texts), len(given.classes))
         with tempfile.TemporaryDirectory(prefix="textcl-") as folder, torch.random.fork_rng():
             run = train(
                 method,
@@ -154,7 +166,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 data=rows,
                 dev=share,
                 output=Path(folder) / "run",
-                settings=self._settings(method, share, texts, labels),
+                settings=self._settings(method, asked, share, texts, labels),
                 console=None if self.verbose else Console(file=io.StringIO()),
             )
         assert run is not None
@@ -299,15 +311,6 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ordered[:, learnt] = values[:, places]
         return ordered
 
-    def _method(self, rows: int, classes: int) -> str:
-        few = "few-shot" if rows < _FEW_ROWS * classes else "lcl"
-        method = few if self.method == "auto" else self.method
-        if not issubclass(find(method).settings_type, LabelledSettings):
-            raise UserError(
-                f"the recipe {method!r} trains no classifier: choose few-shot, lcl, supcon or cross-entropy"
-            )
-        return method
-
     def _share(self, rows: int, classes: int) -> str:
         """The share of the rows that is held out; "" for none."""
         given = "" if not self.held_out else str(self.held_out)
@@ -319,19 +322,16 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return share
 
     def _settings(
-        self, method: str, share: str, texts: list[str], labels: list[Any]
+        self,
+        method: str,
+        asked: Mapping[str, Any],
+        share: str,
+        texts: list[str],
+        labels: list[Any],
     ) -> dict[str, Any]:
         """The recipe's settings that are given here, with a batch no larger than what is trained on."""
-        given = {
-            "temperature": self.temperature,
-            "loss_weight": self.loss_weight,
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "max_length": self.max_length,
-            "class_weights": "balanced" if self.class_weight == "balanced" else None,
-            "patience": self.patience,
-        }
+        given = {name: asked[name] for name in _SETTINGS}
+        given["class_weights"] = "balanced" if asked["class_weight"] == "balanced" else None
         chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         chosen |= {"seed": self.random_state, "save_every": 0, **(self.settings or {})}
         if "batch_size" not in chosen:

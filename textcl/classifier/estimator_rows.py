@@ -17,9 +17,13 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from textcl.classifier.settings import LabelledSettings
 from textcl.data.texts import as_column, as_texts, is_missing, normal_text
 from textcl.errors import UserError
+from textcl.training.recipes import find
 from textcl.training.settings import TrainSettings
+
+_FEW_ROWS = 50
 
 _MOST_REPEATED = 4
 
@@ -274,12 +278,41 @@ def fitting_batch(settings: TrainSettings, chosen: Mapping[str, Any], rows: int)
     )
 
 
-def parameters_of_today(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a folder of before they had today's names.
+def recipe_for(method: str, rows: int, classes: int) -> str:
+    """The recipe that trains a classifier.
 
     Args:
-        parameters: As estimator.json holds them.
+        method: Its name or file; "auto" is few-shot below 50 rows a class, and lcl from there on.
+        rows: Texts to train on.
+        classes: Of them.
+
+    Raises:
+        UserError: If the recipe trains no classifier.
     """
-    names = {"objective": "method", "class_weights": "class_weight"}
-    values = {names.get(name, name): value for name, value in parameters.items()}
-    return values | ({"class_weight": None} if values.get("class_weight") == "none" else {})
+    few = "few-shot" if rows < _FEW_ROWS * classes else "lcl"
+    name = few if method == "auto" else method
+    if not issubclass(find(name).settings_type, LabelledSettings):
+        raise UserError(
+            f"the recipe {name!r} trains no classifier: choose few-shot, lcl, supcon or cross-entropy"
+        )
+    return name
+
+
+def parameters_of_today(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with those that were given by an earlier name under today's.
+
+    Args:
+        parameters: Of an estimator, or as estimator.json of an older folder holds them.
+
+    Raises:
+        UserError: If one is given under both names.
+    """
+    values = dict(parameters)
+    for earlier, name in (("objective", "method"), ("class_weights", "class_weight")):
+        given = values.pop(earlier, None)
+        if given is None:
+            continue
+        if values.get(name) not in (None, "auto", given):
+            raise UserError(f"{earlier} is the earlier name of {name}: give one of them")
+        values[name] = None if given == "none" else given
+    return values
