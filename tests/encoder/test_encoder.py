@@ -342,3 +342,9 @@ def test_the_names_of_columns_are_never_encoded():
 def test_vectors_of_different_lengths_are_not_compared():
     with pytest.raises(UserError, match="vectors of 32 and of 16 dimensions cannot be compared"):
         compare(torch.ones(1, 32), torch.ones(2, 16), "cosine")
+
+
+def test_a_recipe_file_may_call_the_projector_a_head():
+    encoder = families.tiny_encoder()
+    encoder.add_head(keep=False)
+    assert encoder.projector is not None

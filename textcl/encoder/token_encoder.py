@@ -93,6 +93,8 @@ class TokenEncoder(nn.Module):
         else:
             self.projector = layer
 
+    add_head = add_projector  # by its earlier name, which recipe files of users' own may call
+
     def forward(self, tokens: Tokens) -> Float[Tensor, "B _"]:
         """One vector per row, in float32 or wider and never normalised; a row without tokens gives what a zero does.
 
