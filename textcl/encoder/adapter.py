@@ -179,9 +179,7 @@ class AdapterFolder:
         tensors = self._tensors()
         try:
             _inject(backbone, config, self.base, self.revision)
-            outcome = set_peft_model_state_dict(
-                backbone, tensors, adapter_name=_NAME, save_embedding_layers=False
-            )
+            outcome = set_peft_model_state_dict(backbone, tensors, adapter_name=_NAME)
         except (ValueError, RuntimeError, KeyError) as error:
             raise self._misfit(str(error).strip().splitlines()[0]) from error
         wanted = sum(parameter.requires_grad for parameter in backbone.parameters())
