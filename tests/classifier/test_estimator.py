@@ -23,7 +23,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validat
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
 import textcl
-from textcl.classifier import estimator_rows
+from textcl.classifier import estimator_labels, estimator_rows, estimator_settings
 from textcl.classifier.estimator import TextClassifier
 from textcl.errors import UserError
 from textcl.training.recipes import find
@@ -309,11 +309,11 @@ def test_labels_of_any_hashable_kind_come_back_as_they_came(model):
 @pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="numpy 2 brought it")
 def test_labels_of_numpys_strings_keep_their_kind():
     kind = np.dtypes.StringDType(na_object=None)
-    found = estimator_rows.read_labels(np.array(["b", "a", "b"], dtype=kind))
+    found = estimator_labels.read_labels(np.array(["b", "a", "b"], dtype=kind))
     assert found.classes.dtype == kind
     assert found.classes.tolist() == ["a", "b"]
     with pytest.raises(UserError, match=r"no label .* at number 1"):
-        estimator_rows.read_labels(np.array(["b", None, "b"], dtype=kind))
+        estimator_labels.read_labels(np.array(["b", None, "b"], dtype=kind))
 
 
 def test_labels_that_are_written_alike_are_refused():
@@ -322,7 +322,7 @@ def test_labels_that_are_written_alike_are_refused():
             return "same"
 
     with pytest.raises(UserError, match="two labels are written 'same'"):
-        estimator_rows.read_labels([Named(), Named()])
+        estimator_labels.read_labels([Named(), Named()])
 
 
 def test_a_weight_of_whole_numbers_is_a_row_that_is_there_as_often(model):
@@ -353,13 +353,13 @@ def test_other_weights_repeat_rows_in_proportion():
     ],
 )
 def test_weights_that_are_none_are_refused(sample, of_class, message):
-    given = estimator_rows.read_labels(["a", "b"])
+    given = estimator_labels.read_labels(["a", "b"])
     with pytest.raises(ValueError, match=message):
         estimator_rows.row_weights(given.names, given, sample, of_class)
 
 
 def test_class_weights_multiply_those_of_the_rows():
-    given = estimator_rows.read_labels([1, 2, 1])
+    given = estimator_labels.read_labels([1, 2, 1])
     weights = estimator_rows.row_weights(given.names, given, [1, 1, 3], {1: 2})
     np.testing.assert_array_equal(weights, [2, 1, 6])
 
@@ -386,7 +386,7 @@ def test_columns_of_tables_are_taken(fitted):
     table = datasets.Dataset.from_dict({"text": TEXTS[:4]})
     for column in (frame["text"], pyarrow.array(TEXTS[:4]), table["text"]):
         assert fitted.predict(column).tolist() == want
-    found = estimator_rows.read_labels(pyarrow.array(["b", "a"]))
+    found = estimator_labels.read_labels(pyarrow.array(["b", "a"]))
     assert found.names == ["b", "a"]
 
 
@@ -406,7 +406,7 @@ def test_training_stops_early_where_the_held_out_score_no_longer_rises(model):
 
 def test_few_shot_is_chosen_for_few_rows_and_its_batches_fit(model):
     it = TextClassifier(model, max_length=16, settings={"steps": 2, "pooling": "mean"})
-    chosen = [estimator_rows.recipe_for(it.method, rows, 20) for rows in (999, 1000)]
+    chosen = [estimator_settings.recipe_for(it.method, rows, 20) for rows in (999, 1000)]
     assert chosen == ["few-shot", "lcl"]
     it.fit(TEXTS[:30], LABELS[:30])
     assert it.n_iter_ == 2
@@ -426,7 +426,7 @@ def test_few_shot_is_chosen_for_few_rows_and_its_batches_fit(model):
 )
 def test_a_batch_is_filled_by_blocks(rows, chosen, want):
     settings = find("few-shot").settings()
-    assert estimator_rows.fitting_batch(settings, chosen, rows) == want
+    assert estimator_settings.fitting_batch(settings, chosen, rows) == want
 
 
 def test_weights_are_routed(model):
@@ -439,9 +439,9 @@ def test_weights_are_routed(model):
 
 
 def test_parameters_of_earlier_folders_are_read():
-    found = estimator_rows.parameters_of_today({"objective": "lcl", "class_weights": "none"})
+    found = estimator_settings.parameters_of_today({"objective": "lcl", "class_weights": "none"})
     assert found == {"method": "lcl", "class_weight": None}
-    assert estimator_rows.parameters_of_today({"epochs": 2}) == {"epochs": 2}
+    assert estimator_settings.parameters_of_today({"epochs": 2}) == {"epochs": 2}
 
 
 def test_earlier_names_of_parameters_are_taken_and_not_mixed_with_todays(model):
@@ -494,7 +494,7 @@ def test_labels_that_are_missing_or_mixed_are_refused(y, message):
     ],
 )
 def test_labels_of_every_form_are_read(y, role, labels, classes):
-    found = estimator_rows.read_labels(y)
+    found = estimator_labels.read_labels(y)
     assert (found.role, found.names, found.classes.tolist()) == (role, labels, classes)
     assert found.class_names == tuple(map(str, classes))
 

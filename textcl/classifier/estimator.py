@@ -14,35 +14,28 @@ import torch
 from jaxtyping import Float32
 from rich.console import Console
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from textcl.classifier.classifier import Classifier
 from textcl.classifier.estimator_rows import (
-    fitting_batch,
-    parameters_of_today,
-    read_labels,
+    FittingRows,
+    fitting_rows,
     read_texts,
-    recipe_for,
-    repeated,
-    row_weights,
-    rows_with_text,
     texts_to_answer,
 )
+from textcl.classifier.estimator_settings import (
+    held_out_share,
+    parameters_of_today,
+    recipe_for,
+    run_seed,
+    run_settings,
+)
 from textcl.classifier.fit_rejection import fit_rejection
-from textcl.classifier.supervision import default_dev
 from textcl.data.files import atomic_write, read_json, to_json
-from textcl.data.splits import hold_out
 from textcl.encoder.hub import find_model
-from textcl.errors import UserError
-from textcl.training.recipes import find
 from textcl.training.session import train
 
 ESTIMATOR_FILE = "estimator.json"
-_SETTINGS = (
-    *("temperature", "loss_weight", "epochs", "batch_size", "learning_rate", "max_length"),
-    "patience",
-)
-"""Parameters that are settings of the recipe under the same name."""
 
 
 class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
@@ -139,48 +132,31 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Raises:
             UserError: If a text is no text, the lengths differ, all rows have the same label, or a setting is wrong.
         """
-        texts = read_texts(X)
-        if y is None:
-            raise UserError(
-                "fit requires y to be passed, but the target y is None: a label for each text"
-            )
-        given = read_labels(y)
-        check_consistent_length(texts, given.names)
-        asked = parameters_of_today(self.get_params(deep=False))
-        weights = row_weights(given.names, given, sample_weight, asked["class_weight"])
-        places = rows_with_text(texts, given.names)
-        if weights is not None:
-            places = [places[place] for place in repeated(weights[places], self.random_state)]
-        texts, labels = [texts[i] for i in places], [given.names[i] for i in places]
-        if len(texts) < 2:
-            raise UserError("expected at least 2 texts to train on, got 1 sample")
-        rows = [
-            {"text": text, given.role: label} for text, label in zip(texts, labels, strict=True)
-        ]
-        share = self._share(len(texts), len(given.classes))
-        method = recipe_for(asked["method"], len(texts), len(given.classes))
+        parameters = parameters_of_today(self.get_params(deep=False))
+        rows = fitting_rows(X, y, sample_weight, parameters["class_weight"], self.random_state)
+        share = held_out_share(parameters, rows)
+        recipe = recipe_for(parameters["method"], len(rows.texts), len(rows.classes))
         with tempfile.TemporaryDirectory(prefix="textcl-") as folder, torch.random.fork_rng():
             run = train(
-                method,
+                recipe,
                 model=self.model,
-                data=rows,
+                data=rows.records(),
                 dev=share,
                 output=Path(folder) / "run",
-                settings=self._settings(method, asked, share, texts, labels),
+                settings=run_settings(recipe, parameters, share, rows),
                 console=None if self.verbose else Console(file=io.StringIO()),
             )
         assert run is not None
-        self.classes_, self.classifier_ = given.classes, run.classifier
+        self.classes_, self.classifier_ = rows.classes, run.classifier
         self.n_iter_ = run.position.step
         if self.reject_label is not None:
-            self._fit_rejection(share, texts, labels)
+            self._fit_rejection(rows, share, run_seed(parameters))
         return self
 
-    def _fit_rejection(self, share: str, texts: list[str], labels: list[Any]) -> None:
-        seed = (self.settings or {}).get("seed", self.random_state)
-        split = hold_out(texts, labels, float(share), seed)  # as the training held them out
+    def _fit_rejection(self, rows: FittingRows, share: str, seed: int) -> None:
+        split = rows.held_out(share, seed)
         kept, held = (
-            ([texts[place] for place in places], [labels[place] for place in places])
+            ([rows.texts[place] for place in places], [rows.labels[place] for place in places])
             for places in (split.kept, split.held)
         )
         fit_rejection(self.classifier_, *held, train=kept, place=f"held_out={share}")
@@ -310,36 +286,6 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ordered = np.full((len(values), len(self.classes_)), otherwise, dtype=np.float32)
         ordered[:, learnt] = values[:, places]
         return ordered
-
-    def _share(self, rows: int, classes: int) -> str:
-        """The share of the rows that is held out; "" for none."""
-        given = "" if not self.held_out else str(self.held_out)
-        share = default_dev(rows, classes) if self.held_out is None else given
-        asked = {"reject_label": "takes its threshold from", "patience": "looks at"}
-        for name, use in asked.items():
-            if getattr(self, name) is not None and not share:
-                raise UserError(f"{name} {use} held-out rows: set held_out, such as 0.1")
-        return share
-
-    def _settings(
-        self,
-        method: str,
-        asked: Mapping[str, Any],
-        share: str,
-        texts: list[str],
-        labels: list[Any],
-    ) -> dict[str, Any]:
-        """The recipe's settings that are given here, with a batch no larger than what is trained on."""
-        given = {name: asked[name] for name in _SETTINGS}
-        given["class_weights"] = "balanced" if asked["class_weight"] == "balanced" else None
-        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        chosen |= {"seed": self.random_state, "save_every": 0, **(self.settings or {})}
-        if "batch_size" not in chosen:
-            kept = len(texts)
-            if share:
-                kept = len(hold_out(texts, labels, float(share), chosen["seed"]).kept)
-            chosen |= fitting_batch(find(method).settings(self.model), chosen, kept)
-        return chosen
 
     def __sklearn_tags__(self) -> Any:
         tags: Any = super().__sklearn_tags__()  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,48 +1,92 @@
-"""What an estimator is given: texts, labels of any kind, how much each row counts, and parameters."""
+"""The rows that an estimator is trained on: texts with labels, each as often as it counts."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.sparse import issparse
-from sklearn.preprocessing import MultiLabelBinarizer
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     _check_sample_weight,  # pyright: ignore[reportPrivateUsage]  # as the estimators of scikit-learn
-    column_or_1d,
+    check_consistent_length,
 )
 
-from textcl.classifier.settings import LabelledSettings
-from textcl.data.texts import as_column, as_texts, is_missing, normal_text
+from textcl.classifier.estimator_labels import GivenLabels, read_labels
+from textcl.data.splits import Split, hold_out
+from textcl.data.texts import as_texts, normal_text
 from textcl.errors import UserError
-from textcl.training.recipes import find
-from textcl.training.settings import TrainSettings
-
-_FEW_ROWS = 50
 
 _MOST_REPEATED = 4
 
 
 @dataclass(frozen=True)
-class GivenLabels:
-    """Labels as a recipe takes them, and what they stand for.
+class FittingRows:
+    """Rows to train on.
 
     Args:
+        texts: None of them blank.
+        labels: The name of each text's label, or its list of names.
         role: "label", or "labels" where texts have several.
-        names: The name of each row's label, or a list of names.
         classes: The labels themselves, sorted.
-        class_names: The name of each of them.
     """
 
+    texts: list[str]
+    labels: list[Any]
     role: str
-    names: list[Any]
     classes: np.ndarray
-    class_names: tuple[str, ...]
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as `textcl.train` takes them."""
+        pairs = zip(self.texts, self.labels, strict=True)
+        return [{"text": text, self.role: label} for text, label in pairs]
+
+    def held_out(self, share: str, seed: int) -> Split:
+        """Which of the rows training holds out.
+
+        Args:
+            share: Of the rows.
+            seed: Of the run.
+        """
+        return hold_out(self.texts, self.labels, float(share), seed)
+
+
+def fitting_rows(
+    texts: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: str | Mapping[Any, float] | None,
+    seed: int,
+) -> FittingRows:
+    """The rows that `fit` trains on: without blank texts, and repeated where rows do not count alike.
+
+    Args:
+        texts: N texts.
+        y: A label for each, a list of names for each, or an indicator matrix.
+        sample_weight: How much each text counts; None for 1.
+        class_weight: How much each label counts; None or "balanced" repeats no row.
+        seed: What the rounding of weights follows from.
+
+    Raises:
+        UserError: If a text is no text, a label is missing, the lengths differ, or fewer than 2 rows are left.
+    """
+    texts = read_texts(texts)
+    if y is None:
+        raise UserError(
+            "fit requires y to be passed, but the target y is None: a label for each text"
+        )
+    given = read_labels(y)
+    check_consistent_length(texts, given.names)
+    weights = row_weights(given.names, given, sample_weight, class_weight)
+    places = rows_with_text(texts, given.names)
+    if weights is not None:
+        places = [places[place] for place in repeated(weights[places], seed)]
+    if len(places) < 2:
+        raise UserError("expected at least 2 texts to train on, got 1 sample")
+    chosen = [texts[i] for i in places], [given.names[i] for i in places]
+    return FittingRows(*chosen, given.role, given.classes)
 
 
 def read_texts(given: Any) -> list[str]:
@@ -96,102 +140,9 @@ def rows_with_text(texts: Sequence[str], labels: Sequence[Any]) -> list[int]:
         f"{len(texts) - len(kept):,} of {len(texts):,} texts are blank and not trained on; `predict` answers for a "
         "blank text as for the empty one",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
     return kept
-
-
-def read_labels(y: Any) -> GivenLabels:
-    """Labels of any hashable kind, lists of labels, or an indicator matrix.
-
-    Raises:
-        UserError: If a label is missing or none that can be told from others by its name.
-    """
-    values = as_column(y)
-    values = None if values is None else list(values)
-    if values is None or _is_indicator(values):
-        return _of_matrix(y)
-    _check_present(values)
-    kind = getattr(y, "dtype", None)
-    if any(isinstance(value, list | tuple | set | np.ndarray) for value in values):
-        lists = [[_clean(name) for name in cast("Iterable[object]", names)] for names in values]
-        classes = np.asarray(MultiLabelBinarizer().fit(lists).classes_)
-        return GivenLabels(
-            "labels", [[str(n) for n in names] for names in lists], classes, _names(classes)
-        )
-    column = [_clean(value) for value in values]
-    if all(isinstance(value, str | bool | int | float | np.generic) for value in column):
-        check_classification_targets(column)
-        classes = np.unique(column_or_1d(column))
-        if isinstance(kind, np.dtype) and kind.kind == "T":  # StringDType of numpy 2
-            classes = classes.astype(kind)
-        return GivenLabels(
-            "label", [str(label) for label in column_or_1d(column)], classes, _names(classes)
-        )
-    classes = _objects(column)
-    named = dict(zip(classes.tolist(), _names(classes), strict=True))
-    return GivenLabels("label", [named[label] for label in column], classes, tuple(named.values()))
-
-
-def _of_matrix(y: Any) -> GivenLabels:
-    if type_of_target(y) != "multilabel-indicator":
-        check_classification_targets(y)
-        return read_labels(column_or_1d(y, warn=True))
-    dense: Any = y
-    hot = np.asarray(dense.toarray() if issparse(dense) else dense)
-    classes = np.arange(hot.shape[1])
-    names = [[str(i) for i in np.flatnonzero(row)] for row in hot]
-    return GivenLabels("labels", names, classes, _names(classes))
-
-
-def _objects(labels: Sequence[Any]) -> np.ndarray:
-    """Distinct labels that are no texts or numbers, sorted where they can be."""
-    if unhashable := [label for label in labels if not isinstance(label, Hashable)]:
-        raise UserError(f"a label must be hashable, got {unhashable[0]!r:.80}")
-    distinct = list(dict.fromkeys(labels))
-    try:
-        distinct.sort()
-    except TypeError:
-        distinct.sort(key=repr)
-    classes = np.empty(len(distinct), dtype=object)
-    classes[:] = distinct
-    return classes
-
-
-def _names(classes: np.ndarray) -> tuple[str, ...]:
-    names = tuple(str(label) for label in classes)
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"two labels are written {twice!r}: give each a name of its own")
-    return names
-
-
-def _is_indicator(values: list[Any]) -> bool:
-    """Whether rows of a list are those of a matrix of zeros and ones."""
-    if not values or not all(isinstance(row, list | tuple | np.ndarray) for row in values):
-        return False
-    width = len(values[0])
-    whole = all(
-        isinstance(each, int | np.integer) and each in (0, 1) for row in values for each in row
-    )
-    return width > 1 and whole and all(len(row) == width for row in values)
-
-
-def _check_present(labels: list[Any]) -> None:
-    missing = [place for place, label in enumerate(labels) if is_missing(label)]
-    if missing:
-        places = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
-        raise UserError(
-            f"y has no label (is None or NaN) at number {places}: leave those texts out"
-        )
-    if len({isinstance(label, str) for label in labels}) > 1:
-        raise UserError(
-            "y mixes texts and numbers, so that 1 and '1' would be one class: write all in one way"
-        )
-
-
-def _clean(label: Any) -> Any:
-    return normal_text(label) if isinstance(label, str) else label
 
 
 def row_weights(
@@ -257,62 +208,3 @@ def repeated(weights: Float[np.ndarray, " N"], seed: int) -> list[int]:
         chance = np.random.Generator(np.random.PCG64(seed)).random(len(weights))
         counts = np.where(used, np.maximum(1, np.floor(wanted + chance)), 0).astype(int)
     return np.repeat(np.arange(len(weights)), counts).tolist()
-
-
-def fitting_batch(settings: TrainSettings, chosen: Mapping[str, Any], rows: int) -> dict[str, int]:
-    """A batch no larger than the rows, which blocks of a class fill.
-
-    Args:
-        settings: Of the recipe.
-        chosen: Settings that differ from them.
-        rows: To train on.
-    """
-    size = min(settings.batch_size, rows)
-    block = chosen.get("rows_per_class", getattr(settings, "rows_per_class", 0))
-    if not block or size % block == 0:
-        return {"batch_size": size}
-    return (
-        {"batch_size": size - size % block}
-        if size > block
-        else {"batch_size": size, "rows_per_class": 0}
-    )
-
-
-def recipe_for(method: str, rows: int, classes: int) -> str:
-    """The recipe that trains a classifier.
-
-    Args:
-        method: Its name or file; "auto" is few-shot below 50 rows a class, and lcl from there on.
-        rows: Texts to train on.
-        classes: Of them.
-
-    Raises:
-        UserError: If the recipe trains no classifier.
-    """
-    few = "few-shot" if rows < _FEW_ROWS * classes else "lcl"
-    name = few if method == "auto" else method
-    if not issubclass(find(name).settings_type, LabelledSettings):
-        raise UserError(
-            f"the recipe {name!r} trains no classifier: choose few-shot, lcl, supcon or cross-entropy"
-        )
-    return name
-
-
-def parameters_of_today(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters with those that were given by an earlier name under today's.
-
-    Args:
-        parameters: Of an estimator, or as estimator.json of an older folder holds them.
-
-    Raises:
-        UserError: If one is given under both names.
-    """
-    values = dict(parameters)
-    for earlier, name in (("objective", "method"), ("class_weights", "class_weight")):
-        given = values.pop(earlier, None)
-        if given is None:
-            continue
-        if values.get(name) not in (None, "auto", given):
-            raise UserError(f"{earlier} is the earlier name of {name}: give one of them")
-        values[name] = None if given == "none" else given
-    return values

@@ -1,0 +1,126 @@
+"""Labels of any kind as an estimator is given them: numbers, texts, lists of names or an indicator matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.preprocessing import MultiLabelBinarizer
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import column_or_1d
+
+from textcl.data.texts import as_column, is_missing, normal_text
+from textcl.errors import UserError
+
+
+@dataclass(frozen=True)
+class GivenLabels:
+    """Labels as a recipe takes them, and what they stand for.
+
+    Args:
+        role: "label", or "labels" where texts have several.
+        names: The name of each row's label, or a list of names.
+        classes: The labels themselves, sorted.
+        class_names: The name of each of them.
+    """
+
+    role: str
+    names: list[Any]
+    classes: np.ndarray
+    class_names: tuple[str, ...]
+
+
+def read_labels(y: Any) -> GivenLabels:
+    """Labels of any hashable kind, lists of labels, or an indicator matrix.
+
+    Raises:
+        UserError: If a label is missing or none that can be told from others by its name.
+    """
+    values = as_column(y)
+    values = None if values is None else list(values)
+    if values is None or _is_indicator(values):
+        return _of_matrix(y)
+    _check_present(values)
+    kind = getattr(y, "dtype", None)
+    if any(isinstance(value, list | tuple | set | np.ndarray) for value in values):
+        lists = [[_clean(name) for name in cast("Iterable[object]", names)] for names in values]
+        classes = np.asarray(MultiLabelBinarizer().fit(lists).classes_)
+        return GivenLabels(
+            "labels", [[str(n) for n in names] for names in lists], classes, _names(classes)
+        )
+    column = [_clean(value) for value in values]
+    if all(isinstance(value, str | bool | int | float | np.generic) for value in column):
+        check_classification_targets(column)
+        classes = np.unique(column_or_1d(column))
+        if isinstance(kind, np.dtype) and kind.kind == "T":  # StringDType of numpy 2
+            classes = classes.astype(kind)
+        return GivenLabels(
+            "label", [str(label) for label in column_or_1d(column)], classes, _names(classes)
+        )
+    classes = _objects(column)
+    named = dict(zip(classes.tolist(), _names(classes), strict=True))
+    return GivenLabels("label", [named[label] for label in column], classes, tuple(named.values()))
+
+
+def _of_matrix(y: Any) -> GivenLabels:
+    if type_of_target(y) != "multilabel-indicator":
+        check_classification_targets(y)
+        return read_labels(column_or_1d(y, warn=True))
+    dense: Any = y
+    hot = np.asarray(dense.toarray() if issparse(dense) else dense)
+    classes = np.arange(hot.shape[1])
+    names = [[str(i) for i in np.flatnonzero(row)] for row in hot]
+    return GivenLabels("labels", names, classes, _names(classes))
+
+
+def _objects(labels: Sequence[Any]) -> np.ndarray:
+    """Distinct labels that are no texts or numbers, sorted where they can be."""
+    if unhashable := [label for label in labels if not isinstance(label, Hashable)]:
+        raise UserError(f"a label must be hashable, got {unhashable[0]!r:.80}")
+    distinct = list(dict.fromkeys(labels))
+    try:
+        distinct.sort()
+    except TypeError:
+        distinct.sort(key=repr)
+    classes = np.empty(len(distinct), dtype=object)
+    classes[:] = distinct
+    return classes
+
+
+def _names(classes: np.ndarray) -> tuple[str, ...]:
+    names = tuple(str(label) for label in classes)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"two labels are written {twice!r}: give each a name of its own")
+    return names
+
+
+def _is_indicator(values: list[Any]) -> bool:
+    """Whether rows of a list are those of a matrix of zeros and ones."""
+    if not values or not all(isinstance(row, list | tuple | np.ndarray) for row in values):
+        return False
+    width = len(values[0])
+    whole = all(
+        isinstance(each, int | np.integer) and each in (0, 1) for row in values for each in row
+    )
+    return width > 1 and whole and all(len(row) == width for row in values)
+
+
+def _check_present(labels: list[Any]) -> None:
+    missing = [place for place, label in enumerate(labels) if is_missing(label)]
+    if missing:
+        places = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
+        raise UserError(
+            f"y has no label (is None or NaN) at number {places}: leave those texts out"
+        )
+    if len({isinstance(label, str) for label in labels}) > 1:
+        raise UserError(
+            "y mixes texts and numbers, so that 1 and '1' would be one class: write all in one way"
+        )
+
+
+def _clean(label: Any) -> Any:
+    return normal_text(label) if isinstance(label, str) else label

@@ -1,0 +1,127 @@
+"""From the parameters of an estimator to a run: its recipe, the rows that it holds out, and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from textcl.classifier.estimator_rows import FittingRows
+from textcl.classifier.settings import LabelledSettings
+from textcl.classifier.supervision import default_dev
+from textcl.errors import UserError
+from textcl.training.recipes import find
+from textcl.training.settings import TrainSettings
+
+_FEW_ROWS = 50
+
+_SETTINGS = (
+    *("temperature", "loss_weight", "epochs", "batch_size", "learning_rate", "max_length"),
+    "patience",
+)
+"""Parameters that are settings of the recipe under the same name."""
+
+
+def held_out_share(parameters: Mapping[str, Any], rows: FittingRows) -> str:
+    """The share of the rows that is held out; "" for none.
+
+    Args:
+        parameters: Of the estimator.
+        rows: To train on.
+
+    Raises:
+        UserError: If a parameter needs held-out rows and there are none.
+    """
+    given = parameters["held_out"]
+    share = "" if not given else str(given)
+    if given is None:
+        share = default_dev(len(rows.texts), len(rows.classes))
+    uses = {"reject_label": "takes its threshold from", "patience": "looks at"}
+    for name, use in uses.items():
+        if parameters[name] is not None and not share:
+            raise UserError(f"{name} {use} held-out rows: set held_out, such as 0.1")
+    return share
+
+
+def run_seed(parameters: Mapping[str, Any]) -> int:
+    """The seed of the run: that of `settings`, or `random_state`."""
+    return (parameters["settings"] or {}).get("seed", parameters["random_state"])
+
+
+def run_settings(
+    recipe: str, parameters: Mapping[str, Any], share: str, rows: FittingRows
+) -> dict[str, Any]:
+    """Settings that differ from the recipe's, with a batch no larger than what is trained on.
+
+    Args:
+        recipe: Its name or file.
+        parameters: Of the estimator.
+        share: Of the rows that is held out.
+        rows: To train on.
+    """
+    given = {name: parameters[name] for name in _SETTINGS}
+    given["class_weights"] = "balanced" if parameters["class_weight"] == "balanced" else None
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    chosen |= {"save_every": 0, **(parameters["settings"] or {}), "seed": run_seed(parameters)}
+    if "batch_size" not in chosen:
+        kept = len(rows.held_out(share, chosen["seed"]).kept) if share else len(rows.texts)
+        chosen |= fitting_batch(find(recipe).settings(parameters["model"]), chosen, kept)
+    return chosen
+
+
+def fitting_batch(settings: TrainSettings, chosen: Mapping[str, Any], rows: int) -> dict[str, int]:
+    """A batch no larger than the rows, which blocks of a class fill.
+
+    Args:
+        settings: Of the recipe.
+        chosen: Settings that differ from them.
+        rows: To train on.
+    """
+    size = min(settings.batch_size, rows)
+    block = chosen.get("rows_per_class", getattr(settings, "rows_per_class", 0))
+    if not block or size % block == 0:
+        return {"batch_size": size}
+    return (
+        {"batch_size": size - size % block}
+        if size > block
+        else {"batch_size": size, "rows_per_class": 0}
+    )
+
+
+def recipe_for(method: str, rows: int, classes: int) -> str:
+    """The recipe that trains a classifier.
+
+    Args:
+        method: Its name or file; "auto" is few-shot below 50 rows a class, and lcl from there on.
+        rows: Texts to train on.
+        classes: Of them.
+
+    Raises:
+        UserError: If the recipe trains no classifier.
+    """
+    few = "few-shot" if rows < _FEW_ROWS * classes else "lcl"
+    name = few if method == "auto" else method
+    if not issubclass(find(name).settings_type, LabelledSettings):
+        raise UserError(
+            f"the recipe {name!r} trains no classifier: choose few-shot, lcl, supcon or cross-entropy"
+        )
+    return name
+
+
+def parameters_of_today(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with those that were given by an earlier name under today's.
+
+    Args:
+        parameters: Of an estimator, or as estimator.json of an older folder holds them.
+
+    Raises:
+        UserError: If one is given under both names.
+    """
+    values = dict(parameters)
+    for earlier, name in (("objective", "method"), ("class_weights", "class_weight")):
+        given = values.pop(earlier, None)
+        if given is None:
+            continue
+        if values.get(name) not in (None, "auto", given):
+            raise UserError(f"{earlier} is the earlier name of {name}: give one of them")
+        values[name] = None if given == "none" else given
+    return values
