@@ -37,6 +37,10 @@ _WAITING = frozenset(
 )
 
 
+# No view by its schema, and no work for the card either.
+_FREE = frozenset({"_unsafe_view", "_reshape_alias", "empty", "empty_like", "new_empty"})
+
+
 class OnCard(torch.Tensor):
     """A tensor of the card."""
 
@@ -110,12 +114,22 @@ class PretendedCard(TorchDispatchMode):
 
     Attributes:
         waits: What the host had to wait for: "file:line operator", in order.
+        copies: Copies from the CPU to the card, likewise.
+        launches: Operators that compute on the card, likewise; views and copies from the CPU are none. One may be
+            several kernels.
     """
 
     def __init__(self, *inside: Path) -> None:
         super().__init__()
         self.inside = tuple(str(folder) for folder in inside)
         self.waits: list[str] = []
+        self.copies: list[str] = []
+        self.launches: list[str] = []
+
+    def clear(self) -> None:
+        """Forget what was noted."""
+        for noted in (self.waits, self.copies, self.launches):
+            noted.clear()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -138,6 +152,8 @@ class PretendedCard(TorchDispatchMode):
             raise MixedDevicesError(f"{self._place()} {name}: {shapes} on the CPU beside the card")
         if name in _WAITING or self._reads(name, args, kwargs):
             self._note(name)
+        if not func.is_view and name not in _FREE:
+            self.launches.append(f"{self._place()} {name}")
         plain_args, plain_kwargs = tree_map_only(OnCard, lambda x: x.numbers, (args, kwargs))
         if "device" in kwargs:
             plain_kwargs["device"] = _CPU
@@ -154,6 +170,10 @@ class PretendedCard(TorchDispatchMode):
             crosses = isinstance(into, OnCard) != isinstance(source, OnCard)
             if crosses and blocking:
                 self._note("copy_")
+            if crosses and isinstance(into, OnCard):
+                self.copies.append(f"{self._place()} copy_")
+            elif isinstance(into, OnCard):
+                self.launches.append(f"{self._place()} copy_")
             numbers = [x.numbers if isinstance(x, OnCard) else x for x in (into, source)]
             numbers[0].copy_(numbers[1])
             return into
@@ -163,6 +183,8 @@ class PretendedCard(TorchDispatchMode):
         numbers = source.numbers if there else source
         if there != goes and not (kwargs.get("non_blocking") and goes):
             self._note("copy to the card" if goes else "copy to the CPU")
+        if goes:
+            (self.launches if there else self.copies).append(f"{self._place()} {name}")
         copied = func(numbers, *args[1:], **(kwargs | ({"device": _CPU} if goes else {})))
         return OnCard(copied) if goes else copied
 

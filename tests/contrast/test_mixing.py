@@ -236,6 +236,18 @@ def test_subset_draws_without_replacement_and_all_of_few():
     assert draw(ids[:0]).tolist() == []
 
 
+def test_subset_of_a_mask_draws_marked_places_first():
+    marked = torch.tensor([False, True, True, False, True, True])
+    draws = [Subset(3, seed=seed)(marked).tolist() for seed in range(200)]
+    assert {len(set(drawn)) for drawn in draws} == {3}
+    assert {place for drawn in draws for place in drawn} == {1, 2, 4, 5}
+    counts = [sum(place in drawn for drawn in draws) for place in (1, 2, 4, 5)]
+    assert min(counts) > 120  # each with probability 3/4
+    few = Subset(5)(marked).tolist()
+    assert set(few[:4]) == {1, 2, 4, 5}
+    assert len(few) == 5
+
+
 def moco(world):
     transforms = [
         ExtrapolatePositives(given("row", 1.0)),

@@ -46,8 +46,8 @@ def filled():
     return prototypes
 
 
-def first_two(ids):
-    return ids[:2]
+def first_two(free):
+    return torch.argsort(~free, stable=True)[:2]  # a cluster that is not free where there are fewer
 
 
 def unit(v):
@@ -87,7 +87,8 @@ def test_proto_nce_equals_loops(columns, count):
 def test_negatives_belong_to_no_row_of_the_batch():
     offered = []
 
-    def draw(ids):
+    def draw(free):
+        ids = free.nonzero()[:, 0]
         offered.append(ids.tolist())
         return ids[:0]
 
@@ -104,7 +105,9 @@ def test_empty_clusters_are_not_drawn():
     )
     prototypes.fill([level])
     offered = []
-    ProtoNce(prototypes, lambda ids: offered.append(ids.tolist()) or ids)(rows(2))
+    ProtoNce(
+        prototypes, lambda free: offered.append(free.nonzero()[:, 0].tolist()) or first_two(free)
+    )(rows(2))
     assert offered == [[2, 3, 4, 6, 7]]
 
 

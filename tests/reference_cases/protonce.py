@@ -46,13 +46,13 @@ def run(case):
 
     def proto():
         draws = iter(drawn)
-        return ProtoNce(prototypes, lambda ids: next(draws))
+        return ProtoNce(prototypes, lambda free: next(draws))
 
     z = Embeddings({"anchor": xq, "key": xk}, torch.tensor(inputs["index"]))
     loss = WeightedSum([(1.0, moco), (1.0, proto())])(z).loss
     (grad,) = torch.autograd.grad(loss, xq)
     index = torch.arange(len(xq))
-    logits = [table.block(index, 1.0).logits.detach() for table in proto().tables(z)]
+    logits = [table.block(index, 1.0).logits.detach() for table, _ in proto().tables(z)]
     return {
         "loss": loss.item(),
         "info_nce": moco(z).loss.item(),

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 Level = Literal["scalar", "row", "dimension"]
@@ -43,7 +43,7 @@ class Stream(nn.Module):
 
 
 class Subset(Stream):
-    """Some of the given ids, without replacement; all of them where there are fewer.
+    """Some of the given ids, or of the places that a mask marks, without replacement; all where there are fewer.
 
     Args:
         count: How many.
@@ -54,10 +54,18 @@ class Subset(Stream):
         super().__init__(seed)
         self.count = count
 
-    def forward(self, ids: Int[Tensor, " n"]) -> Int[Tensor, " r"]:
-        """The drawn ones, in random order."""
-        order = self.next().permutation(len(ids))[: self.count]
-        return ids[torch.from_numpy(order).to(ids.device, non_blocking=True)]
+    def forward(self, ids: Int[Tensor, " n"] | Bool[Tensor, " n"]) -> Int[Tensor, " r"]:
+        """The drawn ones, in random order.
+
+        Of a mask, places that it does not mark follow where it marks fewer than are asked for: how many it marks is
+        known to its device alone.
+        """
+        order = self.next().permutation(len(ids))
+        if ids.dtype != torch.bool:
+            return ids[torch.from_numpy(order[: self.count]).to(ids.device, non_blocking=True)]
+        places = torch.from_numpy(order).to(ids.device, non_blocking=True)
+        marked_first = torch.argsort((~ids[places]).byte(), stable=True)
+        return places[marked_first[: self.count]]
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,18 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from textcl.arithmetic import unit
 from textcl.contrast.prototypes import Clusters, Prototypes
 from textcl.contrast.row_losses import cross_entropy
-from textcl.contrast.table import Contrast
+from textcl.contrast.table import Contrast, exclude
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, LossOutput
 
-DrawIds = Callable[[Int[Tensor, " n"]], Int[Tensor, " r"]]
-"""Given ids, the drawn ones, such as `Subset`."""
-"""Mean distance to the centre up to which the rows of a cluster are the same text."""
+DrawMarked = Callable[[Bool[Tensor, " C"]], Int[Tensor, " r"]]
+"""Given which clusters are free, the drawn ones, such as `Subset`; one that is not free does not become a column."""
 
 
 class ProtoNce(nn.Module):
@@ -49,7 +48,7 @@ class ProtoNce(nn.Module):
     def __init__(
         self,
         prototypes: Prototypes,
-        draw: DrawIds,
+        draw: DrawMarked,
         *,
         anchor: str = "anchor",
         columns: Literal["official", "unique"] = "official",
@@ -59,8 +58,11 @@ class ProtoNce(nn.Module):
         self.prototypes, self.draw = prototypes, draw
         self.anchor, self.columns, self.world = anchor, columns, world
 
-    def tables(self, z: Embeddings) -> list[Contrast]:
-        """The table of each clustering; its candidates are centres divided by their concentration."""
+    def tables(self, z: Embeddings) -> list[tuple[Contrast, Int[Tensor, ""]]]:
+        """The table of each clustering, whose candidates are centres divided by their concentration, and its columns.
+
+        Their number stays on the device: some columns are excluded from all rows.
+        """
         rows = self.world.gather(z.rows)
         own = self.world.offset(len(z)) + torch.arange(len(z), device=rows.device)
         anchors = unit(z[self.anchor])
@@ -71,19 +73,24 @@ class ProtoNce(nn.Module):
         tables = self.tables(z)
         if not tables:
             return LossOutput(unit(z[self.anchor]).sum() * 0.0)
-        losses = [self.world.mean(*table.reduce(cross_entropy)) for table in tables]
-        counts = [float(len(table.candidates) - 1) for table in tables]
-        return LossOutput(
-            torch.stack(losses).mean(), {"negatives/prototypes": torch.tensor(counts).mean()}
-        )
+        losses = [self.world.mean(*table.reduce(cross_entropy)) for table, _ in tables]
+        counts = torch.stack([count for _, count in tables]).float() - 1
+        return LossOutput(torch.stack(losses).mean(), {"negatives/prototypes": counts.mean()})
 
-    def _table(self, anchors: Tensor, rows: Tensor, own: Tensor, level: Clusters) -> Contrast:
-        of_batch, targets = level.assignment[rows], own
+    def _table(
+        self, anchors: Tensor, rows: Tensor, own: Tensor, level: Clusters
+    ) -> tuple[Contrast, Tensor]:
+        of_batch = level.assignment[rows]
         free = level.occupied.index_fill(0, of_batch, False)
-        drawn = self.draw(free.nonzero()[:, 0])
-        if self.columns == "unique":
-            of_batch, column = torch.unique(of_batch, return_inverse=True)
-            targets = column[own]
+        drawn = self.draw(free)
+        targets, place = own, torch.arange(len(rows), device=rows.device)
+        repeated = torch.zeros_like(place, dtype=torch.bool)
+        if self.columns == "unique":  # the first row of a cluster stands for all of them
+            first = (of_batch[:, None] == of_batch).byte().argmax(1)
+            targets, repeated = first[own], first != place
         ids = torch.cat([of_batch, drawn])
         centroids = unit(level.centroids[ids, : anchors.shape[1]]) / level.density[ids, None]
-        return Contrast(anchors, centroids.to(anchors), targets)
+        table = Contrast(anchors, centroids.to(anchors), targets)
+        hidden = torch.cat([repeated, ~free[drawn]])
+        no_column = exclude(lambda some: hidden.expand(len(some), -1), table.dtype)
+        return table.weighted(no_column), (~hidden).sum()
