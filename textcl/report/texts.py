@@ -78,17 +78,7 @@ def training_rows(run: RunRecord) -> Rows:
     facts, name = run.facts, Path(training_source(run)).name
     if facts.roles is None:
         raise UserError("the run is of an earlier version, which did not note its columns")
-    request = RowRequest(
-        facts.common.data,
-        facts.roles,
-        columns=facts.columns,
-        split=facts.split,
-        limit=facts.limit,
-        deduplicate=facts.deduplicate,
-        # runs of before this was noted have it as a setting alone
-        drop_unlabelled=facts.drop_unlabelled or facts.settings.get("drop_unlabelled") is True,
-    )
-    rows = request.rows()
+    rows = RowRequest.of_run(facts, facts.roles).rows()
     if rows.report.sha256 != facts.data.sha256:
         raise UserError(f"the data in {name} changed since the run")
     return rows

@@ -7,44 +7,57 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from textcl.training.dev import Dev
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.folder import known_elsewhere
 from textcl.training.position import Position
 from textcl.training.run_folder import RunFolder
+from textcl.training.supervision import Supervision
 
 
-def tell(
+def after_training(
     console: Console,
     folder: RunFolder,
     position: Position,
-    dev: Dev | None,
-    seed: int,
-    following: str,
-    verdict: str = "",
+    supervision: Supervision,
+    encoder: Encoder,
 ) -> None:
-    """What the user sees after the last step: scores with their protocol and seed, and where the encoder is."""
-    say = console.print
+    """Show scores with their protocol and seed, where the model is, and what may follow.
+
+    Args:
+        console: Where to.
+        folder: The run.
+        position: Where it ended.
+        supervision: Its rows and dev set.
+        encoder: What was trained.
+    """
+    for line in _closing_lines(folder, position, supervision):
+        console.print(line, highlight=False, soft_wrap=True)
+    if not known_elsewhere(encoder.saved_pooling):
+        console.print(
+            f"only textcl opens {folder.best}: sentence-transformers has no pooling {encoder.pooling!r}",
+            soft_wrap=True,
+        )
+
+
+def _closing_lines(folder: RunFolder, position: Position, supervision: Supervision) -> list[str]:
+    dev, verdict = supervision.dev, supervision.verdict(position)
+    verdicts = [verdict] if verdict else []
     if dev is None or position.before is None or position.best is None:
-        say(f"done in {position.seconds:.0f} s; model: {folder.best}", highlight=False)
-        if verdict:
-            say(verdict, highlight=False, soft_wrap=True)
-        return
-    say(
+        return [f"done in {position.seconds:.0f} s; model: {folder.best}", *verdicts]
+    lines = [
         f"dev before {position.before:.2f}, after {position.best:.2f} "
-        f"(update {position.best_step}, seed {seed}; {dev.protocol})",
-        highlight=False,
-        soft_wrap=True,
-    )
+        f"(update {position.best_step}, seed {supervision.settings.seed}; {dev.protocol})"
+    ]
     if dev.note:
-        say(dev.note, highlight=False, soft_wrap=True)
+        lines.append(dev.note)
     if position.best < position.before:
-        say("training did not help on this dev set: the model before it scores higher")
-    if verdict:
-        say(verdict, highlight=False, soft_wrap=True)
-    say(
-        f"trained in {position.seconds:.0f} s; model: {folder.best}\nnext: {following}",
-        highlight=False,
-        soft_wrap=True,
-    )
+        lines.append("training did not help on this dev set: the model before it scores higher")
+    return [
+        *lines,
+        *verdicts,
+        f"trained in {position.seconds:.0f} s; model: {folder.best}",
+        f"next: {supervision.next_steps(folder.best)}",
+    ]
 
 
 SHORT = 50

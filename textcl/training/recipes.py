@@ -21,7 +21,7 @@ from textcl.distributed import World
 from textcl.errors import UserError
 from textcl.method.method import Method
 from textcl.resources import recipes_dir
-from textcl.training.settings import TrainSettings, parse_overrides, with_values
+from textcl.training.settings import TrainSettings, from_mapping, parse_overrides, with_values
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,19 @@ class Recipe:
         changes = {**({} if model is None else {"model": model}), **overrides}
         named = with_values(settings, changes)
         return with_values(settings, {**self.presets.get(_bare(named.model), {}), **changes})
+
+    def settings_again(self, saved: Mapping[str, object]) -> TrainSettings:
+        """The settings of a run that goes on.
+
+        Args:
+            saved: All of them, as its folder holds them.
+
+        Raises:
+            UserError: If the recipe has no such setting, or one takes no such value.
+        """
+        # runs of before these were settings trained without a prompt, and read what they trained on
+        older = {"prompt": "", "reading_length": saved.get("max_length")}
+        return from_mapping(self.settings_type, {**older, **saved})
 
 
 def _bare(model: str) -> str:

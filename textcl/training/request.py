@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from textcl.data.cache import DataReport
 from textcl.data.rows import Rows, load_rows, settle_roles
 from textcl.errors import UserError
 from textcl.evaluation.labelled import LabelledManifest, load_labelled, named_task
 from textcl.resources import sample_dir
+from textcl.training.facts import RunFacts
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,26 @@ class RowRequest:
     limit: int | None = None
     deduplicate: bool = False
     drop_unlabelled: bool = False
+
+    @classmethod
+    def of_run(cls, facts: RunFacts, roles: tuple[str, ...], data: object = None) -> RowRequest:
+        """The rows that a run read.
+
+        Args:
+            facts: Of the run.
+            roles: Columns that its recipe trains on.
+            data: The rows again, where they were in memory.
+        """
+        return cls(
+            facts.common.data if data is None else data,
+            roles,
+            columns=facts.columns,
+            split=facts.split,
+            limit=facts.limit,
+            deduplicate=facts.deduplicate,
+            # runs of before this was noted have it as a setting alone
+            drop_unlabelled=facts.drop_unlabelled or facts.settings.get("drop_unlabelled") is True,
+        )
 
     @property
     def task(self) -> tuple[LabelledManifest, bool] | None:
@@ -77,19 +99,19 @@ class RowRequest:
             rows.report = replace(rows.report, source=shown_as)
         return rows
 
-    def same_rows(self, sha256: str) -> Rows:
-        """The rows, if they are still those of a run.
 
-        Args:
-            sha256: Hash of the rows that the run read.
+def check_unchanged(report: DataReport, facts: RunFacts) -> None:
+    """Refuse rows that are no longer those of a run.
 
-        Raises:
-            UserError: If they are gone, or others than then.
-        """
-        rows = self.rows()
-        if rows.report.sha256 != sha256:
-            raise UserError(
-                f"the data of this run changed: {rows.report.source} had sha256 {sha256[:12]}, it has "
-                f"{rows.report.sha256[:12]}; start a new run"
-            )
-        return rows
+    Args:
+        report: Of the rows as they are now.
+        facts: Of the run.
+
+    Raises:
+        UserError: If their hash is another.
+    """
+    if report.sha256 != facts.data.sha256:
+        raise UserError(
+            f"the data of this run changed: {facts.data.source} had sha256 "
+            f"{facts.data.sha256[:12]}, it has {report.sha256[:12]}; start a new run"
+        )

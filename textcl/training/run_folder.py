@@ -12,11 +12,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from textcl.data.files import write_json
 from textcl.data.json_files import parse, read_as, read_text
+from textcl.data.lock import sole_writer
 from textcl.errors import UserError
 from textcl.training.facts import LogLine, RunFacts, Scores, log_lines
 from textcl.training.replaced import set_aside
@@ -107,6 +109,10 @@ class RunFolder:
         if not (path / "settings.json").exists():
             raise UserError(f"{path} is no run: it has no settings.json")
         return cls(path)
+
+    def sole_writer(self) -> AbstractContextManager[None]:
+        """Keep a second process from training into the folder."""
+        return sole_writer(self.checkpoints / ".lock", f"the run in {self.path}")
 
     @property
     def facts(self) -> RunFacts:

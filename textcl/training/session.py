@@ -4,63 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
 from textcl.data.files import check_writable
-from textcl.data.lock import sole_writer
-from textcl.encoder.encoder import Encoder
-from textcl.encoder.folder import known_elsewhere
 from textcl.errors import UserError
 from textcl.method.method import Method, online_of
 from textcl.training import recipes, replaced
 from textcl.training.accelerator import accelerator_of, describe_machine, init_trackers, world_of
 from textcl.training.build import build_method
-from textcl.training.console import ConsoleReporter, tell
+from textcl.training.console import ConsoleReporter, after_training
 from textcl.training.dev import Dev
 from textcl.training.facts import RunFacts
 from textcl.training.loader import Collate, Loader
 from textcl.training.loop import run as run_loop
-from textcl.training.position import Position
 from textcl.training.preview import preview
 from textcl.training.recipes import Recipe
-from textcl.training.request import RowRequest
+from textcl.training.request import RowRequest, check_unchanged
 from textcl.training.run_folder import RunFolder, model_card
-from textcl.training.settings import TrainSettings, as_mapping, from_mapping, parse_overrides
+from textcl.training.settings import TrainSettings, as_mapping, parse_overrides
 from textcl.training.supervision import DevChoice, Supervision, check_batch, supervise
+from textcl.training.trained import Trained
 from textcl.versions import versions
 
 RUNS = "runs"
 """Where run folders are made that have no other name."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished run.
-
-    Args:
-        folder: Its files.
-        encoder: The encoder with the best weights.
-        position: Steps and scores.
-        model: What was trained: the encoder, or the classifier around it.
-    """
-
-    folder: RunFolder
-    encoder: Encoder
-    position: Position
-    model: torch.nn.Module
-
-    @property
-    def classifier(self) -> Any:
-        """The `Classifier` around the encoder; None where the recipe trains an encoder alone."""
-        return None if self.model is self.encoder else self.model
 
 
 def train(
@@ -166,23 +140,13 @@ def resume(
     check_writable(run.path)
     facts = run.facts
     found = recipes.find_again(facts.recipe, facts.recipe_sha256, recipe, run.path)
-    # runs of before these were settings trained without a prompt, and read what they trained on
-    older = {"prompt": "", "reading_length": facts.settings.get("max_length")}
-    chosen = from_mapping(found.settings_type, {**older, **facts.settings})
+    chosen = found.settings_again(facts.settings)
     if data is None and not chosen.data:
         raise UserError(
             "this run was started with rows in memory: go on from Python with "
             "textcl.training.session.resume(folder, data=rows)"
         )
-    request = RowRequest(
-        chosen.data if data is None else data,
-        found.roles,
-        columns=facts.columns,
-        split=facts.split,
-        limit=facts.limit,
-        deduplicate=facts.deduplicate,
-        drop_unlabelled=facts.drop_unlabelled,
-    )
+    request = RowRequest.of_run(facts, found.roles, data)
     return _Session(found, chosen, console).go_on(run, facts, request)
 
 
@@ -242,12 +206,7 @@ class _Session:
             )
         chosen: DevChoice = "none" if facts.dev is None else "named"
         supervision = supervise(self.settings, request, chosen, self._tell)
-        report = supervision.rows.report
-        if report.sha256 != facts.data.sha256:
-            raise UserError(
-                f"the data of this run changed: {facts.data.source} had sha256 "
-                f"{facts.data.sha256[:12]}, it has {report.sha256[:12]}; start a new run"
-            )
+        check_unchanged(supervision.rows.report, facts)
         method = build_method(self.recipe, supervision.settings, self.world)
         loader = self._loader(supervision, method)
         supervision = supervision.begin(method)
@@ -312,7 +271,7 @@ class _Session:
         method = replace(method, hooks=[*method.hooks, *supervision.hooks(method)])
         reporter = ConsoleReporter(self.console, quiet=not self.main)
         try:
-            with self._sole_writer(folder):
+            with folder.sole_writer() if self.main else nullcontext():
                 position = run_loop(
                     method,
                     loader,
@@ -330,18 +289,8 @@ class _Session:
             if self.main:  # what --overwrite replaces, until something is saved
                 (replaced.remove if folder.has_saved else replaced.put_back)(folder.path)
         if self.main:
-            ends = supervision.next_steps(folder.best), supervision.verdict(position)
-            tell(self.console, folder, position, supervision.dev, settings.seed, *ends)
-            if not known_elsewhere(online.saved_pooling):
-                self._tell(
-                    f"only textcl opens {folder.best}: sentence-transformers has no pooling {online.pooling!r}"
-                )
+            after_training(self.console, folder, position, supervision, online)
         return Trained(folder, online, position, method.trained)
-
-    def _sole_writer(self, folder: RunFolder) -> AbstractContextManager[None]:
-        if not self.main:
-            return nullcontext()
-        return sole_writer(folder.checkpoints / ".lock", f"the run in {folder.path}")
 
 
 def _new_path(recipe: str) -> Path:
