@@ -37,6 +37,7 @@ _BERT_SPECIAL = {
 }
 # In these families positions are counted from the padding id, which therefore matters: it is 1.
 _COUNTS_FROM_PADDING = frozenset({"roberta", "xlm-roberta", "mpnet"})
+_END_SPECIAL = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 _ROBERTA_SPECIAL = {
     "cls_token": "<s>",
     "pad_token": "<pad>",
@@ -56,10 +57,13 @@ FAMILIES = (
     "modernbert",
 )
 
+DECODERS = ("qwen3", "qwen2", "llama", "mistral", "gemma3_text", "modernbert-decoder")
+
 
 def tiny_tokenizer(family: str = "bert") -> PreTrainedTokenizerFast:
     """A WordPiece tokenizer that knows a few words and spells the rest in letters."""
     special = _ROBERTA_SPECIAL if family in _COUNTS_FROM_PADDING else _BERT_SPECIAL
+    special = _END_SPECIAL if family in DECODERS else special
     letters = string.ascii_lowercase + string.digits
     tokens = [
         *special.values(),
@@ -73,11 +77,11 @@ def tiny_tokenizer(family: str = "bert") -> PreTrainedTokenizerFast:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    first, last = special["cls_token"], special["sep_token"]
+    first, last = special.get("cls_token"), special.get("sep_token", special.get("eos_token"))
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{first} $A {last}",
-        pair=f"{first} $A {last} $B {last}",
-        special_tokens=[(first, vocabulary[first]), (last, vocabulary[last])],
+        single=f"{first or ''} $A {last}".strip(),
+        pair=f"{first or ''} $A {last} $B {last}".strip(),
+        special_tokens=[(token, vocabulary[token]) for token in (first, last) if token],
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -110,6 +114,8 @@ def tiny_config(
             attention_dropout=dropout,
             max_position_embeddings=LENGTH,
         )
+    if family in DECODERS:
+        return _decoder_config(family, common, layers, hidden, dropout)
     common |= {
         "hidden_size": hidden,
         "num_hidden_layers": layers,
@@ -130,7 +136,7 @@ def tiny_config(
             sep_token_id=tokenizer.sep_token_id,
         )
     common |= {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    if family == "electra":
+    if family in ("electra", "albert"):
         common["embedding_size"] = hidden // 2
     if family == "deberta-v2":
         common |= {
@@ -143,6 +149,34 @@ def tiny_config(
             "type_vocab_size": 0,
             "pooler_hidden_size": hidden,
         }
+    return AutoConfig.for_model(family, **common)
+
+
+def _decoder_config(
+    family: str, common: dict[str, Any], layers: int, hidden: int, dropout: float
+) -> PretrainedConfig:
+    """Two heads share their keys and values; where the family has a window it is short, in the first layer alone."""
+    common |= {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": hidden // 8,
+        "num_key_value_heads": hidden // 16,
+        "head_dim": 8,
+        "intermediate_size": 2 * hidden,
+        "max_position_embeddings": LENGTH,
+        "attention_dropout": dropout,
+    }
+    if family == "mistral":
+        common["sliding_window"] = 9
+    if family in ("gemma3_text", "modernbert-decoder"):
+        kinds = ["sliding_attention", *["full_attention"] * (layers - 1)]
+        common |= {"sliding_window": 9, "layer_types": kinds}
+    if family == "gemma3_text":
+        common["query_pre_attn_scalar"] = 8
+    if family == "modernbert-decoder":
+        common |= {"local_attention": 18, "embedding_dropout": dropout, "mlp_dropout": dropout}
+        common |= dict.fromkeys(("bos_token_id", "cls_token_id", "sep_token_id"), 0)
+        del common["num_key_value_heads"], common["head_dim"]
     return AutoConfig.for_model(family, **common)
 
 

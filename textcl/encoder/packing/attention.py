@@ -22,6 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from textcl.encoder.packing import buckets as bucketed_attention
+from textcl.encoder.packing.reach import Reach, visible_keys
 
 try:
     from torch.nn.attention.varlen import varlen_attn
@@ -86,7 +87,7 @@ class Packing:
         return {}
 
     @cached_property
-    def _paddings(self) -> dict[tuple[torch.device, int | None], tuple[Tensor, Tensor]]:
+    def _paddings(self) -> dict[tuple[torch.device, Reach], tuple[Tensor, Tensor]]:
         return {}
 
     def offsets(self, device: torch.device) -> Int32[Tensor, " B1"]:
@@ -97,43 +98,60 @@ class Packing:
         return self._offsets[device]
 
     def padding(
-        self, device: torch.device, window: int | None
+        self, device: torch.device, reach: Reach
     ) -> tuple[Int[Tensor, " T"], Bool[Tensor, "B 1 #L L"]]:
         """Place of each token in the padded batch, and which keys a query attends to; the same for all layers."""
-        if (device, window) not in self._paddings:
+        if (device, reach) not in self._paddings:
             rows, width = self.mask.shape
             real = self.mask.flatten().nonzero().squeeze(1).to(device, non_blocking=True)
             keys = self.mask.flatten().to(device, non_blocking=True)
             if self.attend is not None:
                 keys = keys.index_copy(0, real, self.attend)
-            near = _window_mask(width, window)
+            near = reach.mask(width)
             near = None if near is None else near.to(device, non_blocking=True)
-            self._paddings[device, window] = real, _visible(keys.view(rows, 1, 1, width), near)
-        return self._paddings[device, window]
+            self._paddings[device, reach] = real, visible_keys(keys.view(rows, 1, 1, width), near)
+        return self._paddings[device, reach]
 
 
 def _attention(
     module: torch.nn.Module,
     query: Float[Tensor, "B H L d"],
-    key: Float[Tensor, "B H L d"],
-    value: Float[Tensor, "B H L d"],
+    key: Float[Tensor, "B K L d"],
+    value: Float[Tensor, "B K L d"],
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
     packing: Packing | None = None,
     sliding_window: int | None = None,
+    is_causal: bool | None = None,
     **kwargs: Any,
 ) -> tuple[Float[Tensor, "B L H d"], None]:
     """Attention inside each row of a packed batch; without a packing, transformers' own."""
     if packing is None:
         return sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=dropout,
+            scaling=scaling,
+            is_causal=is_causal,
+            **kwargs,
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     attend = _attention_for(query, value, packing, dropout)
     # squeezed and not indexed, because the backward pass of an index fills a whole tensor
     q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
-    return attend(q, k, v, packing, scale, dropout, sliding_window)[None], None
+    k, v = (_for_each_head(x, q.shape[1]) for x in (k, v))
+    reach = Reach.of(module, is_causal, sliding_window)
+    return attend(q, k, v, packing, scale, dropout, reach)[None], None
+
+
+def _for_each_head(x: Float[Tensor, "T K d"], heads: int) -> Float[Tensor, "T H d"]:
+    """Keys or values that several heads share, once for each of them."""
+    shared = heads // x.shape[1]
+    return x if shared == 1 else x.repeat_interleave(shared, 1)
 
 
 def _attention_for(
@@ -156,7 +174,7 @@ def _attend_by_length(
     packing: Packing,
     scale: float,
     dropout: float,
-    window: int | None,
+    reach: Reach,
 ) -> Float[Tensor, "T H d"]:
     sizes = [rows * length for rows, length in packing.groups]
     contexts: list[Tensor] = []
@@ -164,10 +182,12 @@ def _attend_by_length(
     slices = zip(*(x.split(sizes) for x in (query, key, value)), strict=True)
     for (rows, length), group, seen in zip(packing.groups, slices, attend, strict=True):
         q, k, v = (x.view(rows, length, *x.shape[1:]).transpose(1, 2) for x in group)
-        mask = _window_mask(length, window)
+        # the fused attention skips what is behind a token, where no mask says more
+        causal = reach.causal and seen is None and not reach.cuts(length)
+        mask = None if causal else reach.mask(length)
         if seen is not None:
-            mask = _visible(seen.view(rows, 1, 1, length), mask)
-        contexts.append(_attend(q, k, v, mask, scale).transpose(1, 2).flatten(0, 1))
+            mask = visible_keys(seen.view(rows, 1, 1, length), mask)
+        contexts.append(_attend(q, k, v, mask, scale, causal).transpose(1, 2).flatten(0, 1))
     return torch.cat(contexts)
 
 
@@ -175,15 +195,19 @@ def _attend(
     query: Float[Tensor, "B H L d"],
     key: Float[Tensor, "B H L d"],
     value: Float[Tensor, "B H L d"],
-    mask: Bool[Tensor, " ..."] | None,
+    mask: Bool[Tensor, "_ 1 _ L"] | None,
     scale: float,
+    causal: bool,
 ) -> Float[Tensor, "B H L d"]:
     # Measured at lengths 4 to 512: in bfloat16 the fused kernel is slower than plain products on CPUs up to 128 tokens.
     if query.dtype != torch.bfloat16 or query.shape[-2] > _SHORT:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=causal, scale=scale
+        )
     rows, contexts = len(query), torch.empty_like(query)
     if rows < _ROWS:
-        return _fused(query, key, value, mask, scale)
+        return _fused(query, key, value, mask, scale, causal)
+    mask = Reach(causal=True).mask(query.shape[-2]) if causal else mask
     for start in (*range(0, rows - _ROWS, _ROWS), rows - _ROWS):  # the last ones overlap
         part = slice(start, start + _ROWS)
         seen = mask if mask is None or len(mask) == 1 else mask[part]
@@ -195,7 +219,7 @@ def _products(
     query: Float[Tensor, "B H L d"],
     key: Float[Tensor, "B H L d"],
     value: Float[Tensor, "B H L d"],
-    mask: Bool[Tensor, " ..."] | None,
+    mask: Bool[Tensor, "_ 1 _ L"] | None,
     scale: float,
 ) -> Float[Tensor, "B H L d"]:
     scores = (query * scale) @ key.transpose(-1, -2)
@@ -208,11 +232,12 @@ def _fused(
     query: Float[Tensor, "B H L d"],
     key: Float[Tensor, "B H L d"],
     value: Float[Tensor, "B H L d"],
-    mask: Bool[Tensor, " ..."] | None,
+    mask: Bool[Tensor, "_ 1 _ L"] | None,
     scale: float,
+    causal: bool,
 ) -> Float[Tensor, "B H L d"]:
     q, k, v = query.float(), key.float(), value.float()
-    wide = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    wide = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale)
     return wide.to(query.dtype)
 
 
@@ -223,13 +248,13 @@ def _attend_in_buckets(
     packing: Packing,
     scale: float,
     dropout: float,
-    window: int | None,
+    reach: Reach,
 ) -> Float[Tensor, "T H d"]:
     buckets = packing.buckets(query.shape[1])
     visible: list[Tensor | None] = []
     start = 0
     for bucket in buckets.buckets:
-        near, keys = _window_mask(bucket.width, window), bucket.real
+        near, keys = reach.mask(bucket.width), bucket.real
         if packing.attend is not None:
             real = packing.mask[start : start + bucket.rows, : bucket.width]
             real = F.pad(real, (0, bucket.width - real.shape[1]))
@@ -238,7 +263,7 @@ def _attend_in_buckets(
             )
         elif keys is None and near is not None:
             keys = near.new_ones(bucket.rows, bucket.width)
-        visible.append(None if keys is None else _visible(keys[:, None, None], near))
+        visible.append(None if keys is None else visible_keys(keys[:, None, None], near))
         start += bucket.rows
     return bucketed_attention.attend(query, key, value, buckets, visible, scale, dropout)
 
@@ -246,24 +271,6 @@ def _attend_in_buckets(
 def _tokens(packing: Packing, rows: int) -> int:
     """Tokens of the first rows."""
     return int(packing.lengths[:rows].sum())
-
-
-def _window_mask(length: int, window: int | None) -> Bool[Tensor, "L L"] | None:
-    if window is None or length <= window:
-        return None
-    places = torch.arange(length)
-    return (places[:, None] - places).abs() < window
-
-
-def _visible(
-    keys: Bool[Tensor, "B 1 1 L"], near: Bool[Tensor, "L L"] | None
-) -> Bool[Tensor, "B 1 #L L"]:
-    """Which keys each query attends to; itself where it would have none, because a row of zeros turns to nan."""
-    if near is None:
-        return keys
-    mask = keys & near
-    itself = torch.eye(len(near), dtype=torch.bool, device=near.device)
-    return mask | (itself & ~mask.any(-1, keepdim=True))
 
 
 def _has_varlen(value: Float[Tensor, "B H L d"]) -> bool:
@@ -286,10 +293,9 @@ def _attend_varlen(
     packing: Packing,
     scale: float,
     dropout: float,
-    window: int | None,
+    reach: Reach,
 ) -> Float[Tensor, "T H d"]:
     offsets, longest = packing.offsets(query.device), packing.longest
-    reach = -1 if window is None else window - 1  # to either side
     query, key = query.to(value.dtype), key.to(value.dtype)  # a rotation may have widened them
     return varlen_attn(  # pyright: ignore[reportOptionalCall, reportReturnType]
         query,
@@ -300,7 +306,7 @@ def _attend_varlen(
         longest,
         longest,
         scale=scale,
-        window_size=(reach, reach),
+        window_size=reach.sides,
     )
 
 
@@ -311,10 +317,10 @@ def _attend_padded(
     packing: Packing,
     scale: float,
     dropout: float,
-    window: int | None,
+    reach: Reach,
 ) -> Float[Tensor, "T H d"]:
     rows, width = packing.mask.shape
-    real, mask = packing.padding(query.device, window)
+    real, mask = packing.padding(query.device, reach)
     q, k, v = (
         x.new_zeros(rows * width, *x.shape[1:])
         .index_copy(0, real, x)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from inspect import signature
 from typing import Any
 
 import torch
@@ -22,10 +23,12 @@ from transformers import PreTrainedModel
 from textcl.encoder.packing.attention import NAME, Packing
 from textcl.types import Changes, Tokens
 
-# Bidirectional encoders whose attention goes through transformers' interface and sees nothing but q, k and v.
-_PACKED = frozenset(
-    {"bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"}
+# Models whose attention goes through transformers' interface and sees nothing but q, k, v and a window.
+_ENCODERS = frozenset(
+    {"albert", "bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"}
 )
+DECODERS = frozenset({"gemma3_text", "llama", "mistral", "modernbert-decoder", "qwen2", "qwen3"})
+"""Causal models that run without padding, and to both sides where their configuration says is_causal=false."""
 
 # Padded groups end where a row would be this much longer than the first one, unless they are this small.
 _STRETCH, _SMALL = 1.25, 16
@@ -35,7 +38,7 @@ def is_packed(backbone: PreTrainedModel) -> bool:
     """Whether this model runs without padding."""
     config = backbone.config
     return (
-        config.model_type in _PACKED
+        config.model_type in _ENCODERS | DECODERS
         and bool(getattr(backbone, "_supports_attention_backend", False))
         and not getattr(config, "is_decoder", False)
     )
@@ -88,6 +91,7 @@ def padded_hidden_states(
     real = tokens.padded_places(ids.shape[1])
     seen = mask if changes.attend is None else _spread(changes.attend, real, mask.shape)
     inputs = {"input_ids": ids, "attention_mask": _attended(backbone, seen)}
+    inputs |= _without_cache(type(backbone))
     if changes.positions is not None:
         inputs["position_ids"] = _spread(_positions(backbone, tokens), real, mask.shape)
     with _embedded(backbone, None if keep is None else _spread(keep, real, mask.shape)):
@@ -101,8 +105,15 @@ def _attended(backbone: PreTrainedModel, seen: Bool[Tensor, "B L"]) -> Shaped[Te
     Of a mask of two dimensions transformers asks whether all of it is true, for which the host waits for a card: where
     each query attends to all tokens of its row, it gets one of four dimensions there.
     """
-    whole = is_packed(backbone) and getattr(backbone.config, "sliding_window", None) is None
+    encoder = is_packed(backbone) and backbone.config.model_type in _ENCODERS
+    whole = encoder and getattr(backbone.config, "sliding_window", None) is None
     return seen[:, None, None] if whole and seen.device.type != "cpu" else seen.long()
+
+
+@lru_cache
+def _without_cache(kind: type[PreTrainedModel]) -> dict[str, Any]:
+    """The argument that keeps a decoder from storing the keys and values of all layers for a next token."""
+    return {"use_cache": False} if "use_cache" in signature(kind.forward).parameters else {}
 
 
 def _spread(
@@ -174,6 +185,7 @@ def _run_packed(
     with _embedded(backbone, keep):
         output = backbone(
             **inputs,
+            **_without_cache(type(backbone)),
             # A mask of four dimensions is handed on as it is, so that no model builds one of T x T.
             attention_mask=tokens.ids.new_ones(1, 1, 1, 1, dtype=torch.bool),
             output_hidden_states=_needs_all(layers),

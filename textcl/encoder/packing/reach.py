@@ -1,0 +1,74 @@
+"""How far a token sees inside its row: to both sides or back alone, and how many places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Which tokens of its row a token attends to by their places.
+
+    Args:
+        window: It attends to tokens fewer places away than this; to all when None.
+        causal: Whether it attends to itself and the tokens before it alone, as in decoders.
+    """
+
+    window: int | None = None
+    causal: bool = False
+
+    @classmethod
+    def of(cls, attention: nn.Module, is_causal: bool | None, window: int | None) -> Reach:
+        """How far the tokens of an attention block see.
+
+        Args:
+            attention: A block of transformers.
+            is_causal: What the configuration of the model sets; None for what is usual in its family.
+            window: Of the block. A decoder that its configuration makes bidirectional includes its end.
+        """
+        decoder = bool(getattr(attention, "is_causal", False))
+        causal = decoder if is_causal is None else is_causal
+        if window is not None and decoder and not causal:
+            window += 1
+        return cls(window, causal)
+
+    def cuts(self, length: int) -> bool:
+        """Whether the window is shorter than a row of this length."""
+        return self.window is not None and length > self.window
+
+    def mask(self, length: int) -> Bool[Tensor, "1 1 L L"] | None:
+        """True where a token, by row, attends to another, by column; None where each attends to all."""
+        if length == 1 or not (self.causal or self.cuts(length)):
+            return None
+        places = torch.arange(length)
+        ahead = places - places[:, None]
+        seen = ahead <= 0 if self.causal else torch.ones_like(ahead, dtype=torch.bool)
+        if self.window is not None:
+            seen &= ahead.abs() < self.window
+        return seen[None, None]
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Most places before and behind a token that it attends to, -1 for all, as flash attention takes them."""
+        far = -1 if self.window is None else self.window - 1
+        return far, 0 if self.causal else far
+
+
+def visible_keys(
+    keys: Bool[Tensor, "B 1 1 L"], near: Bool[Tensor, "1 1 L L"] | None
+) -> Bool[Tensor, "B 1 _ L"]:
+    """Which keys each query attends to; itself where it would have none, because a row of zeros turns to nan.
+
+    Args:
+        keys: False for tokens that none attends to.
+        near: What `Reach.mask` gives.
+    """
+    if near is None:
+        return keys
+    mask = keys & near
+    itself = torch.eye(near.shape[-1], dtype=torch.bool, device=near.device)
+    return mask | (itself & ~mask.any(-1, keepdim=True))
