@@ -3,6 +3,7 @@ from .compare import Difference as Difference
 from .compare import compare as compare
 from .graded import GradedPairs as GradedPairs
 from .load import load_tasks as load_tasks
+from .mteb import MtebEncoder as MtebEncoder
 from .names import Names as Names
 from .probe import LabelledRows as LabelledRows
 from .questions import Questions as Questions
