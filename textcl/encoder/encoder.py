@@ -202,13 +202,21 @@ class Encoder(TextEncoder):
         Returns:
             What the folder says about the encoder.
         """
-        dense: list[nn.Sequential] = [*self.dense]  # pyright: ignore[reportAssignmentType]
-        pooling = self.saved_pooling
-        if pooling != self.pooling and (pooler := pooler_layer(self.backbone)):
-            dense = [pooler, *dense]
-        description = Description(
+        description = self.describe(folder)
+        vectors = self.encode(PARITY_TEXTS, precision="float32")
+        parity = Parity(PARITY_TEXTS, vectors)
+        write_folder(folder, self.backbone, self.tokenizer, description, self.saved_dense, parity)
+        return description
+
+    def describe(self, folder: Path) -> Description:
+        """What a saved folder says about the encoder.
+
+        Args:
+            folder: Where it is written.
+        """
+        return Description(
             folder,
-            pooling=pooling,
+            pooling=self.saved_pooling,
             normalize=self.normalize,
             max_length=self.max_length,
             prompts=self.prompts,
@@ -217,11 +225,6 @@ class Encoder(TextEncoder):
             similarity=self.similarity_name,
             kept=self.kept,
         )
-        vectors = self.encode(PARITY_TEXTS, precision="float32")
-        parity = Parity(PARITY_TEXTS, vectors)
-        self.tokenizer.model_max_length = self.max_length
-        write_folder(folder, self.backbone, self.tokenizer, description, dense, parity)
-        return description
 
     @property
     def saved_pooling(self) -> str:
@@ -229,3 +232,11 @@ class Encoder(TextEncoder):
         if self.pooling == "cls_pooler" and pooler_layer(self.backbone) is not None:
             return "cls"
         return self.pooling
+
+    @property
+    def saved_dense(self) -> list[nn.Sequential]:
+        """The layers behind `saved_pooling`."""
+        dense: list[nn.Sequential] = [*self.dense]  # pyright: ignore[reportAssignmentType]
+        if self.saved_pooling != self.pooling and (pooler := pooler_layer(self.backbone)):
+            return [pooler, *dense]
+        return dense

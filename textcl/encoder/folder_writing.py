@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from textcl.data.json_files import JsonObject
 from textcl.encoder.adapter import has_adapter, save_adapter
@@ -44,7 +44,7 @@ def write_folder(
     Args:
         folder: An empty folder.
         backbone: HuggingFace model; where it has an adapter, that alone is written, with the name of its base.
-        tokenizer: Its tokenizer; carries the maximum length.
+        tokenizer: Its tokenizer.
         description: Pooling, normalisation, maximum length, prompts and more.
         dense: Layers behind the pooling.
         parity: Texts and vectors that loading will check.
@@ -54,11 +54,47 @@ def write_folder(
             save_adapter(backbone, folder)
         else:
             backbone.save_pretrained(folder)
+    write_tokenizer(folder, tokenizer, description.max_length)
+    write_modules(folder, backbone.config, description, dense)
+    _write_json(
+        folder / NOTE_FILE, {"pooling": description.pooling, "versions": library_versions()}
+    )
+    fixture = {"texts": list(parity.texts), "vectors": parity.vectors.tolist()}
+    _write_json(folder / PARITY_FILE, fixture)
+
+
+def write_tokenizer(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, max_length: int | None
+) -> None:
+    """Write a tokenizer that names the length of the model, and no other.
+
+    Files of older libraries carry a second length, which fastembed would cut texts to.
+    """
+    if max_length is not None:
+        tokenizer.model_max_length = max_length
+    tokenizer.init_kwargs.pop("max_length", None)
+    with quiet():
         tokenizer.save_pretrained(folder)
+
+
+def write_modules(
+    folder: Path,
+    backbone: PretrainedConfig,
+    description: Description,
+    dense: Sequence[nn.Sequential],
+) -> None:
+    """Write what sentence-transformers reads beside a model: the chain of modules, prompts and more.
+
+    Args:
+        folder: Holds config.json already.
+        backbone: Configuration of the model.
+        description: As for `write_folder`.
+        dense: Layers behind the pooling.
+    """
     modules = [("", "Transformer")]
     settings = {"max_seq_length": description.max_length, "do_lower_case": False}
     _write_json(folder / "sentence_bert_config.json", settings)
-    width = int(backbone.config.hidden_size)
+    width = int(backbone.hidden_size)
     if description.pooling in ST_LAYER_MEANS:
         modules.append((f"{len(modules)}_WeightedLayerPooling", "WeightedLayerPooling"))
         _write_layer_mean(folder / modules[-1][0], backbone, description.pooling)
@@ -91,11 +127,6 @@ def write_folder(
     if description.truncate_dim is not None:
         general["truncate_dim"] = description.truncate_dim
     _write_json(folder / GENERAL_FILE, general)
-    _write_json(
-        folder / NOTE_FILE, {"pooling": description.pooling, "versions": library_versions()}
-    )
-    fixture = {"texts": list(parity.texts), "vectors": parity.vectors.tolist()}
-    _write_json(folder / PARITY_FILE, fixture)
 
 
 def _pooling_config(pooling: str, width: int) -> dict[str, object]:
@@ -109,12 +140,12 @@ def _pooling_config(pooling: str, width: int) -> dict[str, object]:
     return {"embedding_dimension": width, "pooling_mode": parts, "include_prompt": True}
 
 
-def _write_layer_mean(folder: Path, backbone: PreTrainedModel, pooling: str) -> None:
-    layers = backbone.config.num_hidden_layers
+def _write_layer_mean(folder: Path, backbone: PretrainedConfig, pooling: str) -> None:
+    layers = backbone.num_hidden_layers
     weights = torch.zeros(layers + 1)
     for layer in layers_of(pooling):
         weights[layer] += 1
-    width = backbone.config.hidden_size
+    width = backbone.hidden_size
     config = {"word_embedding_dimension": width, "layer_start": 0, "num_hidden_layers": layers}
     _write_json(folder / "config.json", config)
     save_file({"layer_weights": weights}, folder / "model.safetensors")

@@ -17,6 +17,10 @@ BACKENDS = {"openvino": ("openvino", "nncf"), "onnx": ("onnx", "onnxscript", "on
 """Packages that each backend needs, which are those of the extra with its name."""
 
 
+OUTPUTS = ("sentence_embedding", "last_hidden_state")
+"""Names of the outputs of every graph, by which other loaders read them; textcl reads the first."""
+
+
 class Padded(NamedTuple):
     """Rows `start` to `stop` of a block, padded on the right; the mask is 1 on real tokens."""
 

@@ -26,9 +26,10 @@ _NAME = "textcl_export"
 
 
 class EncoderGraph(nn.Module):
-    """Token ids (B, L) and mask (B, L), 1 on real tokens, to vectors (B, D) in float32.
+    """Token ids (B, L) and mask (B, L), 1 on real tokens, to vectors (B, D) and states of tokens (B, L, H), float32.
 
-    A row without tokens gives what a zero does, as in `Encoder`. Used in eval mode.
+    A row without tokens gives what a zero does, as in `Encoder`. Used in eval mode. The states are those of the
+    last layer, for loaders that pool for themselves.
 
     Args:
         encoder: Whose weights are used, not copied.
@@ -49,8 +50,8 @@ class EncoderGraph(nn.Module):
         self.every_layer = layers_of(self.pooling) != (-1,)
 
     # Shapes stay unchecked here: while a graph is traced they are not numbers.
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Vectors of padded rows."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors of padded rows, and the states of their tokens; in the order of `OUTPUTS`."""
         # A row without tokens attends to everything, because a softmax over nothing is nan; pooling still sees nothing.
         seen = torch.maximum(attention_mask, 1 - attention_mask.amax(1, keepdim=True))
         output: Any = self.backbone(
@@ -70,7 +71,8 @@ class EncoderGraph(nn.Module):
             pooler: Any = self.backbone.pooler
             vectors = pooler(vectors[:, None])
         vectors = self.dense(vectors)
-        return F.normalize(vectors, dim=-1) if self.unit else vectors
+        vectors = F.normalize(vectors, dim=-1) if self.unit else vectors
+        return vectors, output.last_hidden_state
 
 
 @contextmanager

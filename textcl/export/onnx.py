@@ -12,7 +12,7 @@ from typing import Any
 import onnxruntime  # pyright: ignore[reportMissingImports]
 import torch
 
-from textcl.export.backends import Padded, Receive, Run
+from textcl.export.backends import OUTPUTS, Padded, Receive, Run
 
 FILE = "model.onnx"
 PRECISIONS = ("float32",)
@@ -28,6 +28,8 @@ def convert(program: Any, path: Path) -> None:
         converted: Any = torch.onnx.export(program, dynamo=True, verbose=False)
         for node in converted.model.graph.all_nodes():
             node.metadata_props.clear()
+        for output, name in zip(converted.model.graph.outputs, OUTPUTS, strict=True):
+            output.name = name
         converted.save(path)
 
 
@@ -48,11 +50,12 @@ def load(path: Path, precision: str) -> Run:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
+    first = session.get_outputs()[0].name
 
     def run(batches: Iterable[Padded], receive: Receive) -> None:
         for batch in batches:
             feed = dict(zip(names, (batch.ids, batch.mask), strict=True))
-            vectors: Any = session.run(None, feed)[0]
+            vectors: Any = session.run([first], feed)[0]
             receive(batch.start, batch.stop, vectors)
 
     return run

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from textcl.export.backends import Padded, Receive, Run
+from textcl.export.backends import OUTPUTS, Padded, Receive, Run
 
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
 
@@ -31,7 +31,10 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 def convert(program: Any, path: Path) -> None:
     """Write an exported program of torch to `path`, in float32."""
-    openvino.save_model(openvino.convert_model(program), path, compress_to_fp16=False)
+    model = openvino.convert_model(program)
+    for output, name in zip(model.outputs, OUTPUTS, strict=True):
+        output.get_tensor().set_names({name})
+    openvino.save_model(model, path, compress_to_fp16=False)
 
 
 def quantize(path: Path, target: Path, batches: Iterable[Padded]) -> None:
@@ -55,7 +58,12 @@ def load(path: Path, precision: str) -> Run:
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-    queue = openvino.AsyncInferQueue(openvino.Core().compile_model(path, "CPU", settings))
+    model = openvino.Core().read_model(path)
+    for states in model.get_results()[
+        1:
+    ]:  # the states of tokens, for others: copying them out takes time
+        model.remove_result(states)
+    queue = openvino.AsyncInferQueue(openvino.Core().compile_model(model, "CPU", settings))
 
     def run(batches: Iterable[Padded], receive: Receive) -> None:
         def done(request: Any, span: tuple[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -12,9 +13,10 @@ from typing import Any
 import torch
 
 from textcl.data.files import replacing
-from textcl.encoder.backbone import quiet
+from textcl.encoder.backbone import EXPORT_FILE, quiet
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
-from textcl.encoder.folder import library_versions
+from textcl.encoder.folder import ST_POOLINGS, library_versions
+from textcl.encoder.folder_writing import write_modules, write_tokenizer
 from textcl.errors import RunError, UserError
 from textcl.export.backends import BACKENDS, Backend, find_backend
 from textcl.export.exported import Export, ExportedEncoder, padded
@@ -51,7 +53,7 @@ def export_encoder(
         RunError: If the graph does not give the vectors of torch (see `LOWEST_COSINE`).
     """
     library, target = find_backend(backend), Path(directory)
-    if (target / "config.json").exists():
+    if (target / "config.json").exists() and not (target / EXPORT_FILE).exists():
         raise UserError(f"{target} holds a model: name another folder for the export")
     if encoder.device.type != "cpu":
         raise UserError(
@@ -81,14 +83,30 @@ def export_encoder(
         with exportable(encoder) as graph, warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")  # of the exporters, to their own makers
             library.convert(_program(graph, encoder), exact_graph)
-        with quiet():
-            encoder.tokenizer.save_pretrained(folder)
+        _write_settings(encoder, folder)
         if int8:
             rows = list(calibration or sample_sentences())[:CALIBRATION_ROWS]
             _quantize(library, exact_graph, folder / library.FILE, encoder, rows)
         said.write(folder)
         ExportedEncoder(folder, said, encoder.tokenizer).check("float32")
     return ExportedEncoder.from_pretrained(target)
+
+
+def opens_elsewhere(encoder: Encoder) -> bool:
+    """Whether sentence-transformers pools the last states of an exported graph to the vectors of the encoder."""
+    return all(part in ST_POOLINGS for part in encoder.saved_pooling.split("+"))
+
+
+def _write_settings(encoder: Encoder, folder: Path) -> None:
+    """Write the files that other loaders read beside a graph: the configuration, the tokenizer and the modules."""
+    config = copy.deepcopy(encoder.backbone.config)
+    config.architectures, config.dtype = [type(encoder.backbone).__name__], torch.float32
+    with quiet():
+        config.save_pretrained(folder)
+    write_tokenizer(folder, encoder.tokenizer, encoder.max_length)
+    if opens_elsewhere(encoder):
+        described = encoder.describe(folder)
+        write_modules(folder, config, described, encoder.saved_dense)
 
 
 def sample_sentences() -> list[str]:
