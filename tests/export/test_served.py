@@ -121,14 +121,13 @@ def test_text_embeddings_inference_finds_what_it_reads(exports):
 
 def test_fastembed_gives_the_same_vectors(exports):
     fastembed = pytest.importorskip("fastembed")
-    from fastembed.common.model_description import ModelSource, PoolingType
-
+    description = pytest.importorskip("fastembed.common.model_description")
     folder = folder_of(exports, "onnx")
     fastembed.TextEmbedding.add_custom_model(
         model="tiny",
-        pooling=PoolingType.DISABLED,
+        pooling=description.PoolingType.DISABLED,
         normalization=False,
-        sources=ModelSource(hf="tiny"),
+        sources=description.ModelSource(hf="tiny"),
         dim=exports[0].dimension,
         model_file="model.onnx",
     )
