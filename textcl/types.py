@@ -292,6 +292,9 @@ class Embeddings:
         return replace(self, by_name=by_name)
 
 
+JsonDict = dict[str, Any]
+"""What a `to_dict` gives: names and values that JSON can write, null for what is undefined."""
+
 Statistics = dict[str, float | list[float] | list[int] | None]
 """Numbers and histograms for the log, by name; None where a number is undefined."""
 

@@ -35,7 +35,7 @@ def slow_logits(model, text):
     """One text at a time, by the formula."""
     vector = model.encoder.encode([text], precision="float32", normalize=False)[0].astype(float)
     w, b, v, d = (p.detach().double().numpy() for p in model.head.parameters())
-    act = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh}[model.head.said["activation"]]
+    act = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh}[model.head.shape.activation]
     return v @ act(w @ vector + b) + d
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -14,7 +12,8 @@ from scipy.special import expit, logit
 
 from textcl.classifier.classifier import NOTE_FILE, Classifier, Targets
 from textcl.classifier.fitting import TEMPERATURES, fit_temperature, fit_thresholds
-from textcl.data.files import atomic_write, read_json
+from textcl.data.files import write_json
+from textcl.data.json_files import JsonObject
 from textcl.errors import UserError
 from textcl.evaluation.classification import BINS, bin_of, class_f1
 
@@ -130,7 +129,7 @@ class CalibrationReport:
 
 
 def calibrate(
-    classifier: Classifier, texts: Sequence[str], labels: Iterable[Any], place: str = "the data"
+    classifier: Classifier, texts: Sequence[str], labels: Iterable[object], place: str = "the data"
 ) -> CalibrationReport:
     """Fit the temperature, and where texts have several labels the thresholds, and set those that are better.
 
@@ -178,7 +177,7 @@ def write_calibration(folder: Path, report: CalibrationReport, data: str) -> Non
         report: What `calibrate` gave.
         data: Name of the rows, for the reader of the file.
     """
-    note = read_json(folder / NOTE_FILE)
+    note = dict(JsonObject.read(folder / NOTE_FILE).values)
     note["temperature"], note["thresholds"] = report.temperature, report.thresholds.tolist()
     note["calibration"] = {
         "data": data,
@@ -188,8 +187,7 @@ def write_calibration(folder: Path, report: CalibrationReport, data: str) -> Non
         "macro_f1_before": report.f1_before,
         "macro_f1_after": report.f1_after,
     }
-    with atomic_write(folder / NOTE_FILE) as file:
-        file.write((json.dumps(note, indent=1, ensure_ascii=False) + "\n").encode())
+    write_json(folder / NOTE_FILE, note)
 
 
 def _log_odds(thresholds: Float[np.ndarray, " C"]) -> Float[np.ndarray, " C"]:

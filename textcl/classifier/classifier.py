@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from textcl.classifier.card import render_classifier_card
-from textcl.classifier.head import ClassificationHead
+from textcl.classifier.head import ClassificationHead, HeadShape
 from textcl.classifier.rejection import Rejection, read_rejection
 from textcl.classifier.sequence_classification import why_not, write_sequence_classifier
 from textcl.classifier.targets import Targets, targets_of
-from textcl.data.files import read_json, replacing
+from textcl.data.files import replacing, write_json
+from textcl.data.json_files import JsonObject
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
 from textcl.encoder.folder import Parity
 from textcl.encoder.hub import find_model
+from textcl.encoder.peers import ReadingOptions
 from textcl.errors import UserError
 from textcl.types import Tokens
 
@@ -94,11 +96,13 @@ class Classifier(nn.Module):
         """Recompute the backbone's activations in the backward pass instead of keeping them."""
         self.encoder.gradient_checkpointing_enable()
 
-    def logits(self, texts: Iterable[str], **options: Any) -> Float32[np.ndarray, "N C"]:
+    def logits(
+        self, texts: Iterable[str], **options: Unpack[ReadingOptions]
+    ) -> Float32[np.ndarray, "N C"]:
         """Class logits of texts, not divided by the temperature.
 
         Args:
-            texts: Any number of texts.
+            texts: N texts.
             options: As of `Encoder.encode`: batch_tokens, precision, show_progress.
         """
         return self.logits_of(vectors_of(self.encoder, texts, **options))
@@ -132,22 +136,24 @@ class Classifier(nn.Module):
         shares = torch.sigmoid(scaled) if self.multi_label else torch.softmax(scaled, 1)
         return shares.float().numpy()
 
-    def predict_proba(self, texts: Iterable[str], **options: Any) -> Float32[np.ndarray, "N C"]:
+    def predict_proba(
+        self, texts: Iterable[str], **options: Unpack[ReadingOptions]
+    ) -> Float32[np.ndarray, "N C"]:
         """Probability of each class; rows sum to 1 unless texts have several labels.
 
         Args:
-            texts: Any number of texts.
+            texts: N texts.
             options: As of `logits`.
         """
         return self.probabilities(self.logits(texts, **options))
 
     def predict_or_reject(
-        self, texts: Iterable[str], **options: Any
+        self, texts: Iterable[str], **options: Unpack[ReadingOptions]
     ) -> tuple[Float32[np.ndarray, "N C"], Bool[np.ndarray, " N"]]:
         """Probability of each class, and whether the text is rejected as one of none of them.
 
         Args:
-            texts: Any number of texts.
+            texts: N texts.
             options: As of `logits`.
 
         Raises:
@@ -174,16 +180,18 @@ class Classifier(nn.Module):
             return [self.classes[index] for index in decisions]
         return [[self.classes[index] for index in np.flatnonzero(row)] for row in decisions]
 
-    def predict(self, texts: Iterable[str], **options: Any) -> list[str] | list[list[str]]:
+    def predict(
+        self, texts: Iterable[str], **options: Unpack[ReadingOptions]
+    ) -> list[str] | list[list[str]]:
         """The class of each text, or where texts have several labels a list of those that reach their threshold.
 
         Args:
-            texts: Any number of texts.
+            texts: N texts.
             options: As of `logits`.
         """
         return self.names(self.decide(self.predict_proba(texts, **options)))
 
-    def targets(self, labels: Iterable[Any], place: str = "the data") -> Targets:
+    def targets(self, labels: Iterable[object], place: str = "the data") -> Targets:
         """Names as class ids, or as rows of the classes that hold; see `targets_of`."""
         return targets_of(labels, self.classes, self.multi_label, place)
 
@@ -193,7 +201,7 @@ class Classifier(nn.Module):
         return why_not(encoder.backbone, encoder.pooling, len(encoder.dense), self.head)
 
     def save_pretrained(
-        self, directory: str | Path, *, card: Mapping[str, Any] | None = None
+        self, directory: str | Path, *, card: Mapping[str, object] | None = None
     ) -> None:
         """Write a folder, whole or not at all; an older one is replaced.
 
@@ -214,7 +222,7 @@ class Classifier(nn.Module):
             "multi_label": self.multi_label,
             "temperature": self.temperature,
             "thresholds": self.thresholds.tolist(),
-            "head": self.head.said,
+            "head": asdict(self.head.shape),
             "default_prompt": self.encoder.default_prompt,
             "parity": {
                 "texts": list(PARITY_TEXTS),
@@ -232,9 +240,7 @@ class Classifier(nn.Module):
                     folder, self.encoder.backbone, self.head, self.classes, self.multi_label
                 )
             save_file(weights, folder / HEAD_FILE)
-            (folder / NOTE_FILE).write_text(
-                json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+            write_json(folder / NOTE_FILE, note)
             text = render_classifier_card(
                 said,
                 self.encoder.backbone.config,
@@ -272,34 +278,41 @@ class Classifier(nn.Module):
                 f"{name_or_path} is no classifier, it has no {NOTE_FILE}: train one with "
                 "textcl train --recipe lcl, supcon or cross-entropy"
             )
-        note = read_json(folder / NOTE_FILE)
+        note = JsonObject.read(folder / NOTE_FILE)
+        saved = note.inner("parity")
+        texts = saved.require("texts", tuple[str, ...])
+        parity = Parity(texts, saved.table("logits", len(texts)))
         encoder = Encoder.from_pretrained(folder, device=device)
+        if "default_prompt" not in note.values:  # an older folder, whose classifier read without
+            encoder.default_prompt = None
+        head = ClassificationHead(**asdict(note.require("head", HeadShape)))
         try:
-            if "default_prompt" not in note:  # a folder of before classifiers read with the prompt
-                encoder.default_prompt = None
-            head = ClassificationHead(**note["head"])
             head.load_state_dict(load_file(folder / HEAD_FILE))
-            rest = {key: note[key] for key in ("multi_label", "temperature", "thresholds")}
-            classifier = cls(encoder, head.to(encoder.device), note["classes"], **rest).eval()
-            texts, logits = note["parity"]["texts"], note["parity"]["logits"]
-        except (KeyError, TypeError, RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, SafetensorError) as error:
             raise UserError(
                 f"{folder / NOTE_FILE} and {HEAD_FILE} do not fit together ({error}): take both from the same training"
             ) from error
-        parity = Parity(texts, np.asarray(logits, dtype=np.float32))
+        classifier = cls(
+            encoder,
+            head.to(encoder.device),
+            note.require("classes", tuple[str, ...]),
+            multi_label=note.require("multi_label", bool),
+            temperature=note.require("temperature", float),
+            thresholds=note.require("thresholds", tuple[float, ...]),
+        ).eval()
         parity.check(classifier.logits(texts, precision="float32"), folder)
         classifier.rejection = read_rejection(folder, encoder.dimension)
         return classifier
 
 
 def vectors_of(
-    encoder: Encoder, texts: Iterable[str], **options: Any
+    encoder: Encoder, texts: Iterable[str], **options: Unpack[ReadingOptions]
 ) -> Float32[np.ndarray, "N D"]:
     """Vectors as a head reads them: whole, and not normalised.
 
     Args:
         encoder: From texts to vectors.
-        texts: Any number of texts.
+        texts: N texts.
         options: As of `Encoder.encode`: batch_tokens, precision, show_progress.
     """
     whole = encoder.dimension

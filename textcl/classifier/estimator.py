@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, no_type_check
+from typing import Any, Literal, cast, no_type_check
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 from rich.console import Console
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from textcl.classifier.classifier import Classifier
@@ -24,6 +25,7 @@ from textcl.classifier.estimator_rows import (
     texts_to_answer,
 )
 from textcl.classifier.estimator_settings import (
+    Parameters,
     held_out_share,
     parameters_of_today,
     recipe_for,
@@ -31,7 +33,8 @@ from textcl.classifier.estimator_settings import (
     run_settings,
 )
 from textcl.classifier.fit_rejection import fit_rejection
-from textcl.data.files import atomic_write, read_json, to_json
+from textcl.data.files import to_json, write_text
+from textcl.data.json_files import JsonObject
 from textcl.encoder.hub import find_model
 from textcl.training.session import train
 
@@ -92,8 +95,8 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
         held_out: float | None = None,
         patience: int | None = None,
-        reject_label: Any = None,
-        settings: Mapping[str, Any] | None = None,
+        reject_label: object = None,
+        settings: Mapping[str, object] | None = None,
         random_state: int = 0,
         verbose: bool = False,
         objective: str | None = None,
@@ -117,7 +120,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.objective = objective
         self.class_weights = class_weights
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TextClassifier:  # noqa: N803
+    def fit(self, X: object, y: object, sample_weight: object = None) -> TextClassifier:  # noqa: N803
         """Train on texts and their labels.
 
         Args:
@@ -132,7 +135,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Raises:
             UserError: If a text is no text, the lengths differ, all rows have the same label, or a setting is wrong.
         """
-        parameters = parameters_of_today(self.get_params(deep=False))
+        parameters = cast(Parameters, parameters_of_today(self.get_params(deep=False)))
         rows = fitting_rows(X, y, sample_weight, parameters["class_weight"], self.random_state)
         share = held_out_share(parameters, rows)
         recipe = recipe_for(parameters["method"], len(rows.texts), len(rows.classes))
@@ -161,7 +164,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         fit_rejection(self.classifier_, *held, train=kept, place=f"held_out={share}")
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: object) -> np.ndarray:  # noqa: N803
         """The label of each text (N,); an indicator matrix (N, C) where texts have several.
 
         Args:
@@ -191,7 +194,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         names[rejected] = self.reject_label
         return names
 
-    def predict_proba(self, X: Any) -> Float32[np.ndarray, "N C"]:  # noqa: N803
+    def predict_proba(self, X: object) -> Float32[np.ndarray, "N C"]:  # noqa: N803
         """Probability of each of `classes_`; 0 for a column of an indicator matrix that had no 1.
 
         Args:
@@ -200,7 +203,10 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "classifier_")
         return self._in_order(self.classifier_.predict_proba(texts_to_answer(X)), 0.0)
 
-    def decision_function(self, X: Any) -> Float32[np.ndarray, " N"] | Float32[np.ndarray, "N C"]:  # noqa: N803
+    def decision_function(
+        self,
+        X: object,  # noqa: N803
+    ) -> Float32[np.ndarray, " N"] | Float32[np.ndarray, "N C"]:
         """Class logits; with two classes and one label a text (N,), the logit of the second over that of the first.
 
         Args:
@@ -213,7 +219,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             return logits[:, 1] - logits[:, 0]
         return logits
 
-    def transform(self, X: Any) -> Float32[np.ndarray, "N D"]:  # noqa: N803
+    def transform(self, X: object) -> Float32[np.ndarray, "N D"]:  # noqa: N803
         """Vectors of the trained encoder, as its `encode` gives them.
 
         Args:
@@ -222,7 +228,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "classifier_")
         return self.classifier_.encoder.encode(read_texts(X), precision="float32")
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+    def score(self, X: object, y: object, sample_weight: object = None) -> float:  # noqa: N803
         """Share of the texts whose label, or all of whose labels, are predicted.
 
         Args:
@@ -232,8 +238,10 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         if getattr(self, "classes_", np.empty(0)).dtype != object:
             return super().score(X, y, sample_weight)
-        right = [label == truth for label, truth in zip(self.predict(X), y, strict=True)]
-        return float(np.average(right, weights=sample_weight))
+        truths = cast("Iterable[object]", y)
+        right = [label == truth for label, truth in zip(self.predict(X), truths, strict=True)]
+        weights = None if sample_weight is None else np.asarray(sample_weight, float)
+        return float(np.average(right, weights=weights))
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write the classifier's folder (see `Classifier.save_pretrained`), with the parameters and labels beside it.
@@ -244,8 +252,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "classifier_")
         note = to_json({"parameters": self.get_params(), "classes": self.classes_})
         self.classifier_.save_pretrained(directory)
-        with atomic_write(Path(directory) / ESTIMATOR_FILE) as file:
-            file.write(note.encode())
+        write_text(Path(directory) / ESTIMATOR_FILE, note)
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path) -> TextClassifier:
@@ -258,17 +265,19 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             UserError: If it is no classifier.
         """
         classifier = Classifier.from_pretrained(name_or_path)
-        note = read_json(find_model(name_or_path) / ESTIMATOR_FILE)
-        estimator = cls(**parameters_of_today(note.get("parameters", {})))
+        note = JsonObject.read_if_present(find_model(name_or_path) / ESTIMATOR_FILE)
+        parameters = note.get("parameters", dict[str, object]) if note else None
+        classes = note.get("classes", list[object]) if note else None
+        estimator = cls(**parameters_of_today(parameters or {}))
         estimator.classifier_ = classifier
-        estimator.classes_ = np.array(note.get("classes", sorted(classifier.classes)))
+        estimator.classes_ = np.array(sorted(classifier.classes) if classes is None else classes)
         return estimator
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """What is pickled: weights lie in main memory, so that processes without a GPU can read them."""
-        state: Any = super().__getstate__()
+        state = cast("dict[str, object]", super().__getstate__())
         classifier = state.get("classifier_")
-        if classifier is not None and classifier.device.type != "cpu":
+        if isinstance(classifier, Classifier) and classifier.device.type != "cpu":
             state = {**state, "classifier_": copy.deepcopy(classifier).to("cpu")}
         return state
 
@@ -287,10 +296,11 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ordered[:, learnt] = values[:, places]
         return ordered
 
-    def __sklearn_tags__(self) -> Any:
-        tags: Any = super().__sklearn_tags__()  # pyright: ignore[reportAttributeAccessIssue]
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()  # pyright: ignore[reportAttributeAccessIssue]
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
         tags.input_tags.two_d_array = False
+        assert tags.classifier_tags is not None  # set by ClassifierMixin
         tags.classifier_tags.multi_label = True
         return tags

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_matrix, issparse
 from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
 from textcl.data.texts import as_column, is_missing, normal_text
 from textcl.errors import UserError
+
+LabelNames = str | list[str]
+"""The name of a row's label, or a list of names where rows have several."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,12 @@ class GivenLabels:
     """
 
     role: str
-    names: list[Any]
+    names: Sequence[LabelNames]
     classes: np.ndarray
     class_names: tuple[str, ...]
 
 
-def read_labels(y: Any) -> GivenLabels:
+def read_labels(y: object) -> GivenLabels:
     """Labels of any hashable kind, lists of labels, or an indicator matrix.
 
     Raises:
@@ -65,26 +68,25 @@ def read_labels(y: Any) -> GivenLabels:
     return GivenLabels("label", [named[label] for label in column], classes, tuple(named.values()))
 
 
-def _of_matrix(y: Any) -> GivenLabels:
+def _of_matrix(y: object) -> GivenLabels:
     if type_of_target(y) != "multilabel-indicator":
         check_classification_targets(y)
         return read_labels(column_or_1d(y, warn=True))
-    dense: Any = y
-    hot = np.asarray(dense.toarray() if issparse(dense) else dense)
+    hot = np.asarray(cast(csr_matrix, y).toarray() if issparse(y) else y)
     classes = np.arange(hot.shape[1])
     names = [[str(i) for i in np.flatnonzero(row)] for row in hot]
     return GivenLabels("labels", names, classes, _names(classes))
 
 
-def _objects(labels: Sequence[Any]) -> np.ndarray:
+def _objects(labels: Sequence[object]) -> np.ndarray:
     """Distinct labels that are no texts or numbers, sorted where they can be."""
     if unhashable := [label for label in labels if not isinstance(label, Hashable)]:
         raise UserError(f"a label must be hashable, got {unhashable[0]!r:.80}")
     distinct = list(dict.fromkeys(labels))
     try:
-        distinct.sort()
+        distinct = sorted(cast("list[str]", distinct))
     except TypeError:
-        distinct.sort(key=repr)
+        distinct = sorted(distinct, key=repr)
     classes = np.empty(len(distinct), dtype=object)
     classes[:] = distinct
     return classes
@@ -98,18 +100,19 @@ def _names(classes: np.ndarray) -> tuple[str, ...]:
     return names
 
 
-def _is_indicator(values: list[Any]) -> bool:
+def _is_indicator(values: Sequence[object]) -> bool:
     """Whether rows of a list are those of a matrix of zeros and ones."""
     if not values or not all(isinstance(row, list | tuple | np.ndarray) for row in values):
         return False
-    width = len(values[0])
+    rows = cast("Sequence[Sequence[object]]", values)
+    width = len(rows[0])
     whole = all(
-        isinstance(each, int | np.integer) and each in (0, 1) for row in values for each in row
+        isinstance(each, int | np.integer) and each in (0, 1) for row in rows for each in row
     )
-    return width > 1 and whole and all(len(row) == width for row in values)
+    return width > 1 and whole and all(len(row) == width for row in rows)
 
 
-def _check_present(labels: list[Any]) -> None:
+def _check_present(labels: Sequence[object]) -> None:
     missing = [place for place, label in enumerate(labels) if is_missing(label)]
     if missing:
         places = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
@@ -122,5 +125,5 @@ def _check_present(labels: list[Any]) -> None:
         )
 
 
-def _clean(label: Any) -> Any:
+def _clean(label: object) -> object:
     return normal_text(label) if isinstance(label, str) else label

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from sklearn.utils.validation import (
     check_consistent_length,
 )
 
-from textcl.classifier.estimator_labels import GivenLabels, read_labels
+from textcl.classifier.estimator_labels import GivenLabels, LabelNames, read_labels
 from textcl.data.splits import Split, hold_out
 from textcl.data.texts import as_texts, normal_text
 from textcl.errors import UserError
@@ -34,11 +34,11 @@ class FittingRows:
     """
 
     texts: list[str]
-    labels: list[Any]
+    labels: list[LabelNames]
     role: str
     classes: np.ndarray
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[str, LabelNames]]:
         """The rows as `textcl.train` takes them."""
         pairs = zip(self.texts, self.labels, strict=True)
         return [{"text": text, self.role: label} for text, label in pairs]
@@ -54,10 +54,10 @@ class FittingRows:
 
 
 def fitting_rows(
-    texts: Any,
-    y: Any,
-    sample_weight: Any,
-    class_weight: str | Mapping[Any, float] | None,
+    texts: object,
+    y: object,
+    sample_weight: object,
+    class_weight: object,
     seed: int,
 ) -> FittingRows:
     """The rows that `fit` trains on: without blank texts, and repeated where rows do not count alike.
@@ -89,7 +89,7 @@ def fitting_rows(
     return FittingRows(*chosen, given.role, given.classes)
 
 
-def read_texts(given: Any) -> list[str]:
+def read_texts(given: object) -> list[str]:
     """Texts as a list.
 
     Raises:
@@ -101,7 +101,7 @@ def read_texts(given: Any) -> list[str]:
     return texts
 
 
-def texts_to_answer(given: Any) -> list[str]:
+def texts_to_answer(given: object) -> list[str]:
     """Texts as a list, with a warning of how many are blank: they are answered as the empty text.
 
     Raises:
@@ -117,7 +117,7 @@ def texts_to_answer(given: Any) -> list[str]:
     return texts
 
 
-def rows_with_text(texts: Sequence[str], labels: Sequence[Any]) -> list[int]:
+def rows_with_text(texts: Sequence[str], labels: Sequence[LabelNames]) -> list[int]:
     """Places of the rows that have a text, with a warning of how many have none.
 
     Raises:
@@ -146,10 +146,10 @@ def rows_with_text(texts: Sequence[str], labels: Sequence[Any]) -> list[int]:
 
 
 def row_weights(
-    names: Sequence[Any],
+    names: Sequence[LabelNames],
     given: GivenLabels,
-    sample_weight: Any,
-    class_weight: str | Mapping[Any, float] | None,
+    sample_weight: object,
+    class_weight: object,
 ) -> Float[np.ndarray, " N"] | None:
     """How much each row counts; None where all count alike. "balanced" is left to the recipe.
 
@@ -180,8 +180,9 @@ def row_weights(
     known = dict(zip(given.classes.tolist(), given.class_names, strict=True))
     if unknown := [label for label in class_weight if label not in known]:
         raise UserError(f"class_weight names {unknown[0]!r}, which is none of the labels")
-    by_name = {known[label]: float(weight) for label, weight in class_weight.items()}
-    of_class = np.array([by_name.get(name, 1.0) for name in names])
+    weight_of = cast("Mapping[object, float]", class_weight)
+    by_name = {known[label]: float(weight) for label, weight in weight_of.items()}
+    of_class = np.array([by_name.get(cast(str, name), 1.0) for name in names])
     if (of_class < 0).any():
         raise UserError("class_weight must be 0 or more for every label")
     return of_class if weights is None else weights * of_class

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TypedDict, cast
 
 from textcl.classifier.estimator_rows import FittingRows
 from textcl.classifier.settings import LabelledSettings
@@ -21,7 +22,20 @@ _SETTINGS = (
 """Parameters that are settings of the recipe under the same name."""
 
 
-def held_out_share(parameters: Mapping[str, Any], rows: FittingRows) -> str:
+class Parameters(TypedDict):
+    """The parameters of an estimator that this module reads, see `TextClassifier`."""
+
+    model: str | Path
+    method: str
+    class_weight: object
+    held_out: float | None
+    patience: int | None
+    reject_label: object
+    settings: Mapping[str, object] | None
+    random_state: int
+
+
+def held_out_share(parameters: Parameters, rows: FittingRows) -> str:
     """The share of the rows that is held out; "" for none.
 
     Args:
@@ -37,19 +51,20 @@ def held_out_share(parameters: Mapping[str, Any], rows: FittingRows) -> str:
         share = default_dev(len(rows.texts), len(rows.classes))
     uses = {"reject_label": "takes its threshold from", "patience": "looks at"}
     for name, use in uses.items():
-        if parameters[name] is not None and not share:
+        if parameters.get(name) is not None and not share:
             raise UserError(f"{name} {use} held-out rows: set held_out, such as 0.1")
     return share
 
 
-def run_seed(parameters: Mapping[str, Any]) -> int:
+def run_seed(parameters: Parameters) -> int:
     """The seed of the run: that of `settings`, or `random_state`."""
-    return (parameters["settings"] or {}).get("seed", parameters["random_state"])
+    seed = (parameters["settings"] or {}).get("seed")
+    return parameters["random_state"] if seed is None else cast(int, seed)
 
 
 def run_settings(
-    recipe: str, parameters: Mapping[str, Any], share: str, rows: FittingRows
-) -> dict[str, Any]:
+    recipe: str, parameters: Parameters, share: str, rows: FittingRows
+) -> dict[str, object]:
     """Settings that differ from the recipe's, with a batch no larger than what is trained on.
 
     Args:
@@ -58,17 +73,20 @@ def run_settings(
         share: Of the rows that is held out.
         rows: To train on.
     """
-    given = {name: parameters[name] for name in _SETTINGS}
+    given = {name: parameters.get(name) for name in _SETTINGS}
     given["class_weights"] = "balanced" if parameters["class_weight"] == "balanced" else None
-    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    chosen |= {"save_every": 0, **(parameters["settings"] or {}), "seed": run_seed(parameters)}
+    seed = run_seed(parameters)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen |= {"save_every": 0, **(parameters["settings"] or {}), "seed": seed}
     if "batch_size" not in chosen:
-        kept = len(rows.held_out(share, chosen["seed"]).kept) if share else len(rows.texts)
+        kept = len(rows.held_out(share, seed).kept) if share else len(rows.texts)
         chosen |= fitting_batch(find(recipe).settings(parameters["model"]), chosen, kept)
     return chosen
 
 
-def fitting_batch(settings: TrainSettings, chosen: Mapping[str, Any], rows: int) -> dict[str, int]:
+def fitting_batch(
+    settings: TrainSettings, chosen: Mapping[str, object], rows: int
+) -> dict[str, int]:
     """A batch no larger than the rows, which blocks of a class fill.
 
     Args:
@@ -78,7 +96,7 @@ def fitting_batch(settings: TrainSettings, chosen: Mapping[str, Any], rows: int)
     """
     size = min(settings.batch_size, rows)
     block = chosen.get("rows_per_class", getattr(settings, "rows_per_class", 0))
-    if not block or size % block == 0:
+    if not isinstance(block, int) or not block or size % block == 0:
         return {"batch_size": size}
     return (
         {"batch_size": size - size % block}
@@ -107,7 +125,7 @@ def recipe_for(method: str, rows: int, classes: int) -> str:
     return name
 
 
-def parameters_of_today(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def parameters_of_today(parameters: Mapping[str, object]) -> dict[str, object]:
     """Parameters with those that were given by an earlier name under today's.
 
     Args:

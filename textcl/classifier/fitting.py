@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -54,7 +54,7 @@ def fit_temperature(
         return TEMPERATURES[1]
     if slope(high) <= 0:
         return TEMPERATURES[0]
-    zero: Any = brentq(slope, low, high, xtol=1e-10)  # typed as a pair there
+    zero = cast(float, brentq(slope, low, high, xtol=1e-10))  # typed as a pair there
     return float(np.exp(-zero))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
@@ -14,6 +15,26 @@ from textcl.errors import UserError
 
 Activation = Literal["relu", "tanh", "gelu", "none"]
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+
+
+@dataclass(frozen=True)
+class HeadShape:
+    """What a `ClassificationHead` is built from, as classifier.json keeps it; see there."""
+
+    dimension: int
+    classes: int
+    activation: Activation = "relu"
+    dropout: float = 0.1
+    dropout_input: bool = False
+    dropout_logits: bool = False
+
+
+class HeadOptions(TypedDict, total=False):
+    """What the head of an architecture sets beside its widths."""
+
+    activation: Activation
+    dropout_input: bool
+    dropout_logits: bool
 
 
 class ClassificationHead(nn.Module):
@@ -43,14 +64,9 @@ class ClassificationHead(nn.Module):
         dropout_logits: bool = False,
     ) -> None:
         super().__init__()
-        self.said: dict[str, Any] = {
-            "dimension": dimension,
-            "classes": classes,
-            "activation": activation,
-            "dropout": dropout,
-            "dropout_input": dropout_input,
-            "dropout_logits": dropout_logits,
-        }
+        self.shape = HeadShape(
+            dimension, classes, activation, dropout, dropout_input, dropout_logits
+        )
         hidden = activation != "none"
         self.dense = nn.Linear(dimension, dimension) if hidden else nn.Identity()
         self.activation = _ACTIVATIONS[activation]() if hidden else nn.Identity()
@@ -83,7 +99,7 @@ class ClassificationHead(nn.Module):
 
 
 # How the sequence classifiers of transformers are made, behind the state of the first token.
-_OWN: dict[str, dict[str, Any]] = {
+_OWN: dict[str, HeadOptions] = {
     "bert": {"activation": "tanh"},
     "roberta": {"activation": "tanh", "dropout_input": True},
     "xlm-roberta": {"activation": "tanh", "dropout_input": True},
@@ -94,7 +110,7 @@ _OWN: dict[str, dict[str, Any]] = {
 }
 
 
-def own_shape(model_type: str) -> dict[str, Any]:
+def own_shape(model_type: str) -> HeadOptions:
     """How the head of an architecture's sequence classifier differs from that of LCL; empty where it is unknown."""
     return _OWN.get(model_type, {})
 
@@ -129,7 +145,7 @@ def make_head(
     """
     if not classes:
         raise UserError("a classifier needs its classes: they are found in labelled training data")
-    shapes: dict[HeadKind, dict[str, Any]] = {
+    shapes: dict[HeadKind, HeadOptions] = {
         "linear": {"activation": "none"},
         "own": own_shape(model_type),
         "lcl": {"dropout_logits": True},

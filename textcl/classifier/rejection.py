@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from textcl.data.files import atomic_write
+from textcl.data.json_files import JsonObject, parse
 from textcl.errors import UserError
 from textcl.evaluation.out_of_scope import (
     class_centres,
@@ -214,9 +215,9 @@ def read_rejection(folder: Path, dimension: int) -> Rejection | None:
         return None
     try:
         with safe_open(path, framework="np") as file:
-            note = json.loads((file.metadata() or {})[_NOTE])
+            note = JsonObject.of(parse((file.metadata() or {})[_NOTE], str(path)), str(path))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        name, threshold = str(note["score"]), float(note["threshold"])
+        name, threshold = note.require("score", str), note.require("threshold", float)
         score = kind_of_score(name).load(**arrays)
         logits, vectors = np.zeros((1, 2), np.float32), np.ones((1, dimension), np.float32)
         if not np.isfinite([threshold, *score(logits, vectors)]).all():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from textcl.classifier.classifier import Classifier, Targets, left_out, vectors_of
 from textcl.data.rows import load_rows
+from textcl.encoder.peers import ReadingOptions
 from textcl.errors import UserError
 from textcl.evaluation.classification import (
     ClassificationResult,
@@ -22,6 +23,7 @@ from textcl.evaluation.classification import (
 )
 from textcl.evaluation.geometry import tolerance
 from textcl.evaluation.labelled import LabelledTask
+from textcl.types import JsonDict
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,10 @@ class ClassifierScore:
     uncalibrated: ClassificationResult
     tolerance: float | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonDict:
         """A plain mapping; scores and calibration errors times 100."""
         result, curve = self.result, self.result.calibration
-        said: dict[str, Any] = {
+        content: JsonDict = {
             "protocol": self.protocol,
             "n": result.n,
             **headline(result),
@@ -78,9 +80,11 @@ class ClassifierScore:
         }
         if result.confusion is not None:
             names = [each.name for each in result.per_class]
-            said["confusion"] = result.confusion.tolist()
-            said["confused"] = [pair._asdict() for pair in confused_pairs(result.confusion, names)]
-        return said
+            content["confusion"] = result.confusion.tolist()
+            content["confused"] = [
+                pair._asdict() for pair in confused_pairs(result.confusion, names)
+            ]
+        return content
 
 
 def headline(result: ClassificationResult) -> dict[str, float]:
@@ -132,17 +136,15 @@ def fits(classifier: Classifier, task: LabelledTask) -> bool:
 def score_classifier(
     classifier: Classifier,
     tasks: Sequence[LabelledTask],
-    *,
-    precision: str = "float32",
-    **options: Any,
+    **options: Unpack[ReadingOptions],
 ) -> dict[str, ClassifierScore]:
     """Score a classifier on labelled texts.
 
     Args:
         classifier: As of `textcl.Classifier.from_pretrained`.
         tasks: Of `textcl.evaluation.labelled.load_labelled`, or of `own_task`.
-        precision: Arithmetic of the encoder; float32 gives exact scores.
-        options: As of `Encoder.encode`: batch_tokens, show_progress.
+        options: As of `Encoder.encode`: batch_tokens, precision ("float32" when not given, for exact scores),
+            show_progress.
 
     Raises:
         UserError: If a task has other classes than the classifier.
@@ -151,7 +153,8 @@ def score_classifier(
     for task in tasks:
         if not fits(classifier, task):
             raise UserError(_misfit(classifier, task))
-    return {task.name: _score(classifier, task, precision=precision, **options) for task in tasks}
+    exact: ReadingOptions = {"precision": "float32", **options}
+    return {task.name: _score(classifier, task, exact) for task in tasks}
 
 
 def _misfit(classifier: Classifier, task: LabelledTask) -> str:
@@ -172,7 +175,7 @@ def _misfit(classifier: Classifier, task: LabelledTask) -> str:
     return f"the classifier has {told}; train one on this task, or score it on a file with --data"
 
 
-def _score(classifier: Classifier, task: LabelledTask, **options: Any) -> ClassifierScore:
+def _score(classifier: Classifier, task: LabelledTask, options: ReadingOptions) -> ClassifierScore:
     truth = classifier.targets(task.labels, task.name)
     vectors = vectors_of(classifier.encoder, task.texts, **options)
     logits = classifier.logits_of(vectors)

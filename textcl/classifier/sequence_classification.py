@@ -40,8 +40,10 @@ def why_not(backbone: PreTrainedModel, pooling: str, layers: int, head: Classifi
         return f"its classifiers read the first token, this one the pooling `{pooling}`"
     if head.is_linear:
         return f"its classifier for {kind} models has a hidden layer, this one has none"
-    if own_shape(kind)["activation"] != head.said["activation"]:
-        return f"its classifier for {kind} models has another activation than {head.said['activation']}"
+    if own_shape(kind).get("activation") != head.shape.activation:
+        return (
+            f"its classifier for {kind} models has another activation than {head.shape.activation}"
+        )
     return ""
 
 

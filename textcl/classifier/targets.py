@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -16,7 +16,7 @@ Targets = Int[np.ndarray, " N"] | Bool[np.ndarray, "N C"]
 
 
 def targets_of(
-    labels: Iterable[Any], classes: Sequence[str], multi_label: bool, place: str
+    labels: Iterable[object], classes: Sequence[str], multi_label: bool, place: str
 ) -> Targets:
     """Names of classes as numbers.
 
@@ -33,7 +33,10 @@ def targets_of(
         UserError: If a label is none of the classes.
     """
     ids = {name: index for index, name in enumerate(classes)}
-    lists = [[str(name) for name in (names if multi_label else [names])] for names in labels]
+    lists = [
+        [str(name) for name in cast("Iterable[object]", names)] if multi_label else [str(names)]
+        for names in labels
+    ]
     unknown = Counter(name for names in lists for name in names if name not in ids)
     if unknown:
         told = ", ".join(f"{name!r} ({count} rows)" for name, count in unknown.most_common(5))

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import pyarrow
 import torch
 from jaxtyping import Bool, Float32
 
+from textcl.classifier.classifier import Classifier
 from textcl.data.lock import sole_writer_of
 from textcl.data.records import Record, open_records
 from textcl.data.stream import StreamedRow, row_blocks
 from textcl.data.summary import WriteSummary
+from textcl.encoder.peers import ReadingOptions
 from textcl.errors import UserError
 from textcl.evaluation.geometry import entropy
 
 
 def predict_rows(
-    classifier: Any,
+    classifier: Classifier,
     rows: Iterable[StreamedRow],
     target: str | Path,
     *,
@@ -31,7 +33,7 @@ def predict_rows(
     schema: pyarrow.Schema | None = None,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda rows: None,
-    **options: Any,
+    **options: Unpack[ReadingOptions],
 ) -> WriteSummary:
     """Write the predicted class of every row; row i of the output belongs to row i of the input.
 
@@ -42,7 +44,7 @@ def predict_rows(
     input that has one of these names is kept under "input_" and its name; so is one that "input_" already begins.
 
     Args:
-        classifier: A `Classifier`, or what looks like one.
+        classifier: Gives texts their classes.
         rows: What `stream_rows` gives.
         target: A file ending in .csv, .jsonl or .parquet, or "-" for JSON lines on standard output.
         top_k: How many classes to tell.
@@ -74,10 +76,11 @@ def predict_rows(
                 probabilities, outside = classifier.predict_or_reject(texts, **options)
             else:
                 probabilities, outside = classifier.predict_proba(texts, **options), None
-            told = _told(classifier, probabilities, top_k, outside)
-            write([_joined(row.values, told_of) for row, told_of in zip(block, told, strict=True)])
+            entropies = _bits(probabilities, classifier.multi_label)
+            answers = _answers(classifier, probabilities, entropies, top_k, outside)
+            write([_joined(row.values, new) for row, new in zip(block, answers, strict=True)])
             summary.rows += len(texts)
-            bits += sum(row["entropy"] for row in told)
+            bits += sum(entropies)
             rejected += 0 if outside is None else int(outside.sum())
             summary.blank += sum(not text.strip() for text in texts)
             summary.truncated += reader.count_cut(texts)
@@ -89,7 +92,7 @@ def predict_rows(
     return summary
 
 
-def _added(classifier: Any, top_k: int, reject: bool) -> dict[str, pyarrow.DataType]:
+def _added(classifier: Classifier, top_k: int, reject: bool) -> dict[str, pyarrow.DataType]:
     """Names and types of the columns that are added."""
     text, number = pyarrow.string(), pyarrow.float32()
     if classifier.multi_label:
@@ -112,25 +115,25 @@ def _with(
     return pyarrow.schema([*fields, *added.items()])
 
 
-def _told(
-    classifier: Any,
+def _answers(
+    classifier: Classifier,
     probabilities: Float32[np.ndarray, "N C"],
+    entropies: Sequence[float],
     top_k: int,
     rejected: Bool[np.ndarray, " N"] | None,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """What is added to each row."""
     decisions = classifier.decide(probabilities)
     names, shares = classifier.names(decisions), probabilities.tolist()
-    bits = _bits(probabilities, classifier.multi_label)
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k].tolist()
-    rows: list[dict[str, Any]] = []
+    rows = list[dict[str, object]]()
     for index, (name, share, ranked) in enumerate(zip(names, shares, order, strict=True)):
         if classifier.multi_label:
             chosen = [share[place] for place in np.flatnonzero(decisions[index])]
-            row: dict[str, Any] = {"labels": name, "probabilities": chosen}
+            row: dict[str, object] = {"labels": name, "probabilities": chosen}
         else:
             row = {"label": name, "probability": share[decisions[index]]}
-        row["entropy"] = bits[index]
+        row["entropy"] = entropies[index]
         for rank, place in enumerate(ranked if top_k > 1 else (), 1):
             row[f"label_{rank}"] = classifier.classes[place]
             row[f"probability_{rank}"] = share[place]
@@ -147,11 +150,11 @@ def _bits(probabilities: Float32[np.ndarray, "N C"], multi_label: bool) -> Seque
     return entropy(torch.stack([shares, 1 - shares], dim=2), "bits").mean(1).tolist()
 
 
-def _joined(record: Record, told: dict[str, Any]) -> dict[str, Any]:
-    return {_kept(name, told): value for name, value in record.items()} | told
+def _joined(record: Record, added: dict[str, object]) -> dict[str, object]:
+    return {_kept(name, added): value for name, value in record.items()} | added
 
 
-def _kept(name: str, added: dict[str, Any]) -> str:
+def _kept(name: str, added: Mapping[str, object]) -> str:
     """The name under which a column of the input is kept: another for each, whatever the other columns are."""
     bare = re.sub("^(input_)+", "", name)
     return f"input_{name}" if name in added or bare in added else name

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow
 from datasets import config as datasets_config
 
-from textcl.data.files import atomic_write
+from textcl.data.files import atomic_write, write_json
 from textcl.data.formats import Part
+from textcl.data.json_files import read_as
 from textcl.data.labels import LabelReader
 from textcl.data.roles import column_for, kind_of, row_group, texts_in
 from textcl.data.sources import Source
@@ -71,6 +72,20 @@ class DataReport:
             *self.merged,
         ]
         return "; ".join(filter(None, notes))
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What a `DataReport` counts, as it lies beside the cached table."""
+
+    rows: int
+    blank: int
+    duplicates: int
+    longest: int
+    long_texts: int
+    unlabelled: int
+    unlabelled_places: Sequence[str]
+    merged: Sequence[str]
 
 
 class Selection(NamedTuple):
@@ -174,13 +189,25 @@ def cached_table(selection: Selection, *, drop_unlabelled: bool = False) -> tupl
     table, notes = folder / f"{key}.arrow", folder / f"{key}.json"
     if not (table.exists() and notes.exists()):
         counts = _write_table(table, selection)
-        with atomic_write(notes) as file:
-            file.write(json.dumps(counts).encode())
-    counts = json.loads(notes.read_text())
-    places = counts.pop("unlabelled_places")
-    if places and not drop_unlabelled:
-        raise _no_label(counts["unlabelled"], places)
-    return table, DataReport(source.name, source.format, **counts, dropped=0, sha256=sha256)
+        write_json(notes, counts)
+    else:
+        counts = read_as(notes, _Counts)
+    if counts.unlabelled_places and not drop_unlabelled:
+        raise _no_label(counts.unlabelled, counts.unlabelled_places)
+    report = DataReport(
+        source=source.name,
+        format=source.format,
+        rows=counts.rows,
+        blank=counts.blank,
+        duplicates=counts.duplicates,
+        dropped=0,
+        sha256=sha256,
+        longest=counts.longest,
+        long_texts=counts.long_texts,
+        unlabelled=counts.unlabelled,
+        merged=counts.merged,
+    )
+    return table, report
 
 
 def _no_label(rows: int, places: Sequence[str]) -> UserError:
@@ -215,7 +242,7 @@ def _rows_sha256(selection: Selection) -> str:
     return digest.hexdigest()
 
 
-def _write_table(path: Path, selection: Selection) -> dict[str, object]:
+def _write_table(path: Path, selection: Selection) -> _Counts:
     """Write the rows block by block.
 
     Returns:
@@ -258,13 +285,13 @@ def _write_table(path: Path, selection: Selection) -> dict[str, object]:
                 + (f", {len(reading.unlabelled):,} have no label" if reading.unlabelled else "")
             )
     distinct = len(np.unique(np.concatenate(identities)))
-    return {
-        "rows": rows,
-        "blank": reading.blank,
-        "unlabelled": len(reading.unlabelled),
-        "unlabelled_places": reading.unlabelled[:_SHOWN_PLACES],
-        "merged": reading.merged,
-        "duplicates": rows - distinct,
-        "longest": longest,
-        "long_texts": long_texts,
-    }
+    return _Counts(
+        rows=rows,
+        blank=reading.blank,
+        duplicates=rows - distinct,
+        longest=longest,
+        long_texts=long_texts,
+        unlabelled=len(reading.unlabelled),
+        unlabelled_places=reading.unlabelled[:_SHOWN_PLACES],
+        merged=reading.merged,
+    )

@@ -9,15 +9,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import platform
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -110,29 +112,58 @@ def atomic_write(path: Path) -> Generator[BinaryIO]:
             os.fsync(file.fileno())
 
 
-def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write a JSON file whole or not at all.
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all.
 
     Raises:
         UserError: If no file can be made in that folder.
         RunError: If the disk fills up.
     """
-    text = to_json(content)
     with atomic_write(path) as file:
         file.write(text.encode())
 
 
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file whole or not at all; `textcl.data.json_files` reads it.
+
+    Args:
+        path: The file to make or replace.
+        content: As for `to_json`.
+
+    Raises:
+        UserError: If no file can be made in that folder.
+        RunError: If the disk fills up.
+    """
+    write_text(path, to_json(content))
+
+
 def to_json(content: object) -> str:
-    """JSON over several lines; numbers and arrays of numpy and paths are written as what they hold."""
-    return json.dumps(content, indent=1, ensure_ascii=False, default=_plain) + "\n"
+    """JSON over several lines, with a newline at the end.
+
+    Args:
+        content: Plain values, mappings and sequences of them, dataclasses, paths, numbers and arrays of numpy. Numbers
+            that are not finite are written as null: JSON has no other way for them.
+
+    Raises:
+        TypeError: If something else is among them.
+    """
+    return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(value: object) -> object:
     if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in cast("Sequence[object]", value)]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in cast("Mapping[str, object]", value).items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value
 
 
 @contextmanager
@@ -246,28 +277,3 @@ def _unwritable(folder: Path, error: OSError) -> UserError | RunError:
     return UserError(
         f"cannot write in the folder {folder} ({reason}): name a folder that exists and that you may write to"
     )
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; an empty dict if there is no such file.
-
-    Raises:
-        UserError: If it is not JSON.
-    """
-    return load_json(path) if path.is_file() else {}
-
-
-def load_json(path: Path) -> Any:
-    """The content of a JSON file that must exist.
-
-    Raises:
-        UserError: If it does not, or is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error

@@ -164,6 +164,14 @@ class JsonObject:
             raise _missing(self.place, key)
         return value
 
+    def inner(self, key: str) -> JsonObject:
+        """The object that lies under a key.
+
+        Raises:
+            UserError: If the key is missing or null, or its value is no object.
+        """
+        return JsonObject(self.require(key, dict[str, object]), f"{self.place}: {key}")
+
     def texts(self, key: str) -> dict[str, str]:
         """A value that maps names to texts, null left out; empty where the key is missing or null.
 

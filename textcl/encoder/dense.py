@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from textcl.data.files import write_json
 from textcl.data.json_files import JsonObject
 from textcl.encoder.folder import Description
 from textcl.encoder.weights import read_file_shapes
@@ -93,7 +93,7 @@ def write_dense(folder: Path, layer: nn.Sequential) -> None:
         "activation_function": f"{type(activation).__module__}.{type(activation).__name__}",
     }
     folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", config)
     weights = {
         f"linear.{k}": v.detach().float().cpu().contiguous() for k, v in linear.state_dict().items()
     }

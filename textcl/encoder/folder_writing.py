@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from textcl.data.files import write_json
 from textcl.data.json_files import JsonObject
 from textcl.encoder.adapter import has_adapter, save_adapter
 from textcl.encoder.backbone import quiet
@@ -153,4 +153,4 @@ def _write_layer_mean(folder: Path, backbone: PretrainedConfig, pooling: str) ->
 
 def _write_json(path: Path, content: object) -> None:
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, content)

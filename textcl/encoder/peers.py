@@ -35,16 +35,21 @@ class PeerOptions(TypedDict, total=False):
     convert_to_numpy: bool
 
 
-class EncodeArguments(PeerOptions, total=False):
-    """All that `Encoder.encode` takes beside the texts, under either name."""
+class ReadingOptions(TypedDict, total=False):
+    """Arguments of `Encoder.encode` that say how texts are read, whatever becomes of their vectors."""
 
     batch_tokens: int | None
     prompt: str | None
     prompt_text: str | None
-    normalize: bool | None
-    truncate_dim: int | None
     show_progress: bool
     precision: str | None
+
+
+class EncodeArguments(PeerOptions, ReadingOptions, total=False):
+    """All that `Encoder.encode` takes beside the texts, under either name."""
+
+    normalize: bool | None
+    truncate_dim: int | None
 
 
 def role_prompt(prompts: Mapping[str, str], role: Role) -> str | None:

@@ -6,9 +6,8 @@ The folder holds the graph (pooling, the layers behind it and the scaling to len
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from textcl.data.files import write_json
 from textcl.data.json_files import JsonObject
 from textcl.encoder.backbone import EXPORT_FILE, load_tokenizer
 from textcl.encoder.blocks import encode_blocks, padded_batches
@@ -100,8 +100,7 @@ class Export:
 
     def write(self, folder: Path) -> None:
         """Write it into the folder."""
-        content = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-        (folder / EXPORT_FILE).write_text(content, encoding="utf-8")
+        write_json(folder / EXPORT_FILE, self)
 
 
 class ExportedEncoder:

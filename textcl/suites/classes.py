@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from textcl.classifier.classifier import Classifier, vectors_of
+from textcl.encoder.peers import ReadingOptions
 from textcl.evaluation.labelled import LabelledTask
 from textcl.evaluation.resampling import MacroF1, Mean, Statistic, observed
 from textcl.suites.suite import TaskResult
 
 
 def classified(
-    classifier: Classifier, task: LabelledTask, *, precision: str = "float32", **options: Any
+    classifier: Classifier, task: LabelledTask, **options: Unpack[ReadingOptions]
 ) -> TaskResult:
     """Accuracy and macro-F1 times 100, with the classifier's own temperature and thresholds.
 
     Args:
         classifier: One with the classes of the task.
         task: Its texts and labels.
-        precision: Arithmetic of the encoder; float32 gives exact scores.
-        options: As of `Encoder.encode`.
+        options: As of `Encoder.encode`; precision is "float32" when not given, for exact scores.
 
     Raises:
         UserError: If a label is none of the classes.
     """
     truth = classifier.targets(task.labels, task.name)
-    vectors = vectors_of(classifier.encoder, task.texts, precision=precision, **options)
+    exact: ReadingOptions = {"precision": "float32", **options}
+    vectors = vectors_of(classifier.encoder, task.texts, **exact)
     shares = classifier.probabilities(classifier.logits_of(vectors))
     classes = np.arange(len(classifier.classes))
     if classifier.multi_label:
