@@ -80,7 +80,7 @@ class Settings(LabelledSettings):
         """Updates of the run, given the batches of an epoch."""
         if self.steps is not None or self.epochs:
             return super().total_steps(batches)
-        return min(max(10 * batches // self.accumulation, 50), 300)
+        return self.beyond_warmup(min(max(10 * batches // self.accumulation, 50), 300))
 
     def evaluation_interval(self, batches: int) -> int:
         """Updates between two evaluations, given the batches of an epoch."""

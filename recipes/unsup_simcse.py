@@ -32,6 +32,7 @@ from textcl import (
     Encoder,
     MaskDuplicates,
     MaskedTokenLoss,
+    MaskTokens,
     Method,
     MoveSchedules,
     PoolingSetting,
@@ -103,14 +104,16 @@ def build(s: Settings, world: World) -> Method:
         world=world,
     )
     encoders: dict[str, nn.Module] = {"online": online}
+    views = {"anchor": View("text")}
     routes = {"anchor": Route("online", "anchor"), "positive": Route("online", "anchor")}
     if s.mlm_weight:
+        names = ("masked_anchor", "masked_positive")
         encoders["mlm"] = MaskedTokenLoss(online)
-        masked = {name: Route("mlm", "anchor") for name in ("mlm_anchor", "mlm_positive")}
-        objective = WeightedSum([(1.0, objective), (s.mlm_weight, RatioOfSums([*masked], world))])
-        routes |= masked
+        views |= dict.fromkeys(names, View("text", changes=(MaskTokens.of(online.tokenizer),)))
+        routes |= {name: Route("mlm", name) for name in names}
+        objective = WeightedSum([(1.0, objective), (s.mlm_weight, RatioOfSums(names, world))])
     return Method(
-        views={"anchor": View("text")},
+        views=views,
         encoders=encoders,
         routes=routes,
         objective=objective,

@@ -113,6 +113,7 @@ from .views.cutoff import CutFeatures as CutFeatures
 from .views.cutoff import CutSpan as CutSpan
 from .views.cutoff import CutTokens as CutTokens
 from .views.cutoff import ShufflePositions as ShufflePositions
+from .views.masking import MaskTokens as MaskTokens
 from .views.named import second_view as second_view
 from .views.view import ListView as ListView
 from .views.view import View as View

@@ -34,18 +34,20 @@ class World:
         """Index of this process's first row in a gathered table of `rows` rows here."""
         return 0
 
-    def mean(self, values: Tensor, counts: Tensor) -> Tensor:
+    def mean(self, values: Tensor, counts: Tensor, items: float | None = None) -> Tensor:
         """Mean over the rows of all processes, of which only this process's have a graph.
 
         Args:
             values: Loss of each row of this process; must be 0 where `counts` is 0.
             counts: How many terms each row counts for.
+            items: Σ counts of this process in the average batch of the update, where the mean is to be one over all
+                batches of the update; that of this batch when None.
 
         Returns:
             This process's share of Σ values / Σ counts: averaged over processes it is that mean. 0 when nothing counts.
         """
-        total = self.sum(counts.sum()).clamp(min=1)
-        return values.sum() * (self.size / total)
+        total = self.sum(counts.sum() if items is None else values.new_full((), items))
+        return values.sum() * (self.size / torch.where(total > 0, total, 1.0))
 
     def sum(self, value: Tensor) -> Tensor:
         """Sum of a constant over processes."""

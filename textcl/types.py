@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 ABSENT = torch.iinfo(torch.int64).min
 """Text identity of a place without a text, as behind the end of a short list of negatives."""
+
+NO_TARGET = -1
+"""Target of a token that a masked language model does not have to find."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,14 @@ class Changes:
         embed: False where the embedding output of a token becomes 0.
         attend: False where no token attends to this one. Poolings still see its state.
         features: False where a column of a row's embedding output becomes 0.
+        targets: The id that stood where a masked language model has to find it, and `NO_TARGET` everywhere else.
     """
 
     positions: Int[Tensor, " T"] | None = None
     embed: Bool[Tensor, " T"] | None = None
     attend: Bool[Tensor, " T"] | None = None
     features: Bool[Tensor, "B D"] | None = None
+    targets: Int[Tensor, " T"] | None = None
 
     def take(self, tokens: slice | Tensor, rows: slice | Tensor) -> Changes:
         """Those of some tokens, which make these rows."""
@@ -43,11 +48,12 @@ class Changes:
             None if self.embed is None else self.embed[tokens],
             None if self.attend is None else self.attend[tokens],
             None if self.features is None else self.features[rows],
+            None if self.targets is None else self.targets[tokens],
         )
 
     def to(self, device: torch.device | str) -> Changes:
         """The same on `device`."""
-        values = (self.positions, self.embed, self.attend, self.features)
+        values = (self.positions, self.embed, self.attend, self.features, self.targets)
         return Changes(*(None if x is None else x.to(device, non_blocking=True) for x in values))
 
     @staticmethod
@@ -76,6 +82,9 @@ class Changes:
             joined(
                 [c.features for c in given],
                 lambda part: torch.ones(len(part), width, dtype=torch.bool),
+            ),
+            joined(
+                [c.targets for c in given], lambda part: torch.full((len(part.ids),), NO_TARGET)
             ),
         )
 
@@ -193,6 +202,9 @@ class Batch:
         scores: Gold similarity of graded pairs.
         given: Numbers that come with the rows, by role: "weight" of a row, "scores" of a teacher for its positive and
             its negatives (NaN behind the end of a short list), "vector" of a teacher.
+        items: For each objective that is a mean over items, how many of them this process has in the average batch of
+            the update. The losses of the batches then add up to the mean over all items of the update; empty where an
+            update has one batch.
     """
 
     tokens: Mapping[str, Tokens]
@@ -201,6 +213,7 @@ class Batch:
     labels: Int[Tensor, " B"] | Float[Tensor, "B classes"] | None = None
     scores: Float[Tensor, " B"] | None = None
     given: Mapping[str, Float[Tensor, "B ..."]] = field(default_factory=dict[str, Tensor])
+    items: Mapping[nn.Module, float] = field(default_factory=dict[nn.Module, float])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -214,6 +227,7 @@ class Batch:
             None if self.labels is None else self.labels.to(device, non_blocking=True),
             None if self.scores is None else self.scores.to(device, non_blocking=True),
             {role: x.to(device, non_blocking=True) for role, x in self.given.items()},
+            self.items,
         )
 
     def split(self, size: int) -> Iterator[Batch]:
@@ -227,6 +241,7 @@ class Batch:
                 None if self.labels is None else self.labels[start:stop],
                 None if self.scores is None else self.scores[start:stop],
                 {role: numbers[start:stop] for role, numbers in self.given.items()},
+                self.items,
             )
 
 
@@ -241,6 +256,7 @@ class Embeddings:
         labels: As in `Batch`.
         scores: As in `Batch`.
         given: As in `Batch`.
+        items: As in `Batch`.
     """
 
     by_name: Mapping[str, Float[Tensor, "B _"]]
@@ -249,6 +265,7 @@ class Embeddings:
     labels: Int[Tensor, " B"] | Float[Tensor, "B classes"] | None = None
     scores: Float[Tensor, " B"] | None = None
     given: Mapping[str, Float[Tensor, "B ..."]] = field(default_factory=dict[str, Tensor])
+    items: Mapping[nn.Module, float] = field(default_factory=dict[nn.Module, float])
 
     @classmethod
     def of(

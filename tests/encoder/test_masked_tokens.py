@@ -2,59 +2,82 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from families import WORDS, tiny_encoder
 from torch.nn import functional as F
 
-from textcl.encoder.masked_tokens import MaskedTokenLoss, mask_tokens
+from textcl.encoder.masked_tokens import MaskedTokenLoss
 from textcl.errors import UserError
 from textcl.method.backprop import FullBatch, GradCache
 from textcl.method.routes import Embedder, Route
 from textcl.objectives.ratio import RatioOfSums
-from textcl.types import Batch
+from textcl.types import NO_TARGET, Batch
+from textcl.views.masking import MaskTokens, mask_tokens
+from textcl.views.view import View
 
 TEXTS = [" ".join(WORDS[i : i + 2 + i % 7]) for i in range(10)]
 
 
+def masked(encoder, rate):
+    """The tokens of the texts with some of them masked."""
+    rngs = [random.Random(i) for i in range(len(TEXTS))]
+    return MaskTokens.of(encoder.tokenizer, rate)(encoder.tokenize(TEXTS), rngs)
+
+
 def test_rates_of_masking():
-    torch.manual_seed(0)
     ids, special = torch.arange(200_000) % 50, torch.tensor([0, 1, 2, 3])
-    masked = mask_tokens(ids, special, mask_id=3, vocabulary=50)
-    assert not masked.selected[ids < 4].any()
-    assert torch.equal(masked.ids[~masked.selected], ids[~masked.selected])
+    uniform = torch.rand(3, len(ids), generator=torch.Generator().manual_seed(0))
+    seen, targets = mask_tokens(ids, uniform, special, mask_id=3, vocabulary=50)
+    selected = targets != NO_TARGET
+    assert not selected[ids < 4].any()
+    assert torch.equal(seen[~selected], ids[~selected])
+    assert torch.equal(targets[selected], ids[selected])
     plain = ids >= 4
-    assert abs(float(masked.selected[plain].float().mean()) - 0.15) < 0.005
-    seen, there = masked.ids[masked.selected], ids[masked.selected]
+    assert abs(float(selected[plain].float().mean()) - 0.15) < 0.005
+    seen, there = seen[selected], ids[selected]
     assert abs(float((seen == 3).float().mean()) - (0.8 + 0.1 / 50)) < 0.01
     assert abs(float((seen == there).float().mean()) - (0.1 + 0.1 / 50)) < 0.01
+    assert (seen.min(), seen.max()) == (0, 49)
 
 
 def test_rows_are_what_a_naive_loop_gives():
     encoder = tiny_encoder(dropout=0.0)
-    model = MaskedTokenLoss(encoder, rate=0.4)
-    tokens = encoder.tokenize(TEXTS)
-    torch.manual_seed(1)
-    rows = model(tokens)
-    torch.manual_seed(1)
-    masked = mask_tokens(tokens.ids, model.special, model.mask_id, len(model.bias), 0.4)
-    assert rows[:, 1].sum() == masked.selected.sum() > 10
+    model, tokens = MaskedTokenLoss(encoder), masked(encoder, 0.4)
+    rows, targets = model(tokens), tokens.changes.targets
+    assert rows[:, 1].sum() == (targets != NO_TARGET).sum() > 10
     for i, (start, stop) in enumerate(zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)):
-        ids = masked.ids[start:stop][None]
+        ids = tokens.ids[start:stop][None]
         states = encoder.backbone(ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
         table = encoder.backbone.get_input_embeddings().weight
         logits = model.transform(states) @ table.T + model.bias
-        chosen = masked.selected[start:stop]
-        loss = F.cross_entropy(logits[chosen], tokens.ids[start:stop][chosen], reduction="sum")
+        chosen = targets[start:stop] != NO_TARGET
+        loss = F.cross_entropy(logits[chosen], targets[start:stop][chosen], reduction="sum")
         torch.testing.assert_close(rows[i, 0], loss, atol=1e-4, rtol=1e-4)
 
 
-def test_nothing_selected_is_zero_with_a_gradient_of_zero():
-    model = MaskedTokenLoss(tiny_encoder(), rate=0.0)
-    rows = model(model._encoder[0].tokenize(TEXTS))
+def test_a_row_is_masked_in_the_same_way_in_every_batch():
+    encoder = tiny_encoder()
+    view = View("text", changes=(MaskTokens.of(encoder.tokenizer, 0.4),))
+    whole = view.change(encoder.tokenize(TEXTS), 0, 0, range(10), "masked")
+    alone = view.change(encoder.tokenize(TEXTS[3:5]), 0, 0, [3, 4], "masked")
+    assert torch.equal(whole.rows(3, 5).ids, alone.ids)
+    assert torch.equal(whole.rows(3, 5).changes.targets, alone.changes.targets)
+    other = view.change(encoder.tokenize(TEXTS), 0, 1, range(10), "masked")
+    assert not torch.equal(whole.changes.targets, other.changes.targets)
+
+
+def test_nothing_masked_is_zero_with_a_gradient_of_zero():
+    encoder = tiny_encoder()
+    model = MaskedTokenLoss(encoder)
+    rows = model(masked(encoder, 0.0))
     assert torch.equal(rows, torch.zeros(10, 2))
     rows[:, 0].sum().backward()
     assert float(model.bias.grad.abs().max()) == 0
+    with pytest.raises(ValueError, match="needs a view with MaskTokens"):
+        model(encoder.tokenize(TEXTS))
 
 
 def test_weights_of_the_encoder_are_not_its_own():
@@ -67,11 +90,11 @@ def test_weights_of_the_encoder_are_not_its_own():
 def test_cached_gradients_equal_those_of_the_same_chunks_with_a_graph(chunk):
     encoder = tiny_encoder(dropout=0.2).double().train()
     embedder = Embedder(
-        {"online": encoder, "mlm": MaskedTokenLoss(encoder, rate=0.3).double()},
+        {"online": encoder, "mlm": MaskedTokenLoss(encoder).double()},
         {"anchor": Route("online", "text"), "mlm": Route("mlm", "text")},
     )
     rows = torch.arange(10)
-    batch = Batch({"text": encoder.tokenize(TEXTS)}, rows, {"text": rows})
+    batch = Batch({"text": masked(encoder, 0.3)}, rows, {"text": rows})
 
     def gradients(embedder, backprop):
         torch.manual_seed(3)
@@ -103,4 +126,4 @@ def test_a_model_without_mask_token_is_refused():
     encoder = tiny_encoder()
     encoder.tokenizer.mask_token = None
     with pytest.raises(UserError, match="needs a mask token"):
-        MaskedTokenLoss(encoder)
+        MaskTokens.of(encoder.tokenizer)

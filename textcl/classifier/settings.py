@@ -75,7 +75,7 @@ class LabelledSettings(TrainSettings):
         """Updates of the run, given the batches of an epoch."""
         if self.steps is not None or self.epochs:
             return super().total_steps(batches)
-        return max(_UPDATES, _EPOCHS * batches // self.accumulation)
+        return self.beyond_warmup(max(_UPDATES, _EPOCHS * batches // self.accumulation))
 
     @property
     def weights(self) -> tuple[float, ...] | None:

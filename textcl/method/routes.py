@@ -75,6 +75,8 @@ class Embedder(nn.Module):
 def as_embeddings(
     vectors: Mapping[str, Tensor], batch: Batch, routes: Mapping[str, Route]
 ) -> Embeddings:
-    """The vectors of a batch with its row numbers, text groups, labels and scores."""
+    """The vectors of a batch with all that comes with its rows."""
     groups = {name: batch.groups[routes[name].view] for name in vectors}
-    return Embeddings(vectors, batch.rows, groups, batch.labels, batch.scores, batch.given)
+    return Embeddings(
+        vectors, batch.rows, groups, batch.labels, batch.scores, batch.given, batch.items
+    )

@@ -8,6 +8,7 @@ from .combine import mlp as mlp
 from .contrastive import Contrastive as Contrastive
 from .contrastive import nt_xent as nt_xent
 from .contrastive import sup_con as sup_con
+from .counted import Counted as Counted
 from .cross_entropy import CrossEntropy as CrossEntropy
 from .distillation import DistillEmbeddings as DistillEmbeddings
 from .distillation import DistillSimilarity as DistillSimilarity

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from textcl.arithmetic import widen
 from textcl.distributed import ALONE, World
-from textcl.types import Embeddings, LossOutput
+from textcl.types import Batch, Embeddings, LossOutput
 
 
 class CrossEntropy(nn.Module):
@@ -56,6 +56,13 @@ class CrossEntropy(nn.Module):
         with torch.autocast(z.rows.device.type, enabled=False):
             return torch.cat([self.head(widen(z[name])) for name in self.names])
 
+    def items(self, batch: Batch, views: Mapping[str, str]) -> float:
+        """What the mean over the rows of a batch divides by; see `Counted`."""
+        if batch.labels is None or batch.labels.ndim > 1 or self.class_weights is None:
+            return float(len(batch) * len(self.names))
+        counts = self._counts(self.class_weights.cpu().double(), batch.labels)
+        return float(counts.sum()) * len(self.names)
+
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
         if z.labels is None:
@@ -65,9 +72,7 @@ class CrossEntropy(nn.Module):
         weights = self.class_weights
         weights = logits.new_ones(logits.shape[1]) if weights is None else weights.to(logits)
         if labels.ndim == 1:
-            # as multiples of the smallest one: a mean does not change, and its divisor stays above 1
-            smallest = torch.where(weights > 0, weights, torch.inf).min()
-            counts = (weights / smallest)[labels]
+            counts = self._counts(weights, labels)
             values = F.cross_entropy(logits, labels, reduction="none") * counts
         else:
             positive = None if self.positive_weights is None else self.positive_weights.to(logits)
@@ -76,4 +81,9 @@ class CrossEntropy(nn.Module):
             )
             values = (each * weights).sum(1) / weights.sum()
             counts = torch.ones_like(values)
-        return LossOutput(self.world.mean(values, counts))
+        return LossOutput(self.world.mean(values, counts, z.items.get(self)))
+
+    @staticmethod
+    def _counts(weights: Tensor, labels: Tensor) -> Tensor:
+        """Weight of each row as a multiple of the smallest one above 0, by which a mean does not change."""
+        return (weights / torch.where(weights > 0, weights, torch.inf).min())[labels]

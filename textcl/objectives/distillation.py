@@ -5,6 +5,7 @@ Source: Hinton et al. 2015, https://arxiv.org/abs/1503.02531
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -15,8 +16,8 @@ from textcl.contrast.row_losses import cross_entropy
 from textcl.contrast.table import Block, Contrast
 from textcl.contrast.temperature import positive
 from textcl.distributed import ALONE, World
-from textcl.objectives.weights import weighted
-from textcl.types import Embeddings, LossOutput
+from textcl.objectives.weights import row_weights, weighted
+from textcl.types import Batch, Embeddings, LossOutput
 
 Metric = Literal["mse", "l2", "cosine"]
 
@@ -51,6 +52,10 @@ class DistillEmbeddings(nn.Module):
         self.student, self.teacher, self.project, self.world = student, teacher, project, world
         self.metric: Metric = metric
 
+    def items(self, batch: Batch, views: Mapping[str, str]) -> float:
+        """Rows of a batch, or their weights; see `Counted`."""
+        return float(row_weights(batch).sum())
+
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
         student = z[self.student]
@@ -64,7 +69,8 @@ class DistillEmbeddings(nn.Module):
                 f"the student has {student.shape[1]} dimensions, the teacher {teacher.shape[1]}: give project=…"
             )
         errors = self._errors(widen(student), widen(teacher))
-        return LossOutput(self.world.mean(*weighted(z, errors, torch.ones_like(errors))))
+        values, counts = weighted(z, errors, torch.ones_like(errors))
+        return LossOutput(self.world.mean(values, counts, z.items.get(self)))
 
     def _errors(self, student: Tensor, teacher: Tensor) -> Tensor:
         match self.metric:

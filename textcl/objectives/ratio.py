@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
 from textcl.distributed import ALONE, World
-from textcl.types import Embeddings, LossOutput
+from textcl.types import NO_TARGET, Batch, Embeddings, LossOutput
 
 
 class RatioOfSums(nn.Module):
@@ -25,7 +25,13 @@ class RatioOfSums(nn.Module):
         super().__init__()
         self.names, self.world = tuple(names), world
 
+    def items(self, batch: Batch, views: Mapping[str, str]) -> float:
+        """Masked tokens of the rows of a batch; see `Counted`."""
+        changes = [batch.tokens[views[name]].changes for name in self.names]
+        targets = [x.targets for x in changes if x is not None and x.targets is not None]
+        return float(sum(int((x != NO_TARGET).sum()) for x in targets))
+
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
         losses, counts = torch.stack([z[name] for name in self.names]).sum(0).unbind(1)
-        return LossOutput(self.world.mean(losses, counts.detach()))
+        return LossOutput(self.world.mean(losses, counts.detach(), z.items.get(self)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from textcl.arithmetic import unit, widen
 from textcl.contrast.temperature import positive as checked_positive
 from textcl.distributed import ALONE, World
-from textcl.objectives.weights import weighted
-from textcl.types import ABSENT, Embeddings, LossOutput
+from textcl.objectives.weights import row_weights, weighted
+from textcl.types import ABSENT, Batch, Embeddings, LossOutput
 
 
 class DistillScores(nn.Module):
@@ -52,13 +52,23 @@ class DistillScores(nn.Module):
         self.temperature = checked_positive(temperature)
         self.teacher_temperature = checked_positive(teacher_temperature)
 
+    def items(self, batch: Batch, views: Mapping[str, str]) -> float:
+        """Margins or rows of a batch, times their weights; see `Counted`."""
+        weights = row_weights(batch)
+        if self.measure == "kl":
+            return float(weights.sum())
+        texts = torch.stack([batch.groups[views[name]] != ABSENT for name in self.names[1:]], 1)
+        there = texts & ~_as_wide(batch.given["scores"], texts.shape[1]).isnan()
+        return float(((there[:, 1:] & there[:, :1]).sum(1) * weights).sum())
+
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
         similarity, scores, there = self._candidates(z)
         measure = self._margins if self.measure == "margin-mse" else self._divergences
         values, counts = measure(similarity, scores, there)
         terms = {"candidates": there.to(values.dtype).sum(1).mean().detach()}
-        return LossOutput(self.world.mean(*weighted(z, values, counts)), terms)
+        values, counts = weighted(z, values, counts)
+        return LossOutput(self.world.mean(values, counts, z.items.get(self)), terms)
 
     def _candidates(
         self, z: Embeddings
@@ -67,9 +77,7 @@ class DistillScores(nn.Module):
         scaled = unit if self.cosine else widen
         anchor, *candidates = (scaled(z[name]) for name in self.names)
         similarity = torch.stack([(anchor * x).sum(1) for x in candidates], 1)
-        scores = z.numbers("scores").detach().to(similarity)[:, : len(candidates)]
-        missing = len(candidates) - scores.shape[1]
-        scores = nn.functional.pad(scores, (0, missing), value=torch.nan)
+        scores = _as_wide(z.numbers("scores").detach().to(similarity), len(candidates))
         texts = torch.stack([z.group(name) != ABSENT for name in self.names[1:]], 1)
         there = texts & ~scores.isnan()
         zero = torch.zeros_like(similarity)
@@ -90,3 +98,9 @@ class DistillScores(nn.Module):
         crossed = torch.where(there, taught * mine, 0.0).sum(1)
         values = -(self.temperature**2) * (crossed + entropy)
         return values, torch.ones_like(values)
+
+
+def _as_wide(scores: Float[Tensor, "B S"], width: int) -> Float[Tensor, "B C"]:
+    """Scores of as many candidates, NaN for those that have none."""
+    scores = scores[:, :width]
+    return nn.functional.pad(scores, (0, width - scores.shape[1]), value=torch.nan)

@@ -8,7 +8,7 @@ Letters: r anchors of one block, N rows of all ranks, P positives and M negative
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,8 +20,8 @@ from torch.utils.checkpoint import checkpoint
 from textcl.arithmetic import unit, widen
 from textcl.contrast import table as contrast
 from textcl.distributed import ALONE, World
-from textcl.objectives.weights import weighted
-from textcl.types import ABSENT, Embeddings, LossOutput
+from textcl.objectives.weights import row_weights, weighted
+from textcl.types import ABSENT, Batch, Embeddings, LossOutput
 
 Distance = Literal["euclidean", "euclidean_unit", "cosine"]
 """‖a - b‖ of raw rows, ‖a - b‖ of unit rows, or 1 - cos(a, b)."""
@@ -242,6 +242,13 @@ class GivenTriplets(nn.Module):
         self.distance: Distance = distance
         self.reduction, self.names, self.world = reduction, names, world
 
+    def items(self, batch: Batch, views: Mapping[str, str]) -> float | None:
+        """Triplets of a batch, times the weights of their rows; unknown for "avg_nonzero"; see `Counted`."""
+        if self.reduction == "avg_nonzero":
+            return None
+        there = torch.stack([batch.groups[views[name]] != ABSENT for name in self.names[2:]])
+        return float((there.sum(0) * row_weights(batch)).sum())
+
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
         anchor, positive, *negatives = (_prepared(z[name], self.distance) for name in self.names)
@@ -256,9 +263,9 @@ class GivenTriplets(nn.Module):
             counted = there & (loss > 0) if self.reduction == "avg_nonzero" else there
             values = values + torch.where(there, loss, 0.0)
             counts = counts + counted.to(loss.dtype)
-        return LossOutput(
-            self.world.mean(*weighted(z, values, counts)), {"triplets": counts.detach().sum()}
-        )
+        terms = {"triplets": counts.detach().sum()}
+        values, counts = weighted(z, values, counts)
+        return LossOutput(self.world.mean(values, counts, z.items.get(self)), terms)
 
 
 def hinge(violation: Tensor, smooth: bool) -> Tensor:

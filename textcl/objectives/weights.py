@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from textcl.types import Embeddings
+from textcl.types import Batch, Embeddings
 
 
 def weighted(
@@ -22,3 +23,8 @@ def weighted(
         return values, counts
     weight = z.given["weight"].to(values).repeat(len(values) // len(z))
     return values * weight, counts * weight
+
+
+def row_weights(batch: Batch) -> Float[Tensor, " B"]:
+    """How much each row counts: its weight, 1 where rows have none."""
+    return batch.given.get("weight", torch.ones(len(batch))).double()

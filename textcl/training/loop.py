@@ -14,6 +14,7 @@ from textcl.method.method import Method
 from textcl.training.alarms import Alarms
 from textcl.training.dev import Dev
 from textcl.training.interrupts import InterruptedRunError, Interrupts
+from textcl.training.items import ItemCounts
 from textcl.training.loader import Loader
 from textcl.training.losses import Losses
 from textcl.training.memory import out_of_memory
@@ -74,6 +75,7 @@ class _Loop:
         self.model: Model = parts.method.trained  # pyright: ignore[reportAttributeAccessIssue]
         self.at = Position(total=self.settings.total_steps(len(loader.sampler)))
         self.losses, self.norm, self.began = Losses(), torch.zeros(()), time.perf_counter()
+        self.items = ItemCounts.of(parts.method, self.settings.accumulation)
         routes = parts.method.routes.items()
         self.alarms = Alarms([name for name, r in routes if r.encoder == "online"])
         self.interrupts = Interrupts(self.world)
@@ -107,7 +109,7 @@ class _Loop:
                 hook.before_epoch(at.epoch, self._embed_all)
             self.parts.train()
             self.began = time.perf_counter()
-            for batch in self.loader.batches(at.epoch, at.index):
+            for batch in self.items.batches(self.loader, at.epoch, at.index):
                 try:
                     self._step(batch.to(self.accelerator.device))
                 except torch.OutOfMemoryError as error:

@@ -15,7 +15,9 @@ from textcl.distributed import World
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.tokenizing import Reader
 from textcl.method.method import Method, online_of
+from textcl.objectives.counted import parts_of
 from textcl.training.dev import Dev
+from textcl.training.items import ItemCounts
 from textcl.training.loader import Loader
 from textcl.training.recipes import Recipe
 from textcl.training.settings import TrainSettings
@@ -69,8 +71,8 @@ def preview(
         "negatives": labels["negatives"],
         "dev": _dev(dev, online) if dev else "none: the last weights are kept",
         **({"to beat": labels["to beat"]} if "to beat" in labels else {}),
-        "steps": f"{total} updates of {settings.batch_size * settings.accumulation} rows, "
-        f"{seen:.2f} epochs, {machine}",
+        "steps": f"{total} updates of {settings.batch_size * settings.accumulation} rows"
+        f"{_accumulated(method, loader, settings.accumulation)}, {seen:.2f} epochs, {machine}",
         "output": str(output),
     }
     for name, text in lines.items():
@@ -91,6 +93,16 @@ def preview(
                 markup=False,
                 soft_wrap=True,
             )
+
+
+def _accumulated(method: Method, loader: Loader, accumulation: int) -> str:
+    """Whether the batches of an update give the gradient of one large batch."""
+    if accumulation == 1:
+        return ""
+    counted = ItemCounts.of(method, accumulation).count(loader.batch(0, 0))
+    if counted.keys() == set(parts_of(method.objective)):
+        return f" in {accumulation} batches, as one mean over all of them"
+    return f" in {accumulation} batches that do not see each other's rows (chunk_size lets them)"
 
 
 def _dev(dev: Dev, online: Encoder) -> str:

@@ -51,8 +51,8 @@ class TrainSettings:
         weight_decay: AdamW's, not applied to biases, norms and scalars.
         max_grad_norm: Gradients are clipped to this norm; 0 for no clipping.
         precision: "auto" is bf16 autocast where the machine has fast bf16; weights stay float32.
-        accumulation: Batches of an update. Their mean losses count alike, also where these are of different numbers of
-            rows or tokens, and they do not see each other's rows: for more negatives use chunk_size.
+        accumulation: Batches of an update. Means over rows, classes or masked tokens are those over all of them, as of
+            one batch; but they do not see each other's rows: for more negatives use chunk_size.
         chunk_size: Rows embedded at once by gradient caching; 0 embeds the batch at once.
         gradient_checkpointing: Save memory by computing activations twice.
         deterministic: Only operators whose sums have one order, so that a GPU repeats a run bit for bit, as a CPU does
@@ -138,10 +138,24 @@ class TrainSettings:
         """Updates of the run, given the batches of an epoch.
 
         Raises:
-            UserError: If the warm-up is longer.
+            UserError: If the warm-up is longer, or an update takes more batches than the run has.
         """
-        updates = max(1, exact_floor(self.epochs, batches) // self.accumulation)
-        total = updates if self.steps is None else self.steps
+        if self.steps is not None:
+            return self.beyond_warmup(self.steps)
+        planned = max(1, exact_floor(self.epochs, batches))
+        if planned < self.accumulation:
+            raise UserError(
+                f"an update takes accumulation={self.accumulation} batches, and {self.epochs:g} epochs have {planned}: "
+                "lower accumulation or batch_size, or train for more epochs"
+            )
+        return self.beyond_warmup(planned // self.accumulation)
+
+    def beyond_warmup(self, total: int) -> int:
+        """The updates of a run, which the warm-up must leave some of.
+
+        Raises:
+            UserError: If it does not.
+        """
         if self.warmup_steps and self.warmup_steps >= total:
             raise UserError(
                 f"setting warmup_steps is {self.warmup_steps}, and the run has {total} updates: "

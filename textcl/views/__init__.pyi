@@ -8,6 +8,7 @@ from .cutoff import CutFeatures as CutFeatures
 from .cutoff import CutSpan as CutSpan
 from .cutoff import CutTokens as CutTokens
 from .cutoff import ShufflePositions as ShufflePositions
+from .masking import MaskTokens as MaskTokens
 from .named import second_view as second_view
 from .view import Augmentation as Augmentation
 from .view import ListView as ListView
