@@ -63,22 +63,22 @@ def test_pairs_with_gold_scores():
     cosines = [cosine(x[i].tolist(), x[5 + i].tolist()) for i in range(5)]
     rank = spearman(np.array(cosines), data.gold)
     assert rank is not None
-    assert got["spearman"] == pytest.approx(100 * rank)
+    assert got.spearman == pytest.approx(100 * rank)
     import torch
 
     near = torch.from_numpy(x[[0, 2]]), torch.from_numpy(x[[5, 7]])  # gold above 4, strictly
-    assert got["alignment"] == pytest.approx(float(alignment(*near)), rel=1e-5)
-    assert got["uniformity"] == pytest.approx(float(uniformity(torch.from_numpy(x))), rel=1e-5)
-    assert (got["tolerance"], got["tolerance_joint"]) == (None, None)
-    assert got["histograms"]["positives"] == binned([cosines[0], cosines[2]])
+    assert got.alignment == pytest.approx(float(alignment(*near)), rel=1e-5)
+    assert got.uniformity == pytest.approx(float(uniformity(torch.from_numpy(x))), rel=1e-5)
+    assert (got.tolerance, got.tolerance_joint) == (None, None)
+    assert got.histograms["positives"] == binned([cosines[0], cosines[2]])
     every = [cosine(x[i].tolist(), x[j].tolist()) for i in range(10) for j in range(i)]
-    assert got["histograms"]["random"] == binned(every)
-    assert got["score_means"]["random"] == pytest.approx(statistics.mean(every), rel=1e-4)
-    assert got["mean_cosine"] == pytest.approx(statistics.mean(every), rel=1e-4)
+    assert got.histograms["random"] == binned(every)
+    assert got.score_means["random"] == pytest.approx(statistics.mean(every), rel=1e-4)
+    assert got.mean_cosine == pytest.approx(statistics.mean(every), rel=1e-4)
     shape = spectrum(x)
-    assert got["effective_rank"] == shape.effective_rank
-    assert got["spectrum"] == pytest.approx(shape.shares.tolist(), rel=1e-3)
-    assert sum(got["spectrum"]) == pytest.approx(1, rel=1e-3)
+    assert got.effective_rank == shape.effective_rank
+    assert got.spectrum == pytest.approx(shape.shares.tolist(), rel=1e-3)
+    assert sum(got.spectrum) == pytest.approx(1, rel=1e-3)
 
 
 def test_hardest_neighbours_are_no_equal_texts_and_no_positives():
@@ -112,22 +112,22 @@ def unit(x):
 
 def test_bands_of_the_gold_score():
     data, x = pairs_data(), vectors(10)
-    bands = probe(x, data)["bands"]
-    assert [band["pairs"] for band in bands] == [1, 0, 1, 0, 3]  # 5.0 belongs to the last
-    assert [(band["low"], band["high"]) for band in bands] == [(i, i + 1) for i in range(5)]
+    bands = probe(x, data).bands
+    assert [band.pairs for band in bands] == [1, 0, 1, 0, 3]  # 5.0 belongs to the last
+    assert [(band.low, band.high) for band in bands] == [(i, i + 1) for i in range(5)]
     cosines = [cosine(x[i].tolist(), x[5 + i].tolist()) for i in (0, 1, 2)]
-    assert bands[4]["mean"] == pytest.approx(statistics.mean(cosines), rel=1e-5)
-    assert bands[4]["std"] == pytest.approx(statistics.stdev(cosines), rel=1e-4)
-    assert bands[4]["histogram"] == binned(cosines)
-    assert (bands[1]["mean"], bands[0]["std"]) == (None, None)
+    assert bands[4].mean == pytest.approx(statistics.mean(cosines), rel=1e-5)
+    assert bands[4].std == pytest.approx(statistics.stdev(cosines), rel=1e-4)
+    assert bands[4].histogram == binned(cosines)
+    assert (bands[1].mean, bands[0].std) == (None, None)
 
 
 def test_pairs_without_gold_scores_are_all_positive():
     got = probe(vectors(10), pairs_data(gold=False))
-    assert got["spearman"] is None
-    assert got["alignment"] is not None
-    assert sum(got["histograms"]["positives"]) == 5
-    assert got["bands"] == []
+    assert got.spearman is None
+    assert got.alignment is not None
+    assert sum(got.histograms["positives"]) == 5
+    assert got.bands == []
 
 
 def test_labelled_texts():
@@ -140,27 +140,27 @@ def test_labelled_texts():
     ids = torch.tensor([0, 0, 1, 1, 1, 2])
     for name, kind in (("tolerance", "conditional"), ("tolerance_joint", "joint")):
         want = float(tolerance(torch.from_numpy(x), ids, kind))
-        assert got[name] == pytest.approx(want, rel=1e-5)
+        assert getattr(got, name) == pytest.approx(want, rel=1e-5)
     prior = data.to_dict()["class_prior"]
     assert prior == pytest.approx(4 / 15)
-    assert got["tolerance_joint"] == pytest.approx(got["tolerance"] * prior, rel=1e-5)
+    assert got.tolerance_joint == pytest.approx(got.tolerance * prior, rel=1e-5)
     same = [cosine(x[i].tolist(), x[j].tolist()) for i, j in ((0, 1), (2, 3), (2, 4), (3, 4))]
-    assert got["histograms"]["positives"] == binned(same)
+    assert got.histograms["positives"] == binned(same)
     hardest = [
         max(cosine(x[i].tolist(), x[j].tolist()) for j in range(6) if labels[j] != labels[i])
         for i in range(6)
     ]
-    assert got["histograms"]["hardest"] == binned(hardest)
-    assert (got["spearman"], got["alignment"]) == (None, None)
+    assert got.histograms["hardest"] == binned(hardest)
+    assert (got.spearman, got.alignment) == (None, None)
 
 
 def test_labels_that_make_no_pair_are_undefined_and_not_an_error():
     data = ProbeData("made up", "labelled", list("abc"), labels=list("xyz"), rows=3)
     got = probe(vectors(3), data)
-    assert got["tolerance"] is None
-    assert got["score_means"]["positives"] is None
+    assert got.tolerance is None
+    assert got.score_means["positives"] is None
     one = ProbeData("made up", "labelled", list("abc"), labels=list("xxx"), rows=3)
-    assert sum(probe(vectors(3), one)["histograms"]["hardest"]) == 0
+    assert sum(probe(vectors(3), one).histograms["hardest"]) == 0
 
 
 def test_pairs_of_one_class_are_drawn_evenly_where_there_are_many(monkeypatch):
@@ -180,8 +180,11 @@ def test_pairs_of_one_class_are_drawn_evenly_where_there_are_many(monkeypatch):
 def test_whitening_leaves_no_mean_and_equal_variances():
     data, x = pairs_data(), vectors(10) + 3
     got = probe(x, data, Whitening.fit(x, 3))
-    assert got["dimensions"] == 3
-    assert abs(got["mean_cosine"]) < 0.2 < probe(x, data)["mean_cosine"]
+    assert got.dimensions == 3
+    plain = probe(x, data).mean_cosine
+    assert got.mean_cosine is not None
+    assert plain is not None
+    assert abs(got.mean_cosine) < 0.2 < plain
 
 
 def test_each_text_is_encoded_once_and_broken_vectors_are_refused():
@@ -386,8 +389,8 @@ def test_before_and_after_of_a_run(tmp_path):
     lines = tmp_path / "t.txt"
     lines.write_text("\n".join(data) + "\n")
     found = probing.probe_models([str(tmp_path / "run")], str(lines), before=True)
-    first, second = found["models"]
-    assert first["model"] == f"{tmp_path / 'run'}, before"
-    assert first["uniformity"] != second["uniformity"]
+    first, second = found.models
+    assert first.model == f"{tmp_path / 'run'}, before"
+    assert first.uniformity != second.uniformity
     start = embed(textcl.Encoder.from_pretrained(model, pooling="mean"), data)
-    assert first["mean_cosine"] == pytest.approx(spectrum(start).mean_cosine, abs=1e-3)
+    assert first.mean_cosine == pytest.approx(spectrum(start).mean_cosine, abs=1e-3)

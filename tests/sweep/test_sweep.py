@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -22,17 +21,20 @@ from typer.testing import CliRunner
 
 from textcl.cli.sweep import sweep_command, train_options
 from textcl.cli.train import train_command
+from textcl.data.files import to_json
 from textcl.errors import RunError, UserError
-from textcl.evaluation.significance import holm
-from textcl.figures.sweeps import points, sweep_figure
+from textcl.evaluation.significance import Spread, holm
+from textcl.figures.sweeps import records, sweep_figure
+from textcl.probe.numbers import SpaceNumbers
 from textcl.report.runs import open_all
 from textcl.sweep import run as sweeping
 from textcl.sweep.comparison import compare
-from textcl.sweep.plan import Cell, Plan, parse_seeds
+from textcl.sweep.curve import curve_of
+from textcl.sweep.plan import Cell, Plan, option_values, parse_seeds
 from textcl.sweep.processes import Processes
 from textcl.sweep.run import Sweep
 from textcl.sweep.search import run_search, space
-from textcl.sweep.table import Result, table
+from textcl.sweep.table import Result, Row, table
 from textcl.training import recipes
 from textcl.training.facts import Scores
 from textcl.training.run_folder import RunFolder
@@ -184,12 +186,12 @@ def test_a_failed_run_is_told_and_the_others_go_on(tmp_path, monkeypatch):
         sweep.run(say=said.append)
     assert any("FAILED, the loss is not finite" in line for line in said)
     rows = table(list(sweep.results.values()))
-    assert [(row["n"], row["failed"]) for row in rows] == [(1, 1), (2, 0)]
+    assert [(row.n, row.failed) for row in rows] == [(1, 1), (2, 0)]
     runs.fail.clear()
     again = Sweep.open(tmp_path / "s")
     again.run()
     assert len(runs.commands) == 5
-    assert [row["n"] for row in table(list(again.results.values()))] == [2, 2]
+    assert [row.n for row in table(list(again.results.values()))] == [2, 2]
 
 
 def test_an_interrupted_run_is_resumed(tmp_path, monkeypatch):
@@ -230,13 +232,13 @@ def test_only_a_dev_score_is_compared():
 
 def test_the_table_averages_probes_too():
     def result(seed, uniformity):
-        probes = {"d": {"uniformity": uniformity, "tolerance": None}}
+        probes = {"d": SpaceNumbers(uniformity=uniformity)}
         return Result(Cell("r", {}, seed), "finished", 1.0 * seed, probes=probes)
 
     (row,) = table([result(1, -1.0), result(2, -2.0)])
-    assert row["mean"] == 1.5
-    assert row["probes"]["d"]["uniformity"] == {"mean": -1.5, "sd": pytest.approx(0.5**0.5), "n": 2}
-    assert row["probes"]["d"]["tolerance"]["mean"] is None
+    assert row.mean == 1.5
+    assert row.probed("d", "uniformity") == Spread(-1.5, statistics.stdev([1, 2]), 2)
+    assert row.probed("d", "tolerance").mean is None
 
 
 # what differs
@@ -244,12 +246,7 @@ def test_the_table_averages_probes_too():
 
 def row(recipe, value, scores):
     seeds = {str(seed): score for seed, score in enumerate(scores)}
-    return {
-        "group": f"{recipe}/t={value}",
-        "recipe": recipe,
-        "settings": {"t": value},
-        "scores": seeds,
-    }
+    return Row(group=f"{recipe}/t={value}", recipe=recipe, settings={"t": value}, scores=seeds)
 
 
 def test_settings_are_compared_with_the_default_and_recipes_with_the_first():
@@ -258,7 +255,7 @@ def test_settings_are_compared_with_the_default_and_recipes_with_the_first():
         row("b", "0.01", [5, 6, 7]), row("b", "0.05", [2, 4, 4]),
     ]  # fmt: skip
     tests = compare(rows, {"a": {"t": "0.050"}, "b": {"t": "3"}})
-    assert [(x["differs"], x["row"], x["against"]) for x in tests] == [
+    assert [(x.differs, x.row, x.against) for x in tests] == [
         ("setting", "a/t=0.01", "a/t=0.05"),
         ("setting", "a/t=0.1", "a/t=0.05"),
         ("recipe", "b/t=0.01", "a/t=0.01"),
@@ -266,25 +263,34 @@ def test_settings_are_compared_with_the_default_and_recipes_with_the_first():
         ("recipe", "b/t=0.05", "a/t=0.05"),
     ]
     want = ttest_rel([0, 1, 1], [2, 3, 4])
-    assert tests[1]["p_value"] == pytest.approx(want.pvalue)
-    assert tests[1]["p_holm"] >= tests[1]["p_value"]
-    assert tests[0]["test"] == "two-sided paired t-test"
-    json.dumps(tests)
+    assert tests[1].p_value == pytest.approx(want.pvalue)
+    assert (tests[1].p_holm or 0) >= (tests[1].p_value or 1)
+    assert tests[0].test == "two-sided paired t-test"
+    to_json(tests)
 
 
 def test_only_seeds_that_both_have_are_paired():
     rows = [row("a", "1", [1, 2, 4]), row("a", "2", [2, 3, 4])]
-    theirs: Any = rows[1]["scores"]
-    del theirs["1"]
-    (test,) = compare(rows, {})
-    assert (test["n"], test["difference"]) == (2, 0.5)
-    del theirs["0"]
-    assert compare(rows, {}) == []
+    first, second = rows
+    (test,) = compare([first, replace(second, scores={"0": 2, "2": 4})], {})
+    assert (test.n, test.difference) == (2, 0.5)
+    assert compare([first, replace(second, scores={"2": 4})], {}) == []
 
 
 def test_holm():
     assert holm([0.01, 0.04, None, 0.03]) == pytest.approx([0.03, 0.06, None, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_options_are_read_with_their_values():
+    """A flag has none, and a value may look like an option."""
+    options = ["--deduplicate", "--model", "m", "--column", "--model", "--dev", "d"]
+    assert list(option_values(options)) == [
+        ("--deduplicate", ""), ("--model", "m"), ("--column", "--model"), ("--dev", "d"),
+    ]  # fmt: skip
+    for wrong in (["--model"], ["--output", "x"]):
+        with pytest.raises(ValueError, match=wrong[0]):
+            list(option_values(wrong))
 
 
 # a search
@@ -317,12 +323,12 @@ def test_a_search_proposes_within_its_ranges_and_ends_near_the_best(tmp_path, mo
     sweep = Sweep.create(tmp_path / "s", asked)
     run_search(sweep)
     assert len(sweep.trials) == 25
-    assert sweep.to_dict()["tests"] == []
+    assert sweep.content().tests == []
     for trial in sweep.trials:
         assert 0.01 <= float(trial["temperature"]) <= 0.9
         assert 8 <= int(trial["batch_size"]) <= 64
         assert trial["schedule"] in ("linear", "constant")
-    assert all(sorted(row["scores"]) == ["0", "1"] for row in table(list(sweep.results.values())))
+    assert all(sorted(row.scores) == ["0", "1"] for row in table(list(sweep.results.values())))
     late = [abs(float(trial["temperature"]) - 0.3) for trial in sweep.trials[15:]]
     early = [abs(float(trial["temperature"]) - 0.3) for trial in sweep.trials[:10]]
     assert statistics.median(late) < statistics.median(early)
@@ -372,25 +378,25 @@ def test_a_search_without_optuna_says_what_to_install(monkeypatch):
 
 def swept(*values, recipes=("a",), tolerance=True):
     def number(x):
-        return {"mean": x, "sd": 0.1, "n": 2}
+        return Spread(x, 0.1, 2)
 
     def probes(k):
-        empty = {"mean": None, "sd": None, "n": 0}
         labelled = {"uniformity": number(-2 + k / 5), "tolerance": number(0.2 + k / 9)}
-        plain = {"uniformity": number(-3.0), "tolerance": empty}
+        plain = {"uniformity": number(-3.0), "tolerance": Spread()}
         return {"plain": plain, "labelled": labelled} if tolerance else {"plain": plain}
 
-    rows = [
-        {"recipe": r, "settings": {"t": v}, "mean": 70.0 + k, "sd": 0.5, "probes": probes(k)}
+    return [
+        Row(mean=70.0 + k, sd=0.5, n=2, recipe=r, settings={"t": v}, probes=probes(k))
         for r in recipes
         for k, v in enumerate(values)
     ]
-    return {"table": rows, "plan": {"seeds": [0, 1]}}
 
 
 def test_the_figure_takes_both_numbers_from_the_labelled_texts():
-    rows, setting = points(swept("0.01", "0.1", "0.5", recipes=("a", "b")))
-    assert setting == "t"
+    curve = curve_of(swept("0.01", "0.1", "0.5", recipes=("a", "b")))
+    assert curve is not None
+    assert curve.setting == "t"
+    rows = records(curve)
     assert [row["t"] for row in rows] == [0.01, 0.1, 0.5] * 2
     assert rows[1]["uniformity"] == pytest.approx(-1.8)
     assert rows[1]["uniformity_high"] == pytest.approx(-1.7)
@@ -403,21 +409,32 @@ def test_a_figure_is_drawn_and_says_what_it_shows(tmp_path):
     from textcl.figures.charts import specification
     from textcl.figures.files import save
 
-    spec = specification(sweep_figure(swept("0.01", "0.1", "0.5", recipes=("a", "b"))))
+    spec = specification(
+        sweep_figure(curve_of(swept("0.01", "0.1", "0.5", recipes=("a", "b"))), seeds=2)
+    )
     assert spec["title"]["text"] == "What t does"
     assert "a: best score 72.00 at t 0.5" in spec["description"]
-    save(sweep_figure(swept("1", "2")), tmp_path / "c.svg")
+    save(sweep_figure(curve_of(swept("1", "2")), seeds=2), tmp_path / "c.svg")
     assert "<svg" in (tmp_path / "c.svg").read_text()
 
 
-def test_no_figure_of_one_value_or_of_words_or_of_two_settings():
-    assert points(swept("0.1"))[0] == []
-    assert points(swept("cls", "mean"))[0] == []
-    both = swept("1", "2")
-    both["table"][0]["settings"] = {"t": "1", "u": "2"}
-    assert points(both)[0] == []
-    rows, _ = points(swept("1", "2", tolerance=False))
-    assert rows[0]["tolerance"] is None
+def test_no_curve_of_one_value_or_of_words_or_of_two_settings():
+    assert curve_of(swept("0.1")) is None
+    assert curve_of(swept("cls", "mean")) is None
+    first, second = swept("1", "2")
+    assert curve_of([replace(first, settings={"t": "1", "u": "2"}), second]) is None
+    curve = curve_of(swept("1", "2", tolerance=False))
+    assert curve is not None
+    assert records(curve)[0]["tolerance"] is None
+
+
+def test_the_best_of_negative_scores_is_the_highest():
+    rows = [
+        replace(row, mean=mean) for row, mean in zip(swept("1", "2"), (-3.0, -1.0), strict=True)
+    ]
+    curve = curve_of(rows)
+    assert curve is not None
+    assert curve.best()["a"].value == 2
 
 
 # the command
@@ -500,10 +517,10 @@ def test_a_real_sweep_in_processes_of_its_own(tmp_path):
     sweep.run()
     (result,) = sweep.results.values()
     assert result.status == "finished"
-    assert result.score == pytest.approx(result.probes[dev]["spearman"])
+    assert result.score == pytest.approx(result.probes[dev].spearman)
     assert result.score == pytest.approx(result.scores.best)
     assert "which selected nothing" in sweep.plan.score_note
-    assert sweep.before["unsup-simcse"][dev]["spearman"] == pytest.approx(result.scores.before)
+    assert sweep.before["unsup-simcse"][dev].spearman == pytest.approx(result.scores.before)
     folder = sweep.folder_of(asked.cells()[0])
     assert sorted(path.name for path in folder.iterdir()) == [
         "metrics.jsonl", "probe-0.json", "scores.json", "settings.json",

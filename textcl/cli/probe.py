@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +32,8 @@ from textcl.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from textcl.probe.numbers import ProbedModel, ProbeResult
+
 EXAMPLES = """Examples:
 
 textcl probe runs/mine --before
@@ -44,16 +47,16 @@ textcl probe runs/mine --data emotions.jsonl --column label=emotion
 textcl probe bert-base-uncased --data sentences.txt --whiten target --components 256
 """
 
-_ROWS = {
-    "spearman × 100": ("spearman", ".2f"),
-    "alignment": ("alignment", ".4f"),
-    "uniformity": ("uniformity", ".4f"),
-    "tolerance": ("tolerance", ".4f"),
-    "tolerance, joint": ("tolerance_joint", ".4f"),
-    "mean cosine": ("mean_cosine", ".4f"),
-    "top-1 share": ("top_share", ".4f"),
-    "effective rank": ("effective_rank", ".1f"),
-    "dimensions": ("dimensions", "d"),
+_ROWS: dict[str, tuple[Callable[[ProbedModel], float | None], str]] = {
+    "spearman × 100": (lambda one: one.spearman, ".2f"),
+    "alignment": (lambda one: one.alignment, ".4f"),
+    "uniformity": (lambda one: one.uniformity, ".4f"),
+    "tolerance": (lambda one: one.tolerance, ".4f"),
+    "tolerance, joint": (lambda one: one.tolerance_joint, ".4f"),
+    "mean cosine": (lambda one: one.mean_cosine, ".4f"),
+    "top-1 share": (lambda one: one.top_share, ".4f"),
+    "effective rank": (lambda one: one.effective_rank, ".1f"),
+    "dimensions": (lambda one: one.dimensions, "d"),
 }
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -110,8 +113,9 @@ def probe_command(
 
     Alignment, uniformity, tolerance, anisotropy, spectrum and, for graded pairs, scores.
     """
+    from textcl.data.files import to_json
     from textcl.errors import UserError
-    from textcl.probe.models import probe_models, to_json
+    from textcl.probe.models import probe_models
     from textcl.probe.texts import parse_scale
 
     require_new_file(output, overwrite=overwrite)
@@ -139,44 +143,43 @@ def probe_command(
     _show(result_console(), result)
 
 
-def _show(console: Console, result: dict[str, Any]) -> None:
-    data, models = result["data"], result["models"]
-    table = result_table("", *(one["model"] for one in models))
-    for label, (key, form) in _ROWS.items():
-        if any(one[key] is not None for one in models):
-            table.add_row(label, *(_form(one[key], form) for one in models))
+def _show(console: Console, result: ProbeResult) -> None:
+    models = result.models
+    table = result_table("", *(one.model for one in models))
+    for label, (number, form) in _ROWS.items():
+        if any(number(one) is not None for one in models):
+            table.add_row(label, *(_form(number(one), form) for one in models))
     table.add_section()
     for kind in ("positives", "random", "hardest"):
-        if any(kind in one["histograms"] for one in models):
+        if any(kind in one.histograms for one in models):
             cells = (
-                f"{_form(one['score_means'][kind], '.3f')} [dim]{_bars(one['histograms'][kind])}[/]"
+                f"{_form(one.score_means[kind], '.3f')} [dim]{_bars(one.histograms[kind])}[/]"
                 for one in models
             )
             table.add_row(f"cosine, {kind}", *cells)
-    if models[0]["bands"]:
+    if models[0].bands:
         table.add_section()
-        for place, band in enumerate(models[0]["bands"]):
-            bands = [one["bands"][place] for one in models]
-            name = f"gold {band['low']:g} to {band['high']:g} ({band['pairs']} pairs)"
-            cells = (f"{_form(b['mean'], '.3f')} [dim]{_bars(b['histogram'])}[/]" for b in bands)
+        for place, band in enumerate(models[0].bands):
+            bands = [one.bands[place] for one in models]
+            name = f"gold {band.low:g} to {band.high:g} ({band.pairs} pairs)"
+            cells = (f"{_form(b.mean, '.3f')} [dim]{_bars(b.histogram)}[/]" for b in bands)
             table.add_row(name, *cells)
     console.print(table)
-    for line in _notes(data, models):
+    for line in _notes(result):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _notes(data: dict[str, Any], models: list[dict[str, Any]]) -> list[str]:
-    drawn = (
-        f", drawn from {data['rows']:,} rows with seed {data['seed']}" if data["sampled"] else ""
-    )
-    notes = [f"{data['source']}: {data['texts']:,} texts{drawn}"]
-    if data["positives"]:
-        notes.append(f"positives: {data['positives']}; lower alignment and uniformity are better")
-    if data["labels"]:
-        prior = "undefined" if data["class_prior"] is None else f"{data['class_prior']:.4f}"
-        notes.append(f"{data['labels']} classes; share of pairs of one class {prior}")
+def _notes(result: ProbeResult) -> list[str]:
+    data = result.data
+    drawn = f", drawn from {data.rows:,} rows with seed {data.seed}" if data.sampled else ""
+    notes = [f"{data.source}: {data.texts:,} texts{drawn}"]
+    if data.positives:
+        notes.append(f"positives: {data.positives}; lower alignment and uniformity are better")
+    if data.labels:
+        prior = "undefined" if data.class_prior is None else f"{data.class_prior:.4f}"
+        notes.append(f"{data.labels} classes; share of pairs of one class {prior}")
     notes.append("bars: cosines from -1 to 1")
-    white = dict.fromkeys(one["whitening"] for one in models if one["whitening"])
+    white = dict.fromkeys(one.whitening for one in result.models if one.whitening)
     return [*notes, *(f"whitened, fitted on {name}" for name in white)]
 
 
@@ -184,7 +187,7 @@ def _form(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def _bars(counts: list[int]) -> str:
+def _bars(counts: Sequence[int]) -> str:
     """A histogram as text, two bins a character."""
     pairs = [a + b for a, b in zip(counts[::2], counts[1::2], strict=True)]
     most = max(pairs) or 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -26,7 +26,9 @@ from textcl.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from textcl.sweep.comparison import Comparison
     from textcl.sweep.run import Sweep
+    from textcl.sweep.table import Row
 
 EXAMPLES = """Examples:
 
@@ -200,13 +202,13 @@ def new_path(names: list[str]) -> Path:
     return Path("sweeps") / f"{short}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def train_options(**given: Any) -> list[str]:
+def train_options(**given: object) -> list[str]:
     """What `textcl train` gets of these options."""
     parts: list[str] = []
     for name, value in given.items():
         if value is None or value is False:
             continue
-        for one in value if isinstance(value, list) else [value]:
+        for one in cast("list[object]", value) if isinstance(value, list) else [value]:
             parts += [f"--{name}"] if one is True else [f"--{name}", str(one)]
     return parts
 
@@ -231,35 +233,34 @@ def show(sweep: Sweep) -> None:
     """The table on standard output."""
     from rich.markup import escape
 
-    content = sweep.to_dict()
+    content = sweep.content()
     console = result_console()
-    rows = content["table"]
+    rows = content.table
     measured = "test" if sweep.plan.test else sweep.plan.metric
     shown = result_table("run", measured, "seeds", "failed")
     probed = {
         (data, key): None
         for row in rows
-        for data, numbers in row["probes"].items()
+        for data in row.probes
         for key in ("uniformity", "tolerance", "alignment")
-        if numbers[key]["n"]
+        if row.probed(data, key).n
     }
     for data, key in probed:
         shown.add_column(f"{key}, {escape(Path(data).stem)}", justify="right", overflow="fold")
     for row in rows:
-        numbers = (row["probes"].get(data, {}).get(key) for data, key in probed)
         shown.add_row(
-            escape(row["group"]),
-            spread(row, 2),
-            ", ".join(row["scores"]),
-            str(row["failed"] or ""),
-            *(spread(number, 3) if number else "–" for number in numbers),
+            escape(row.group),
+            row.describe(2),
+            ", ".join(row.scores),
+            str(row.failed or ""),
+            *(row.probed(data, key).describe(3) for data, key in probed),
         )
     console.print(shown)
-    for test in content["tests"]:
+    for test in content.tests:
         console.print(tested(test), soft_wrap=True, highlight=False, markup=False)
-    if content["tests"]:
-        name = content["tests"][0]["test"]
-        console.print(f"{name} over seeds, p corrected for {len(content['tests'])} tests (Holm)")
+    if content.tests:
+        name = content.tests[0].test
+        console.print(f"{name} over seeds, p corrected for {len(content.tests)} tests (Holm)")
     console.print(sweep.plan.score_note, soft_wrap=True, highlight=False, markup=False)
     if best := best_of(rows, sweep.plan.trials):
         console.print(f"best of the search: {best}", highlight=False, markup=False)
@@ -273,13 +274,14 @@ def draw(sweep: Sweep) -> None:
     """Write the figure where one number varies and the extra for figures is there."""
     from textcl.errors import UserError
     from textcl.figures.files import save
-    from textcl.figures.sweeps import points, sweep_figure
+    from textcl.figures.sweeps import sweep_figure
+    from textcl.sweep.curve import curve_of
 
-    content = sweep.to_dict()
-    if not points(content)[0]:
+    curve = curve_of(sweep.content().table)
+    if curve is None:
         return
     try:
-        figure = sweep_figure(content)
+        figure = sweep_figure(curve, len(sweep.plan.seeds))
     except UserError as error:
         typer.echo(f"no figure: {error}", err=True)
         return
@@ -288,33 +290,25 @@ def draw(sweep: Sweep) -> None:
     typer.echo(f"figure: {sweep.path / 'sweep.svg'}", err=True)
 
 
-def tested(test: Any) -> str:
+def tested(test: Comparison) -> str:
     """One line about a comparison."""
-    p = "p undefined" if test["p_holm"] is None else f"p = {test['p_holm']:.2g}"
+    p = "p undefined" if test.p_holm is None else f"p = {test.p_holm:.2g}"
     return (
-        f"{test['row']} − {test['against']}: {test['difference']:+.2f} ± {test['sd']:.2f}, {p} "
-        f"({test['wins']} of {test['n']} seeds higher)"
+        f"{test.row} − {test.against}: {test.difference:+.2f} ± {test.sd:.2f}, {p} "
+        f"({test.wins} of {test.n} seeds higher)"
     )
 
 
-def best_of(rows: list[Any], trials: int) -> str:
+def best_of(rows: Sequence[Row], trials: int) -> str:
     """The best setting of a search; nothing for a grid, whose table is read as a whole."""
-    scored = [row for row in rows if row["mean"] is not None]
+    scored = [(row.mean, row) for row in rows if row.mean is not None]
     if not trials or not scored:
         return ""
-    best = max(scored, key=lambda row: row["mean"])
-    return f"{best['group']}, {spread(best, 2)}"
+    _, best = max(scored, key=lambda pair: pair[0])
+    return f"{best.group}, {best.describe(2)}"
 
 
-def spread(numbers: Any, digits: int) -> str:
-    """Mean ± standard deviation."""
-    if numbers["mean"] is None:
-        return "–"
-    sd = "" if numbers["sd"] is None else f" ± {numbers['sd']:.{digits}f}"
-    return f"{numbers['mean']:.{digits}f}{sd}"
-
-
-def kept(parameters: Mapping[str, Any]) -> str:
+def kept(parameters: Mapping[str, object]) -> str:
     """What there is of the sweep when the command is stopped."""
     folder = parameters["resume"] or parameters["output"] or "SWEEP"
     return f"finished runs are kept: textcl sweep --resume {folder} goes on"

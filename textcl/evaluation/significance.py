@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,37 @@ from scipy.stats import ttest_rel
 from textcl.errors import UserError
 
 TEST = "two-sided paired t-test"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A number over seeds.
+
+    Args:
+        mean: None without a value.
+        sd: Standard deviation (n − 1); None for fewer than two values.
+        n: Values.
+    """
+
+    mean: float | None = None
+    sd: float | None = None
+    n: int = 0
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of some values."""
+        return cls(
+            statistics.mean(values) if values else None,
+            statistics.stdev(values) if len(values) > 1 else None,
+            len(values),
+        )
+
+    def describe(self, digits: int) -> str:
+        """Mean ± standard deviation, with so many digits; a dash without a value."""
+        if self.mean is None:
+            return "–"
+        sd = "" if self.sd is None else f" ± {self.sd:.{digits}f}"
+        return f"{self.mean:.{digits}f}{sd}"
 
 
 @dataclass(frozen=True)

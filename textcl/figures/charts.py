@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,6 +12,10 @@ from textcl.figures.theme import Mode, config
 
 Spec = dict[str, Any]
 """A chart as Vega-Lite, which is JSON."""
+
+
+Record = Mapping[str, str | float | None]
+"""A row of the data of a chart."""
 
 
 @runtime_checkable

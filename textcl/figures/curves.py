@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import TypedDict
 
 from textcl.figures.charts import Chart, altair, titled
 
@@ -200,7 +200,19 @@ def ridges(
     return titled(chart, title, ". ".join(filter(None, parts)), subtitle)
 
 
-def _ridge(place: int, label: str, kind: str, counts: Sequence[float]) -> dict[str, Any]:
+class _Ridge(TypedDict):
+    """A histogram as a row of the data of a chart."""
+
+    row: str
+    kind: str
+    base: int
+    total: float
+    most: float
+    bin: list[int]
+    count: list[float]
+
+
+def _ridge(place: int, label: str, kind: str, counts: Sequence[float]) -> _Ridge:
     """One histogram in one row, from the bin before its first count to the bin behind its last."""
     filled = [at for at, count in enumerate(counts) if count]
     bins = list(range(max(0, filled[0] - 1), min(len(counts), filled[-1] + 2)))

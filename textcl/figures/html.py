@@ -73,7 +73,7 @@ def scripts(spec: Spec) -> str:
     """What draws the figures; goes at the end of the page.
 
     Args:
-        spec: Any specification of the page; tells the version of Vega-Lite.
+        spec: A specification of the page; tells the version of Vega-Lite.
     """
     themes = {
         mode: {**config(mode), "background": "transparent", "padding": 2}
@@ -91,7 +91,7 @@ def policy(spec: Spec | None, more: Sequence[str] = ()) -> str:
     """The content security policy of a page, as a meta element; goes first into its head.
 
     Args:
-        spec: Any specification of the page, or nothing for a page without figures.
+        spec: A specification of the page, or nothing for a page without figures.
         more: Further scripts of the page, each as it stands in its element.
     """
     allowed = [_DRAW, _bundle(version(spec)), *more] if spec else [*more]

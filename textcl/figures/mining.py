@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from textcl.figures.charts import altair, titled
+from textcl.figures.charts import Chart, altair, titled
 from textcl.figures.curves import legend
 
 BINS = 40
@@ -15,7 +14,7 @@ BINS = 40
 
 def score_distributions(
     groups: Mapping[str, Sequence[float]], title: str, subtitle: str | None = None
-) -> Any:
+) -> Chart:
     """Shares of several groups of scores by bin, one step line each.
 
     Args:

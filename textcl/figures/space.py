@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from textcl.figures.charts import Chart, altair, titled
+from textcl.figures.charts import Chart, Record, altair, titled
 from textcl.figures.curves import legend
 
 LABELS = 8
@@ -65,7 +64,7 @@ def spectrum(models: Mapping[str, Sequence[float]], subtitle: str | None = None)
 
 
 def plane(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Record],
     *,
     x: str,
     y: str,
@@ -95,7 +94,7 @@ def plane(
         x=alt.X(f"{x}:Q", title=x, scale=alt.Scale(zero=False, padding=36)),
         y=alt.Y(f"{y}:Q", title=y, scale=alt.Scale(zero=False, padding=18)),
     )
-    names = list(dict.fromkeys(row[color] for row in rows))
+    names = list(dict.fromkeys(str(row[color]) for row in rows))
     shown = alt.Color(f"{color}:N", title=None, sort=names, legend=legend(names))
     layers: list[Chart] = []
     if path:
@@ -120,13 +119,16 @@ def plane(
     )
     if label:
         layers.append(base.mark_text(dy=-12, fontSize=11, limit=140).encode(text=f"{label}:N"))
-    words = "; ".join(f"{row['name']}: {x} {row[x]:.3g}, {y} {row[y]:.3g}" for row in rows[:12])
+    words = "; ".join(
+        f"{row['name']}: {x} {format(row[x], '.3g')}, {y} {format(row[y], '.3g')}"
+        for row in rows[:12]
+    )
     chart = alt.layer(*layers).properties(width="container", height=height)
     return titled(chart, title, words, subtitle)
 
 
 def embedding_map(
-    rows: Sequence[Mapping[str, Any]], title: str, subtitle: str | None = None, height: int = 380
+    rows: Sequence[Record], title: str, subtitle: str | None = None, height: int = 380
 ) -> Chart:
     """Texts as points of a plane; the text shows under the pointer, a click in the legend picks a label.
 
@@ -138,7 +140,7 @@ def embedding_map(
     """
     alt = altair()
     labelled = bool(rows) and "label" in rows[0]
-    shown, domain = list(rows), groups([row["label"] for row in rows]) if labelled else []
+    shown, domain = list(rows), groups([str(row["label"]) for row in rows]) if labelled else []
     if labelled:
         shown = [
             {**row, "group": row["label"] if row["label"] in domain else OTHER} for row in shown
@@ -181,5 +183,5 @@ def _kept(rank: int) -> bool:
     return rank <= 20 or rank % (rank // 10) == 0
 
 
-def _typed(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
+def _typed(rows: Sequence[Record], keys: Sequence[str]) -> list[str]:
     return [f"{key}:{'Q' if isinstance(rows[0][key], int | float) else 'N'}" for key in keys]

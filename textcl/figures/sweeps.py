@@ -1,11 +1,13 @@
-"""Figures of a sweep, out of its `sweep.json`: numbers against the setting, and the uniformity–tolerance curve."""
+"""Figures of a sweep over one number: scores against the setting, and the uniformity–tolerance curve."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
 
-from textcl.figures.charts import altair, titled
+from textcl.evaluation.significance import Spread
+from textcl.figures.charts import Chart, Record, altair, titled
 
 PANELS = {
     "score": "score",
@@ -14,131 +16,155 @@ PANELS = {
 }
 
 
-def sweep_figure(content: Mapping[str, Any]) -> Any:
+@dataclass(frozen=True)
+class Point:
+    """The runs of a recipe at one value of the setting.
+
+    Args:
+        recipe: Its name.
+        value: Of the setting.
+        score: Over seeds.
+        uniformity: Over seeds.
+        tolerance: Over seeds.
+    """
+
+    recipe: str
+    value: float
+    score: Spread
+    uniformity: Spread
+    tolerance: Spread
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a sweep over one number measured.
+
+    Args:
+        setting: Name of the setting.
+        points: Recipe by recipe.
+    """
+
+    setting: str
+    points: Sequence[Point]
+
+    @property
+    def recipes(self) -> list[str]:
+        """Recipes in the order of the points."""
+        return list(dict.fromkeys(point.recipe for point in self.points))
+
+    def means(self, panel: str, recipe: str) -> list[tuple[float, float]]:
+        """(value, mean) of a recipe's points, where the mean is defined.
+
+        Args:
+            panel: One of `PANELS`.
+            recipe: Its name.
+        """
+        return [
+            (point.value, mean)
+            for point in self.points
+            if point.recipe == recipe and (mean := _spreads(point)[panel].mean) is not None
+        ]
+
+    def best(self) -> dict[str, Point]:
+        """The point with the highest mean score of every recipe that has scores."""
+        best: dict[str, Point] = {}
+        for point in self.points:
+            if point.score.mean is not None:
+                other = best.get(point.recipe)
+                if other is None or point.score.mean > (other.score.mean or 0.0):
+                    best[point.recipe] = point
+        return best
+
+
+def sweep_figure(curve: Curve, seeds: int) -> Chart:
     """What a sweep over one number shows: score, uniformity and tolerance against it, and against one another.
 
     Args:
-        content: Content of sweep.json.
+        curve: The points, as `textcl.sweep.curve.curve_of` reads them from a table.
+        seeds: Seeds of every point.
 
     Returns:
-        An Altair chart; None where not exactly one setting with at least two numbers varies.
+        An Altair chart.
 
     Source: the curves of Wang & Liu 2021, section 4, https://arxiv.org/abs/2012.09740
     """
-    rows, setting = points(content)
-    if not rows:
-        return None
-    alt = altair()
-    panels = [
-        _panel(alt, rows, setting, key)
-        for key in PANELS
-        if any(row[key] is not None for row in rows)
-    ]
-    figure = alt.hconcat(*panels)
-    if all(any(row[key] is not None for row in rows) for key in ("uniformity", "tolerance")):
-        figure = alt.vconcat(figure, _curve(alt, rows, setting)).resolve_scale(color="shared")
-    seeds = len(content["plan"]["seeds"])
-    told = "; ".join(
-        f"{recipe}: best score {best['score']:.2f} at {setting} {best[setting]:g}"
-        for recipe, best in _best(rows).items()
+    alt, setting = altair(), curve.setting
+    shown = [panel for panel in PANELS if any(_spreads(p)[panel].n for p in curve.points)]
+    figure = alt.hconcat(*(_panel(alt, curve, panel) for panel in shown))
+    if {"uniformity", "tolerance"} <= {*shown}:
+        figure = alt.vconcat(figure, _plane(alt, curve)).resolve_scale(color="shared")
+    best = "; ".join(
+        f"{recipe}: best score {point.score.mean:.2f} at {setting} {point.value:g}"
+        for recipe, point in curve.best().items()
     )
     return titled(
         figure,
         f"What {setting} does",
-        f"Score, uniformity and tolerance against {setting}, and tolerance against uniformity. {told}.",
+        f"Score, uniformity and tolerance against {setting}, and tolerance against uniformity. {best}.",
         ("one seed" if seeds == 1 else f"means over {seeds} seeds, bars one standard deviation")
         + "; below, larger circles score higher",
     )
 
 
-def points(content: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str]:
-    """A row for each recipe and value of the one setting that varies, and its name; no rows where it is not one."""
-    table = content["table"]
-    names = list(dict.fromkeys(key for row in table for key in row["settings"]))
-    if len(names) != 1 or not all(_is_number(row["settings"].get(names[0])) for row in table):
-        return [], ""
-    (setting,) = names
-    rows: list[dict[str, Any]] = []
-    for row in table:
-        numbers = {"score": {"mean": row["mean"], "sd": row["sd"]}, **_probed(row)}
-        found: dict[str, Any] = {"recipe": row["recipe"], setting: float(row["settings"][setting])}
-        for key in PANELS:
-            mean, sd = numbers.get(key, {}).get("mean"), numbers.get(key, {}).get("sd")
-            found[key] = mean
-            spread = sd or 0.0
-            found[f"{key}_low"] = None if mean is None else mean - spread
-            found[f"{key}_high"] = None if mean is None else mean + spread
-        rows.append(found)
-    values = {row[setting] for row in rows}
-    return (rows, setting) if len(values) > 1 else ([], "")
+def _spreads(point: Point) -> dict[str, Spread]:
+    return {"score": point.score, "uniformity": point.uniformity, "tolerance": point.tolerance}
 
 
-def _probed(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Numbers of the first labelled data, where uniformity and tolerance are of the same texts; else of the first."""
-    probes: Sequence[Mapping[str, Any]] = list(row["probes"].values())
-    labelled = [numbers for numbers in probes if numbers["tolerance"]["n"]]
-    return next(iter([*labelled, *probes]), {})
+def records(curve: Curve) -> list[Record]:
+    """The points with mean, lower and upper end of every panel, one standard deviation apart."""
+    rows: list[Record] = []
+    for point in curve.points:
+        row: dict[str, str | float | None] = {"recipe": point.recipe, curve.setting: point.value}
+        for panel, spread in _spreads(point).items():
+            mean, sd = spread.mean, spread.sd or 0.0
+            row[panel] = mean
+            row[f"{panel}_low"] = None if mean is None else mean - sd
+            row[f"{panel}_high"] = None if mean is None else mean + sd
+        rows.append(row)
+    return rows
 
 
-def _panel(alt: Any, rows: list[dict[str, Any]], setting: str, key: str) -> Any:
-    base = alt.Chart(alt.Data(values=rows)).encode(
-        x=_axis(alt, rows, setting), color=_colour(alt, rows)
+def _panel(alt: ModuleType, curve: Curve, panel: str) -> Chart:
+    base = alt.Chart(alt.Data(values=records(curve))).encode(
+        x=_axis(alt, curve), color=_colour(alt, curve)
     )
-    value = alt.Y(f"{key}:Q", title=PANELS[key], scale=alt.Scale(zero=False))
-    told = ["recipe:N", f"{setting}:Q", alt.Tooltip(f"{key}:Q", format=".3f")]
-    line = base.mark_line(point=True).encode(y=value, tooltip=told)
-    low, high = alt.Y(f"{key}_low:Q", title=PANELS[key]), f"{key}_high:Q"
+    value = alt.Y(f"{panel}:Q", title=PANELS[panel], scale=alt.Scale(zero=False))
+    tooltip = ["recipe:N", f"{curve.setting}:Q", alt.Tooltip(f"{panel}:Q", format=".3f")]
+    line = base.mark_line(point=True).encode(y=value, tooltip=tooltip)
+    low, high = alt.Y(f"{panel}_low:Q", title=PANELS[panel]), f"{panel}_high:Q"
     bars = base.mark_rule().encode(y=low, y2=high)
     return (bars + line).properties(width=200, height=200)
 
 
-def _curve(alt: Any, rows: list[dict[str, Any]], setting: str) -> Any:
+def _plane(alt: ModuleType, curve: Curve) -> Chart:
     padded = alt.Scale(zero=False, padding=24)
-    base = alt.Chart(alt.Data(values=rows)).encode(
+    base = alt.Chart(alt.Data(values=records(curve))).encode(
         x=alt.X("uniformity:Q", title=PANELS["uniformity"], scale=padded),
         y=alt.Y("tolerance:Q", title=PANELS["tolerance"], scale=padded),
-        color=_colour(alt, rows),
+        color=_colour(alt, curve),
     )
-    line = base.mark_line().encode(order=f"{setting}:Q")
+    line = base.mark_line().encode(order=f"{curve.setting}:Q")
     size = alt.Size("score:Q", scale=alt.Scale(zero=False, range=[20, 260]), legend=None)
-    told = ["recipe:N", f"{setting}:Q", alt.Tooltip("score:Q", format=".2f")]
-    dots = base.mark_circle(opacity=1).encode(size=size, tooltip=told)
-    layers = [line, dots]
-    for place, recipe in enumerate(dict.fromkeys(row["recipe"] for row in rows)):
+    tooltip = ["recipe:N", f"{curve.setting}:Q", alt.Tooltip("score:Q", format=".2f")]
+    layers = [line, base.mark_circle(opacity=1).encode(size=size, tooltip=tooltip)]
+    for place, recipe in enumerate(curve.recipes):
         above = place % 2 == 0  # labels of two recipes keep out of each other's way
         words = base.mark_text(
             dx=-6 if above else 6, dy=-12 if above else 14, align="right" if above else "left"
         )
         mine = alt.datum.recipe == recipe
         layers.append(
-            words.transform_filter(mine).encode(text=alt.Text(f"{setting}:Q", format="~g"))
+            words.transform_filter(mine).encode(text=alt.Text(f"{curve.setting}:Q", format="~g"))
         )
     return alt.layer(*layers).properties(width=700, height=260)
 
 
-def _colour(alt: Any, rows: list[dict[str, Any]]) -> Any:
-    recipes = list(dict.fromkeys(row["recipe"] for row in rows))
-    return alt.Color("recipe:N", title=None, sort=recipes)
+def _colour(alt: ModuleType, curve: Curve) -> object:
+    return alt.Color("recipe:N", title=None, sort=curve.recipes)
 
 
-def _axis(alt: Any, rows: list[dict[str, Any]], setting: str) -> Any:
-    values = sorted({row[setting] for row in rows})
+def _axis(alt: ModuleType, curve: Curve) -> object:
+    values = sorted({point.value for point in curve.points})
     wide = values[0] > 0 and values[-1] / values[0] >= 10
     scale = alt.Scale(type="log", nice=False, padding=8) if wide else alt.Scale(zero=False)
-    return alt.X(f"{setting}:Q", scale=scale, axis=alt.Axis(values=values, format="~g"))
-
-
-def _best(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        best = found.get(row["recipe"])
-        if row["score"] is not None and (best is None or row["score"] > best["score"]):
-            found[row["recipe"]] = row
-    return found
-
-
-def _is_number(text: str | None) -> bool:
-    try:
-        return text is not None and bool(float(text) or True)
-    except ValueError:
-        return False
+    return alt.X(f"{curve.setting}:Q", scale=scale, axis=alt.Axis(values=values, format="~g"))

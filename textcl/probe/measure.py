@@ -1,25 +1,6 @@
 """The shape of a model's space: numbers and histograms of the vectors it gives to some texts.
 
-What `textcl probe --json` writes, and `textcl report` draws:
-
-    kind, format     "textcl-probe", 1
-    data             what the texts are, see `ProbeData.to_dict`
-    bins, range      of all histograms: equal bins over [-1, 1]
-    models           for each model, in the order given:
-        model, whitening, dimensions
-        spearman                     × 100, of cosines with gold scores
-        alignment                    mean squared distance of positive pairs
-        uniformity                   ln mean e^(-2·squared distance) over all pairs of texts, repeated texts included
-        tolerance, tolerance_joint   mean cosine of pairs of one class; the same counting other pairs as 0
-        mean_cosine                  over all pairs: anisotropy
-        top_share, effective_rank    share of the strongest direction of variance; e^entropy of the shares
-        spectrum                     shares of variance, highest first, at most 512
-        histograms, score_means      of cosines: "positives", "random" pairs, and "hardest": each text with the nearest
-                                     that is neither equal nor its positive (nor of its class)
-        bands                        by gold score: low, high, pairs, mean, std, histogram
-    versions, command, precision
-
-A number that the data does not define is null.
+`textcl.probe.numbers` says what each number is. A number that the texts do not define is None.
 """
 
 from __future__ import annotations
@@ -28,7 +9,7 @@ import math
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
@@ -42,6 +23,7 @@ from textcl.evaluation.benchmarks import Encodes
 from textcl.evaluation.correlation import spearman
 from textcl.evaluation.geometry import alignment, spectrum, tolerance, uniformity
 from textcl.evaluation.whitening import Whitening
+from textcl.probe.numbers import Band, Space
 from textcl.probe.texts import ProbeData
 
 PAIRS = 100_000
@@ -69,7 +51,7 @@ def embed(model: Encodes, texts: Sequence[str]) -> Float[np.ndarray, "N D"]:
 @torch.no_grad()
 def probe(
     vectors: Float[np.ndarray, "N D"], data: ProbeData, whitening: Whitening | None = None
-) -> dict[str, Any]:
+) -> Space:
     """Measure the vectors of `data.texts`.
 
     Args:
@@ -78,7 +60,7 @@ def probe(
         whitening: Applied first.
 
     Returns:
-        The numbers of one model, as the module says.
+        The numbers of one model.
 
     Source: Wang & Isola 2020, https://arxiv.org/abs/2005.10242; Wang & Liu 2021,
         https://arxiv.org/abs/2012.09740; Ethayarajh 2019, https://arxiv.org/abs/1909.00512
@@ -87,19 +69,21 @@ def probe(
     units = F.normalize(torch.from_numpy(np.ascontiguousarray(rows)), dim=-1, eps=1e-12)
     shape = spectrum(rows)
     scores = _scores(units, data)
-    return {
-        "dimensions": rows.shape[1],
-        **_of_pairs(units, data),
-        "uniformity": _number(uniformity(units)),
-        **_of_classes(units, data),
-        "mean_cosine": shape.mean_cosine,
-        "top_share": shape.top_share,
-        "effective_rank": shape.effective_rank,
-        "spectrum": [float(f"{share:.4g}") for share in shape.shares[:512]],
-        "histograms": {kind: counts(x) for kind, x in scores.items()},
-        "score_means": {k: _number(x.mean()) if len(x) else None for k, x in scores.items()},
-        "bands": _bands(units, data),
-    }
+    return Space(
+        dimensions=rows.shape[1],
+        spearman=_rank_correlation(units, data),
+        alignment=_alignment(units, data),
+        uniformity=_number(uniformity(units)),
+        tolerance=_tolerance(units, data, "conditional"),
+        tolerance_joint=_tolerance(units, data, "joint"),
+        mean_cosine=shape.mean_cosine,
+        top_share=shape.top_share,
+        effective_rank=shape.effective_rank,
+        spectrum=[float(f"{share:.4g}") for share in shape.shares[:512]],
+        histograms={kind: counts(x) for kind, x in scores.items()},
+        score_means={k: _number(x.mean()) if len(x) else None for k, x in scores.items()},
+        bands=_bands(units, data),
+    )
 
 
 def counts(scores: Float[Tensor, " n"]) -> list[int]:
@@ -112,26 +96,29 @@ def _cosines(units: Float[Tensor, "N D"], pairs: Int[np.ndarray, "P 2"]) -> Floa
     return (units[first] * units[second]).sum(1)
 
 
-def _of_pairs(units: Tensor, data: ProbeData) -> dict[str, float | None]:
-    positives, near, rank = data.positives, None, None
-    if positives is not None and len(positives):
-        first, second = torch.from_numpy(positives).unbind(1)
-        near = _number(alignment(units[first], units[second]))
-    if data.pairs is not None and data.gold is not None:
-        rank = spearman(_cosines(units, data.pairs).double().numpy(), data.gold)
-    return {"spearman": None if rank is None else 100 * rank, "alignment": near}
+def _rank_correlation(units: Tensor, data: ProbeData) -> float | None:
+    if data.pairs is None or data.gold is None:
+        return None
+    rank = spearman(_cosines(units, data.pairs).double().numpy(), data.gold)
+    return None if rank is None else 100 * rank
 
 
-def _of_classes(units: Tensor, data: ProbeData) -> dict[str, float | None]:
+def _alignment(units: Tensor, data: ProbeData) -> float | None:
+    positives = data.positives
+    if positives is None or not len(positives):
+        return None
+    first, second = torch.from_numpy(positives).unbind(1)
+    return _number(alignment(units[first], units[second]))
+
+
+def _tolerance(
+    units: Tensor, data: ProbeData, kind: Literal["conditional", "joint"]
+) -> float | None:
     if data.labels is None:
-        return {"tolerance": None, "tolerance_joint": None}
-    classes = torch.from_numpy(_ids(data.labels))
+        return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # no two texts of one class: null
-        return {
-            "tolerance": _number(tolerance(units, classes)),
-            "tolerance_joint": _number(tolerance(units, classes, "joint")),
-        }
+        warnings.simplefilter("ignore", RuntimeWarning)  # no two texts of one class
+        return _number(tolerance(units, torch.from_numpy(_ids(data.labels)), kind))
 
 
 def _scores(units: Tensor, data: ProbeData) -> dict[str, Tensor]:
@@ -207,24 +194,24 @@ def _partners(texts: list[int], positives: np.ndarray | None) -> Int[np.ndarray,
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-def _bands(units: Tensor, data: ProbeData) -> list[dict[str, Any]]:
+def _bands(units: Tensor, data: ProbeData) -> list[Band]:
     if data.pairs is None or data.gold is None:
         return []
     cosines = _cosines(units, data.pairs)
     edges = np.linspace(*data.gold_range, BANDS + 1)
     places = np.clip(np.searchsorted(edges, data.gold, side="right") - 1, 0, BANDS - 1)
-    bands: list[dict[str, Any]] = []
+    bands: list[Band] = []
     for band in range(BANDS):
         mine = cosines[torch.from_numpy(places == band)]
         bands.append(
-            {
-                "low": float(edges[band]),
-                "high": float(edges[band + 1]),
-                "pairs": len(mine),
-                "mean": _number(mine.mean()) if len(mine) else None,
-                "std": _number(mine.std()) if len(mine) > 1 else None,
-                "histogram": counts(mine),
-            }
+            Band(
+                low=float(edges[band]),
+                high=float(edges[band + 1]),
+                pairs=len(mine),
+                mean=_number(mine.mean()) if len(mine) else None,
+                std=_number(mine.std()) if len(mine) > 1 else None,
+                histogram=counts(mine),
+            )
         )
     return bands
 

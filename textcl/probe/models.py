@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -18,11 +16,10 @@ from textcl.errors import UserError
 from textcl.evaluation.benchmarks import Encodes, EncodeWith
 from textcl.evaluation.whitening import Whitening
 from textcl.probe.measure import embed, probe
+from textcl.probe.numbers import ProbedModel, ProbeResult
 from textcl.probe.texts import ProbeData, load_probe_data
 from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
-
-FORMAT = 1
 
 
 def probe_models(
@@ -38,7 +35,7 @@ def probe_models(
     seed: int = 0,
     precision: str = "float32",
     say: Callable[[str], object] = lambda text: None,
-) -> dict[str, Any]:
+) -> ProbeResult:
     """Probe models on the same texts.
 
     Args:
@@ -55,7 +52,7 @@ def probe_models(
         say: Told which model is being probed.
 
     Returns:
-        What `textcl.probe.measure` describes.
+        The numbers of every model, see `textcl.probe.numbers`.
 
     Raises:
         UserError: If a model or the data is not there, or `before` is asked of what is no run.
@@ -68,29 +65,23 @@ def probe_models(
     if before:
         for name in models:
             RunFolder.open(Path(name))
-    results: list[dict[str, Any]] = []
+    results: list[ProbedModel] = []
     for label, encoder in _encoders(models, before):
         say(f"probing {label}")
         model = EncodeWith(encoder, precision=precision)
         vectors = embed(model, data.texts)
         white = _whitening(model, vectors, fitted_on, data, components)
-        results.append({"model": label, "whitening": whiten, **probe(vectors, data, white)})
-    return {
-        "kind": "textcl-probe",
-        "format": FORMAT,
-        "data": data.to_dict(),
-        "bins": BINS,
-        "range": [-1, 1],
-        "models": results,
-        "precision": precision,
-        "versions": versions(),
-        "command": " ".join(["textcl", *sys.argv[1:]]),
-    }
-
-
-def to_json(result: Mapping[str, Any]) -> str:
-    """The result as JSON, undefined numbers as null."""
-    return json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n"
+        space = probe(vectors, data, white)
+        results.append(ProbedModel(model=label, whitening=whiten, **vars(space)))
+    return ProbeResult(
+        data=data.facts(),
+        bins=BINS,
+        range=(-1, 1),
+        models=results,
+        precision=precision,
+        versions=versions(),
+        command=" ".join(["textcl", *sys.argv[1:]]),
+    )
 
 
 def started_from(run: Path) -> Encoder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +16,42 @@ from textcl.data.sources import open_source
 from textcl.errors import UserError
 from textcl.evaluation.labelled import LabelledManifest, load_labelled, named_task
 from textcl.evaluation.tasks import StsTask, load_task, manifests
+from textcl.types import JsonDict
 
 SAMPLE = 10_000
 """Texts that are probed; of more, so many are drawn."""
 
 POSITIVE = 0.8
 """A pair is positive above this share of the range of gold scores: above 4 of 5, as SimCSE has it."""
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """What a reader of a probe's numbers must know of its texts.
+
+    Args:
+        source: As the user named it.
+        kind: What is known of the texts.
+        rows: Rows of the source.
+        texts: Texts that were probed.
+        pairs: Pairs among them; None where there are none.
+        labels: Classes; None where there are none.
+        class_prior: Share of the pairs of two texts that are of one class.
+        sampled: Whether the texts are a sample of the rows.
+        seed: What drew the sample.
+        positives: Which pairs are positive; None where there are none.
+    """
+
+    source: str
+    kind: Literal["pairs", "labelled", "texts"]
+    rows: int
+    texts: int
+    pairs: int | None
+    labels: int | None
+    class_prior: float | None
+    sampled: bool
+    seed: int
+    positives: str | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +93,7 @@ class ProbeData:
             return self.pairs
         return self.pairs[self.gold > self.threshold]
 
-    def to_dict(self) -> dict[str, object]:
+    def facts(self) -> TextFacts:
         """What a reader of the numbers must know."""
         positives = "all pairs" if self.kind == "pairs" else None
         if self.threshold is not None:
@@ -72,18 +102,22 @@ class ProbeData:
             )
         if self.kind == "labelled":
             positives = "pairs of one class"
-        return {
-            "source": self.source,
-            "kind": self.kind,
-            "rows": self.rows,
-            "texts": len(self.texts),
-            "pairs": None if self.pairs is None else len(self.pairs),
-            "labels": None if self.labels is None else len(set(self.labels)),
-            "class_prior": None if self.labels is None else class_prior(self.labels),
-            "sampled": self.rows > len(self.texts) // (2 if self.kind == "pairs" else 1),
-            "seed": self.seed,
-            "positives": positives,
-        }
+        return TextFacts(
+            source=self.source,
+            kind=self.kind,
+            rows=self.rows,
+            texts=len(self.texts),
+            pairs=None if self.pairs is None else len(self.pairs),
+            labels=None if self.labels is None else len(set(self.labels)),
+            class_prior=None if self.labels is None else class_prior(self.labels),
+            sampled=self.rows > len(self.texts) // (2 if self.kind == "pairs" else 1),
+            seed=self.seed,
+            positives=positives,
+        )
+
+    def to_dict(self) -> JsonDict:
+        """`facts` as a plain mapping."""
+        return asdict(self.facts())
 
 
 def class_prior(labels: Sequence[str]) -> float | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from textcl.errors import RunError, UserError
 from textcl.evaluation.benchmarks import EncodeWith
 from textcl.probe.measure import embed, probe
 from textcl.probe.models import started_from
+from textcl.probe.numbers import Space
 from textcl.probe.texts import ProbeData
 from textcl.report.runs import RunRecord
 
@@ -35,14 +36,14 @@ class Model:
         run: Label of its run.
         trained: Whether it is the run's result, and not what it started from.
         vectors: One row a text.
-        numbers: What `textcl probe` measures.
+        space: What `textcl probe` measures.
     """
 
     name: str
     run: str
     trained: bool
     vectors: Float[np.ndarray, "N D"]
-    numbers: Mapping[str, Any]
+    space: Space
 
 
 class Stage(NamedTuple):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from textcl.data.json_files import read_as
 from textcl.errors import UserError
@@ -67,11 +66,11 @@ class SweepRecord:
 
     Args:
         label: Name of its folder.
-        content: Content of sweep.json.
+        content: What the page reads of its file.
     """
 
     label: str
-    content: Mapping[str, Any]
+    content: SweepTable
 
 
 def open_all(paths: Sequence[Path]) -> tuple[list[RunRecord], list[SweepRecord]]:
@@ -91,7 +90,7 @@ def open_all(paths: Sequence[Path]) -> tuple[list[RunRecord], list[SweepRecord]]
     sweeps: list[SweepRecord] = []
     for path, label in zip(paths, labels, strict=True):
         if (path / "sweep.json").exists():
-            sweeps.append(SweepRecord(label, _checked(path / "sweep.json")))
+            sweeps.append(SweepRecord(label, read_as(path / "sweep.json", SweepTable)))
         else:
             runs.append(open_run(path, label))
     return runs, sweeps
@@ -128,9 +127,3 @@ def _labels(places: Sequence[Path]) -> list[str]:
         if len(set(labels)) == len(labels):
             return labels
     return [str(place) for place in places]
-
-
-def _checked(path: Path) -> dict[str, Any]:
-    """The content of sweep.json, once all that a page reads of it has the right type."""
-    read_as(path, SweepTable)
-    return read_as(path, dict[str, Any])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -12,6 +11,7 @@ from textcl.figures.curves import ridges
 from textcl.figures.space import embedding_map, plane, spectrum
 from textcl.probe.maps import Map, pca_map, umap_map
 from textcl.probe.neighbours import distinct, drawn, nearest, unit
+from textcl.probe.numbers import Space
 from textcl.probe.texts import ProbeData
 from textcl.report.models import Model
 from textcl.report.page import Document, Neighbour, slug
@@ -21,46 +21,45 @@ QUERIES, NEIGHBOURS = 6, 4
 
 _TEXT = 200  # characters of a text in a tooltip
 
-_NUMBERS = (
-    ("spearman × 100", "spearman"),
-    ("alignment", "alignment"),
-    ("uniformity", "uniformity"),
-    ("tolerance", "tolerance"),
-    ("mean cosine", "mean_cosine"),
-    ("top share", "top_share"),
-    ("effective rank", "effective_rank"),
-)
+_NUMBERS: Mapping[str, Callable[[Space], float | None]] = {
+    "spearman × 100": lambda space: space.spearman,
+    "alignment": lambda space: space.alignment,
+    "uniformity": lambda space: space.uniformity,
+    "tolerance": lambda space: space.tolerance,
+    "mean cosine": lambda space: space.mean_cosine,
+    "top share": lambda space: space.top_share,
+    "effective rank": lambda space: space.effective_rank,
+}
 
 
 def space_section(page: Document, models: Sequence[Model], data: ProbeData) -> None:
     """Numbers, spectrum and scores of the models on the same texts."""
-    columns = [
-        (name, key) for name, key in _NUMBERS if any(m.numbers[key] is not None for m in models)
-    ]
+    columns = {
+        name: number
+        for name, number in _NUMBERS.items()
+        if any(number(model.space) is not None for model in models)
+    }
     page.table(
         f"The space of {data.source}",
-        ("model", *(name for name, _ in columns)),
-        [[model.name, *(model.numbers[key] for _, key in columns)] for model in models],
+        ("model", *columns),
+        [[model.name, *(number(model.space) for number in columns.values())] for model in models],
         note="Alignment: mean squared distance of positive pairs. Uniformity: ln mean e^(−2 · squared distance). Both: "
         "lower is better. Tolerance: mean cosine of two texts of one class. Top share: variance in the strongest "
         "direction; effective rank: how many directions carry the variance. Encoded in float32, dropout off.",
     )
     page.figure(
-        "spectrum", spectrum({model.name: model.numbers["spectrum"] for model in models}), "half"
+        "spectrum", spectrum({model.name: model.space.spectrum for model in models}), "half"
     )
     kinds = {"positives": "positives", "random": "random pairs", "hardest": "nearest"}
     rows = [
         (
             model.name,
-            {
-                kinds[kind]: counts
-                for kind, counts in model.numbers["histograms"].items()
-                if any(counts)
-            },
+            {kinds[kind]: counts for kind, counts in model.space.histograms.items() if any(counts)},
         )
         for model in models
     ]
-    subtitle = f"positives: {data.to_dict()['positives']}" if data.to_dict()["positives"] else None
+    positives = data.facts().positives
+    subtitle = f"positives: {positives}" if positives else None
     page.figure(
         "cosines", ridges(rows, "Cosines by kind of pair", side="model", subtitle=subtitle), "half"
     )
@@ -69,18 +68,14 @@ def space_section(page: Document, models: Sequence[Model], data: ProbeData) -> N
 
 
 def _bands(page: Document, models: Sequence[Model]) -> None:
-    if not models[0].numbers["bands"]:
+    if not models[0].space.bands:
         return
     rows = [
         (
-            f"{band['low']:g}–{band['high']:g}",
-            {
-                m.name: m.numbers["bands"][at]["histogram"]
-                for m in models
-                if m.numbers["bands"][at]["pairs"]
-            },
+            f"{band.low:g}–{band.high:g}",
+            {m.name: m.space.bands[at].histogram for m in models if m.space.bands[at].pairs},
         )
-        for at, band in enumerate(models[0].numbers["bands"])
+        for at, band in enumerate(models[0].space.bands)
     ]
     chart = ridges(
         [row for row in rows if row[1]],
@@ -93,17 +88,17 @@ def _bands(page: Document, models: Sequence[Model]) -> None:
 
 def _plane(page: Document, models: Sequence[Model]) -> None:
     """Models between uniformity and tolerance where there are labels, else alignment."""
-    key = "tolerance" if models[0].numbers["tolerance"] is not None else "alignment"
-    rows: list[dict[str, Any]] = [
+    key = "tolerance" if models[0].space.tolerance is not None else "alignment"
+    rows = [
         {
-            "uniformity": model.numbers["uniformity"],
-            key: model.numbers[key],
+            "uniformity": model.space.uniformity,
+            key: _NUMBERS[key](model.space),
             "name": model.name,
             "model": model.name,
             "label": model.name,
         }
         for model in models
-        if model.numbers[key] is not None and model.numbers["uniformity"] is not None
+        if _NUMBERS[key](model.space) is not None and model.space.uniformity is not None
     ]
     if not rows:
         return

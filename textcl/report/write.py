@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from textcl.data.files import atomic_write
+from textcl.data.files import write_text
 from textcl.errors import RunError, UserError
 from textcl.evaluation.tasks import load_task, task_names
 from textcl.figures.charts import altair, vl_convert
 from textcl.figures.files import save
 from textcl.probe.maps import umap_there
+from textcl.probe.numbers import Space
 from textcl.probe.texts import ProbeData
 from textcl.report import classes, provenance, scores, space, training
 from textcl.report.atlas import write_atlas
@@ -110,8 +111,7 @@ def write_report(
         provenance.data_section(page, runs)
     own = {"command": " ".join(["textcl", *sys.argv[1:]]), "seed": wanted.seed, **versions()}
     provenance.settings_section(page, runs, own)
-    with atomic_write(output) as file:
-        file.write(page.render().encode())
+    write_text(output, page.render())
     if figures:
         _write_figures(page, figures, say)
     if atlas:
@@ -162,24 +162,23 @@ def _tiles(page: Document, runs: Sequence[RunRecord], models: Sequence[Model]) -
         value = f"{scored.before:.2f} → {scored.best:.2f}"
         tiles.append(Tile("dev score", value, words, scored.best < scored.before))
     if len(models) == 2:
-        before, after = (model.numbers for model in models)
-        for name, key, form, words, better in _TILES:
-            if before[key] is not None and after[key] is not None:
-                value = _moved(before[key], after[key], form)
-                worse = better * (after[key] - before[key]) < 0
-                tiles.append(Tile(name, value, words, worse))
+        for name, number, form, words, better in _TILES:
+            before, after = (number(model.space) for model in models)
+            if before is not None and after is not None:
+                worse = better * (after - before) < 0
+                tiles.append(Tile(name, _moved(before, after, form), words, worse))
     if tiles:
         page.tiles(tiles)
 
 
-_TILES = (
-    ("uniformity", "uniformity", ".2f", "lower: spread more evenly", -1),
-    ("alignment", "alignment", ".3f", "lower: positives closer", -1),
-    ("tolerance", "tolerance", ".3f", "higher: classes closer", 1),
-    ("mean cosine", "mean_cosine", ".3f", "of any two texts", 0),
-    ("effective rank", "effective_rank", ".0f", "directions in use", 0),
+_TILES: Sequence[tuple[str, Callable[[Space], float | None], str, str, int]] = (
+    ("uniformity", lambda space: space.uniformity, ".2f", "lower: spread more evenly", -1),
+    ("alignment", lambda space: space.alignment, ".3f", "lower: positives closer", -1),
+    ("tolerance", lambda space: space.tolerance, ".3f", "higher: classes closer", 1),
+    ("mean cosine", lambda space: space.mean_cosine, ".3f", "of any two texts", 0),
+    ("effective rank", lambda space: space.effective_rank, ".0f", "directions in use", 0),
 )
-"""Name, key, format, how to read it, and which way is better: 1 up, -1 down, 0 neither."""
+"""Name, number, format, how to read it, and which way is better: 1 up, -1 down, 0 neither."""
 
 
 def _moved(before: float, after: float, form: str) -> str:
@@ -204,9 +203,9 @@ def _shape(
         page.missing(sentence)
     if not models:
         return
-    said = data.to_dict()
-    what = f"{said['texts']:,} texts of {data.source}"
-    if said["sampled"]:
+    facts = data.facts()
+    what = f"{facts.texts:,} texts of {data.source}"
+    if facts.sampled:
         what += f", drawn with seed {wanted.seed}"
     page.text(f"{what}. All models see the same texts.")
     space.space_section(page, models, data)

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
-from textcl.evaluation.significance import holm, paired_test
+from textcl.evaluation.significance import PairedTest, holm, paired_test
+from textcl.sweep.table import Row
 
 
-def compare(
-    rows: Sequence[Mapping[str, Any]], defaults: Mapping[str, Mapping[str, str]]
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class Comparison(PairedTest):
+    """A paired test of two rows of a table.
+
+    Args:
+        differs: In what the two differ.
+        row: Group of the row.
+        against: Group of the row that it is compared with.
+        p_holm: Its p-value after Holm's correction for all comparisons; None as `p_value`.
+    """
+
+    differs: Literal["setting", "recipe"]
+    row: str
+    against: str
+    p_holm: float | None = None
+
+
+def compare(rows: Sequence[Row], defaults: Mapping[str, Mapping[str, str]]) -> list[Comparison]:
     """Paired tests of the rows of a table.
 
     Every setting is compared with one reference of its recipe: its default where that is among them, else the first.
@@ -22,27 +38,22 @@ def compare(
         rows: As `sweep.table` gives them.
         defaults: Default values of the varied settings, by recipe.
 
-    Returns:
-        For each comparison the two rows, what differs, the numbers of `paired_test`, and `p_holm`, its p-value after
-        Holm's correction for all comparisons of this list.
-
     Source: Holm 1979, https://www.jstor.org/stable/4615733
     """
-    found: list[dict[str, Any]] = []
-    first: dict[str, Mapping[str, Any]] = {}
+    tests: list[Comparison] = []
+    first: dict[str, Row] = {}
     for row in rows:
-        mine = [other for other in rows if other["recipe"] == row["recipe"]]
-        usual = [r for r in mine if _equal(r["settings"], defaults.get(row["recipe"], {}))]
+        mine = [other for other in rows if other.recipe == row.recipe]
+        usual = [r for r in mine if _equal(r.settings, defaults.get(row.recipe, {}))]
         reference = (usual or mine)[0]
         if row is not reference:
-            found += _test("setting", row, reference)
-        key = repr(sorted(row["settings"].items()))
-        if key in first and first[key]["recipe"] != row["recipe"]:
-            found += _test("recipe", row, first[key])
+            tests += _test("setting", row, reference)
+        key = repr(sorted(row.settings.items()))
+        if key in first and first[key].recipe != row.recipe:
+            tests += _test("recipe", row, first[key])
         first.setdefault(key, row)
-    for test, adjusted in zip(found, holm([test["p_value"] for test in found]), strict=True):
-        test["p_holm"] = adjusted
-    return found
+    adjusted = holm([test.p_value for test in tests])
+    return [replace(test, p_holm=p) for test, p in zip(tests, adjusted, strict=True)]
 
 
 def _equal(settings: Mapping[str, str], defaults: Mapping[str, str]) -> bool:
@@ -56,11 +67,11 @@ def _same(one: str, other: str) -> bool:
         return one == other
 
 
-def _test(kind: str, row: Mapping[str, Any], reference: Mapping[str, Any]) -> list[dict[str, Any]]:
-    seeds = [seed for seed in row["scores"] if seed in reference["scores"]]
+def _test(differs: Literal["setting", "recipe"], row: Row, reference: Row) -> list[Comparison]:
+    seeds = [seed for seed in row.scores if seed in reference.scores]
     result = paired_test(
-        [row["scores"][seed] for seed in seeds], [reference["scores"][seed] for seed in seeds]
+        [row.scores[seed] for seed in seeds], [reference.scores[seed] for seed in seeds]
     )
     if result is None:
         return []
-    return [{"differs": kind, "row": row["group"], "against": reference["group"], **asdict(result)}]
+    return [Comparison(**asdict(result), differs=differs, row=row.group, against=reference.group)]

@@ -18,8 +18,8 @@ from __future__ import annotations
 import itertools
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import TypedDict, Unpack
 
 from textcl.errors import UserError
 from textcl.training import recipes
@@ -62,6 +62,17 @@ class Cell:
         return f"{self.group}/seed-{self.seed}"
 
 
+class PlanOptions(TypedDict, total=False):
+    """Fields of a `Plan` that are not written as settings."""
+
+    options: Sequence[str]
+    probes: Sequence[str]
+    metric: str
+    keep_models: bool
+    trials: int
+    test: str
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a sweep runs.
@@ -101,7 +112,7 @@ class Plan:
         *,
         model: str | None = None,
         search: bool = False,
-        **more: Any,
+        **more: Unpack[PlanOptions],
     ) -> Plan:
         """A plan from the texts of the command line, checked against every recipe.
 
@@ -111,7 +122,7 @@ class Plan:
             seeds: Seeds of every setting.
             model: Model to start from; it may have settings of its own.
             search: A value may be a range, see `textcl.sweep.search`.
-            more: Further fields.
+            more: Further fields, as of `PlanOptions`.
 
         Raises:
             UserError: For unknown recipes and settings, and values that a recipe refuses.
@@ -180,13 +191,17 @@ class Plan:
 
     def defaults(self) -> dict[str, dict[str, str]]:
         """What each recipe has for the settings that vary, for the model of the plan."""
-        options = dict(itertools.pairwise(self.options))
-        found: dict[str, dict[str, str]] = {}
+        model = next(
+            (value for name, value in option_values(self.options) if name == "--model"), None
+        )
+        defaults: dict[str, dict[str, str]] = {}
         for recipe in self.recipes:
-            settings = vars(recipes.find(recipe).settings(options.get("--model")))
+            settings = vars(recipes.find(recipe).settings(model))
             names = (name.rpartition(":") for name in self.varied)
-            found[recipe] = {key: str(settings[key]) for of, _, key in names if of in ("", recipe)}
-        return found
+            defaults[recipe] = {
+                key: str(settings[key]) for owner, _, key in names if owner in ("", recipe)
+            }
+        return defaults
 
     @property
     def score_note(self) -> str:
@@ -200,9 +215,19 @@ class Plan:
             "and the more so the more often a run was scored; --metric last compares the last, --test held-out data"
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """A plain mapping."""
-        return asdict(self)
+
+def option_values(options: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Every option of a plan with its value, "" for one that has none.
+
+    Raises:
+        ValueError: If an option is none of `RUN_OPTIONS`, or lacks its value; it names the option.
+    """
+    rest = iter(options)
+    for name in rest:
+        value = next(rest, None) if RUN_OPTIONS.get(name) else ""
+        if name not in RUN_OPTIONS or value is None:
+            raise ValueError(name)
+        yield name, value
 
 
 def _parse(text: str, names: Sequence[str]) -> tuple[str, list[str]]:

@@ -8,32 +8,27 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from textcl.data.files import check_writable, write_json
 from textcl.data.lock import sole_writer
 from textcl.errors import RunError, UserError
+from textcl.evaluation.benchmarks import Encodes
+from textcl.probe.numbers import SpaceNumbers
 from textcl.probe.texts import ProbeData, load_probe_data
 from textcl.sweep.comparison import compare
 from textcl.sweep.held_out import check_test, held_out_score
-from textcl.sweep.plan import FORMAT, Cell, Plan
+from textcl.sweep.plan import Cell, Plan
 from textcl.sweep.processes import Processes
-from textcl.sweep.stored import FILE, StoredSweep
-from textcl.sweep.table import Result, table
+from textcl.sweep.stored import FILE, StoredCell, StoredSweep
+from textcl.sweep.table import Probes, Result, table
 from textcl.training import recipes
 from textcl.training.interrupts import InterruptedRunError
 from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
-
-NUMBERS = (
-    "spearman", "alignment", "uniformity", "tolerance", "tolerance_joint",
-    "mean_cosine", "top_share", "effective_rank",
-)  # fmt: skip
-"""What sweep.json keeps of a probe; the whole of it is in the folder of the run."""
 
 Say = Callable[[str], object]
 
@@ -54,7 +49,7 @@ class Sweep:
     def __init__(self, path: Path, plan: Plan, results: Sequence[Result] = ()) -> None:
         self.path, self.plan = path, plan
         self.results: dict[str, Result] = {result.cell.name: result for result in results}
-        self.before: dict[str, Mapping[str, Any]] = {}
+        self.before: dict[str, Probes] = {}
         self.trials: list[dict[str, str]] = []
         self._writing, self._probing = threading.Lock(), threading.Lock()
         self._data: dict[str, ProbeData] = {}
@@ -155,25 +150,23 @@ class Sweep:
 
     def write(self) -> None:
         """Write sweep.json."""
-        write_json(self.path / FILE, self.to_dict())
+        write_json(self.path / FILE, self.content())
 
-    def to_dict(self) -> dict[str, Any]:
+    def content(self) -> StoredSweep:
         """Content of sweep.json."""
         results = list(self.results.values())
         rows = table(results)
-        return {
-            "kind": "textcl-sweep",
-            "format": FORMAT,
-            "plan": self.plan.to_dict(),
-            "cells": [result.to_dict() for result in results],
-            "before": self.before,
-            "trials": self.trials,
-            "table": rows,
+        return StoredSweep(
+            plan=self.plan,
+            cells=[StoredCell.of(result) for result in results],
+            before=self.before,
+            trials=self.trials,
+            table=rows,
             # what a search looked at follows from the scores, so a test of it would find too much
-            "tests": [] if self.plan.trials else compare(rows, self.plan.defaults()),
-            "note": self.plan.score_note,
-            "versions": versions(),
-        }
+            tests=[] if self.plan.trials else compare(rows, self.plan.defaults()),
+            note=self.plan.score_note,
+            versions=versions(),
+        )
 
     def folder_of(self, cell: Cell) -> Path:
         """The run folder of a cell."""
@@ -228,11 +221,14 @@ class Sweep:
         with log.open("w", encoding="utf-8") as file:
             return self._processes.run(command, file, environment)
 
-    def _probe(self, cell: Cell, folder: Path) -> dict[str, Mapping[str, Any]]:
-        """Probe a finished run, and what the first of its recipe started from, on the data of the plan."""
+    def _probe(self, cell: Cell, folder: Path) -> Probes:
+        """Probe a finished run, and what the first of its recipe started from, on the data of the plan.
+
+        The whole of a probe is in the folder of the run.
+        """
         from textcl.probe.models import probe_models, started_from
 
-        found: dict[str, Mapping[str, Any]] = {}
+        probes: dict[str, SpaceNumbers] = {}
         for place, name in enumerate(self.plan.probes):
             data = self._data.setdefault(name, load_probe_data(name))
             if name not in self.before.get(cell.recipe, {}):
@@ -240,8 +236,8 @@ class Sweep:
                 self.before[cell.recipe] = {**self.before.get(cell.recipe, {}), name: numbers}
             probed = probe_models([str(folder)], data)
             write_json(folder / f"probe-{place}.json", probed)
-            found[name] = {key: probed["models"][0][key] for key in NUMBERS}
-        return found
+            probes[name] = probed.models[0].numbers()
+        return probes
 
 
 def describe(result: Result) -> str:
@@ -252,9 +248,9 @@ def describe(result: Result) -> str:
     return f"{result.cell.name}: {score} ({result.seconds:.0f} s)"
 
 
-def _numbers(encoder: Any, data: ProbeData) -> dict[str, Any]:
+def _numbers(encoder: Encodes, data: ProbeData) -> SpaceNumbers:
     from textcl.evaluation.benchmarks import EncodeWith
     from textcl.probe.measure import embed, probe
 
-    found = probe(embed(EncodeWith(encoder, precision="float32"), data.texts), data)
-    return {key: found[key] for key in NUMBERS}
+    vectors = embed(EncodeWith(encoder, precision="float32"), data.texts)
+    return probe(vectors, data).numbers()

@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import importlib
 import typing
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from textcl.errors import UserError
 from textcl.sweep.plan import Cell, Plan
 from textcl.sweep.run import Say, Sweep
 from textcl.training import recipes
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 EXTRA = "a search needs Optuna, which is not installed: pip install 'textcl-train[search]'"
 
@@ -60,7 +64,7 @@ def cells_of(plan: Plan, settings: Mapping[str, str]) -> list[Cell]:
     return [Cell(recipe, values, seed) for seed in plan.seeds]
 
 
-def space(plan: Plan) -> dict[str, Any]:
+def space(plan: Plan) -> dict[str, BaseDistribution]:
     """What is searched, as Optuna's distributions: 0.01..0.5, log:0.01..0.5, or values separated by commas.
 
     Raises:
@@ -79,7 +83,9 @@ def space(plan: Plan) -> dict[str, Any]:
     return found
 
 
-def _distribution(optuna: Any, plan: Plan, name: str, values: Sequence[str]) -> Any:
+def _distribution(
+    optuna: ModuleType, plan: Plan, name: str, values: Sequence[str]
+) -> BaseDistribution:
     if ":" in name:
         raise UserError(f"--set {name}: a search varies settings of all recipes, not of one")
     if len(values) > 1 or ".." not in values[0]:
@@ -113,7 +119,7 @@ def _is_whole(recipe: str, name: str) -> bool:
 
 
 def _propose(
-    optuna: Any, sweep: Sweep, distributions: dict[str, Any], number: int
+    optuna: ModuleType, sweep: Sweep, distributions: dict[str, BaseDistribution], number: int
 ) -> dict[str, str]:
     """Settings of the next trial, given what the trials before it scored."""
     sampler = optuna.samplers.TPESampler(seed=100_003 * sweep.plan.seeds[0] + number)
@@ -136,16 +142,19 @@ def _propose(
     return {name: _text(value) for name, value in study.ask(distributions).params.items()}
 
 
-def _value(distribution: Any, text: str) -> Any:
-    kinds = {"IntDistribution": int, "FloatDistribution": float}
+def _value(distribution: BaseDistribution, text: str) -> str | float:
+    kinds: dict[str, Callable[[str], str | float]] = {
+        "IntDistribution": int,
+        "FloatDistribution": float,
+    }
     return kinds.get(type(distribution).__name__, str)(text)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _optuna() -> Any:
+def _optuna() -> ModuleType:
     try:
         optuna = importlib.import_module("optuna")
     except ModuleNotFoundError as error:

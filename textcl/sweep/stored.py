@@ -13,21 +13,21 @@ from typing import Literal
 
 from textcl.data.json_files import read_as
 from textcl.errors import UserError
-from textcl.sweep.plan import RUN_OPTIONS, Cell, Plan
-from textcl.sweep.table import Result
+from textcl.probe.numbers import SpaceNumbers
+from textcl.sweep.comparison import Comparison
+from textcl.sweep.plan import FORMAT, Cell, Plan, option_values
+from textcl.sweep.table import Probes, Result, Row
 from textcl.training import recipes
 from textcl.training.facts import Scores
 
 FILE = "sweep.json"
-
-Probes = Mapping[str, Mapping[str, object]]
-"""Numbers by the data they were taken on."""
 
 
 @dataclass(frozen=True)
 class StoredCell:
     """A run, as the file has it; see `Cell` and `Result`."""
 
+    name: str
     recipe: str
     settings: Mapping[str, str]
     seed: int
@@ -36,7 +36,16 @@ class StoredCell:
     scores: Scores = field(default_factory=Scores)
     seconds: float | None = None
     error: str | None = None
-    probes: Probes = field(default_factory=dict[str, Mapping[str, object]])
+    probes: Probes = field(default_factory=dict[str, SpaceNumbers])
+
+    @classmethod
+    def of(cls, result: Result) -> StoredCell:
+        """The run as the file has it."""
+        cell = result.cell
+        return cls(
+            cell.name, cell.recipe, cell.settings, cell.seed, result.status, result.score,
+            result.scores, result.seconds, result.error, result.probes,
+        )  # fmt: skip
 
     def result(self) -> Result:
         """What became of the run."""
@@ -48,19 +57,31 @@ class StoredCell:
 
 @dataclass(frozen=True)
 class StoredSweep:
-    """What a sweep goes on from.
+    """The content of sweep.json.
 
     Args:
         plan: What is run.
         cells: What became of every run so far.
         before: Probes of what the runs started from, by recipe.
         trials: Settings that a search has proposed.
+        table: Scores of every recipe and setting.
+        tests: Paired tests between rows of the table.
+        note: What the compared scores are.
+        versions: Versions of the libraries that decide a number.
+        kind: What the file is.
+        format: Version of the layout.
     """
 
     plan: Plan
     cells: Sequence[StoredCell]
     before: Mapping[str, Probes] = field(default_factory=dict[str, Probes])
     trials: Sequence[Mapping[str, str]] = ()
+    table: Sequence[Row] = ()
+    tests: Sequence[Comparison] = ()
+    note: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    kind: Literal["textcl-sweep"] = "textcl-sweep"
+    format: int = FORMAT
 
     @classmethod
     def read(cls, path: Path) -> StoredSweep:
@@ -101,11 +122,12 @@ class StoredSweep:
         now = {name: _given(name, given, path) for name in files}
         for name, file in now.items():
             recipes.check_hash(file, self.plan.sha256.get(name), f"the sweep in {path}")
-        return StoredSweep(
-            self.plan.renamed(now),
-            [replace(cell, recipe=now.get(cell.recipe, cell.recipe)) for cell in self.cells],
-            {now.get(name, name): probes for name, probes in self.before.items()},
-            [
+        return replace(
+            self,
+            plan=self.plan.renamed(now),
+            cells=[replace(cell, recipe=now.get(cell.recipe, cell.recipe)) for cell in self.cells],
+            before={now.get(name, name): probes for name, probes in self.before.items()},
+            trials=[
                 {
                     key: now.get(value, value) if key == "recipe" else value
                     for key, value in trial.items()
@@ -113,26 +135,6 @@ class StoredSweep:
                 for trial in self.trials
             ],
         )
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A number over seeds."""
-
-    mean: float | None = None
-    sd: float | None = None
-    n: int = 0
-
-
-@dataclass(frozen=True)
-class Row(Spread):
-    """A row of the table."""
-
-    recipe: str = ""
-    settings: Mapping[str, str] = field(default_factory=dict[str, str])
-    probes: Mapping[str, Mapping[str, Spread]] = field(
-        default_factory=dict[str, Mapping[str, Spread]]
-    )
 
 
 @dataclass(frozen=True)
@@ -162,14 +164,12 @@ class SweepTable:
 
 def _check_options(options: Sequence[str], file: Path) -> None:
     """Only what `textcl sweep` itself hands to its runs: nothing that replaces a folder or names a recipe."""
-    rest = list(options)
-    while rest:
-        name = rest.pop(0)
-        if name not in RUN_OPTIONS or (RUN_OPTIONS[name] and not rest):
-            raise UserError(
-                f"{file}: plan: options: {name} is no option that a sweep gives to its runs: was it edited by hand?"
-            )
-        del rest[: RUN_OPTIONS[name]]
+    try:
+        list(option_values(options))
+    except ValueError as error:
+        raise UserError(
+            f"{file}: plan: options: {error} is no option that a sweep gives to its runs: was it edited by hand?"
+        ) from None
 
 
 def _given(name: str, given: Sequence[str], path: Path) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, fields
+from typing import Literal
 
+from textcl.evaluation.significance import Spread
+from textcl.probe.numbers import SpaceNumbers
 from textcl.sweep.plan import Cell
 from textcl.training.facts import Scores
+
+Probes = Mapping[str, SpaceNumbers]
+"""Numbers of a model's space by the data they were taken on."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Result:
         scores: What it measured on dev.
         seconds: Wall time of its process, the last attempt only.
         error: Last line it said, if it failed.
-        probes: Numbers by the data they were taken on.
+        probes: What it was probed on after training.
     """
 
     cell: Cell
@@ -31,19 +35,39 @@ class Result:
     scores: Scores = field(default_factory=Scores)
     seconds: float | None = None
     error: str | None = None
-    probes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
-
-    def to_dict(self) -> dict[str, Any]:
-        """A plain mapping."""
-        cell = self.cell
-        named = {"name": cell.name, "recipe": cell.recipe, "settings": dict(cell.settings)}
-        rest = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("cell", "scores")
-        }
-        return {**named, "seed": cell.seed, "scores": self.scores.to_json(), **rest}
+    probes: Probes = field(default_factory=dict[str, SpaceNumbers])
 
 
-def table(results: Sequence[Result]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class Row(Spread):
+    """The runs of a recipe at one setting: the spread of their scores, and more.
+
+    Args:
+        group: Recipe and setting in one name.
+        recipe: Name of the recipe, or the file.
+        settings: The settings that vary, as texts.
+        scores: Scores by seed.
+        failed: Runs that gave no score.
+        waiting: Runs that are still to come.
+        probes: Probed numbers over seeds, by data and by their name in `SpaceNumbers`.
+    """
+
+    group: str = ""
+    recipe: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    failed: int = 0
+    waiting: int = 0
+    probes: Mapping[str, Mapping[str, Spread]] = field(
+        default_factory=dict[str, Mapping[str, Spread]]
+    )
+
+    def probed(self, data: str, number: str) -> Spread:
+        """A probed number over seeds; undefined where it was not measured."""
+        return self.probes.get(data, {}).get(number, Spread())
+
+
+def table(results: Sequence[Result]) -> list[Row]:
     """Every recipe and setting with its scores by seed, their mean and standard deviation.
 
     Probed numbers are averaged in the same way. A row's `failed` counts the runs that gave no score.
@@ -51,40 +75,36 @@ def table(results: Sequence[Result]) -> list[dict[str, Any]]:
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.cell.group, []).append(result)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for group, mine in groups.items():
-        scores = {r.cell.seed: r.score for r in mine if r.score is not None}
+        scores = {str(r.cell.seed): r.score for r in mine if r.score is not None}
         rows.append(
-            {
-                "group": group,
-                "recipe": mine[0].cell.recipe,
-                "settings": dict(mine[0].cell.settings),
-                "scores": {str(seed): score for seed, score in scores.items()},
-                **mean_and_sd(list(scores.values())),
-                "failed": sum(r.status == "failed" for r in mine),
-                "waiting": sum(r.status == "waiting" for r in mine),
-                "probes": _averaged([r.probes for r in mine if r.probes]),
-            }
+            Row(
+                **asdict(Spread.of(list(scores.values()))),
+                group=group,
+                recipe=mine[0].cell.recipe,
+                settings=dict(mine[0].cell.settings),
+                scores=scores,
+                failed=sum(r.status == "failed" for r in mine),
+                waiting=sum(r.status == "waiting" for r in mine),
+                probes=_averaged([r.probes for r in mine if r.probes]),
+            )
         )
     return rows
 
 
-def mean_and_sd(values: Sequence[float]) -> dict[str, Any]:
+def mean_and_sd(values: Sequence[float]) -> Spread:
     """Mean, standard deviation (divisor n - 1) and number of values; None where they are undefined."""
-    return {
-        "mean": statistics.mean(values) if values else None,
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
-        "n": len(values),
-    }
+    return Spread.of(values)
 
 
-def _averaged(probes: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+def _averaged(probes: Sequence[Probes]) -> dict[str, dict[str, Spread]]:
+    names = [each.name for each in fields(SpaceNumbers)]
+    averaged: dict[str, dict[str, Spread]] = {}
     for data in dict.fromkeys(name for probe in probes for name in probe):
-        given = [probe[data] for probe in probes if data in probe]
-        keys = dict.fromkeys(key for numbers in given for key in numbers)
-        found[data] = {
-            key: mean_and_sd([n[key] for n in given if isinstance(n.get(key), int | float)])
-            for key in keys
+        values = [asdict(probe[data]) for probe in probes if data in probe]
+        averaged[data] = {
+            name: Spread.of([one[name] for one in values if one[name] is not None])
+            for name in names
         }
-    return found
+    return averaged
