@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from textcl.cli.command import StoppedError, finish_first
+from textcl.cli.encode_folder import encode_folder, workers_of
 from textcl.cli.options import (
     MODEL,
     OUTPUT,
@@ -33,14 +33,6 @@ from textcl.cli.options import (
 )
 from textcl.errors import UserError
 from textcl.progress import progress
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from textcl.data.sources import Source
-    from textcl.data.stream import StreamedRow
-    from textcl.encoder.to_file import EncodesFiles
-    from textcl.encoder.vector_folder import Share, VectorJob
 
 EXAMPLES = """Examples:
 
@@ -148,6 +140,23 @@ def encode_command(
             rich_help_panel=OUTPUT,
         ),
     ] = ShardFormat.npy,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|N",
+            help="Make the shards of a folder in one process for each GPU, or in N processes that share the cores. "
+            "Default: in this process.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Make the shards of a folder on a Ray cluster, such as auto or ray://host:10001. Default: here.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -170,8 +179,11 @@ def encode_command(
     # What is wrong with the files is found in a moment; a model may take minutes to load.
     folder = _is_folder(output)
     if not folder:
-        if shard is not None:
-            raise UserError(f"--shard makes parts of a folder, but {output} is a file: end it in /")
+        for name, value in (("--shard", shard), ("--devices", devices), ("--ray", ray)):
+            if value is not None:
+                raise UserError(
+                    f"{name} makes the parts of a folder, but {output} is a file: end it in /"
+                )
         vector_format(output, overwrite=overwrite)
     opened = open_source(source, split=split, format=format and format.value)
     columns = parse_columns(column, ["text"])
@@ -195,14 +207,14 @@ def encode_command(
             format=shard_format.value,
             rows_per_shard=shard_rows,
         )
-        share = Share.parse(shard) if shard else Share()
-        _encode_folder(
-            lambda: load_encoder(model, backend and backend.value),
+        encode_folder(
+            partial(load_encoder, model, backend and backend.value),
             opened,
             rows,
             Path(output),
             job,
-            share,
+            Share.parse(shard) if shard else Share(),
+            workers_of(devices, ray),
             log,
             overwrite=overwrite,
             batch_tokens=batch_tokens,
@@ -237,64 +249,6 @@ def encode_command(
 
 def _is_folder(output: str) -> bool:
     return output != "-" and (output.endswith("/") or not Path(output).suffix)
-
-
-def _encode_folder(
-    load: Callable[[], EncodesFiles],
-    source: Source,
-    rows: Iterator[StreamedRow],
-    folder: Path,
-    job: VectorJob,
-    share: Share,
-    log: Console,
-    *,
-    overwrite: bool,
-    batch_tokens: int | None,
-    quiet: bool,
-) -> None:
-    """Write shards until none is left, or until the end of the shard in which a signal came."""
-    from textcl.encoder.shards import encode_shards, finished_rows
-
-    if not source.files:
-        raise UserError(
-            f"{source.name} cannot be read a second time, as continuing needs: save it as a file, or write one file"
-        )
-    before = 0 if overwrite else finished_rows(folder, share)
-    if before:
-        log.print(f"{folder}: {before:,} rows are finished, going on")
-    total = source.count_rows() if share.of == 1 else None
-    if total is not None:
-        total = min(total, job.limit or total) - before
-    start = time.perf_counter()
-    with finish_first(log, "the shard") as stop:
-        with progress("encoding", "sentences", total=total, show=not quiet, console=log) as advance:
-            manifest = encode_shards(
-                load,
-                rows,
-                folder,
-                job,
-                source=source,
-                share=share,
-                overwrite=overwrite,
-                batch_tokens=batch_tokens,
-                progress=advance,
-                stop=lambda: bool(stop.signal_number),
-            )
-        if not manifest.complete:
-            kept = (
-                f"{manifest.rows:,} rows in {len(manifest.shards)} shards of {folder} are finished"
-            )
-            raise StoppedError(
-                f"stopped; {kept}: the same command goes on with the rest", stop.signal_number
-            )
-    seconds = time.perf_counter() - start
-    notes = [
-        f"{folder}: {manifest.rows:,} rows in {len(manifest.shards)} shards",
-        f"{manifest.truncated:,} texts cut" if manifest.truncated else "",
-        f"{manifest.blank:,} blank, taken as the empty text" if manifest.blank else "",
-        f"{manifest.rows - before:,} of them now in {seconds:.1f} s",
-    ]
-    log.print("; ".join(filter(None, notes)))
 
 
 def load_encoder(model: str, backend: str | None) -> Any:

@@ -18,7 +18,8 @@ from textcl.data.json_files import read_as
 from textcl.data.lock import sole_writer
 from textcl.data.sources import Source
 from textcl.data.stream import StreamedRow
-from textcl.encoder.to_file import EncodeOptions, EncodesFiles, encode_rows
+from textcl.encoder.shard_workers import Block, ShardWriter, ThisProcess, Workers
+from textcl.encoder.to_file import EncodesFiles
 from textcl.encoder.vector_folder import (
     MANIFEST_FILE,
     Manifest,
@@ -26,7 +27,6 @@ from textcl.encoder.vector_folder import (
     Share,
     VectorFolder,
     VectorJob,
-    file_sha256,
 )
 from textcl.errors import UserError
 
@@ -41,13 +41,14 @@ def encode_shards(
     share: Share | None = None,
     overwrite: bool = False,
     batch_tokens: int | None = None,
+    workers: Workers | None = None,
     progress: Callable[[int], None] = lambda rows: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Manifest:
     """Write the vectors of rows into a folder of shards, and go on where an earlier process stopped.
 
     Args:
-        encoder: Loads what makes the vectors; not called if nothing is left to do.
+        encoder: Loads what makes the vectors, in each worker; not called if nothing is left to do.
         rows: All rows of the input.
         path: The folder.
         job: What the vectors are.
@@ -55,8 +56,9 @@ def encode_shards(
         share: The shards to make; all when None.
         overwrite: Whether vectors of another job may be replaced.
         batch_tokens: As for `encoder.encode`.
+        workers: Where shards are made; in this process when None.
         progress: Called with the rows that were done since the last call.
-        stop: Asked after every shard; True ends the job there.
+        stop: Asked before every shard; True begins no other.
 
     Returns:
         The manifest of the share.
@@ -80,26 +82,55 @@ def encode_shards(
             folder.check(shard)
         if folder.manifest.complete:
             return folder.manifest
-        loaded: EncodesFiles | None = None
-        rows = islice(rows, job.limit)
-        for index in count():
-            if stop():
-                return folder.manifest
-            block = islice(rows, job.rows_per_shard)
-            first = next(block, None)
-            if first is None:
-                folder = _save(folder, share, done, complete=True)
-                break
-            if index in done or not share.takes(index):
-                deque(block, maxlen=0)
-                continue
-            loaded = loaded or encoder()
-            block = chain([first], block)
-            done[index] = _write(folder, index, loaded, block, source, batch_tokens, progress)
+        left = _Blocks(rows, job, share, frozenset(done), stop)
+        writer = ShardWriter(folder, source.schema(), batch_tokens)
+        for shard in (workers or ThisProcess()).write(encoder, writer, iter(left), progress):
+            done[shard.index] = shard
             folder = _save(folder, share, done, complete=False)
+        if not left.ended:
+            return folder.manifest
+        folder = _save(folder, share, done, complete=True)
     if share.of > 1:
         _join(path, job, share)
     return folder.manifest
+
+
+class _Blocks:
+    """The rows of each shard that is still to be made, read as they are asked for.
+
+    Args:
+        rows: All rows of the input.
+        job: What the vectors are.
+        share: The shards to make.
+        done: Those that are finished.
+        stop: Whether to begin no other.
+    """
+
+    def __init__(
+        self,
+        rows: Iterator[StreamedRow],
+        job: VectorJob,
+        share: Share,
+        done: frozenset[int],
+        stop: Callable[[], bool],
+    ) -> None:
+        self.rows, self.job, self.share, self.done, self.stop = rows, job, share, done, stop
+        self.ended = False
+        """Whether the input came to its end."""
+
+    def __iter__(self) -> Iterator[Block]:
+        rows = islice(self.rows, self.job.limit)
+        for index in count():
+            if self.stop():
+                return
+            block = islice(rows, self.job.rows_per_shard)
+            first = next(block, None)
+            if first is None:
+                self.ended = True
+                return
+            if index not in self.done and self.share.takes(index):
+                yield index, chain([first], block)
+            deque(block, maxlen=0)  # what was not asked for
 
 
 def finished_rows(path: Path, share: Share) -> int:
@@ -137,47 +168,6 @@ def _difference(old: VectorJob, new: VectorJob) -> str:
                 return "the input was changed since they were begun"
             return f"{field.name} was {before!r} and is {now!r}"
     return ""
-
-
-def _write(
-    folder: VectorFolder,
-    index: int,
-    encoder: EncodesFiles,
-    rows: Iterator[StreamedRow],
-    source: Source,
-    batch_tokens: int | None,
-    progress: Callable[[int], None],
-) -> Shard:
-    job, target = folder.manifest.job, folder.file(index)
-    options: EncodeOptions = {}
-    if job.normalize is not None:
-        options["normalize"] = job.normalize
-    if job.precision is not None:
-        options["precision"] = job.precision
-    if batch_tokens is not None:
-        options["batch_tokens"] = batch_tokens
-    summary = encode_rows(
-        encoder,
-        rows,
-        target,
-        schema=source.schema(),
-        overwrite=True,
-        progress=progress,
-        prompt=job.prompt,
-        prompt_text=job.prompt_text,
-        truncate_dim=job.truncate_dim,
-        **options,
-    )
-    state = target.stat()
-    return Shard(
-        index,
-        summary.rows,
-        summary.blank,
-        summary.truncated,
-        state.st_size,
-        state.st_mtime_ns,
-        file_sha256(target),
-    )
 
 
 def _save(

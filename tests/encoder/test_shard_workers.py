@@ -1,0 +1,69 @@
+"""Shards made in other processes are those of one process; a process that dies loses its shard and nothing else."""
+
+import os
+import signal
+from functools import partial
+
+import numpy as np
+import pytest
+from stub_encoder import StubEncoder
+
+from textcl.data.sources import open_source
+from textcl.data.stream import stream_rows
+from textcl.encoder.shard_workers import DeviceProcesses
+from textcl.encoder.shards import encode_shards
+from textcl.encoder.vector_folder import VectorFolder, VectorJob
+from textcl.errors import RunError, UserError
+
+ROWS = 53
+JOB = VectorJob("m" * 64, "d" * 64, rows_per_shard=10)
+
+
+@pytest.fixture
+def texts(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("".join(f"{'word ' * (n % 5)}{'x' * n}\n" for n in range(ROWS)))
+    return path
+
+
+def write(texts, folder, load, workers, **options):
+    source = open_source(str(texts))
+    return encode_shards(
+        load, stream_rows(source), folder, JOB, source=source, workers=workers, **options
+    )
+
+
+class DiesOnce(StubEncoder):
+    """Kills its process at the row that has 30 letters, unless the file is there."""
+
+    def __init__(self, flag):
+        super().__init__()
+        self.flag = flag
+
+    def encode(self, texts, **options):
+        if any("x" * 30 in text for text in texts) and not self.flag.exists():
+            self.flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode(texts, **options)
+
+
+def check(texts, folder):
+    vectors = np.concatenate(list(VectorFolder.open(folder).vectors()))
+    np.testing.assert_array_equal(vectors, StubEncoder().encode(texts.read_text().splitlines()))
+
+
+def test_two_processes_make_the_shards_of_one_and_one_that_dies_is_not_the_end(tmp_path, texts):
+    folder, load = tmp_path / "v", partial(DiesOnce, tmp_path / "flag")
+    with pytest.raises(RunError, match=r"has died.*the same command goes on"):
+        write(texts, folder, load, DeviceProcesses(2))
+    done = []
+    manifest = write(texts, folder, load, DeviceProcesses(2), progress=done.append)
+    assert manifest.complete
+    assert [shard.index for shard in manifest.shards] == list(range(6))
+    assert 20 < sum(done) <= ROWS
+    check(texts, folder)
+
+
+def test_more_devices_than_the_machine_has_are_refused():
+    with pytest.raises(UserError, match="expected at most"):
+        DeviceProcesses(10_000)
