@@ -16,7 +16,8 @@ from textcl.encoder.shards import encode_shards
 from textcl.encoder.vector_folder import VectorFolder, VectorJob
 from textcl.errors import UserError
 
-pytestmark = pytest.mark.slow
+# Ray warns about its own settings
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 ROWS = 53
 
 
@@ -30,6 +31,14 @@ def cluster():
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield ray
         ray.shutdown()
+
+
+def test_an_address_without_a_cluster_is_refused(tmp_path):
+    pytest.importorskip("ray")
+    from textcl.ray import RayWorkers
+
+    with pytest.raises(UserError, match="no Ray cluster answers"):
+        RayWorkers("auto")
 
 
 @pytest.fixture
@@ -89,17 +98,9 @@ def test_a_data_set_gets_a_column_of_vectors(cluster, tmp_path, texts):
     tiny_encoder().save_pretrained(tmp_path / "model")
     lines = [line for line in texts.read_text().splitlines() if line]
     data = cluster.data.from_items([{"text": line, "n": n} for n, line in enumerate(lines)])
-    rows = encode(data, str(tmp_path / "model"), workers=1, precision="fp32").take_all()
+    rows = encode(data, str(tmp_path / "model"), workers=1, precision="float32").take_all()
     rows.sort(key=lambda row: row["n"])
-    expected = Encoder.from_pretrained(tmp_path / "model").encode(lines, precision="fp32")
+    expected = Encoder.from_pretrained(tmp_path / "model").encode(lines, precision="float32")
     np.testing.assert_allclose(np.stack([row["vector"] for row in rows]), expected, atol=1e-6)
     with pytest.raises(UserError, match="a column 'body'"):
         encode(data, str(tmp_path / "model"), column="body")
-
-
-def test_an_address_without_a_cluster_is_refused(tmp_path):
-    pytest.importorskip("ray")
-    from textcl.ray import RayWorkers
-
-    with pytest.raises(UserError, match="no Ray cluster answers"):
-        RayWorkers("127.0.0.1:1")

@@ -53,6 +53,8 @@ def encode(
         UserError: If Ray is not installed, or the data set has no such column, or one named `vector`.
     """
     _need_ray()
+    import ray
+
     names = dataset.columns() or []
     if column not in names:
         raise UserError(
@@ -66,7 +68,7 @@ def encode(
         fn_constructor_kwargs={"model": model, "column": column, "options": options},
         batch_size=batch_size,
         batch_format="numpy",
-        concurrency=actors,
+        compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=1,
         num_gpus=gpus,
     )
