@@ -227,6 +227,15 @@ def _carried(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     return made
 
 
+def _unpinned(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """What makes a tensor in pinned memory, in any memory."""
+
+    def made(*args: Any, pin_memory: bool = False, **kwargs: Any) -> torch.Tensor:
+        return make(*args, **kwargs)
+
+    return made
+
+
 def _to_card(move: Callable[..., torch.nn.Module]) -> Callable[..., torch.nn.Module]:
     """`Module.to` that keeps parameters the objects that they are, and with it tied weights tied."""
 
@@ -270,6 +279,8 @@ def pretended_card(*inside: Path) -> Generator[PretendedCard]:
             stack.enter_context(patch.object(torch.cuda, name, value))
         for name, plain in _MAKERS.items():
             stack.enter_context(patch.object(torch, name, _carried(plain)))
+        # threads, such as the loader's, are not under the dispatcher
+        stack.enter_context(patch.object(torch, "empty", _unpinned(torch.empty)))
         stack.enter_context(patch.object(torch.nn.Module, "to", _to_card(torch.nn.Module.to)))
         load = PreTrainedModel.from_pretrained.__func__  # pyright: ignore[reportFunctionMemberAccess]
         loaded = classmethod(_without_card(load))

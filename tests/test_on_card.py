@@ -81,6 +81,7 @@ VARIANTS = [
     ("unsup-simcse", {"temperature": "learnable:0.05", "pooling": "mean"}),
     ("unsup-simcse", {"temperature": "cosine:0.1:0.05", "pooling": "first_last+max"}),
     ("unsup-simcse", {"chunk_size": 4, "pooling": "weightedmean"}),
+    ("unsup-simcse", {"mlm_weight": 0.1}),
     ("proto-nce", {"columns": "unique"}),
     ("sup-simcse", {"accumulation": 2, "gradient_checkpointing": True}),
 ]
@@ -96,8 +97,8 @@ def test_no_step_waits_for_the_card(name, settings, model, tmp_path, card):
 
 def test_a_step_is_little_work_for_the_host(model, tmp_path, card):
     run_second_update("unsup-simcse", {}, model, tmp_path / "run", card)
-    assert len(card.copies) <= 10, "\n".join(card.copies)
-    assert len(card.launches) <= 544  # three layers
+    assert len(card.copies) <= 1, "\n".join(card.copies)
+    assert len(card.launches) <= 540  # three layers
 
 
 # DeBERTa changes views in place, which torch refuses here where nothing has a gradient.

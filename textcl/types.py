@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
+
+from textcl.transfer import ON_HOST, to_device
 
 ABSENT = torch.iinfo(torch.int64).min
 """Text identity of a place without a text, as behind the end of a short list of negatives."""
@@ -50,11 +52,6 @@ class Changes:
             None if self.features is None else self.features[rows],
             None if self.targets is None else self.targets[tokens],
         )
-
-    def to(self, device: torch.device | str) -> Changes:
-        """The same on `device`."""
-        values = (self.positions, self.embed, self.attend, self.features, self.targets)
-        return Changes(*(None if x is None else x.to(device, non_blocking=True) for x in values))
 
     @staticmethod
     def concatenate(parts: Sequence[Tokens]) -> Changes | None:
@@ -100,7 +97,7 @@ class Tokens:
     """
 
     ids: Int[Tensor, " T"]
-    lengths: Int[Tensor, " B"]
+    lengths: Int[Tensor, " B"] = field(metadata=ON_HOST)
     changes: Changes | None = None
 
     @classmethod
@@ -128,7 +125,7 @@ class Tokens:
     @property
     def offsets(self) -> Int[Tensor, " _"]:
         """Where each row starts in `ids`, and the end of the last one; on the CPU."""
-        return torch.nn.functional.pad(self.lengths.cumsum(0), (1, 0))
+        return torch.from_numpy(np.concatenate([[0], self.lengths.numpy().cumsum()]))
 
     def rows(self, start: int, stop: int) -> Tokens:
         """Rows `start` to `stop` (exclusive)."""
@@ -140,16 +137,14 @@ class Tokens:
     @property
     def places(self) -> Int[Tensor, " T"]:
         """Place of each token in its row, from 0; on the CPU."""
-        lengths = self.lengths
-        return torch.arange(int(lengths.sum())) - (lengths.cumsum(0) - lengths).repeat_interleave(
-            lengths
-        )
+        lengths = self.lengths.numpy()
+        return torch.from_numpy(ranges(np.zeros_like(lengths), lengths))
 
     def tokens_of(self, order: Int[Tensor, " R"]) -> Int[Tensor, " _"]:
         """Index of every token when the rows are put in this order, or some of them; on the CPU."""
-        lengths = self.lengths[order]
-        shift = self.offsets[:-1][order] - (lengths.cumsum(0) - lengths)
-        return torch.arange(int(lengths.sum())) + shift.repeat_interleave(lengths)
+        lengths, rows = self.lengths.numpy(), order.numpy()
+        starts = lengths.cumsum() - lengths
+        return torch.from_numpy(ranges(starts[rows], lengths[rows]))
 
     def take(self, order: Int[Tensor, " R"]) -> Tokens:
         """The rows in another order, or some of them."""
@@ -173,21 +168,29 @@ class Tokens:
         """
         longest = max(1, int(self.lengths.max())) if len(self) else 1
         width = longest if width is None else max(width, longest)
-        mask = (torch.arange(width) < self.lengths[:, None]).to(self.ids.device, non_blocking=True)
+        real = torch.from_numpy(np.arange(width) < self.lengths.numpy()[:, None])
+        mask = real.to(self.ids.device, non_blocking=True)
         ids = self.ids.new_full((len(self) * width,), pad_id)
         ids.index_copy_(0, self.padded_places(width), self.ids)
         return ids.view(len(self), width), mask
 
     def padded_places(self, width: int) -> Int[Tensor, " T"]:
         """Where each token stands in the flattened rows when they are padded to `width`; on the device of `ids`."""
-        starts = torch.arange(len(self)) * width
-        places = self.places + starts.repeat_interleave(self.lengths)
+        starts = np.arange(len(self)) * width
+        places = torch.from_numpy(ranges(starts, self.lengths.numpy()))
         return places.to(self.ids.device, non_blocking=True)
 
     def to(self, device: torch.device | str) -> Tokens:
-        """The ids and changes on `device`; the lengths stay on the CPU."""
-        ids = self.ids.to(device, non_blocking=True)
-        return replace(self, ids=ids, changes=self.changes and self.changes.to(device))
+        """The ids and changes on `device`, in one copy; the lengths stay on the CPU."""
+        return to_device(self, device)
+
+
+def ranges(
+    starts: Int64[np.ndarray, " B"], lengths: Int64[np.ndarray, " B"]
+) -> Int64[np.ndarray, " T"]:
+    """The numbers from each start on, as many as its length, one after another."""
+    shift = starts - (lengths.cumsum() - lengths)
+    return np.arange(int(lengths.sum())) + np.repeat(shift, lengths)
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,8 @@ class Batch:
         items: For each objective that is a mean over items, how many of them this process has in the average batch of
             the update. The losses of the batches then add up to the mean over all items of the update; empty where an
             update has one batch.
+        inputs: Token rows of each encoder, those of its views one after another, where they were made ahead.
+        chunks: The same rows in parts that are embedded one by one, where they were made ahead.
     """
 
     tokens: Mapping[str, Tokens]
@@ -214,21 +219,15 @@ class Batch:
     scores: Float[Tensor, " B"] | None = None
     given: Mapping[str, Float[Tensor, "B ..."]] = field(default_factory=dict[str, Tensor])
     items: Mapping[nn.Module, float] = field(default_factory=dict[nn.Module, float])
+    inputs: Mapping[str, Tokens] = field(default_factory=dict[str, Tokens])
+    chunks: tuple[Batch, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch on `device`."""
-        return Batch(
-            {view: tokens.to(device) for view, tokens in self.tokens.items()},
-            self.rows.to(device, non_blocking=True),
-            {view: x.to(device, non_blocking=True) for view, x in self.groups.items()},
-            None if self.labels is None else self.labels.to(device, non_blocking=True),
-            None if self.scores is None else self.scores.to(device, non_blocking=True),
-            {role: x.to(device, non_blocking=True) for role, x in self.given.items()},
-            self.items,
-        )
+        """The batch on `device`, in one copy."""
+        return to_device(self, device)
 
     def split(self, size: int) -> Iterator[Batch]:
         """Consecutive chunks of at most `size` rows."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from textcl.arithmetic import widen
 from textcl.encoder.encoder import Encoder
-from textcl.encoder.packing.hidden_states import hidden_states
+from textcl.encoder.packing.hidden_states import hidden_states, layout_of
+from textcl.encoder.packing.layout import Layout
+from textcl.transfer import to_device
 from textcl.types import NO_TARGET, Tokens
 
 
@@ -45,18 +50,51 @@ class MaskedTokenLoss(nn.Module):
     def _table(self) -> Float[Tensor, "V E"]:
         return self._encoder[0].backbone.get_input_embeddings().weight  # pyright: ignore[reportReturnType]
 
-    def forward(self, tokens: Tokens) -> Float[Tensor, "B 2"]:
-        """Loss and count of each row; zeros where nothing was masked."""
-        tokens = tokens.to(self.bias.device)
+    def plan(self, tokens: Tokens) -> Tokens:
+        """The tokens with their layout and where the masked ones are.
+
+        Args:
+            tokens: On the CPU.
+
+        Raises:
+            ValueError: If no view masks tokens.
+        """
+        if isinstance(tokens, _MaskedTokens):
+            return tokens
         if tokens.changes is None or tokens.changes.targets is None:
             raise ValueError("MaskedTokenLoss needs a view with MaskTokens among its changes")
-        targets = tokens.changes.targets
-        masked = targets != NO_TARGET
-        states = hidden_states(self._encoder[0].backbone, tokens)[-1]
-        logits = F.linear(self.transform(states[masked]), self._table, self.bias)
-        losses = F.cross_entropy(widen(logits), targets[masked], reduction="none")
-        row = torch.arange(len(tokens)).repeat_interleave(tokens.lengths)
-        row = row.to(losses.device, non_blocking=True)[masked]
-        sums = losses.new_zeros(len(tokens)).index_add(0, row, losses)
-        counts = losses.new_zeros(len(tokens)).index_add(0, row, torch.ones_like(losses))
+        targets = tokens.changes.targets.cpu().numpy()
+        masked = np.flatnonzero(targets != NO_TARGET)
+        rows = np.repeat(np.arange(len(tokens)), tokens.lengths.numpy())[masked]
+        return _MaskedTokens(
+            tokens.ids,
+            tokens.lengths,
+            tokens.changes,
+            layout=layout_of(self._encoder[0].backbone, tokens) if len(tokens.ids) else None,
+            masked=torch.from_numpy(masked),
+            targets=torch.from_numpy(targets[masked]),
+            rows=torch.from_numpy(rows),
+        )
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B 2"]:
+        """Loss and count of each row; zeros where nothing was masked."""
+        planned = to_device(self.plan(tokens), self.bias.device)
+        assert isinstance(planned, _MaskedTokens)
+        states = hidden_states(self._encoder[0].backbone, planned, layout=planned.layout)[-1]
+        found = self.transform(states.index_select(0, planned.masked))
+        logits = F.linear(found, self._table, self.bias)
+        losses = F.cross_entropy(widen(logits), planned.targets, reduction="none")
+        sums = losses.new_zeros(len(tokens)).index_add(0, planned.rows, losses)
+        ones = torch.ones_like(losses)
+        counts = losses.new_zeros(len(tokens)).index_add(0, planned.rows, ones)
         return torch.stack([sums, counts], 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MaskedTokens(Tokens):
+    """Tokens with where they lie; and of the masked ones their places, what they were, and their rows."""
+
+    layout: Layout | None
+    masked: Int[Tensor, " n"]
+    targets: Int[Tensor, " n"]
+    rows: Int[Tensor, " n"]

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from textcl.encoder.planning import plan_tokens
 from textcl.schedule import FollowsProgress
 from textcl.types import Tokens
 
@@ -90,6 +91,10 @@ class MomentumEncoder(nn.Module):
         for mine, theirs in zip(self.encoder.buffers(), online.buffers(), strict=True):
             mine.copy_(theirs)
 
+    def plan(self, tokens: Tokens) -> Tokens:
+        """The tokens with what the encoder makes ready of them, where it does."""
+        return plan_tokens(self.encoder, tokens)
+
     @torch.no_grad()
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
         """Keys of the rows, without a graph."""
@@ -123,6 +128,10 @@ class FrozenEncoder(nn.Module):
     def train(self, mode: bool = True) -> FrozenEncoder:
         """Stay in evaluation mode."""
         return super().train(False)
+
+    def plan(self, tokens: Tokens) -> Tokens:
+        """The tokens with what the encoder makes ready of them, where it does."""
+        return plan_tokens(self.encoder, tokens)
 
     @torch.no_grad()
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:

@@ -6,14 +6,17 @@ row without tokens gives the zero vector. Sums are taken in float32 or wider.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
 from textcl.errors import UserError
+from textcl.transfer import to_device
 
 _LAST = (-1,)
 
@@ -53,8 +56,53 @@ def layers_of(pooling: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(i for part in pooling.split("+") for i in _LAYERS[part]))
 
 
+@dataclass(frozen=True)
+class Segments:
+    """Which states one pooling reads of the rows of a batch; made on the CPU.
+
+    Args:
+        starts: For one token of each row, its place, where the row has tokens; else where the row starts in `places`.
+        places: Places of the states that are summed, row after row; None for one token of each row.
+        weights: How much each of them counts; None for the largest one.
+        filled: Rows that have tokens, for one token of each; None where all have.
+        rows: How many rows, B.
+    """
+
+    starts: Int[Tensor, " R"]
+    places: Int[Tensor, " T"] | None
+    weights: Float[Tensor, " T"] | None
+    filled: Int[Tensor, " R"] | None
+    rows: int
+
+    @classmethod
+    def of(
+        cls,
+        lengths: Int[Tensor, " B"],
+        pooling: str,
+        back: Int[Tensor, " T"] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> tuple[Segments, ...]:
+        """Those of each part of a pooling.
+
+        Args:
+            lengths: Tokens of each row; 0 is allowed.
+            pooling: As of `pool`.
+            back: Place of each token among the hidden states; its own when None.
+            dtype: Of the weights.
+
+        Raises:
+            UserError: If the pooling is unknown or "mean_all".
+        """
+        given = lengths.numpy()
+        places = np.arange(int(given.sum())) if back is None else back.numpy()
+        return tuple(_segments(given, p, places, dtype) for p in check_pooling(pooling).split("+"))
+
+
 def pool(
-    hidden: Mapping[int, Float[Tensor, "T _"]], lengths: Int[Tensor, " B"], pooling: str
+    hidden: Mapping[int, Float[Tensor, "P _"]],
+    lengths: Int[Tensor, " B"],
+    pooling: str,
+    segments: Sequence[Segments] = (),
 ) -> Float[Tensor, "B _"]:
     """One vector per packed row.
 
@@ -63,6 +111,7 @@ def pool(
         lengths: Tokens of each row; 0 is allowed. On the CPU.
         pooling: One of `POOLINGS`, or several joined by "+" whose vectors are concatenated. "cls_pooler" gives what
             the pretrained pooler takes, the first token; "mean_all" needs padding, see `pool_padded`.
+        segments: What `Segments.of` gives, on the device of the states; made here when empty.
 
     Returns:
         Vectors in float32 or wider.
@@ -73,7 +122,11 @@ def pool(
     Source: Gao et al. 2021, https://arxiv.org/abs/2104.08821; Liu et al. 2021, https://arxiv.org/abs/2104.08027
     """
     parts = check_pooling(pooling).split("+")
-    return torch.cat([_pool(_average(hidden, _LAYERS[p]), lengths, p) for p in parts], dim=-1)
+    states = [_average(hidden, _LAYERS[part]) for part in parts]
+    if not segments:
+        made = Segments.of(lengths, pooling, dtype=states[0].dtype)
+        segments = to_device(made, states[0].device)
+    return torch.cat([_pool(*pair) for pair in zip(states, segments, strict=True)], dim=-1)
 
 
 def pool_padded(
@@ -115,64 +168,63 @@ def _widen(hidden: Tensor) -> Tensor:
     return hidden if hidden.dtype == torch.float64 else hidden.float()
 
 
-def _pool(
-    hidden: Float[Tensor, "T D"], lengths: Int[Tensor, " B"], pooling: str
-) -> Float[Tensor, "B D"]:
-    starts = lengths.cumsum(0) - lengths
-    if pooling in {"cls", "cls_pooler"}:
-        return _take(hidden, starts, lengths)
-    if pooling == "lasttoken":
-        return _take(hidden, starts + lengths - 1, lengths)
-    if pooling == "first_token":  # a row of one token has no second one
-        return _take(hidden, starts + (lengths - 1).clamp(max=1), lengths)
-    if pooling == "max":
-        return _reduce(hidden, starts, "max", None)
+def _segments(
+    lengths: np.ndarray, pooling: str, places: np.ndarray, dtype: torch.dtype
+) -> Segments:
+    starts = lengths.cumsum() - lengths
     if pooling == "mean_all":
         raise UserError(
             "pooling 'mean_all' averages over padding too, which a packed batch does not have: use pool_padded"
         )
-    weights = _weights(lengths, starts, pooling).to(hidden, non_blocking=True)
-    return _reduce(hidden, starts, "sum", weights)
+    if pooling in _ONE_TOKEN:
+        filled = np.flatnonzero(lengths > 0)
+        token = (starts + _ONE_TOKEN[pooling](lengths))[filled]
+        some = None if len(filled) == len(lengths) else torch.from_numpy(filled)
+        return Segments(torch.from_numpy(places[token]), None, None, some, len(lengths))
+    weights = None
+    if pooling != "max":
+        weights = torch.from_numpy(_weights(lengths, starts, pooling)).to(dtype)
+    return Segments(torch.from_numpy(starts), torch.from_numpy(places), weights, None, len(lengths))
 
 
-def _weights(
-    lengths: Int[Tensor, " B"], starts: Int[Tensor, " B"], pooling: str
-) -> Float[Tensor, " T"]:
+# Which token of a row: a row of one token has no second one.
+_ONE_TOKEN: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "cls": np.zeros_like,
+    "cls_pooler": np.zeros_like,
+    "lasttoken": lambda lengths: lengths - 1,
+    "first_token": lambda lengths: np.minimum(lengths - 1, 1),
+}
+
+
+def _weights(lengths: np.ndarray, starts: np.ndarray, pooling: str) -> np.ndarray:
     """How much each token counts in its row's sum."""
-    length = lengths.double()
+    length = lengths.astype(np.float64)
     if pooling == "weightedmean":  # token at position t counts t + 1
-        places = torch.arange(int(lengths.sum())) - starts.repeat_interleave(lengths)
-        return (places + 1) / (length * (length + 1) / 2).repeat_interleave(lengths)
-    scale = length.sqrt() if pooling == "mean_sqrt_len_tokens" else length
-    return (1 / scale).repeat_interleave(lengths)
+        places = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
+        return (places + 1) / np.repeat(length * (length + 1) / 2, lengths)
+    scale = np.sqrt(length) if pooling == "mean_sqrt_len_tokens" else length
+    return 1 / np.repeat(scale, lengths)
 
 
-def _reduce(
-    hidden: Float[Tensor, "T D"],
-    starts: Int[Tensor, " B"],
-    mode: str,
-    weights: Float[Tensor, " T"] | None,
-) -> Float[Tensor, "B D"]:
+def _pool(hidden: Float[Tensor, "P D"], segments: Segments) -> Float[Tensor, "B D"]:
+    if segments.places is None:
+        return _take(hidden, segments)
     # The fastest segment sum that torch has on the CPU, forward and backward, and empty rows give zeros.
     if not len(hidden):
-        return hidden.new_zeros(len(starts), hidden.shape[1]) + 0 * hidden.sum()
-    everything = torch.arange(len(hidden), device=hidden.device)
+        return hidden.new_zeros(segments.rows, hidden.shape[1]) + 0 * hidden.sum()
+    weights = segments.weights
     return F.embedding_bag(
-        everything,
+        segments.places,
         hidden,
-        starts.to(hidden.device, non_blocking=True),
-        mode=mode,
-        per_sample_weights=weights,
+        segments.starts,
+        mode="max" if weights is None else "sum",
+        per_sample_weights=None if weights is None else weights.to(hidden.dtype),
     )
 
 
-def _take(
-    hidden: Float[Tensor, "T D"], places: Int[Tensor, " B"], lengths: Int[Tensor, " B"]
-) -> Float[Tensor, "B D"]:
-    """The token at `places` of each row, zeros for rows without tokens."""
-    filled = (lengths > 0).nonzero().squeeze(1)
-    filled, places = (x.to(hidden.device, non_blocking=True) for x in (filled, places[filled]))
-    taken = hidden.index_select(0, places)
-    if len(filled) == len(lengths):
+def _take(hidden: Float[Tensor, "P D"], segments: Segments) -> Float[Tensor, "B D"]:
+    """One token of each row, zeros for rows without tokens."""
+    taken = hidden.index_select(0, segments.starts)
+    if segments.filled is None:
         return taken
-    return taken.new_zeros(len(lengths), hidden.shape[1]).index_copy(0, filled, taken)
+    return taken.new_zeros(segments.rows, hidden.shape[1]).index_copy(0, segments.filled, taken)

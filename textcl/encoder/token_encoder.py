@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,11 +14,36 @@ from transformers import PreTrainedModel
 from textcl.encoder.backbone import checkpoint_activations
 from textcl.encoder.dense import tanh_layer
 from textcl.encoder.packing.dropout import use_fast_dropout
-from textcl.encoder.packing.hidden_states import hidden_states, padded_hidden_states
+from textcl.encoder.packing.hidden_states import (
+    layout_of,
+    no_states,
+    padded_hidden_states,
+    placed_states,
+)
+from textcl.encoder.packing.layout import Layout
 from textcl.encoder.packing.lookup import use_kept_gradients
-from textcl.encoder.pooling import check_pooling, layers_of, pool, pool_all_positions
+from textcl.encoder.pooling import (
+    Segments,
+    check_pooling,
+    layers_of,
+    pool,
+    pool_all_positions,
+)
 from textcl.errors import UserError
 from textcl.types import Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTokens(Tokens):
+    """Tokens with what an encoder computes from their lengths alone; it moves to the device with them.
+
+    Args:
+        layout: Where the tokens lie while the backbone runs them.
+        segments: Which states each part of the pooling reads.
+    """
+
+    layout: Layout
+    segments: tuple[Segments, ...]
 
 
 class TokenEncoder(nn.Module):
@@ -108,12 +134,27 @@ class TokenEncoder(nn.Module):
 
     def embed(self, tokens: Tokens) -> Float[Tensor, "B _"]:
         """What `forward` gives, but without the projector."""
-        tokens = tokens.to(self.device)
+        tokens = self.plan(tokens).to(self.device)
         pooled = (
             self._pooled_with_padding(tokens) if self.averages_padding else self._pooled(tokens)
         )
         with torch.autocast(self.device.type, enabled=False):
             return self.dense(pooled)
+
+    def plan(self, tokens: Tokens) -> Tokens:
+        """The tokens with all that follows from their lengths, which may be made ahead of `forward`, in any thread.
+
+        Args:
+            tokens: On the CPU.
+        """
+        if isinstance(tokens, PlannedTokens) or self.averages_padding or not len(tokens.ids):
+            return tokens
+        layout = layout_of(self.backbone, tokens)
+        wide = torch.promote_types(self.backbone.dtype, torch.float32)
+        segments = Segments.of(tokens.lengths, self.pooling, layout.back, wide)
+        return PlannedTokens(
+            tokens.ids, tokens.lengths, tokens.changes, layout=layout, segments=segments
+        )
 
     def positions(self, tokens: Tokens) -> list[int]:
         """Positions that each row makes the backbone compute."""
@@ -124,9 +165,14 @@ class TokenEncoder(nn.Module):
         checkpoint_activations(self.backbone)
 
     def _pooled(self, tokens: Tokens) -> Float[Tensor, "B _"]:
-        hidden = hidden_states(self.backbone, tokens, layers_of(self.pooling))
+        layers, segments = layers_of(self.pooling), tuple[Segments, ...]()
+        if isinstance(tokens, PlannedTokens):
+            hidden = placed_states(self.backbone, tokens, layers, tokens.layout)
+            segments = tokens.segments
+        else:
+            hidden = no_states(self.backbone, layers)
         with torch.autocast(self.device.type, enabled=False):
-            pooled = pool(hidden, tokens.lengths, self.pooling)
+            pooled = pool(hidden, tokens.lengths, self.pooling, segments)
             if self.pooling != "cls_pooler":
                 return pooled
             pooler: nn.Module = self.backbone.pooler  # pyright: ignore[reportAssignmentType]

@@ -68,7 +68,7 @@ class GradCache:
         self, embedder: nn.Module, objective: nn.Module, batch: Batch, backward: Backward
     ) -> tuple[LossOutput, Embeddings]:
         """See `Backprop`."""
-        chunks = list(batch.split(self.chunk_size))
+        chunks = list(batch.chunks or batch.split(self.chunk_size))
         states: list[Generators] = []
         parts: list[Mapping[str, Tensor]] = []
         with torch.no_grad():

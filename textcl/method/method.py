@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.tokenizing import Reader
 from textcl.errors import RunError
-from textcl.method.backprop import Backprop, FullBatch
+from textcl.method.backprop import Backprop, FullBatch, GradCache
 from textcl.method.hooks import Hook
-from textcl.method.routes import Embedder, Route
-from textcl.types import Embeddings
+from textcl.method.routes import Embedder, Route, plan_batch
+from textcl.types import Batch, Embeddings
 from textcl.views.view import View
 
 
@@ -91,6 +91,15 @@ class Method:
             )
             for name, view in self.views.items()
         }
+
+    def plan(self, batch: Batch) -> Batch:
+        """A batch with all index work of its embedding done; in any thread.
+
+        Args:
+            batch: On the CPU.
+        """
+        chunk = self.backprop.chunk_size if isinstance(self.backprop, GradCache) else 0
+        return plan_batch(self.encoders, self.routes, batch, chunk)
 
     def embedder(self) -> Embedder:
         """All encoders in one module."""

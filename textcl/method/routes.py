@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from textcl.arithmetic import widen
+from textcl.encoder.planning import plan_tokens
 from textcl.types import Batch, Embeddings, Tokens
 
 
@@ -24,6 +25,29 @@ class Route:
 
     encoder: str
     view: str
+
+
+def plan_batch(
+    encoders: Mapping[str, nn.Module], routes: Mapping[str, Route], batch: Batch, chunk: int = 0
+) -> Batch:
+    """A batch with all index work of its embedding done, for `Embedder`.
+
+    Args:
+        encoders: By name.
+        routes: Which encoder and view give the embedding of each name.
+        batch: On the CPU.
+        chunk: Rows that are embedded at once; all for 0.
+    """
+    if chunk:
+        parts = tuple(plan_batch(encoders, routes, part) for part in batch.split(chunk))
+        return replace(batch, chunks=parts)
+    inputs: dict[str, Tokens] = {}
+    for key, encoder in encoders.items():
+        views = [route.view for route in routes.values() if route.encoder == key]
+        if views:
+            tokens = Tokens.concatenate([batch.tokens[view] for view in views])
+            inputs[key] = plan_tokens(encoder, tokens)
+    return replace(batch, inputs=inputs)
 
 
 class Embedder(nn.Module):
@@ -65,7 +89,9 @@ class Embedder(nn.Module):
             views = {name: r.view for name, r in self.routes.items() if r.encoder == key}
             if not views:
                 continue
-            tokens = Tokens.concatenate([batch.tokens[view] for view in views.values()])
+            tokens = batch.inputs.get(key)
+            if tokens is None:
+                tokens = Tokens.concatenate([batch.tokens[view] for view in views.values()])
             with torch.set_grad_enabled(torch.is_grad_enabled() and key in learning):
                 parts = widen(self.encoders[key](tokens)).split(len(batch))
             vectors |= dict(zip(views, parts, strict=True))

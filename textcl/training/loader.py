@@ -128,6 +128,7 @@ class Loader:
         collate: Turns rows into a batch.
         world: The processes that share each batch; rank r takes the r-th consecutive part.
         ahead: Batches prepared in advance.
+        ready: The last that the thread does with a batch, such as `Parts.ready`.
     """
 
     rows: Rows
@@ -135,6 +136,7 @@ class Loader:
     collate: Collate
     world: World
     ahead: int = 2
+    ready: Callable[[Batch], Batch] = lambda batch: batch
 
     def with_tokens(self, readers: Mapping[str, Reader], tell: Callable[[str], object]) -> Loader:
         """The same batches, from the tokens of whole columns on disk where no augmentation changes their texts.
@@ -168,10 +170,13 @@ class Loader:
         count = len(self.sampler)
         with ThreadPoolExecutor(1, thread_name_prefix="textcl-loader") as pool:
             waiting = [
-                pool.submit(self.batch, epoch, i)
+                pool.submit(self._ready, epoch, i)
                 for i in range(start, min(count, start + self.ahead))
             ]
             for index in range(start, count):
                 if index + self.ahead < count:
-                    waiting.append(pool.submit(self.batch, epoch, index + self.ahead))
+                    waiting.append(pool.submit(self._ready, epoch, index + self.ahead))
                 yield waiting.pop(0).result()
+
+    def _ready(self, epoch: int, index: int) -> Batch:
+        return self.ready(self.batch(epoch, index))

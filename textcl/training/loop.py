@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
@@ -69,7 +70,8 @@ class _Loop:
     def __init__(
         self, parts: Parts, loader: Loader, recorder: Recorder, reporter: Reporter, dev: Dev | None
     ) -> None:
-        self.parts, self.loader, self.recorder, self.reporter = parts, loader, recorder, reporter
+        self.parts, self.recorder, self.reporter = parts, recorder, reporter
+        self.loader = replace(loader, ready=parts.ready)
         self.dev, self.settings, self.hooks = dev, parts.settings, parts.method.hooks
         self.accelerator, self.world = parts.accelerator, loader.world
         self.model: Model = parts.method.trained  # pyright: ignore[reportAttributeAccessIssue]

@@ -14,6 +14,7 @@ from textcl.data.rows import Rows
 from textcl.encoder.packing.lookup import clear_gradients
 from textcl.method.method import Method, online_of
 from textcl.training.settings import TrainSettings
+from textcl.transfer import in_one_buffer
 from textcl.types import Batch, Embeddings, LossOutput, Tokens
 
 
@@ -52,6 +53,17 @@ class Parts:
         """Dropout and batch statistics act from here on."""
         self.embedder.train()
         self.objective.train()
+
+    def ready(self, batch: Batch) -> Batch:
+        """A batch with all index work of its step done, in one buffer where it goes to another device.
+
+        Args:
+            batch: On the CPU; any thread may make it ready.
+        """
+        planned, device = self.method.plan(batch), self.accelerator.device
+        if device.type == "cpu":
+            return planned
+        return in_one_buffer(planned, pin=device.type == "cuda")
 
     def backprop(self, batch: Batch) -> tuple[LossOutput, Embeddings]:
         """Loss and embeddings of a batch, whose gradient is added to that of the parameters."""
@@ -103,7 +115,7 @@ class Parts:
             for start in range(0, len(rows), 256):
                 block = rows[range(start, min(start + 256, len(rows)))]
                 tokens = read([str(row[first.column]) for row in block])
-                parts.append(encoder(tokens.to(self.accelerator.device)))
+                parts.append(encoder(tokens))
         encoder.train(training)
         return torch.cat(parts)
 

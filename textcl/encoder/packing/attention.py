@@ -8,11 +8,12 @@ lengths up to the next multiple of 16. On CUDA flash attention takes the rows as
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
@@ -23,6 +24,7 @@ from transformers.masking_utils import sdpa_mask
 
 from textcl.encoder.packing import buckets as bucketed_attention
 from textcl.encoder.packing.reach import Reach, visible_keys
+from textcl.transfer import ON_HOST, to_device
 
 try:
     from torch.nn.attention.varlen import varlen_attn
@@ -45,22 +47,64 @@ _ROWS = 16
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where the rows of a packed batch lie for the attention of a card.
+
+    Args:
+        offsets: Where each row starts, and the end of the last one.
+        rows: Row of each token.
+        padded: Place of each token in the batch when its rows are padded to the longest.
+        real: True on real tokens of the padded batch.
+    """
+
+    offsets: Int32[Tensor, " B1"]
+    rows: Int[Tensor, " T"]
+    padded: Int[Tensor, " T"]
+    real: Bool[Tensor, " BL"]
+
+    @classmethod
+    def of(cls, lengths: Int[Tensor, " B"]) -> Places:
+        """Those of rows of these lengths, on the CPU."""
+        given = lengths.numpy()
+        offsets = np.concatenate([[0], given.cumsum()])
+        rows, longest = np.repeat(np.arange(len(given)), given), int(given.max())
+        padded = np.arange(offsets[-1]) - offsets[rows] + rows * longest
+        real = np.zeros(len(given) * longest, dtype=np.bool_)
+        real[padded] = True
+        return cls(
+            torch.from_numpy(offsets.astype(np.int32)),
+            *(torch.from_numpy(x) for x in (rows, padded, real)),
+        )
+
+
+@dataclass(frozen=True)
 class Packing:
     """Where the rows of a packed batch lie.
 
     Args:
         lengths: Tokens of each row, none 0, equal ones side by side; on the CPU.
         attend: False for tokens that none attends to; all may be attended to when None.
+        places: What the attention of a card reads; made when it is asked for where None.
     """
 
-    lengths: Int[Tensor, " B"]
+    lengths: Int[Tensor, " B"] = field(metadata=ON_HOST)
     attend: Bool[Tensor, " T"] | None = None
+    places: Places | None = None
+
+    @classmethod
+    def of(
+        cls, lengths: Int[Tensor, " B"], attend: Bool[Tensor, " T"] | None, device: torch.device
+    ) -> Packing:
+        """That of a batch that will run on a device."""
+        return cls(lengths, attend, None if device.type == "cpu" else Places.of(lengths))
 
     @cached_property
     def groups(self) -> list[tuple[int, int]]:
         """(rows, length) of each run of equally long rows."""
-        lengths, rows = torch.unique_consecutive(self.lengths, return_counts=True)
-        return list(zip(rows.tolist(), lengths.tolist(), strict=True))
+        lengths = self.lengths.numpy()
+        firsts = np.flatnonzero(np.diff(lengths, prepend=-1))
+        rows = np.diff(firsts, append=len(lengths))
+        return list(zip(rows.tolist(), lengths[firsts].tolist(), strict=True))
 
     @cached_property
     def _buckets(self) -> dict[int, bucketed_attention.Buckets]:
@@ -74,8 +118,8 @@ class Packing:
 
     @cached_property
     def mask(self) -> Bool[Tensor, "B L"]:
-        """True on real tokens of the padded batch."""
-        return torch.arange(self.longest) < self.lengths[:, None]
+        """True on real tokens of the padded batch; on the CPU."""
+        return torch.from_numpy(np.arange(self.longest) < self.lengths.numpy()[:, None])
 
     @cached_property
     def longest(self) -> int:
@@ -83,34 +127,32 @@ class Packing:
         return int(self.lengths.max())
 
     @cached_property
-    def _offsets(self) -> dict[torch.device, Tensor]:
+    def _on_device(self) -> dict[torch.device, Places]:
         return {}
 
     @cached_property
-    def _paddings(self) -> dict[tuple[torch.device, Reach], tuple[Tensor, Tensor]]:
+    def _visible(self) -> dict[Reach, Tensor]:
         return {}
 
-    def offsets(self, device: torch.device) -> Int32[Tensor, " B1"]:
-        """Where each row starts, and the end of the last one; the same tensor for all layers."""
-        if device not in self._offsets:
-            offsets = F.pad(self.lengths.cumsum(0), (1, 0)).to(torch.int32)
-            self._offsets[device] = offsets.to(device, non_blocking=True)
-        return self._offsets[device]
+    def places_on(self, device: torch.device) -> Places:
+        """Where the rows lie; the same tensors for all layers."""
+        if self.places is not None:
+            return self.places
+        if device not in self._on_device:
+            self._on_device[device] = to_device(Places.of(self.lengths), device)
+        return self._on_device[device]
 
-    def padding(
-        self, device: torch.device, reach: Reach
-    ) -> tuple[Int[Tensor, " T"], Bool[Tensor, "B 1 #L L"]]:
-        """Place of each token in the padded batch, and which keys a query attends to; the same for all layers."""
-        if (device, reach) not in self._paddings:
-            rows, width = self.mask.shape
-            real = self.mask.flatten().nonzero().squeeze(1).to(device, non_blocking=True)
-            keys = self.mask.flatten().to(device, non_blocking=True)
+    def visible(self, device: torch.device, reach: Reach) -> Bool[Tensor, "B 1 #L L"]:
+        """Which keys of the padded batch a query attends to; the same for all layers."""
+        if reach not in self._visible:
+            places = self.places_on(device)
+            keys = places.real
             if self.attend is not None:
-                keys = keys.index_copy(0, real, self.attend)
-            near = reach.mask(width)
-            near = None if near is None else near.to(device, non_blocking=True)
-            self._paddings[device, reach] = real, visible_keys(keys.view(rows, 1, 1, width), near)
-        return self._paddings[device, reach]
+                keys = keys.index_copy(0, places.padded, self.attend)
+            near = reach.mask(self.longest, device)
+            keys = keys.view(len(self.lengths), 1, 1, self.longest)
+            self._visible[reach] = visible_keys(keys, near)
+        return self._visible[reach]
 
 
 def _attention(
@@ -295,7 +337,7 @@ def _attend_varlen(
     dropout: float,
     reach: Reach,
 ) -> Float[Tensor, "T H d"]:
-    offsets, longest = packing.offsets(query.device), packing.longest
+    offsets, longest = packing.places_on(query.device).offsets, packing.longest
     query, key = query.to(value.dtype), key.to(value.dtype)  # a rotation may have widened them
     return varlen_attn(  # pyright: ignore[reportOptionalCall, reportReturnType]
         query,
@@ -319,8 +361,9 @@ def _attend_padded(
     dropout: float,
     reach: Reach,
 ) -> Float[Tensor, "T H d"]:
-    rows, width = packing.mask.shape
-    real, mask = packing.padding(query.device, reach)
+    rows, width = len(packing.lengths), packing.longest
+    real = packing.places_on(query.device).padded
+    mask = packing.visible(query.device, reach)
     q, k, v = (
         x.new_zeros(rows * width, *x.shape[1:])
         .index_copy(0, real, x)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -72,43 +73,42 @@ class Buckets:
     @classmethod
     def of(cls, lengths: Int[Tensor, " B"], heads: int) -> Buckets:
         """Buckets of rows of ascending lengths, none 0."""
-        starts, head = lengths.cumsum(0) - lengths, torch.arange(heads)
+        given, head = lengths.numpy(), np.arange(heads)
+        starts, total = given.cumsum() - given, int(given.sum()) * heads
         buckets: list[Bucket] = []
-        back: list[Tensor] = []
+        back: list[np.ndarray] = []
         base = 0
-        for width, run in _runs(lengths, heads):
-            start, length, place = starts[run], lengths[run], torch.arange(width)
-            token = start[:, None] + torch.minimum(place, length[:, None] - 1)
+        for width, run in _runs(given, heads):
+            start, length, place = starts[run], given[run], np.arange(width)
+            token = start[:, None] + np.minimum(place, length[:, None] - 1)
             real = place < length[:, None]
             index = token[:, None] * heads + head[:, None]
-            query = index.masked_fill(~real[:, None], int(lengths.sum()) * heads)
+            query = np.where(real[:, None], index, total)
             rows = len(length)
             buckets.append(
                 Bucket(
                     rows,
                     width,
-                    index.flatten(),
-                    query.flatten(),
-                    None if bool(real.all()) else real,
+                    torch.from_numpy(index.ravel()),
+                    torch.from_numpy(query.ravel()),
+                    None if real.all() else torch.from_numpy(real),
                 )
             )
-            row, column = real.nonzero(as_tuple=True)
-            back.append(base + ((row[:, None] * heads + head) * width + column[:, None]).flatten())
+            row, column = real.nonzero()
+            back.append(base + ((row[:, None] * heads + head) * width + column[:, None]).ravel())
             base += rows * heads * width
-        return cls(tuple(buckets), torch.cat(back))
+        return cls(tuple(buckets), torch.from_numpy(np.concatenate(back)))
 
 
-def _runs(lengths: Int[Tensor, " B"], heads: int) -> Iterator[tuple[int, slice]]:
+def _runs(lengths: Int64[np.ndarray, " B"], heads: int) -> Iterator[tuple[int, slice]]:
     """Width and rows of each bucket."""
     widths = -(-lengths // _WIDTH) * _WIDTH
-    first = 0
-    for width, count in zip(
-        *(x.tolist() for x in torch.unique_consecutive(widths, return_counts=True)), strict=True
-    ):
+    firsts = np.flatnonzero(np.diff(widths, prepend=-1))
+    for first, stop in zip(firsts.tolist(), [*firsts[1:].tolist(), len(widths)], strict=True):
+        width = int(widths[first])
         most = max(1, _SCORES // (heads * width**2))
-        for start in range(first, first + count, most):
-            yield width, slice(start, min(start + most, first + count))
-        first += count
+        for start in range(first, stop, most):
+            yield width, slice(start, min(start + most, stop))
 
 
 def attend(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
+from textcl.encoder.packing.attention import Packing
 from textcl.errors import UserError
 
 PROJECTIONS = {
@@ -136,22 +137,21 @@ class _Dropper:
 
     p: float
     heads: int
-    lengths: Int[Tensor, " B"] | None = None
+    packing: Packing | None = None
 
     def note_rows(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # At each call of the block, so that a recomputation in the backward pass finds its own rows.
-        packing = kwargs.get("packing")
-        self.lengths = None if packing is None else packing.lengths
+        self.packing = kwargs.get("packing")
 
     def drop(self, projection: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if not projection.training or self.p == 0:
             return None
         context: Tensor = args[0]
-        if self.lengths is None:
-            keep = draw_head_mask(len(context), self.heads, self.p, device=context.device)
+        device = context.device
+        if self.packing is None:
+            keep = draw_head_mask(len(context), self.heads, self.p, device=device)
             return drop_heads(context, keep), *args[1:]
-        keep = draw_head_mask(len(self.lengths), self.heads, self.p, device=context.device)
-        lengths = self.lengths.to(context.device, non_blocking=True)
-        keep = keep.repeat_interleave(lengths, 0, output_size=context.shape[1])
+        keep = draw_head_mask(len(self.packing.lengths), self.heads, self.p, device=device)
+        keep = keep.index_select(0, self.packing.places_on(device).rows)
         # Tokens stand for rows: each has the mask of the row it belongs to.
         return drop_heads(context.transpose(0, 1), keep).transpose(0, 1), *args[1:]

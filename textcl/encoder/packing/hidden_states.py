@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from textcl.encoder.packing.attention import NAME, Packing
+from textcl.encoder.packing.attention import NAME
+from textcl.encoder.packing.layout import Layout, Packed, padding_id
+from textcl.transfer import to_device
 from textcl.types import Changes, Tokens
 
 # Models whose attention goes through transformers' interface and sees nothing but q, k, v and a window.
@@ -44,8 +45,16 @@ def is_packed(backbone: PreTrainedModel) -> bool:
     )
 
 
+def layout_of(backbone: PreTrainedModel, tokens: Tokens) -> Layout:
+    """Where tokens, at least one, lie while this model runs them."""
+    return Layout.of(backbone, tokens, packed=is_packed(backbone))
+
+
 def hidden_states(
-    backbone: PreTrainedModel, tokens: Tokens, layers: Sequence[int] = (-1,)
+    backbone: PreTrainedModel,
+    tokens: Tokens,
+    layers: Sequence[int] = (-1,),
+    layout: Layout | None = None,
 ) -> dict[int, Float[Tensor, "T D"]]:
     """Hidden states of every token, in the order of `tokens`.
 
@@ -53,25 +62,39 @@ def hidden_states(
         backbone: Any HuggingFace text encoder.
         tokens: Rows of token ids on the device of the model; rows without tokens are allowed.
         layers: Which states: 0 is the embedding output, -1 the last layer.
+        layout: Where they lie, on the device of the model; made here when None.
 
     Returns:
         Packed hidden states by the given layer numbers.
     """
     if not len(tokens.ids):
-        empty = next(backbone.parameters()).new_zeros(0, backbone.config.hidden_size)
-        return dict.fromkeys(layers, empty)
-    order = torch.argsort(tokens.lengths, stable=True)
-    order = order[tokens.lengths[order] > 0]
-    places = tokens.tokens_of(order).to(tokens.ids.device, non_blocking=True)
-    in_order = torch.equal(order, order.sort().values)
-    if len(order) < len(tokens) or not in_order:
-        tokens = tokens.take(order)
-    states = (_run_packed if is_packed(backbone) else _run_bucketed)(backbone, tokens, layers)
-    if in_order:
-        return states
-    back = torch.empty_like(places)
-    back[places] = torch.arange(len(places), device=places.device)
-    return {layer: state.index_select(0, back) for layer, state in states.items()}
+        return no_states(backbone, layers)
+    layout = layout or to_device(layout_of(backbone, tokens), tokens.ids.device)
+    states = placed_states(backbone, tokens, layers, layout)
+    if layout.back is not None:
+        return {layer: state.index_select(0, layout.back) for layer, state in states.items()}
+    return {layer: state[: len(tokens.ids)] for layer, state in states.items()}
+
+
+def no_states(backbone: PreTrainedModel, layers: Sequence[int]) -> dict[int, Float[Tensor, "0 D"]]:
+    """Hidden states of no token."""
+    empty = next(backbone.parameters()).new_zeros(0, backbone.config.hidden_size)
+    return dict.fromkeys(layers, empty)
+
+
+def placed_states(
+    backbone: PreTrainedModel, tokens: Tokens, layers: Sequence[int], layout: Layout
+) -> dict[int, Float[Tensor, "P D"]]:
+    """Hidden states by place, as they leave the model: those of token t are at `layout.back[t]`.
+
+    Arguments as of `hidden_states`; there must be a token.
+    """
+    if layout.packed is None:
+        whole = layout.in_order and len(layout.order) == len(tokens)
+        rows = tokens if whole else tokens.take(layout.order)
+        return _run_bucketed(backbone, rows, layers)
+    ids = tokens.ids if layout.places is None else tokens.ids.index_select(0, layout.places)
+    return _run_packed(backbone, ids, layout.packed, tokens.changes, layers)
 
 
 def padded_hidden_states(
@@ -93,7 +116,9 @@ def padded_hidden_states(
     inputs = {"input_ids": ids, "attention_mask": _attended(backbone, seen)}
     inputs |= _without_cache(type(backbone))
     if changes.positions is not None:
-        inputs["position_ids"] = _spread(_positions(backbone, tokens), real, mask.shape)
+        padding = padding_id(backbone)
+        positions = changes.positions + (0 if padding is None else padding + 1)
+        inputs["position_ids"] = _spread(positions, real, mask.shape)
     with _embedded(backbone, None if keep is None else _spread(keep, real, mask.shape)):
         output = backbone(**inputs, output_hidden_states=_needs_all(layers))
     return _select(output, layers), mask
@@ -164,61 +189,31 @@ def _autocast_on_cpu(backbone: PreTrainedModel) -> bool:
 
 
 def _run_packed(
-    backbone: PreTrainedModel, tokens: Tokens, layers: Sequence[int]
+    backbone: PreTrainedModel,
+    ids: Int[Tensor, " P"],
+    packed: Packed,
+    changes: Changes | None,
+    layers: Sequence[int],
 ) -> dict[int, Tensor]:
     if backbone.config._attn_implementation != NAME:  # pyright: ignore[reportPrivateUsage]
         backbone.set_attn_implementation(NAME)
-    count, lengths = len(tokens.ids), tokens.lengths
-    missing = _missing(tokens)
-    inputs = {"input_ids": tokens.ids, "position_ids": _positions(backbone, tokens)}
-    if missing:
-        inputs = {k: torch.cat([x, x[:1].expand(missing)]) for k, x in inputs.items()}
-        lengths = torch.cat([lengths, torch.tensor([missing])])
-    inputs = {name: x[None] for name, x in inputs.items()}
-    keep, attend = _kept_embeddings(tokens), tokens.changes and tokens.changes.attend
-    if keep is not None:
-        keep = F.pad(keep, (0, 0, 0, missing), value=True)[None]
-    if attend is not None:
-        attend = F.pad(attend, (0, missing), value=True)
+    keep = None if packed.keep is None else packed.keep[:, None]
+    if packed.rows is not None and changes is not None and changes.features is not None:
+        features = changes.features.index_select(0, packed.rows)
+        keep = features if keep is None else features & keep
+    inputs = {"input_ids": ids[None], "position_ids": packed.positions[None]}
     if hasattr(getattr(backbone, "embeddings", None), "token_type_embeddings"):
         inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
-    with _embedded(backbone, keep):
+    with _embedded(backbone, None if keep is None else keep[None]):
         output = backbone(
             **inputs,
             **_without_cache(type(backbone)),
             # A mask of four dimensions is handed on as it is, so that no model builds one of T x T.
-            attention_mask=tokens.ids.new_ones(1, 1, 1, 1, dtype=torch.bool),
+            attention_mask=ids.new_ones(1, 1, 1, 1, dtype=torch.bool),
             output_hidden_states=_needs_all(layers),
-            packing=Packing(lengths, attend),
+            packing=packed.packing,
         )
-    return {layer: state[0, :count] for layer, state in _select(output, layers).items()}
-
-
-def _missing(tokens: Tokens) -> int:
-    """Tokens of a row that is thrown away, so that batches on a CPU come in few different sizes.
-
-    oneDNN makes a kernel for every size that it meets and keeps many of them: a training step is 14 % faster with
-    rounded sizes, and encoding does not grow in memory with the texts.
-    """
-    if tokens.ids.device.type != "cpu":
-        return 0
-    return -len(tokens.ids) % (64 if len(tokens.ids) > 512 else 16)
-
-
-def _positions(backbone: PreTrainedModel, tokens: Tokens) -> Int[Tensor, " T"]:
-    table = getattr(getattr(backbone, "embeddings", None), "position_embeddings", None)
-    padding = getattr(table, "padding_idx", None)
-    if tokens.changes is not None and tokens.changes.positions is not None:
-        return tokens.changes.positions + (0 if padding is None else padding + 1)
-    if padding is None:
-        return tokens.places.to(tokens.ids.device, non_blocking=True)
-    lengths = tokens.lengths
-    first = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
-    # RoBERTa counts from its padding id and gives a padding token inside a text no position of its own.
-    real = (tokens.ids != padding).long()
-    count = real.cumsum(0)
-    first = first.to(tokens.ids.device, non_blocking=True)
-    return (count - (count - real)[first]) * real + padding
+    return {layer: state[0] for layer, state in _select(output, layers).items()}
 
 
 def _run_bucketed(

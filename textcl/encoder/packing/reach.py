@@ -40,11 +40,13 @@ class Reach:
         """Whether the window is shorter than a row of this length."""
         return self.window is not None and length > self.window
 
-    def mask(self, length: int) -> Bool[Tensor, "1 1 L L"] | None:
+    def mask(
+        self, length: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "1 1 L L"] | None:
         """True where a token, by row, attends to another, by column; None where each attends to all."""
         if length == 1 or not (self.causal or self.cuts(length)):
             return None
-        places = torch.arange(length)
+        places = torch.arange(length, device=device)
         ahead = places - places[:, None]
         seen = ahead <= 0 if self.causal else torch.ones_like(ahead, dtype=torch.bool)
         if self.window is not None:

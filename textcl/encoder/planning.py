@@ -1,0 +1,32 @@
+"""What encoders compute from the lengths of their rows alone, ahead of their call."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from textcl.types import Tokens
+
+
+@runtime_checkable
+class Plans(Protocol):
+    """An encoder that can make ready, in any thread, what it computes from the lengths of its rows."""
+
+    def plan(self, tokens: Tokens) -> Tokens:
+        """The tokens with what was made ready.
+
+        Args:
+            tokens: On the CPU.
+        """
+        ...
+
+
+def plan_tokens(encoder: nn.Module, tokens: Tokens) -> Tokens:
+    """The tokens with what an encoder makes ready of them; as they are where it makes nothing ready.
+
+    Args:
+        encoder: From tokens to one row each.
+        tokens: On the CPU.
+    """
+    return encoder.plan(tokens) if isinstance(encoder, Plans) else tokens
