@@ -9,6 +9,7 @@ from textcl.encoder.packing import buckets as bucketed_attention
 from textcl.encoder.packing.attention import Packing, _attend_in_buckets
 from textcl.encoder.packing.buckets import Buckets, attend
 from textcl.encoder.packing.dropout import STEPS, draw_mask, steps_of
+from textcl.encoder.packing.reach import Reach
 
 HEADS, WIDTH, SCALE = 3, 5, 0.3
 
@@ -46,7 +47,7 @@ def test_contexts_and_gradients_equal_the_slow_loop(lengths, dropout):
     upstream = torch.randn(inputs[0].shape, dtype=torch.float64)
     packing = Packing(torch.tensor(lengths))
     torch.manual_seed(1)
-    ours = _attend_in_buckets(*inputs, packing, SCALE, dropout, None)
+    ours = _attend_in_buckets(*inputs, packing, SCALE, dropout, Reach())
     torch.manual_seed(1)
     theirs = slow(*inputs, lengths, dropout)
     torch.testing.assert_close(ours, theirs)
@@ -61,7 +62,7 @@ def test_gradients_agree_with_finite_differences():
 
     def same_masks(*inputs: torch.Tensor) -> torch.Tensor:
         torch.manual_seed(2)
-        return _attend_in_buckets(*inputs, packing, SCALE, 0.4, None)
+        return _attend_in_buckets(*inputs, packing, SCALE, 0.4, Reach())
 
     assert torch.autograd.gradcheck(same_masks, made_up(lengths), fast_mode=True)
 
@@ -73,7 +74,7 @@ def test_bfloat16_stays_close_to_float64():
     for dtype in (torch.bfloat16, torch.float64):
         inputs = made_up(lengths, dtype)
         torch.manual_seed(3)
-        context = _attend_in_buckets(*inputs, packing, SCALE, 0.1, None)
+        context = _attend_in_buckets(*inputs, packing, SCALE, 0.1, Reach())
         results.append([context, *torch.autograd.grad(context, inputs, upstream.to(dtype))])
     for low, exact in zip(*results, strict=True):
         torch.testing.assert_close(low.double(), exact, atol=0.05, rtol=0.05)
@@ -91,14 +92,14 @@ def test_padding_is_neither_read_nor_written():
     inputs = made_up(lengths.tolist())
     visible = [b.real[:, None, None] for b in buckets.buckets]
     whole = attend(*inputs, buckets, visible, SCALE, 0.0)
-    first = _attend_in_buckets(*(x[:1] for x in inputs), Packing(lengths[:1]), SCALE, 0.0, None)
+    first = _attend_in_buckets(*(x[:1] for x in inputs), Packing(lengths[:1]), SCALE, 0.0, Reach())
     torch.testing.assert_close(whole[:1], first)
 
 
 def test_a_narrower_rotation_is_cast_to_the_values():
     query, key, value = made_up([4], torch.bfloat16)
     out = _attend_in_buckets(
-        query.float(), key.float(), value, Packing(torch.tensor([4])), SCALE, 0.0, None
+        query.float(), key.float(), value, Packing(torch.tensor([4])), SCALE, 0.0, Reach()
     )
     assert out.dtype == torch.bfloat16
 
@@ -106,13 +107,13 @@ def test_a_narrower_rotation_is_cast_to_the_values():
 def test_large_buckets_are_cut_and_nothing_else_changes(monkeypatch):
     lengths = [3, 5, 7, 9, 16, 20, 30, 32]
     inputs, packing = made_up(lengths), Packing(torch.tensor(lengths), torch.arange(122) % 7 != 3)
-    whole = _attend_in_buckets(*inputs, packing, SCALE, 0.0, 6)
+    whole = _attend_in_buckets(*inputs, packing, SCALE, 0.0, Reach(6))
     expected = torch.autograd.grad(whole.sum(), inputs)
     monkeypatch.setattr(bucketed_attention, "_SCORES", 2 * HEADS * 16 * 16)
     packing = Packing(packing.lengths, packing.attend)
     buckets = packing.buckets(HEADS).buckets
     assert [(b.rows, b.width) for b in buckets] == [(2, 16), (2, 16), (1, 16)] + 3 * [(1, 32)]
-    cut = _attend_in_buckets(*inputs, packing, SCALE, 0.0, 6)
+    cut = _attend_in_buckets(*inputs, packing, SCALE, 0.0, Reach(6))
     torch.testing.assert_close(cut, whole)
     for ours, theirs in zip(torch.autograd.grad(cut.sum(), inputs), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
