@@ -73,7 +73,7 @@ class MaskedTokenLoss(nn.Module):
             layout=layout_of(self._encoder[0].backbone, tokens) if len(tokens.ids) else None,
             masked=torch.from_numpy(masked),
             targets=torch.from_numpy(targets[masked]),
-            rows=torch.from_numpy(rows),
+            row_of=torch.from_numpy(rows),
         )
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B 2"]:
@@ -84,9 +84,9 @@ class MaskedTokenLoss(nn.Module):
         found = self.transform(states.index_select(0, planned.masked))
         logits = F.linear(found, self._table, self.bias)
         losses = F.cross_entropy(widen(logits), planned.targets, reduction="none")
-        sums = losses.new_zeros(len(tokens)).index_add(0, planned.rows, losses)
+        sums = losses.new_zeros(len(tokens)).index_add(0, planned.row_of, losses)
         ones = torch.ones_like(losses)
-        counts = losses.new_zeros(len(tokens)).index_add(0, planned.rows, ones)
+        counts = losses.new_zeros(len(tokens)).index_add(0, planned.row_of, ones)
         return torch.stack([sums, counts], 1)
 
 
@@ -97,4 +97,4 @@ class _MaskedTokens(Tokens):
     layout: Layout | None
     masked: Int[Tensor, " n"]
     targets: Int[Tensor, " n"]
-    rows: Int[Tensor, " n"]
+    row_of: Int[Tensor, " n"]
