@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from transformers import PretrainedConfig
 
-from textcl.encoder.card import flat, front_matter, render_page
+from textcl.encoder.card import flat, front_matter, kind_of, length_of, render_page
 from textcl.encoder.folder import Description, known_elsewhere
 
 
@@ -31,13 +31,13 @@ def render_classifier_card(
     """
     each = "any number" if multi_label else "one"
     what = (
-        f"A text classifier ({config.model_type}, {config.num_hidden_layers} layers) that gives a text {each} of "
+        f"A text classifier ({kind_of(config)}) that gives a text {each} of "
         f"{len(classes)} classes, trained with textcl."
     )
     facts = {
         "Classes": ", ".join(flat(name) for name in classes),
         "Pooling": f"`{said.pooling}`",
-        "Maximum length": f"{said.max_length} tokens",
+        "Maximum length": length_of(said),
     }
     use = [
         "\n".join(f"- {key}: {value}" for key, value in facts.items()),

@@ -9,6 +9,7 @@ from typing import cast
 from transformers import PretrainedConfig
 
 from textcl.encoder.folder import Description, known_elsewhere, library_versions
+from textcl.encoder.static import UNCUT
 
 _TITLES = {"recipe": "Recipe", "data": "Data", "seed": "Seed", "command": "Command"}
 
@@ -27,7 +28,7 @@ def render_card(
             "settings" is a mapping; "command" a line; everything else is told as it is.
     """
     what = (
-        f"A sentence encoder ({config.model_type}, {config.num_hidden_layers} layers) that maps a text to a vector of "
+        f"A sentence encoder ({kind_of(config)}) that maps a text to a vector of "
         f"{dimension} numbers, trained with textcl."
     )
     front = front_matter(card, "sentence-similarity", ["sentence-similarity"])
@@ -79,12 +80,24 @@ def front_matter(card: Mapping[str, object], task: str, tags: Sequence[str]) -> 
     )
 
 
+def kind_of(config: PretrainedConfig) -> str:
+    """Architecture and layers of a backbone, in words."""
+    layers = config.num_hidden_layers
+    return f"{config.model_type}, {layers} layers" if layers else "a table of token vectors"
+
+
+def length_of(said: Description) -> str:
+    """The longest text of a model, in words."""
+    uncut = said.max_length is None or said.max_length >= UNCUT
+    return "any" if uncut else f"{said.max_length} tokens"
+
+
 def _facts(said: Description, dimension: int) -> str:
     facts = {
         "Pooling": f"`{said.pooling}`",
         "Dimensions": dimension,
         "Normalised": "yes" if said.normalize else "no",
-        "Maximum length": f"{said.max_length} tokens",
+        "Maximum length": length_of(said),
         **{f"Prompt `{name}`": f"`{text}`" for name, text in said.prompts.items() if text},
     }
     return "\n".join(f"- {key}: {value}" for key, value in facts.items())

@@ -64,6 +64,8 @@ class Description:
         similarity: What the similarity of two vectors is, one of `SIMILARITIES`.
         kept: Keys of config_sentence_transformers.json that textcl does not use and writes again.
         notes: Sentences for the user: files that are usual and missing.
+        static: Whether the model is a table of token vectors.
+        drops_unknown: Whether unknown tokens of such a model add nothing.
     """
 
     transformer: Path
@@ -79,6 +81,8 @@ class Description:
     similarity: str = "cosine"
     kept: Mapping[str, object] = field(default_factory=dict[str, object])
     notes: tuple[str, ...] = ()
+    static: bool = False
+    drops_unknown: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ _LIBRARY_OPTIONS = (
     "config_args",
     "config_kwargs",
 )
+_FIRST = {"Transformer", "StaticEmbedding"}
+_WEIGHTS_ALONE = {"StaticEmbedding", "WeightedLayerPooling"}  # modules without a config.json
 _HARMLESS = {"trust_remote_code", "dtype", "torch_dtype", "attn_implementation", "use_cache"}
 
 
@@ -79,30 +81,70 @@ def describe(folder: Path) -> Description:
                 f"{folder / MODULES_FILE} is missing, but the folder has {traces[0]}: it was a folder of "
                 "sentence-transformers; copy it again, whole"
             )
+        config = JsonObject.read_if_present(folder / "config.json")
+        if config is not None and _is_model2vec(config):
+            return _of_model2vec(Description(folder), config)
         return Description(folder)
     note = JsonObject.read_if_present(folder / NOTE_FILE)
     modules = _chain(folder, note is not None)
-    settings, notes = _transformer_settings(modules[0].path)
     general, more = _general(folder)
-    pools = [module.path for module in modules if module.kind == "Pooling"]
-    if len(pools) != 1:
-        raise UserError(f"{folder} has {len(pools)} Pooling modules where textcl expects one")
-    pooling = JsonObject.read(pools[0] / "config.json")
-    width = pooling.get("embedding_dimension", int) or pooling.get("word_embedding_dimension", int)
-    return Description(
+    base = Description(
         modules[0].path,
-        pooling=_pooling(pooling, note),
-        pooled_width=width,
         normalize=_normalizes(modules[-1]),
         dense=tuple(module.path for module in modules if module.kind == "Dense"),
-        max_length=_positive(settings, "max_seq_length"),
-        lowercase=bool(settings.get("do_lower_case", bool)),
         prompts=general.texts("prompts"),
         default_prompt=_default_prompt(general),
         truncate_dim=_positive(general, "truncate_dim"),
         similarity=_similarity(general),
         kept={k: v for k, v in general.values.items() if k not in _GENERAL_KEYS},
+        notes=more,
+    )
+    if modules[0].kind == "StaticEmbedding":
+        config = JsonObject.read_if_present(base.transformer / "config.json")
+        if config is not None:  # sentence-transformers writes none
+            return _of_model2vec(replace(base, notes=()), config, chain=folder / MODULES_FILE)
+        return replace(base, pooling="mean", static=True)
+    settings, notes = _transformer_settings(modules[0].path)
+    pools = [module.path for module in modules if module.kind == "Pooling"]
+    if len(pools) != 1:
+        raise UserError(f"{folder} has {len(pools)} Pooling modules where textcl expects one")
+    pooling = JsonObject.read(pools[0] / "config.json")
+    width = pooling.get("embedding_dimension", int) or pooling.get("word_embedding_dimension", int)
+    return replace(
+        base,
+        pooling=_pooling(pooling, note),
+        pooled_width=width,
+        max_length=_positive(settings, "max_seq_length"),
+        lowercase=bool(settings.get("do_lower_case", bool)),
         notes=(*notes, *more),
+    )
+
+
+def _is_model2vec(config: JsonObject) -> bool:
+    return config.values.get("model_type") == "model2vec" or "embedding_dtype" in config.values
+
+
+def _of_model2vec(base: Description, config: JsonObject, chain: Path | None = None) -> Description:
+    """What the configuration of model2vec says, which must agree with the modules where there are any."""
+    normalize = bool(config.get("normalize", bool))
+    if chain is not None and normalize != base.normalize:
+        ends = "ends in Normalize" if base.normalize else "has no Normalize"
+        raise UserError(
+            f"{config.place} sets normalize to {str(normalize).lower()}, but {chain} {ends}: model2vec and "
+            "sentence-transformers would give other vectors than each other; make both say the same"
+        )
+    shorter = (
+        f"{config.place} asks for no normalisation: texts with unknown tokens get shorter vectors than those of "
+        "model2vec, in the same direction"
+    )
+    return replace(
+        base,
+        pooling="mean",
+        static=True,
+        drops_unknown=True,
+        normalize=normalize,
+        max_length=_positive(config, "max_length"),
+        notes=base.notes if normalize else (*base.notes, shorter),
     )
 
 
@@ -127,7 +169,7 @@ def read_parity(folder: Path) -> Parity | None:
 
 
 def _chain(folder: Path, ours: bool) -> list[_Module]:
-    """The modules of modules.json: a Transformer, then Pooling, then Dense layers, then Normalize."""
+    """The modules of modules.json: Transformer and Pooling or StaticEmbedding, then Dense layers, then Normalize."""
     file = folder / MODULES_FILE
     listed = [
         JsonObject.of(value, f"module {place} of {file}")
@@ -137,16 +179,17 @@ def _chain(folder: Path, ours: bool) -> list[_Module]:
     if not modules:
         raise UserError(f"{file} lists no modules: expected a Transformer and a Pooling")
     layer_means = {"WeightedLayerPooling"} if ours else set[str]()
-    known = {"Transformer", "Pooling", "Dense", "Normalize"} | layer_means
+    static = modules[0].kind == "StaticEmbedding"
+    known = {"Dense", "Normalize"} | (set() if static else {"Pooling"} | layer_means)
     for place, module in enumerate(modules):
-        first = (module.kind == "Transformer") == (place == 0)
+        first = (module.kind in _FIRST) == (place == 0)
         last = module.kind != "Normalize" or place == len(modules) - 1
-        if module.kind not in known or not (first and last):
+        if module.kind not in known | _FIRST or not (first and last):
             raise UserError(
                 f"{folder} has the module {module.type} at place {place}, which textcl does not know there: "
-                "it reads a Transformer, then Pooling, then Dense layers, then Normalize"
+                "it reads a Transformer and Pooling, or a StaticEmbedding, then Dense layers, then Normalize"
             )
-        needed = "model.safetensors" if module.kind == "WeightedLayerPooling" else "config.json"
+        needed = "model.safetensors" if module.kind in _WEIGHTS_ALONE else "config.json"
         # git keeps no empty folders, and a Normalize has no settings
         adapter = module.kind == "Transformer" and (module.path / CONFIG_FILE).is_file()
         if module.kind != "Normalize" and not adapter and not (module.path / needed).is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from textcl.encoder.folder import (
     library_versions,
 )
 from textcl.encoder.pooling import layers_of
+from textcl.encoder.static import UNCUT, StaticBackbone, write_static
 
 _ST = "sentence_transformers.models."
 
@@ -49,13 +51,23 @@ def write_folder(
         dense: Layers behind the pooling.
         parity: Texts and vectors that loading will check.
     """
-    with quiet():
-        if has_adapter(backbone):
-            save_adapter(backbone, folder)
-        else:
-            backbone.save_pretrained(folder)
-    write_tokenizer(folder, tokenizer, description.max_length)
-    write_modules(folder, backbone.config, description, dense)
+    if isinstance(backbone, StaticBackbone):
+        length = description.max_length or UNCUT
+        write_static(folder, backbone, tokenizer, length)
+        kept = {
+            "normalize": description.normalize,
+            "max_length": length if length < UNCUT else None,
+        }
+        described = replace(description, kept={**description.kept, **kept})  # for model2vec
+        _write_chain(folder, [("", "StaticEmbedding")], described, dense)
+    else:
+        with quiet():
+            if has_adapter(backbone):
+                save_adapter(backbone, folder)
+            else:
+                backbone.save_pretrained(folder)
+        write_tokenizer(folder, tokenizer, description.max_length)
+        write_modules(folder, backbone.config, description, dense)
     _write_json(
         folder / NOTE_FILE, {"pooling": description.pooling, "versions": library_versions()}
     )
@@ -105,6 +117,16 @@ def write_modules(
         folder / modules[-1][0] / "config.json",
         _pooling_config(description.pooling or "mean", width),
     )
+    _write_chain(folder, modules, description, dense)
+
+
+def _write_chain(
+    folder: Path,
+    modules: list[tuple[str, str]],
+    description: Description,
+    dense: Sequence[nn.Sequential],
+) -> None:
+    """Write the modules behind the first ones (path and kind), their list and the general settings."""
     for layer in dense:
         modules.append((f"{len(modules)}_Dense", "Dense"))
         write_dense(folder / modules[-1][0], layer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from textcl.encoder.dense import check_widths, load_dense
 from textcl.encoder.folder import ST_LAYER_MEANS, Description, Parity
 from textcl.encoder.folder_reading import describe, lowercase, read_parity
 from textcl.encoder.hub import find_model
+from textcl.encoder.static import drop_unknown, load_static
 from textcl.errors import UserError
 
 _log = logging.getLogger("textcl")
@@ -70,6 +71,11 @@ def load_parts(
     described, weights, saved = _resolve(folder)
     for note in described.notes:
         _log.warning(note)
+    if described.static:
+        asked = {"num_layers": num_layers, "dropout": dropout, "adapter": adapter}
+        if pooling not in (None, "mean"):
+            asked["pooling"] = pooling
+        return _static_parts(folder, described, max_length, asked)
     if pooling is None and described.pooling is None:
         _log.warning(
             "%s is a checkpoint of transformers, which names no pooling: taking %r",
@@ -108,6 +114,33 @@ def load_parts(
         backbone,
         tokenizer,
         pooling=pooling,
+        max_length=max_length or min(described.max_length or longest, longest),
+        dense=[load_dense(path) for path in described.dense],
+        parity=read_parity(folder),
+    )
+
+
+def _static_parts(
+    folder: Path, described: Description, max_length: int | None, asked: Mapping[str, object]
+) -> Parts:
+    """The parts of a static model, which has no layers that a setting could change."""
+    for name, value in asked.items():
+        if value is not None:
+            raise UserError(
+                f"{name}={value} does not fit {folder}: a static model is the mean of token vectors and has no layers"
+            )
+    backbone, tokenizer = load_static(described.transformer)
+    check_widths(described, int(backbone.config.hidden_size))
+    check_vocabulary(backbone, tokenizer, folder)
+    if described.drops_unknown:
+        drop_unknown(backbone, tokenizer)
+    longest = tokenizer.model_max_length
+    return Parts(
+        folder,
+        described,
+        backbone,
+        tokenizer,
+        pooling="mean",
         max_length=max_length or min(described.max_length or longest, longest),
         dense=[load_dense(path) for path in described.dense],
         parity=read_parity(folder),

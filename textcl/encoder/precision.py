@@ -62,14 +62,16 @@ def inference(module: nn.Module, backbone: nn.Module, precision: str | None) -> 
     Args:
         module: The whole model.
         backbone: The part of it that may run in bfloat16.
-        precision: "float32", "bfloat16", or None for bfloat16 where the machine is fast at it.
+        precision: "float32", "bfloat16", or None for bfloat16 where the machine is fast at it and there are matrices
+            to multiply.
 
     Raises:
         UserError: If there is no such precision.
     """
     check_precision(precision)
     device = next(module.parameters()).device.type
-    low = precision == "bfloat16" or (precision is None and fast_bfloat16(device))
+    multiplies = any(isinstance(part, nn.Linear) for part in backbone.modules())
+    low = precision == "bfloat16" or (precision is None and multiplies and fast_bfloat16(device))
     training = module.training
     module.eval()
     try:

@@ -29,6 +29,7 @@ from textcl.encoder.pooling import (
     pool,
     pool_all_positions,
 )
+from textcl.encoder.static import is_static
 from textcl.errors import UserError
 from textcl.types import Tokens
 
@@ -65,6 +66,10 @@ class TokenEncoder(nn.Module):
         dense: Sequence[nn.Sequential] = (),
     ) -> None:
         super().__init__()
+        if is_static(backbone) and pooling != "mean":
+            raise UserError(
+                f"a static model is the mean of token vectors and has no other pooling, such as {pooling!r}"
+            )
         use_fast_dropout(backbone)
         use_kept_gradients(backbone)
         self.backbone = backbone

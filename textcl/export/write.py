@@ -17,6 +17,7 @@ from textcl.encoder.backbone import EXPORT_FILE, quiet
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
 from textcl.encoder.folder import ST_POOLINGS, library_versions
 from textcl.encoder.folder_writing import write_modules, write_tokenizer
+from textcl.encoder.static import is_static
 from textcl.errors import RunError, UserError
 from textcl.export.backends import BACKENDS, Backend, find_backend
 from textcl.export.exported import Export, ExportedEncoder, padded
@@ -94,7 +95,8 @@ def export_encoder(
 
 def opens_elsewhere(encoder: Encoder) -> bool:
     """Whether sentence-transformers pools the last states of an exported graph to the vectors of the encoder."""
-    return all(part in ST_POOLINGS for part in encoder.saved_pooling.split("+"))
+    known = all(part in ST_POOLINGS for part in encoder.saved_pooling.split("+"))
+    return known and not is_static(encoder.backbone)
 
 
 def _write_settings(encoder: Encoder, folder: Path) -> None:

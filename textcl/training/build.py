@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from textcl.distributed import World
+from textcl.encoder.momentum import MomentumEncoder
+from textcl.encoder.static import is_static
 from textcl.errors import RunError, UserError
 from textcl.method.method import Method, online_of
 from textcl.training.recipes import Recipe
@@ -45,6 +47,11 @@ def build_method(recipe: Recipe, settings: TrainSettings, world: World) -> Metho
             f"the method of {recipe.name} does not fit into memory: choose a smaller model, queue or width"
         ) from error
     online = online_of(method)
+    if is_static(online.backbone) and (twins := _twins(method)):
+        raise UserError(
+            f"recipe {recipe.name} tells {' and '.join(twins)}, two embeddings of one text, apart by dropout alone, "
+            "which a static model has none of: train on pairs, or with views that differ, such as --recipe pairs"
+        )
     online.set_default_prompt(settings.prompt)
     if online.averages_padding and settings.reading_length is None:
         online.max_length = settings.max_length
@@ -60,3 +67,13 @@ def build_method(recipe: Recipe, settings: TrainSettings, world: World) -> Metho
             if isinstance(encoder, KeepsActivations):  # averages and teachers keep none
                 encoder.gradient_checkpointing_enable()
     return method
+
+
+def _twins(method: Method) -> list[str]:
+    """Names of embeddings that one view and the online encoder, or its moving average, make; none where all differ."""
+    made: dict[str, list[str]] = {}
+    for name, route in method.routes.items():
+        encoder = method.encoders[route.encoder]
+        if route.encoder == "online" or isinstance(encoder, MomentumEncoder):
+            made.setdefault(route.view, []).append(name)
+    return next((names for names in made.values() if len(names) > 1), [])

@@ -92,6 +92,8 @@ def placed_states(
     if layout.packed is None:
         whole = layout.in_order and len(layout.order) == len(tokens)
         rows = tokens if whole else tokens.take(layout.order)
+        if getattr(backbone.config, "num_hidden_layers", None) == 0:  # a table of tokens
+            return dict.fromkeys(layers, _looked_up(backbone, rows))
         return _run_bucketed(backbone, rows, layers)
     ids = tokens.ids if layout.places is None else tokens.ids.index_select(0, layout.places)
     return _run_packed(backbone, ids, layout.packed, tokens.changes, layers)
@@ -122,6 +124,13 @@ def padded_hidden_states(
     with _embedded(backbone, None if keep is None else _spread(keep, real, mask.shape)):
         output = backbone(**inputs, output_hidden_states=_needs_all(layers))
     return _select(output, layers), mask
+
+
+def _looked_up(backbone: PreTrainedModel, tokens: Tokens) -> Float[Tensor, "T D"]:
+    """The embeddings of the tokens, without what the views cut out of them."""
+    states: Tensor = backbone.get_input_embeddings()(tokens.ids)
+    keep = _kept_embeddings(tokens)
+    return states if keep is None else states.masked_fill(~keep, 0.0)
 
 
 def _attended(backbone: PreTrainedModel, seen: Bool[Tensor, "B L"]) -> Shaped[Tensor, "B ..."]:
