@@ -36,12 +36,14 @@ from .contrast.transforms import only_own_positive as only_own_positive
 from .data.rows import load_rows as load_rows
 from .distributed import ALONE as ALONE
 from .distributed import World as World
+from .encoder.distilling import distil as distil
 from .encoder.encoder import Encoder as Encoder
 from .encoder.masked_tokens import MaskedTokenLoss as MaskedTokenLoss
 from .encoder.momentum import CosineMomentum as CosineMomentum
 from .encoder.momentum import FrozenEncoder as FrozenEncoder
 from .encoder.momentum import MomentumEncoder as MomentumEncoder
 from .encoder.packing.drophead import install_drophead as install_drophead
+from .encoder.static import is_static as is_static
 from .errors import RunError as RunError
 from .errors import UserError as UserError
 from .evaluation.benchmarks import evaluate as evaluate

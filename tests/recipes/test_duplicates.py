@@ -15,7 +15,7 @@ from textcl.types import Embeddings
 
 WITHOUT_NEGATIVES = {
     *("ascl-byol", "byol", "cosent", "cross-entropy", "simsiam"),
-    *("distill", "distill-scores", "distill-vectors"),
+    *("distill", "distill-scores", "distill-vectors", "static"),
     *("sapbert", "triplets"),
 }
 """Recipes in which no text is the negative of another, or only one of another concept, or one that is given as such."""

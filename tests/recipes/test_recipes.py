@@ -78,7 +78,7 @@ def test_a_recipe_trains_and_leaves_an_encoder(name, model, data, tmp_path):
         assert math.isfinite(line["grad_norm"])
     before, after = Encoder.from_pretrained(model).backbone.state_dict(), weights(out / "best")
     moved = [key for key in after if key in before and not torch.equal(before[key], after[key])]
-    assert any("layer" in key for key in moved)
+    assert name == "static" or any("layer" in key for key in moved)
     texts = ["a man runs", "the cat eats red food"]
     again = Encoder.from_pretrained(out / "best").encode(texts, precision="float32")
     assert abs(again - done.encoder.encode(texts, precision="float32")).max() < 1e-5
@@ -184,6 +184,7 @@ FAST = ("cross-entropy", "few-shot", "moco", "pairs", "unsup-simcse")
     [
         name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
         for name in recipe.names()
+        if name != "static"  # a table has no layers beside which one could learn
     ],
 )
 def test_every_recipe_can_learn_an_adapter_alone(name, model, data, monkeypatch):

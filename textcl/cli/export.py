@@ -1,4 +1,4 @@
-"""`textcl export`: an encoder as a graph for OpenVINO or ONNX Runtime, or with its adapter merged."""
+"""`textcl export`: an encoder as a graph for OpenVINO or ONNX Runtime, as a static model, or with its adapter merged."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Graph(StrEnum):
     torch = "torch"
     openvino = "openvino"
     onnx = "onnx"
+    static = "static"
 
 
 EXAMPLES = """Examples:
@@ -49,6 +50,8 @@ textcl export RUN -o exported --backend openvino
 textcl export RUN -o small --backend onnx --int8 --calibration sentences.txt
 
 textcl export LORA -o merged --backend torch
+
+textcl export RUN -o table --backend static
 
 textcl encode exported sentences.txt -o vectors.npy
 """
@@ -66,7 +69,8 @@ def export_command(
         Graph,
         typer.Option(
             metavar="NAME",
-            help="Library that will run the model: openvino, onnx, or torch, which merges an adapter into its base.",
+            help="What will run the model: openvino, onnx, torch, which merges an adapter into its base, or static, a "
+            "table of token vectors (recipe static also trains it).",
             rich_help_panel=MODEL,
         ),
     ],
@@ -91,7 +95,7 @@ def export_command(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write an encoder as a graph for OpenVINO or ONNX Runtime, or with its adapter merged.
+    """Write an encoder as a graph for OpenVINO or ONNX Runtime, as a static model, or with its adapter merged.
 
     Pooling and normalisation are inside the graph, which `textcl encode` and `textcl eval` read. Its vectors are
     compared with those of torch before anything is written. With --int8, scores and speed on STS-B dev (on textcl's
@@ -103,10 +107,11 @@ def export_command(
     from textcl.export.write import export_encoder
 
     require_new_folder(output, overwrite=overwrite)
-    if backend is Graph.torch:
+    if backend in (Graph.torch, Graph.static):
         if int8:
             raise UserError("--int8 is for a graph: choose --backend openvino or onnx")
-        _merge(model, output, log_console(quiet=quiet))
+        write = _merge if backend is Graph.torch else _distil
+        write(model, output, log_console(quiet=quiet))
         return
     find_backend(backend.value)
     if calibration is not None and not int8:
@@ -139,6 +144,21 @@ def _merge(model: str, output: Path, log: Console) -> None:
     difference = abs(encoder.encode(PARITY_TEXTS, precision="float32") - before).max()
     encoder.save_pretrained(output)
     log.print(f"{output}: the adapter is merged; largest difference of a number {difference:.1g}")
+
+
+def _distil(model: str, output: Path, log: Console) -> None:
+    """Write the table of token vectors that a model distils to, untrained."""
+    from textcl.encoder.distilling import distil
+    from textcl.encoder.encoder import Encoder
+
+    teacher = Encoder.from_pretrained(model, device="cpu")
+    student = distil(teacher, show_progress=not log.quiet)
+    student.save_pretrained(output)
+    rows = len(student.tokenizer)
+    log.print(
+        f"{output}: a table of {rows:,} tokens, {student.dimension} dimensions, not trained; "
+        "textcl train --recipe static trains one on your sentences"
+    )
 
 
 def _texts(source: str, columns: dict[str, str]) -> list[str]:
