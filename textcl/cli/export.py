@@ -1,4 +1,4 @@
-"""`textcl export`: an encoder as a graph for OpenVINO or ONNX Runtime, as a static model, or with its adapter merged."""
+"""`textcl export`: an encoder as a graph of another library, as a static model, or with its adapter merged."""
 
 from __future__ import annotations
 
