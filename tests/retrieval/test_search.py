@@ -1,8 +1,10 @@
+import importlib
+
 import pytest
 import torch
 
 from textcl.errors import UserError
-from textcl.retrieval import search
+from textcl.retrieval import products, search
 from textcl.retrieval.search import Hits, rescored
 
 
@@ -85,3 +87,43 @@ def test_long_blocks_give_the_same_rows_whatever_ties(levels, k):
     found = search(queries, corpus, k, corpus_block=1000, removed=removed)
     assert torch.equal(found.rows, wanted)
     assert torch.equal(found.scores, scores.gather(1, wanted))
+
+
+def dense(scale, seed=0):
+    """Vectors as of a model, all near one direction; every tenth row comes four times, some differ by 1e-6 only."""
+    draw = torch.Generator().manual_seed(seed)
+    corpus = 0.3 * torch.randn(2400, 96, generator=draw) + torch.randn(96, generator=draw)
+    for place in range(0, 500, 10):
+        corpus[[place + 700, place + 1300, place + 1900]] = corpus[place].clone()
+        corpus[place + 1901] = corpus[place] * (1 + 1e-6)
+    queries = corpus[::100] + 0.1 * torch.randn(24, 96, generator=draw)
+    return queries * scale, corpus * scale
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 1e-18, 1e-25, 1e15, 1e19])
+def test_coarse_products_rule_out_nothing_that_belongs_to_the_best(monkeypatch, fast, scale):
+    monkeypatch.setattr("textcl.retrieval.products.fast_bfloat16", lambda device: fast)
+    queries, corpus = dense(scale)
+    removed = torch.arange(len(corpus)) % 7 == 3
+    scores = (queries.double() @ corpus.double().T).float().masked_fill(removed, float("-inf"))
+    wanted = scores.argsort(dim=1, descending=True, stable=True)[:, :9]
+    for corpus_block in (64, 500):
+        hits = search(queries, corpus, 9, corpus_block=corpus_block, removed=removed)
+        assert torch.equal(hits.rows, wanted)
+        assert torch.equal(hits.scores, scores.gather(1, wanted))
+
+
+def test_most_rows_are_never_scored_exactly(monkeypatch):
+    draw = torch.Generator().manual_seed(0)
+    corpus = torch.nn.functional.normalize(torch.randn(20_000, 96, generator=draw))
+    scored = []
+
+    def counted(queries, rows):
+        scored.append(len(queries))
+        return products.exact_pairs(queries, rows)
+
+    module = importlib.import_module("textcl.retrieval.search")
+    monkeypatch.setattr(module, "exact_pairs", counted)
+    search(corpus[:32], corpus, 10, corpus_block=1000)
+    assert 0 < sum(scored) < 0.02 * 32 * len(corpus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,13 +12,15 @@ from torch import Tensor
 
 from textcl.arithmetic import widen
 from textcl.errors import UserError
+from textcl.retrieval.products import Pairs, Screen, exact, exact_pairs
 
 Decode = Callable[[Tensor], Tensor]
 """Stored rows (n, C) as the float rows (n, D) that queries are multiplied with."""
 
 QUERY_BLOCK = 1024
-CORPUS_BLOCK = 16_384
+CORPUS_BLOCK = 4096
 _GROUP = 64
+_MANY = 32  # one row in so many scored apart costs about as much as the product of all
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,9 @@ def search(
     """The k rows of a corpus with the largest dot product, for every query.
 
     Only one block of products and of decoded rows exists at a time, on the device of the queries; the corpus may be a
-    memory map. Products are taken in the precision of the queries, half
-    precision in float32.
+    memory map. Scores have the precision of the queries, half precision becomes float32; they are summed in float64
+    and rounded once, and do not depend on the blocks. Fast products with
+    a bound on their error rule most rows out first.
 
     Args:
         queries: Vectors; unit rows for the cosine.
@@ -64,15 +68,15 @@ def search(
         raise UserError(f"a search gives at least 1 row a query, got k = {k}")
     wide = widen(queries)
     _check_finite(wide, "query", 0)
-    parts = wide.split(query_block)
-    best = [_nothing(part) for part in parts]
+    screens = [Screen(part) for part in wide.split(query_block)]
+    best = [_nothing(screen.queries) for screen in screens]
     for start in range(0, len(corpus), corpus_block):
         rows = decode(corpus[start : start + corpus_block].to(wide.device)).to(wide.dtype)
-        _check_block(rows, wide, start)
+        longest = _longest(rows, wide, start)
         out = None if removed is None else removed[start : start + corpus_block].to(wide.device)
+        block = _Block(rows, longest, out, start)
         best = [
-            _improved(found, _products(part, rows, out), k, start)
-            for found, part in zip(best, parts, strict=True)
+            _improved(found, screen, block, k) for found, screen in zip(best, screens, strict=True)
         ]
     hits = _stacked(best)
     if removed is None:
@@ -81,9 +85,21 @@ def search(
     return Hits(hits.rows[:, :left], hits.scores[:, :left])
 
 
-def _products(queries: Tensor, rows: Tensor, removed: Tensor | None) -> Tensor:
-    products = queries @ rows.T
-    return products if removed is None else products.masked_fill_(removed, float("-inf"))
+@dataclass(frozen=True)
+class _Block:
+    """Rows of the corpus, the norm of the longest, those that do not count, and the place of the first."""
+
+    rows: Tensor
+    longest: float
+    removed: Tensor | None
+    start: int
+
+    def best(self, queries: Tensor, k: int) -> Hits:
+        """The best rows of the block."""
+        products = exact(queries, self.rows)
+        if self.removed is not None:
+            products.masked_fill_(self.removed, float("-inf"))
+        return _best_of(products, k, self.start)
 
 
 def rescored(
@@ -164,19 +180,45 @@ def _highest(scores: Tensor, k: int) -> Tensor:
     return places.gather(1, order)
 
 
-def _improved(best: Hits, scores: Tensor, k: int, start: int) -> Hits:
-    """The best of a block and those before it; only for queries that the block has something better for."""
+def _improved(best: Hits, screen: Screen, block: _Block, k: int) -> Hits:
+    """The best of a block and those before it; only for queries that the block may have something better for."""
+    queries = screen.queries
     if best.rows.shape[1] < k:
-        return _merged(best, _best_of(scores, k, start), k)
-    places = (scores.amax(dim=1) > best.scores[:, -1]).nonzero()[:, 0]
+        return _merged(best, block.best(queries, k), k)
+    found = screen.possible(block.rows, block.longest, best.scores[:, -1], block.removed)
+    if found is None:
+        return _merged(best, block.best(queries, k), k)
+    places, wanted = found
+    counts = torch.bincount(wanted.query, minlength=len(places))
+    many = counts > len(block.rows) // _MANY
+    best = _replaced(best, places[many], k, lambda some: block.best(queries[some], k))
+    few = wanted.without(many)
+    return _replaced(
+        best, places[~many], k, lambda some: _scored(queries[some], block, few, counts[~many])
+    )
+
+
+def _replaced(best: Hits, places: Tensor, k: int, more: Callable[[Tensor], Hits]) -> Hits:
+    """The lists at some places together with more rows for them."""
     if not len(places):
         return best
-    before = Hits(best.rows[places], best.scores[places])
-    after = _merged(before, _best_of(scores[places], k, start), k)
+    after = _merged(Hits(best.rows[places], best.scores[places]), more(places), k)
     return Hits(
         best.rows.index_copy(0, places, after.rows),
         best.scores.index_copy(0, places, after.scores),
     )
+
+
+def _scored(queries: Tensor, block: _Block, wanted: Pairs, counts: Tensor) -> Hits:
+    """Scores of the wanted rows of a block, those of a query side by side and in their order."""
+    query, row = wanted.query, wanted.row
+    column = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[query]
+    shape = len(queries), int(counts.max())
+    rows = row.new_zeros(shape)
+    scores = queries.new_full(shape, float("-inf"))
+    rows[query, column] = row + block.start
+    scores[query, column] = exact_pairs(queries[query], block.rows[row])
+    return Hits(rows, scores)
 
 
 def _merged(best: Hits, more: Hits, k: int) -> Hits:
@@ -187,17 +229,19 @@ def _merged(best: Hits, more: Hits, k: int) -> Hits:
     return Hits(rows.gather(1, order), scores.gather(1, order))
 
 
-def _check_block(rows: Tensor, queries: Tensor, start: int) -> None:
+def _longest(rows: Tensor, queries: Tensor, start: int) -> float:
+    """Norm of the longest row of a block that is in order; infinite where it overflows."""
     if rows.shape[1] != queries.shape[1]:
         raise UserError(
             f"queries have {queries.shape[1]} dimensions and the corpus {rows.shape[1]}: encode both by one model"
         )
-    _check_finite(rows, "corpus", start)
+    longest = float(rows.norm(dim=1).max())
+    if not math.isfinite(longest):
+        _check_finite(rows, "corpus", start)
+    return longest
 
 
 def _check_finite(rows: Tensor, name: str, start: int) -> None:
-    if rows.sum().isfinite():  # one pass; a sum may overflow where every number is finite
-        return
     bad = (~rows.isfinite().all(dim=1)).nonzero()
     if len(bad):
         raise UserError(
