@@ -3,10 +3,17 @@
 import math
 import random
 
+import numpy as np
 import pytest
 
 from textcl.errors import UserError
-from textcl.evaluation.ranking import RankedQuery, rank_measures, ranked_query, trec_order
+from textcl.evaluation.ranking import (
+    RankedQuery,
+    rank_measures,
+    rank_rows,
+    ranked_query,
+    trec_order,
+)
 
 
 def drawn(seed):
@@ -88,3 +95,52 @@ def test_a_score_that_is_not_finite_and_an_empty_table_are_refused():
         rank_measures({}, {"q": {"a": 1.0}})
     with pytest.raises(UserError, match="cuts are ranks from 1, got 0"):
         rank_measures({"q": {"a": 1}}, {}, [0])
+
+
+def judged_rows(seed, ties):
+    draw = np.random.default_rng(seed)
+    documents = [f"d{n}" for n in draw.permutation(40)]
+    rows = np.stack([draw.choice(40, 12, replace=False) for _ in range(9)])
+    scores = draw.integers(0, 4, (9, 12)) / 3 if ties else draw.random((9, 12))
+    qrels = {
+        f"q{n}": {str(d): int(draw.integers(-1, 4)) for d in draw.choice([*documents, "gone"], 8, replace=False)}
+        for n in range(9)
+    }  # fmt: skip
+    return qrels, documents, rows, scores
+
+
+@pytest.mark.parametrize("ties", [True, False])
+@pytest.mark.parametrize("level", [1, 2])
+def test_rows_of_a_search_give_what_each_query_gives_alone(ties, level):
+    qrels, documents, rows, scores = judged_rows(level, ties)
+    result = rank_rows(qrels, documents, rows, scores, [1, 5, 50], level)
+    for query, places, own in zip(qrels, rows, scores, strict=True):
+        run = {documents[place]: float(score) for place, score in zip(places, own, strict=True)}
+        alone = ranked_query(qrels[query], run, level)
+        values = result.per_query[query]
+        for k in (1, 5, 50):
+            assert values[f"ndcg@{k}"] == pytest.approx(alone.ndcg(k), abs=1e-12)
+            assert values[f"map@{k}"] == pytest.approx(alone.average_precision(k), abs=1e-12)
+            assert values[f"mrr@{k}"] == alone.reciprocal_rank(k)
+            assert values[f"recall@{k}"] == alone.recall(k)
+            assert values[f"precision@{k}"] == alone.precision(k)
+            assert values[f"success@{k}"] == alone.success(k)
+        assert values["map"] == pytest.approx(alone.average_precision(), abs=1e-12)
+    assert result.mean == pytest.approx(
+        rank_measures(
+            qrels,
+            {
+                q: {documents[p]: float(s) for p, s in zip(*both, strict=True)}
+                for q, both in zip(qrels, zip(rows, scores, strict=True), strict=True)
+            },
+            [1, 5, 50],
+            level,
+        ).mean
+    )
+
+
+def test_rows_without_a_hit_or_with_a_broken_score():
+    empty = np.empty((1, 0))
+    assert rank_rows({"q": {"a": 1}}, ["a"], empty.astype(int), empty).mean["map"] == 0
+    with pytest.raises(UserError, match="document 'a' has the score inf"):
+        rank_rows({"q": {"a": 1}}, ["a"], np.array([[0]]), np.array([[math.inf]]))

@@ -17,3 +17,4 @@ from .geometry import uniformity as uniformity
 from .labelled import load_labelled as load_labelled
 from .ranking import RankingResult as RankingResult
 from .ranking import rank_measures as rank_measures
+from .ranking import rank_rows as rank_rows

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from textcl.errors import UserError
+from textcl.evaluation.ranked_table import RankedTable, grades_of_rows, ordered_rows
 
 Judgements = Mapping[str, int]
 """Grade of every judged document of one query; an unjudged document has grade 0."""
@@ -206,35 +208,67 @@ def rank_measures(
 
     Source: Buckley, trec_eval; Van Gysel & de Rijke 2018, https://arxiv.org/abs/1805.01597
     """
+    _check(qrels, cuts)
+    known = [query for query in qrels if query in runs]
+    table = RankedTable.of_lists(
+        [[qrels[q].get(document, 0) for document in trec_order(runs[q])] for q in known],
+        [tuple(qrels[q].values()) for q in known],
+        level,
+    )
+    return _result(qrels, known, table, cuts, sum(query not in qrels for query in runs))
+
+
+def rank_rows(
+    qrels: Mapping[str, Judgements],
+    documents: Sequence[str],
+    rows: Int[np.ndarray, "Q k"],
+    scores: Float[np.ndarray, "Q k"],
+    cuts: Sequence[int] = CUTS,
+    level: int = 1,
+) -> RankingResult:
+    """`rank_measures` of a search's rows, one for each judged query in their order.
+
+    Args:
+        qrels: Judgements by query.
+        documents: Ids by place in the corpus.
+        rows: Places of the documents retrieved.
+        scores: Their scores.
+        cuts: Values of k, from 1.
+        level: Lowest grade that counts as relevant.
+
+    Raises:
+        UserError: As `rank_measures`.
+    """
+    _check(qrels, cuts)
+    grades = grades_of_rows(ordered_rows(rows, scores, documents), list(qrels.values()), documents)
+    table = RankedTable(grades, [tuple(own.values()) for own in qrels.values()], level)
+    return _result(qrels, list(qrels), table, cuts, 0)
+
+
+def _check(qrels: Mapping[str, Judgements], cuts: Sequence[int]) -> None:
     if not qrels:
         raise UserError(
             "there is no judged query: a ranking is measured against relevance judgements"
         )
     if min(cuts, default=1) < 1:
         raise UserError(f"cuts are ranks from 1, got {min(cuts)}")
-    ranked = {q: ranked_query(qrels[q], runs[q], level) for q in qrels if q in runs}
-    per_query = {query: _measures(one, cuts) for query, one in ranked.items()}
-    names = _measures(RankedQuery((), (), level), cuts)
-    mean = {
-        name: math.fsum(values[name] for values in per_query.values()) / len(qrels)
-        for name in names
-    }
-    lonely = sum(all(grade < level for grade in judged.values()) for judged in qrels.values())
-    unjudged = sum(query not in qrels for query in runs)
-    return RankingResult(per_query, mean, len(qrels), len(qrels) - len(ranked), lonely, unjudged)
 
 
-def _measures(query: RankedQuery, cuts: Sequence[int]) -> dict[str, float]:
-    at: Mapping[str, Callable[[int], float]] = {
-        "ndcg": query.ndcg,
-        "map": query.average_precision,
-        "mrr": query.reciprocal_rank,
-        "recall": query.recall,
-        "precision": query.precision,
-        "success": query.success,
+def _result(
+    qrels: Mapping[str, Judgements],
+    known: Sequence[str],
+    table: RankedTable,
+    cuts: Sequence[int],
+    unjudged: int,
+) -> RankingResult:
+    measures = {name: values.tolist() for name, values in table.measures(cuts).items()}
+    per_query = {
+        query: dict(zip(measures, values, strict=True))
+        for query, *values in zip(known, *measures.values(), strict=True)
     }
-    values = {f"{name}@{k}": measure(k) for name, measure in at.items() for k in cuts}
-    return values | {"map": query.average_precision(), "mrr": query.reciprocal_rank()}
+    mean = {name: math.fsum(values) / len(qrels) for name, values in measures.items()}
+    lonely = sum(all(grade < table.level for grade in own.values()) for own in qrels.values())
+    return RankingResult(per_query, mean, len(qrels), len(qrels) - len(known), lonely, unjudged)
 
 
 def _discounted(gains: Sequence[float]) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor
 from textcl.arithmetic import unit
 from textcl.errors import UserError
 from textcl.evaluation.benchmarks import Encodes
-from textcl.evaluation.ranking import RankingResult, rank_measures
+from textcl.evaluation.ranking import RankingResult, rank_rows
 from textcl.retrieval.search import search
 
 _log = logging.getLogger("textcl")
@@ -150,16 +150,9 @@ def evaluate_retrieval(
         UserError: As `load_beir`, or if a vector is not finite.
     """
     task = load_beir(folder, split, empty)
-    documents, queries = list(task.corpus), list(task.queries)
     rows = _vectors(encoder, list(task.corpus.values()))
     hits = search(_vectors(encoder, list(task.queries.values())), rows, depth)
-    runs = {
-        query: {documents[place]: score for place, score in zip(places, scores, strict=True)}
-        for query, places, scores in zip(
-            queries, hits.rows.tolist(), hits.scores.tolist(), strict=True
-        )
-    }
-    return rank_measures(task.qrels, runs)
+    return rank_rows(task.qrels, list(task.corpus), hits.rows.numpy(), hits.scores.numpy())
 
 
 def _vectors(encoder: Encodes, texts: list[str]) -> Tensor:

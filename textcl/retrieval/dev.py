@@ -15,7 +15,7 @@ from textcl.data.rows import Rows
 from textcl.data.splits import normalised
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
-from textcl.evaluation.ranking import rank_measures
+from textcl.evaluation.ranking import rank_rows
 from textcl.retrieval.beir import load_beir
 from textcl.retrieval.models import Role, prompt_name
 from textcl.retrieval.search import search
@@ -61,18 +61,16 @@ class DevRetrieval:
 
     def __call__(self, model: Encoder) -> float:
         """The score × 100, each text encoded once, with the prompt of its role."""
-        passages = list(self.corpus)
         hits = search(
             _vectors(model, list(self.queries.values()), "query"),
             _vectors(model, list(self.corpus.values()), "document"),
             DEPTH,
         )
-        found = zip(self.queries, hits.rows.tolist(), hits.scores.tolist(), strict=True)
-        runs = {
-            query: {passages[place]: score for place, score in zip(places, scores, strict=True)}
-            for query, places, scores in found
-        }
-        return 100 * rank_measures(self.qrels, runs, cuts=(DEPTH,)).mean[f"ndcg@{DEPTH}"]
+        judged = {query: self.qrels[query] for query in self.queries}
+        result = rank_rows(
+            judged, list(self.corpus), hits.rows.numpy(), hits.scores.numpy(), cuts=(DEPTH,)
+        )
+        return 100 * result.mean[f"ndcg@{DEPTH}"]
 
 
 def _vectors(model: Encoder, texts: list[str], role: Role) -> Tensor:

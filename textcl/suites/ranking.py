@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 
 from textcl.arithmetic import unit
 from textcl.errors import UserError
-from textcl.evaluation.ranking import Run, rank_measures
+from textcl.evaluation.ranking import rank_rows
 from textcl.evaluation.resampling import Mean
 from textcl.retrieval.beir import RetrievalTask, load_beir
 from textcl.retrieval.search import search
@@ -90,8 +91,7 @@ class Ranking:
         """Measures of the ranking by cosine."""
         sides = [torch.from_numpy(vectors(texts, role)) for role, texts in self.texts().items()]
         hits = search(unit(sides[0]), unit(sides[1]), DEPTH)
-        runs = self._runs(hits.rows.tolist(), hits.scores.tolist())
-        return self._measured(runs, "cosine")
+        return self._measured(hits.rows.numpy(), hits.scores.numpy(), "cosine")
 
     def score_bm25(self) -> TaskResult:
         """Measures of BM25 over lower-case words without stop words.
@@ -113,18 +113,13 @@ class Ranking:
         index.index(words(list(documents.values())), show_progress=False)
         tokens = words(list(queries.values()))
         places, scores = index.retrieve(tokens, k=min(DEPTH, len(documents)), show_progress=False)
-        runs = self._runs(np.asarray(places).tolist(), np.asarray(scores).tolist())
-        return self._measured(runs, f"BM25 (lucene, k1={K1}, b={B}, bm25s {bm25s.__version__})")
+        ranked_by = f"BM25 (lucene, k1={K1}, b={B}, bm25s {bm25s.__version__})"
+        return self._measured(np.asarray(places, np.int64), np.asarray(scores), ranked_by)
 
-    def _runs(self, places: list[list[int]], scores: list[list[float]]) -> dict[str, Run]:
-        documents = list(self.data.corpus)
-        return {
-            query: {documents[place]: score for place, score in zip(*row, strict=True)}
-            for query, *row in zip(self.data.queries, places, scores, strict=True)
-        }
-
-    def _measured(self, runs: Mapping[str, Run], ranked_by: str) -> TaskResult:
-        result = rank_measures(self.data.qrels, runs, CUTS)
+    def _measured(
+        self, rows: Int[np.ndarray, "Q k"], scores: Float[np.ndarray, "Q k"], ranked_by: str
+    ) -> TaskResult:
+        result = rank_rows(self.data.qrels, list(self.data.corpus), rows, scores, CUTS)
         judgements = sum(map(len, self.data.qrels.values()))
         return TaskResult(
             self.name,
