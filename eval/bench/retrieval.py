@@ -96,6 +96,7 @@ class Table:
     """A model of both libraries that looks vectors up: the last word of a text is a row."""
 
     dimension, max_length, similarity_fn_name = WIDTH, 8, "cosine"
+    device = torch.device("cpu")
 
     def __init__(self, rows):
         self.table = vectors(rows).numpy()
@@ -117,6 +118,9 @@ class Table:
 
     def similarity(self, a, b):
         return F.normalize(torch.as_tensor(a)) @ F.normalize(torch.as_tensor(b)).T
+
+    def similarity_pairwise(self, a, b):
+        return (F.normalize(torch.as_tensor(a)) * F.normalize(torch.as_tensor(b))).sum(dim=1)
 
 
 @model_hash.register

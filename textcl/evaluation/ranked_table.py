@@ -74,7 +74,7 @@ def ordered_rows(
     if len(broken):
         query, rank = broken[0].tolist()
         raise UserError(
-            f"document {documents[rows[query, rank]]!r} has the score {scores[query, rank]}: "
+            f"document {documents[int(rows[query, rank])]!r} has the score {scores[query, rank]}: "
             "a ranking takes finite scores only"
         )
     with np.errstate(over="ignore"):
