@@ -13,7 +13,7 @@ from textcl.retrieval import triplets as module
 from textcl.retrieval.build import Tools
 from textcl.retrieval.documents import documents_of
 from textcl.retrieval.hard_negatives import EQUAL, MARKED, NEAR, MiningOptions
-from textcl.retrieval.near import NearTexts
+from textcl.retrieval.near import NearTexts, trigrams
 from textcl.retrieval.triplets import Anchors, Marks, mine_pairs
 
 DRAW = np.random.default_rng(1)
@@ -229,3 +229,18 @@ def test_a_bar_and_lines_are_shown_when_asked(mined):
     said = []
     mined([*CORPUS, {"_id": "e", "title": "", "text": ""}], tools=Tools(say=said.append))
     assert said == ["1 documents without a text are left out"]
+
+
+def test_texts_are_near_by_the_trigrams_of_both_whatever_ends_the_comparison_early():
+    draw = np.random.default_rng(0)
+    words = ["été", "Straße", "ﬁne", "I'm", "don't", "a", "x_y", "42", "cat", "mat-", "\tdog"]
+    base = [" ".join(draw.choice(words, 9)) for _ in range(12)]
+    texts = ["", "…", "ab", *base, *(text.replace("a", "o", 1) for text in base)]
+    for share in (0.3, 0.7, 0.9, 1.0):
+        for text in texts:
+            near = NearTexts([text], share)
+            for other in texts:
+                a, b = trigrams(text), trigrams(other)
+                lengths = sorted([len(text), len(other)])
+                alike = lengths[0] >= 0.8 * share * lengths[1]
+                assert (other in near) == (alike and len(a & b) / len(a | b) >= share)

@@ -17,6 +17,7 @@ from textcl.retrieval.choices import Choice, Scored
 from textcl.retrieval.index import Index
 from textcl.retrieval.mining import MiningRules, Threshold, absolute_margin, relative_margin, select
 from textcl.retrieval.near import NearTexts
+from textcl.retrieval.products import exact_pairs
 
 EQUAL, NEAR, MARKED = "equal text", "near-equal text", "marked as relevant"
 _SPARE = 8  # candidates searched beyond the range, for texts that are equal or nearly so
@@ -167,23 +168,30 @@ class Miner:
             own = [[self.row_of(text) for text in texts] for texts in positives[part]]
             hits = self.index.nearest(vectors[part], last + most + _SPARE)
             texts = self._documents(own, hits.rows)
-            for place, anchor in enumerate(anchors[part]):
-                pairs = zip(hits.rows[place].tolist(), hits.scores[place].tolist(), strict=True)
-                candidates = [pair for pair in pairs if pair[0] >= 0]
-                query = vectors[start + place]
-                yield self._choose(anchor, query, own[place], candidates, texts, last)
+            found = zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
+            own_scores = self._own_scores(vectors[part], own)
+            for anchor, rows, pairs in zip(anchors[part], own_scores, found, strict=True):
+                candidates = [pair for pair in zip(*pairs, strict=True) if pair[0] >= 0]
+                yield self._choose(anchor, rows, candidates, texts, last)
+
+    def _own_scores(self, queries: Tensor, own: list[list[int]]) -> list[dict[int, float]]:
+        """Scores of the positives of each query by their rows, read in one pass."""
+        flat = [row for rows in own for row in rows]
+        repeats = torch.tensor([len(rows) for rows in own])
+        stored = self.index.rows.vectors[flat].float()
+        scores = iter(exact_pairs(queries.repeat_interleave(repeats, dim=0), stored).tolist())
+        return [{row: next(scores) for row in rows} for rows in own]
 
     def _choose(
         self,
         anchor: str,
-        query: Tensor,
-        own: list[int],
+        positives: Mapping[int, float],
         candidates: list[tuple[int, float]],
         texts: Mapping[int, tuple[str, str]],
         last: int,
     ) -> Choice:
-        stored = self.index.rows.vectors[own].float()
-        by_model = dict(candidates) | dict(zip(own, (stored @ query).tolist(), strict=True))
+        own = list(positives)
+        by_model = {**dict(candidates), **positives}
         banned = self._banned(anchor, own, candidates, texts)
         open_rows = [row for row, _ in candidates if row not in banned and row not in own]
         scores = self._scores(anchor, [*own, *open_rows], by_model, texts)
@@ -200,8 +208,7 @@ class Miner:
             (scored(row), self.options.reasons(scores[row], weakest)) for row in mined.dropped
         ]
         dropped += [(scored(row), [reason]) for row, reason in banned.items()]
-        positives, negatives = map(scored, own), map(scored, mined.rows)
-        return Choice(anchor, list(positives), list(negatives), dropped)
+        return Choice(anchor, [*map(scored, own)], [*map(scored, mined.rows)], dropped)
 
     def _banned(
         self,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 _NO_LETTERS = re.compile(r"[\W_]+")
+_ASCII = {code: " " for code in range(128) if not chr(code).isalnum()}
 _ALIKE = 0.8
 """Times the share of trigrams: below this ratio of their lengths, two texts are not compared."""
 
@@ -21,26 +23,69 @@ class NearTexts:
 
     def __init__(self, texts: Iterable[str], share: float) -> None:
         self._share = share
-        self._others = [(len(text), trigrams(text)) for text in texts] if share <= 1 else []
+        self._others = [_Other.of(text, share) for text in texts] if share <= 1 else []
 
     def __contains__(self, text: str) -> bool:
         size = len(text)
         possible = [
             other
-            for length, other in self._others
-            if min(size, length) >= _ALIKE * self._share * max(size, length)
+            for other in self._others
+            if min(size, other.size) >= _ALIKE * self._share * max(size, other.size)
         ]
-        if not possible:  # most texts: they need not be taken apart
+        if not possible:  # most texts: they need not be read
             return False
+        plain = _plain(text)
+        return any(other.near(plain, self._share) for other in possible)
+
+
+@dataclass(frozen=True)
+class _Other:
+    """A text that others are compared with.
+
+    Args:
+        size: Its length.
+        trigrams: Of it.
+        spare: How many of them a near text may lack.
+    """
+
+    size: int
+    trigrams: frozenset[str]
+    spare: int
+
+    @classmethod
+    def of(cls, text: str, share: float) -> _Other:
         own = trigrams(text)
-        return any(_common(own, other) >= self._share for other in possible)
+        return cls(len(text), own, int((1 - share) * len(own)) + 1)
+
+    def near(self, plain: str, share: float) -> bool:
+        """Whether a text without case and punctuation is near.
+
+        Most are not, which shows after a few trigrams: of those in either, the ones that it lacks are too many.
+        """
+        lacking = 0
+        for each in self.trigrams:
+            if each not in plain:
+                lacking += 1
+                if lacking > self.spare:
+                    return False
+        return _common(_cut(plain), self.trigrams) >= share
 
 
 def trigrams(text: str) -> frozenset[str]:
     """Runs of three letters, digits or gaps of a text, without case and punctuation."""
-    plain = _NO_LETTERS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
-    padded = f" {plain} "
-    return frozenset(padded[at : at + 3] for at in range(max(len(padded) - 2, 1)))
+    return _cut(_plain(text))
+
+
+def _plain(text: str) -> str:
+    if text.isascii():
+        words = " ".join(text.translate(_ASCII).lower().split())
+    else:
+        words = _NO_LETTERS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    return f" {words} "
+
+
+def _cut(plain: str) -> frozenset[str]:
+    return frozenset(plain[at : at + 3] for at in range(max(len(plain) - 2, 1)))
 
 
 def _common(a: frozenset[str], b: frozenset[str]) -> float:
