@@ -13,14 +13,24 @@ class StubEncoder:
         self.calls = []
 
     def encode(
-        self, texts, *, truncate_dim=None, normalize=False, prompt=None, prompt_text=None, **options
+        self,
+        texts,
+        *,
+        truncate_dim=None,
+        normalize=False,
+        prompt=None,
+        prompt_text=None,
+        dtype="float32",
+        **options,
     ):
         self.calls.append({"rows": len(texts), "prompt": prompt, **options})
         vectors = np.ones((len(texts), self.dimension), np.float32)
         vectors[:, 0] = [len(text) for text in texts]
         vectors[:, 1] = [len(text.split()) for text in texts]
         vectors = vectors[:, :truncate_dim]
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if normalize else vectors
+        if normalize:
+            vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors.astype(dtype)
 
     def reader(self, *, prompt=None, prompt_text=None):
         return StubReader(self.prompts[prompt] if prompt else prompt_text or "", self.max_length)

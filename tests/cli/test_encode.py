@@ -99,6 +99,18 @@ def test_options_reach_the_encoder(tmp_path, lines, encoder):
     ]
 
 
+def test_float16_takes_half_the_space(tmp_path, lines, folder_encoder):
+    for name in ("half.npy", "folder/"):
+        result = encode(lines, "-o", f"{tmp_path}/{name}", "--dtype", "float16")
+        assert result.exit_code == 0, result.output
+    for path in (tmp_path / "half.npy", tmp_path / "folder/000000.npy"):
+        vectors = np.load(path)
+        assert vectors.dtype == np.float16
+        np.testing.assert_array_equal(vectors, EXPECTED)
+    with pytest.raises(UserError, match="dtype was 'float16' and is 'float32'"):
+        encode(lines, "-o", f"{tmp_path}/folder/")
+
+
 def test_columns_and_types_of_parquet_are_kept(tmp_path, encoder):
     source = pyarrow.table(
         {

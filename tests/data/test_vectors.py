@@ -51,9 +51,38 @@ def test_safetensors_reads_back(tmp_path, vectors):
 def test_headers_keep_their_length_for_any_count(format):
     import textcl.data.vectors
 
-    header = getattr(textcl.data.vectors, f"_{format}_header")
-    assert len(header(0, 1)) == len(header(10**12, 10**5)) in (128, 256)
-    assert b"1000000000000, 100000" in header(10**12, 10**5)
+    header, numbers = (
+        getattr(textcl.data.vectors, f"_{format}_header"),
+        textcl.data.vectors._Numbers,
+    )
+    large = header(10**12, numbers(10**5, "float32"))
+    assert len(header(0, numbers(1, "float16"))) == len(large) in (128, 256)
+    assert b"1000000000000, 100000" in large
+
+
+@pytest.mark.parametrize("format", ["npy", "safetensors", "parquet", "jsonl"])
+def test_float16_reads_back_rounded_once(tmp_path, vectors, format):
+    vectors[0] = [0, 1 / 3, -1e-7, 65504, 1 + 1e-4]
+    path = written(tmp_path / f"x.{format}", vectors, dtype="float16")
+    if format == "npy":
+        read = np.load(path)
+    elif format == "safetensors":
+        read = load_file(path)["embeddings"]
+    elif format == "parquet":
+        table = parquet.read_table(path)
+        assert table.schema.field("embedding").type == pyarrow.list_(pyarrow.float16(), 5)
+        read = np.array([row["embedding"] for row in table.to_pylist()], np.float16)
+    else:
+        lines = path.read_text("utf-8").split("\n")[:-1]
+        read = np.array([json.loads(line)["embedding"] for line in lines], np.float16)
+    assert read.dtype == np.float16
+    np.testing.assert_array_equal(read, vectors.astype(np.float16))
+
+
+def test_numbers_too_large_for_float16_are_named(tmp_path, vectors):
+    with pytest.raises(RunError, match="row 1 in float16, whose numbers end at 65,504"):
+        written(tmp_path / "x.npy", vectors, dtype="float16")
+    assert not (tmp_path / "x.npy").exists()
 
 
 def test_jsonl_reads_back_the_same_numbers_and_columns(tmp_path, vectors):

@@ -57,6 +57,19 @@ def test_encode_reads_an_iterator_block_by_block(monkeypatch):
     np.testing.assert_allclose(vectors, encoder.encode(TEXTS, precision="float32"), atol=1e-5)
 
 
+def test_float16_vectors_are_float32_ones_rounded_once():
+    encoder = families.tiny_encoder(normalize=True)
+    exact = encoder.encode(TEXTS, precision="float32")
+    half = encoder.encode(TEXTS, precision="float32", dtype="float16")
+    assert half.dtype == np.float16
+    np.testing.assert_array_equal(half, exact.astype(np.float16))
+    tensor = encoder.encode(TEXTS[0], dtype="float16", convert_to_tensor=True)
+    assert tensor.dtype == torch.float16
+    assert encoder.encode([], dtype="float16").dtype == np.float16
+    with pytest.raises(UserError, match="dtype must be 'float32' or 'float16', not 'int8'"):
+        encoder.encode(TEXTS, dtype="int8")
+
+
 def test_encode_of_nothing_is_an_empty_table():
     assert families.tiny_encoder(pooling="mean+max").encode([]).shape == (0, 64)
 

@@ -59,6 +59,13 @@ class ShardFormat(StrEnum):
     jsonl = "jsonl"
 
 
+class NumberType(StrEnum):
+    """Numbers of a vector."""
+
+    float32 = "float32"
+    float16 = "float16"
+
+
 class Backend(StrEnum):
     """Library that runs the encoder."""
 
@@ -112,6 +119,14 @@ def encode_command(
     ] = None,
     normalize: Normalize = None,
     precision: FastPrecision = None,
+    dtype: Annotated[
+        NumberType,
+        typer.Option(
+            metavar="NAME",
+            help="Numbers of the vectors that are written: float32, or float16 in half the space.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = NumberType.float32,
     backend: Annotated[
         Backend | None,
         typer.Option(
@@ -204,6 +219,7 @@ def encode_command(
             truncate_dim=truncate_dim,
             normalize=normalize,
             precision=precision.value if precision else usual_precision(),
+            dtype=dtype.value,
             format=shard_format.value,
             rows_per_shard=shard_rows,
         )
@@ -227,6 +243,7 @@ def encode_command(
         "truncate_dim": truncate_dim,
         "normalize": normalize,
         "precision": precision and precision.value,
+        "dtype": dtype.value,
         "batch_tokens": batch_tokens,
     }
     encoder = load_encoder(model, backend and backend.value)

@@ -2,10 +2,12 @@
 
 | format      | holds                                                                                         |
 | ----------- | --------------------------------------------------------------------------------------------- |
-| npy         | float32 (N, D); `numpy.load(path, mmap_mode="r")`                                             |
-| safetensors | float32 (N, D) under the name "embeddings"                                                    |
-| parquet     | every column of the input and "embedding", a fixed-size list of float32                       |
-| jsonl       | the same, one object per line; the numbers read back as exactly the same float32              |
+| npy         | (N, D); `numpy.load(path, mmap_mode="r")`                                                     |
+| safetensors | (N, D) under the name "embeddings"                                                            |
+| parquet     | every column of the input and "embedding", a fixed-size list                                  |
+| jsonl       | the same, one object per line; the numbers read back as exactly the same                      |
+
+Numbers are float32, or float16 where that is asked for.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ import struct
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, runtime_checkable
+from typing import IO, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow
@@ -29,6 +32,8 @@ from textcl.errors import RunError, UserError
 
 VECTOR_COLUMN = "embedding"
 VECTOR_FORMATS = ("npy", "parquet", "safetensors", "jsonl")
+VectorType = Literal["float32", "float16"]
+"""Type of the numbers of stored vectors."""
 Write = Callable[[Float[np.ndarray, "N D"], Sequence[Record]], None]
 
 
@@ -50,6 +55,7 @@ def open_vectors(
     target: str | Path,
     dimension: int,
     *,
+    dtype: VectorType = "float32",
     schema: pyarrow.Schema | None = None,
     overwrite: bool = False,
 ) -> Generator[Write]:
@@ -58,6 +64,7 @@ def open_vectors(
     Args:
         target: A file ending in .npy, .parquet, .safetensors or .jsonl, or "-" for JSON lines on standard output.
         dimension: Numbers of a vector.
+        dtype: Type of the numbers.
         schema: Types of the other columns for parquet; taken from the first block when None.
         overwrite: Whether the file may be there already.
 
@@ -70,11 +77,23 @@ def open_vectors(
     """
     format = vector_format(target, overwrite=overwrite)
     if str(target) == "-":
-        yield from _writing(_Jsonl(sys.stdout.buffer, dimension, None))
+        yield from _writing(_Jsonl(sys.stdout.buffer, _Numbers(dimension, dtype), None), dtype)
         sys.stdout.buffer.flush()
     else:
         with atomic_write(Path(target)) as file:
-            yield from _writing(_SINKS[format](file, dimension, schema))
+            yield from _writing(_SINKS[format](file, _Numbers(dimension, dtype), schema), dtype)
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """How many numbers a vector has, and of which type."""
+
+    dimension: int
+    dtype: VectorType
+
+    @property
+    def bytes(self) -> int:
+        return 2 if self.dtype == "float16" else 4
 
 
 @runtime_checkable
@@ -83,15 +102,20 @@ class _Sink(Protocol):
     def finish(self) -> None: ...
 
 
-def _writing(sink: _Sink) -> Generator[Write]:
+def _writing(sink: _Sink, dtype: VectorType) -> Generator[Write]:
     rows = 0
 
     def write(vectors: Float[np.ndarray, "N D"], records: Sequence[Record]) -> None:
         nonlocal rows
+        with np.errstate(over="ignore"):
+            vectors = np.ascontiguousarray(vectors, dtype="<f2" if dtype == "float16" else "<f4")
         if not np.isfinite(vectors).all():
             row = rows + int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]) + 1
-            raise RunError(f"the model gave a vector that is not finite for row {row:,}")
-        sink.write(np.ascontiguousarray(vectors, dtype="<f4"), records)
+            hint = "" if dtype == "float32" else ", whose numbers end at 65,504: use float32"
+            raise RunError(
+                f"the model gave a vector that is not finite for row {row:,} in {dtype}{hint}"
+            )
+        sink.write(vectors, records)
         rows += len(vectors)
 
     try:
@@ -104,11 +128,11 @@ class _Raw:
     """Numbers after a header of fixed length, which is written again when the rows are counted."""
 
     def __init__(
-        self, file: IO[bytes], dimension: int, header: Callable[[int, int], bytes]
+        self, file: IO[bytes], numbers: _Numbers, header: Callable[[int, _Numbers], bytes]
     ) -> None:
-        self._file, self._dimension, self._header = file, dimension, header
+        self._file, self._numbers, self._header = file, numbers, header
         self._rows = 0
-        file.write(header(0, dimension))
+        file.write(header(0, numbers))
 
     def write(self, vectors: Float[np.ndarray, "N D"], records: Sequence[Record]) -> None:
         self._file.write(vectors.data)
@@ -116,27 +140,29 @@ class _Raw:
 
     def finish(self) -> None:
         self._file.seek(0)
-        self._file.write(self._header(self._rows, self._dimension))
+        self._file.write(self._header(self._rows, self._numbers))
 
 
-def _npy_header(rows: int, dimension: int) -> bytes:
-    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dimension}), }}"
+def _npy_header(rows: int, numbers: _Numbers) -> bytes:
+    shape = f"({rows}, {numbers.dimension})"
+    header = f"{{'descr': '<f{numbers.bytes}', 'fortran_order': False, 'shape': {shape}, }}"
     return np.lib.format.magic(1, 0) + struct.pack("<H", 118) + f"{header:<117}\n".encode()
 
 
-def _safetensors_header(rows: int, dimension: int) -> bytes:
+def _safetensors_header(rows: int, numbers: _Numbers) -> bytes:
     header = {
-        "dtype": "F32",
-        "shape": [rows, dimension],
-        "data_offsets": [0, 4 * rows * dimension],
+        "dtype": f"F{8 * numbers.bytes}",
+        "shape": [rows, numbers.dimension],
+        "data_offsets": [0, numbers.bytes * rows * numbers.dimension],
     }
     return struct.pack("<Q", 248) + f"{json.dumps({'embeddings': header}):<248}".encode()
 
 
 class _Parquet:
-    def __init__(self, file: IO[bytes], dimension: int, schema: pyarrow.Schema | None) -> None:
+    def __init__(self, file: IO[bytes], numbers: _Numbers, schema: pyarrow.Schema | None) -> None:
         self._file, self._columns = file, RecordColumns(schema)
-        self._vector = pyarrow.field(VECTOR_COLUMN, pyarrow.list_(pyarrow.float32(), dimension))
+        kind = pyarrow.float16() if numbers.dtype == "float16" else pyarrow.float32()
+        self._vector = pyarrow.field(VECTOR_COLUMN, pyarrow.list_(kind, numbers.dimension))
         self._writer: parquet.ParquetWriter | None = None
 
     def write(self, vectors: Float[np.ndarray, "N D"], records: Sequence[Record]) -> None:
@@ -157,9 +183,10 @@ class _Parquet:
 
 
 class _Jsonl:
-    def __init__(self, file: WritesBytes, dimension: int, schema: pyarrow.Schema | None) -> None:
+    def __init__(self, file: WritesBytes, numbers: _Numbers, schema: pyarrow.Schema | None) -> None:
         self._file = file
-        self._numbers = ", ".join(["%.9g"] * dimension)
+        digits = "%.5g" if numbers.dtype == "float16" else "%.9g"
+        self._numbers = ", ".join([digits] * numbers.dimension)
 
     def write(self, vectors: Float[np.ndarray, "N D"], records: Sequence[Record]) -> None:
         for vector, record in zip(vectors.tolist(), records, strict=True):
@@ -180,9 +207,9 @@ def _check_names(names: Mapping[str, object]) -> None:
         )
 
 
-_SINKS: dict[str, Callable[[IO[bytes], int, pyarrow.Schema | None], _Sink]] = {
-    "npy": lambda file, dimension, _: _Raw(file, dimension, _npy_header),
+_SINKS: dict[str, Callable[[IO[bytes], _Numbers, pyarrow.Schema | None], _Sink]] = {
+    "npy": lambda file, numbers, _: _Raw(file, numbers, _npy_header),
     "parquet": _Parquet,
-    "safetensors": lambda file, dimension, _: _Raw(file, dimension, _safetensors_header),
+    "safetensors": lambda file, numbers, _: _Raw(file, numbers, _safetensors_header),
     "jsonl": _Jsonl,
 }

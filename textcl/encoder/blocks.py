@@ -29,6 +29,9 @@ BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 """Tokens of a batch; the best of a few on the machines that were at hand, on a wide plateau."""
 
 
+_TYPES = {"float32": torch.float32, "float16": torch.float16}
+
+
 def blocks(texts: Iterable[T]) -> Iterator[list[T]]:
     """Lists of at most `BLOCK` texts."""
     remaining = iter(texts)
@@ -45,7 +48,8 @@ def encode_blocks(
     prefix: str = "",
     truncate_dim: int | None = None,
     normalize: bool = False,
-) -> Float32[np.ndarray, "N _"]:
+    dtype: str = "float32",
+) -> Float[np.ndarray, "N _"]:
     """Vectors of texts in the order given, block by block.
 
     Args:
@@ -56,11 +60,14 @@ def encode_blocks(
         prefix: Put in front of every text.
         truncate_dim: Keep so many leading dimensions.
         normalize: Whether what is kept of a vector gets length 1.
+        dtype: Type of their numbers when they leave the device.
 
     Raises:
         UserError: If an argument is out of range, or `texts` are not texts (see `as_texts`).
     """
     strings = as_texts(texts)
+    if dtype not in _TYPES:
+        raise UserError(f"dtype must be 'float32' or 'float16', not {dtype!r}")
     dimension = truncate_dim or width
     if not 1 <= dimension <= width:
         raise UserError(f"truncate_dim={truncate_dim} must be between 1 and {width}")
@@ -74,12 +81,12 @@ def encode_blocks(
         vectors = embed(tokens)[:, :dimension]
         if normalize:
             vectors = F.normalize(vectors, dim=-1)
-        before, coming = coming, to_host(vectors)
+        before, coming = coming, to_host(vectors.to(_TYPES[dtype]))
         if before is not None:  # while the device works on this block
             done.append(before())
     if coming is not None:
         done.append(coming())
-    return np.concatenate(done) if done else np.zeros((0, dimension), np.float32)
+    return np.concatenate(done) if done else np.zeros((0, dimension), dtype)
 
 
 def to_host(vectors: Float[Tensor, "N D"]) -> Callable[[], Float[np.ndarray, "N D"]]:

@@ -43,6 +43,7 @@ class ReadingOptions(TypedDict, total=False):
     prompt_text: str | None
     show_progress: bool
     precision: str | None
+    dtype: str
 
 
 class EncodeArguments(PeerOptions, ReadingOptions, total=False):

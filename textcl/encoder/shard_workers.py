@@ -78,6 +78,7 @@ class ShardWriter:
             prompt=job.prompt,
             prompt_text=job.prompt_text,
             truncate_dim=job.truncate_dim,
+            dtype=job.dtype,
             **options,
         )
         state = target.stat()

@@ -112,7 +112,7 @@ class TextEncoder(TokenEncoder):
         *,
         convert_to_tensor: Literal[True],
         **options: Unpack[EncodeArguments],
-    ) -> Float32[Tensor, "*N _"]: ...
+    ) -> Float[Tensor, "*N _"]: ...
 
     @overload
     def encode(
@@ -121,7 +121,7 @@ class TextEncoder(TokenEncoder):
         *,
         convert_to_tensor: Literal[False] = False,
         **options: Unpack[EncodeArguments],
-    ) -> Float32[np.ndarray, "*N _"]: ...
+    ) -> Float[np.ndarray, "*N _"]: ...
 
     def encode(
         self,
@@ -134,9 +134,10 @@ class TextEncoder(TokenEncoder):
         truncate_dim: int | None = None,
         show_progress: bool = False,
         precision: str | None = None,
+        dtype: str = "float32",
         convert_to_tensor: bool = False,
         **peers: Unpack[PeerOptions],
-    ) -> Float32[np.ndarray, "*N _"] | Float32[Tensor, "*N _"]:
+    ) -> Float[np.ndarray, "*N _"] | Float[Tensor, "*N _"]:
         """Vectors of texts, in the order given; of one text, its vector.
 
         Texts are taken in blocks, sorted by length and run in batches of about equal work, in eval mode.
@@ -152,6 +153,7 @@ class TextEncoder(TokenEncoder):
             truncate_dim: Keep so many leading dimensions; `self.truncate_dim` when None.
             show_progress: Whether to show a bar on the terminal.
             precision: "float32", "bfloat16", or None for bfloat16 where the machine is fast at it.
+            dtype: "float32", or "float16" for vectors of half the size, rounded when they leave the device.
             convert_to_tensor: Whether to give a tensor on the encoder's device instead of an array.
             peers: Arguments of `SentenceTransformer.encode`, as of `PeerOptions`: batch_size, normalize_embeddings,
                 show_progress_bar, prompt_name, convert_to_numpy. `prompt` is a name here, the text is `prompt_text`.
@@ -164,7 +166,12 @@ class TextEncoder(TokenEncoder):
         }  # fmt: skip
         own = own_arguments(given, peers, self._budget, self.max_length)
         vectors = self._encode(
-            [texts] if isinstance(texts, str) else texts, own, prompt_text, truncate_dim, precision
+            [texts] if isinstance(texts, str) else texts,
+            own,
+            prompt_text,
+            truncate_dim,
+            precision,
+            dtype,
         )
         one = vectors[0] if isinstance(texts, str) else vectors
         return torch.from_numpy(one).to(self.device) if convert_to_tensor else one
@@ -176,7 +183,8 @@ class TextEncoder(TokenEncoder):
         prompt_text: str | None,
         truncate_dim: int | None,
         precision: str | None,
-    ) -> Float32[np.ndarray, "N _"]:
+        dtype: str,
+    ) -> Float[np.ndarray, "N _"]:
         total = len(texts) if isinstance(texts, Sized) else None
         unit = self.normalize and own.normalize is None
         with (
@@ -197,6 +205,7 @@ class TextEncoder(TokenEncoder):
                 prefix=find_prompt(self.prompts, self.default_prompt, own.prompt, prompt_text),
                 truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
                 normalize=own.normalize is True,
+                dtype=dtype,
             )
 
     def encode_query(
@@ -205,7 +214,7 @@ class TextEncoder(TokenEncoder):
         *,
         convert_to_tensor: bool = False,
         **options: Unpack[EncodeArguments],
-    ) -> Float32[np.ndarray, "*N _"] | Float32[Tensor, "*N _"]:
+    ) -> Float[np.ndarray, "*N _"] | Float[Tensor, "*N _"]:
         """Vectors of queries: `encode` with the prompt "query" where the model has it and none is asked for."""
         named = role_arguments(self.prompts, "query", options)
         if convert_to_tensor:
@@ -218,7 +227,7 @@ class TextEncoder(TokenEncoder):
         *,
         convert_to_tensor: bool = False,
         **options: Unpack[EncodeArguments],
-    ) -> Float32[np.ndarray, "*N _"] | Float32[Tensor, "*N _"]:
+    ) -> Float[np.ndarray, "*N _"] | Float[Tensor, "*N _"]:
         """Vectors of documents: `encode` with the prompt "document", "passage" or "corpus", likewise."""
         named = role_arguments(self.prompts, "document", options)
         if convert_to_tensor:

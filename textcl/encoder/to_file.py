@@ -9,12 +9,12 @@ from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
 import numpy as np
 import pyarrow
-from jaxtyping import Float32
+from jaxtyping import Float
 
 from textcl.data.lock import sole_writer_of
 from textcl.data.stream import StreamedRow, row_blocks
 from textcl.data.summary import WriteSummary
-from textcl.data.vectors import open_vectors
+from textcl.data.vectors import VectorType, open_vectors
 from textcl.errors import UserError
 from textcl.heap import return_freed_memory
 
@@ -54,7 +54,8 @@ class EncodesFiles(Protocol):
         normalize: bool | None = ...,
         truncate_dim: int | None = ...,
         precision: str | None = ...,
-    ) -> Float32[np.ndarray, "N _"]:
+        dtype: str = ...,
+    ) -> Float[np.ndarray, "N _"]:
         """Vectors of texts."""
         ...
 
@@ -78,6 +79,7 @@ def encode_rows(
     prompt: str | None = None,
     prompt_text: str | None = None,
     truncate_dim: int | None = None,
+    dtype: VectorType = "float32",
     **options: Unpack[EncodeOptions],
 ) -> WriteSummary:
     """Write the vector of every row; row i of the output belongs to row i of the input.
@@ -92,6 +94,7 @@ def encode_rows(
         prompt: As for `encoder.encode`.
         prompt_text: As for `encoder.encode`.
         truncate_dim: Keep only the first so many dimensions.
+        dtype: Type of the numbers.
         options: Further arguments of `encoder.encode`.
 
     Raises:
@@ -110,12 +113,17 @@ def encode_rows(
     start = time.perf_counter()
     with (
         sole_writer_of(target),
-        open_vectors(target, dimension, schema=schema, overwrite=overwrite) as write,
+        open_vectors(target, dimension, dtype=dtype, schema=schema, overwrite=overwrite) as write,
     ):
         for block in row_blocks(rows):
             texts = [row.text for row in block]
             vectors = encoder.encode(
-                texts, prompt=prompt, prompt_text=prompt_text, truncate_dim=truncate_dim, **options
+                texts,
+                prompt=prompt,
+                prompt_text=prompt_text,
+                truncate_dim=truncate_dim,
+                dtype=dtype,
+                **options,
             )
             write(vectors, [row.values for row in block])
             summary.rows += len(texts)

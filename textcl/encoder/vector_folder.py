@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float
 
 from textcl.data.json_files import read_as
-from textcl.data.vectors import VECTOR_FORMATS
+from textcl.data.vectors import VECTOR_FORMATS, VectorType
 from textcl.errors import UserError
 
 MANIFEST_FILE = "manifest.json"
@@ -31,6 +31,7 @@ class VectorJob:
         truncate_dim: Leading dimensions that are kept; the model's own way when None.
         normalize: Whether vectors have length 1; the model's own way when None.
         precision: Arithmetic of the encoder; what the machine is fast at when None.
+        dtype: Type of the numbers.
         format: Ending of a shard's file.
         rows_per_shard: Rows of every shard but the last.
     """
@@ -44,6 +45,7 @@ class VectorJob:
     truncate_dim: int | None = None
     normalize: bool | None = None
     precision: str | None = None
+    dtype: VectorType = "float32"
     format: str = "npy"
     rows_per_shard: int = 100_000
 
@@ -196,7 +198,7 @@ class VectorFolder:
                 f"{self.path / MANIFEST_FILE}, or --overwrite to encode anew"
             )
 
-    def vectors(self) -> Iterator[Float32[np.ndarray, "N D"]]:
+    def vectors(self) -> Iterator[Float[np.ndarray, "N D"]]:
         """The vectors of every shard in order, mapped into memory.
 
         Raises:

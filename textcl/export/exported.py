@@ -171,7 +171,8 @@ class ExportedEncoder:
         truncate_dim: int | None = None,
         show_progress: bool = False,
         precision: str | None = None,
-    ) -> Float32[np.ndarray, "N _"]:
+        dtype: str = "float32",
+    ) -> Float[np.ndarray, "N _"]:
         """Vectors of texts, in the order given; arguments as for `Encoder.encode`.
 
         Texts are taken in blocks, sorted by length and run in padded batches of about equal work.
@@ -195,6 +196,7 @@ class ExportedEncoder:
                 prefix=find_prompt(self.prompts, self.default_prompt, prompt, prompt_text),
                 truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
                 normalize=normalize is True,
+                dtype=dtype,
             )
 
     def _precision(self, precision: str | None) -> str:
