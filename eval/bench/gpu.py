@@ -36,8 +36,8 @@ from transformers import BertConfig, BertModel, PreTrainedModel
 import textcl.training.session
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.hub import find_model
-from textcl.encoder.packing import attention
 from textcl.encoder.packing import buckets as bucketed_attention
+from textcl.encoder.packing import card
 from textcl.export.write import sample_sentences
 from textcl.training.session import train
 
@@ -279,12 +279,12 @@ def encoding(model: Path, data: Path, size: Size, device: str) -> list[dict[str,
     tokens = len(ours.tokenize(some).ids) / len(some)
 
     def repadded(texts: list[str]) -> None:
-        has_varlen = attention._has_varlen
-        attention._has_varlen = lambda _: False
+        takes_packed = card.takes_packed
+        card.takes_packed = lambda _: False
         try:
             ours.encode(texts, precision="bfloat16")
         finally:
-            attention._has_varlen = has_varlen
+            card.takes_packed = takes_packed
 
     results = []
     for name, count, run in (

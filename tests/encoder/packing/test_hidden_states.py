@@ -13,10 +13,11 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from textcl.encoder.packing import attention
+from textcl.encoder.packing import attention, card
 from textcl.encoder.packing import hidden_states as packing
 from textcl.encoder.packing.attention import Packing
 from textcl.encoder.packing.hidden_states import hidden_states, is_packed, padded_hidden_states
+from textcl.encoder.packing.reach import Reach
 from textcl.types import Changes, Tokens
 from textcl.views.cutoff import CutFeatures, CutSpan, CutTokens, ShufflePositions
 from textcl.views.view import View
@@ -89,7 +90,7 @@ def test_attention_with_repadding_equals_attention_by_length(family, monkeypatch
     model, tokens = families.tiny_model(family).double(), random_tokens(family)
     by_length = hidden_states(model, tokens)[-1]
     expected = gradients(model, by_length)
-    monkeypatch.setattr(attention, "_attend_by_length", attention._attend_padded)
+    monkeypatch.setattr(attention, "_attend_by_length", card.attend_padded)
     repadded = hidden_states(model, tokens)[-1]
     torch.testing.assert_close(repadded, by_length, **exact(family))
     assert_same(gradients(model, repadded), expected, **exact(family))
@@ -116,26 +117,101 @@ def test_attention_without_padding_on_cuda_is_called_as_it_asks(family, monkeypa
     model, tokens = families.tiny_model(family).double(), random_tokens(family)
     by_length = hidden_states(model, tokens)[-1]
     expected = gradients(model, by_length)
-    monkeypatch.setattr(attention, "varlen_attn", slow_varlen_attn)
-    monkeypatch.setattr(attention, "_attend_by_length", attention._attend_varlen)
+    monkeypatch.setattr(card, "varlen_attn", slow_varlen_attn)
+    monkeypatch.setattr(attention, "_attend_by_length", card.attend_varlen)
     varlen = hidden_states(model, tokens)[-1]
     torch.testing.assert_close(varlen, by_length, **exact(family))
     assert_same(gradients(model, varlen), expected, **exact(family))
 
 
+def slow_flash_forward(q, k, v, starts, starts_k, longest, longest_k, p, causal, debug, **options):
+    """The operator behind flash attention, without the dropout that it is asked for."""
+    assert p == 0.25
+    assert not debug
+    window = options["window_size_left"], options["window_size_right"]
+    assert causal == (window[1] == 0)
+    options = {"scale": options["scale"], "window_size": window}
+    return slow_varlen_attn(q, k, v, starts, starts_k, longest, longest_k, **options), None
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert", "qwen3", "gemma3_text"])
+def test_attention_without_padding_but_with_dropout_is_called_as_it_asks(family, monkeypatch):
+    model, tokens = families.tiny_model(family).double(), random_tokens(family)
+    by_length = hidden_states(model, tokens)[-1]
+    expected = gradients(model, by_length)
+    monkeypatch.setattr(card, "flash_forward", slow_flash_forward)
+
+    def attend(q, k, v, packing, scale, dropout, reach):
+        return card.attend_flash(q, k, v, packing, scale, 0.25, reach)
+
+    monkeypatch.setattr(attention, "_attend_by_length", attend)
+    flash = hidden_states(model, tokens)[-1]
+    torch.testing.assert_close(flash, by_length, **exact(family))
+    assert_same(gradients(model, flash), expected, **exact(family))
+
+
+@pytest.mark.parametrize(
+    ("rows", "length", "dropout", "expected"),
+    [
+        (128, 16, 0.0, card.attend_varlen),
+        (128, 16, 0.1, card.attend_flash),
+        (128, 128, 0.1, card.attend_flash),
+        (1024, 16, 0.1, card.attend_padded),
+        (1024, 128, 0.1, card.attend_flash),
+    ],
+)
+def test_the_kind_of_attention_on_a_card_is_the_faster_one(
+    rows, length, dropout, expected, monkeypatch
+):
+    monkeypatch.setattr(card, "takes_packed", lambda value: True)
+    packing = Packing(torch.full((rows,), length))
+    assert card.attention_for(torch.zeros(1), packing, dropout) is expected
+    hidden = Packing(packing.lengths, torch.ones(rows * length, dtype=torch.bool))
+    assert card.attention_for(torch.zeros(1), hidden, dropout) is card.attend_padded
+
+
+@pytest.mark.gpu
+def test_dropout_without_padding_is_dropout_on_a_gpu():
+    """Without dropout the padded contexts, and with it their mean over many masks."""
+    generator = torch.Generator("cuda").manual_seed(0)
+    lengths = torch.tensor([3, 3, 9, 40])
+    shape = int(lengths.sum()), 2, 64
+    inputs = [
+        torch.randn(
+            shape, generator=generator, device="cuda", dtype=torch.bfloat16
+        ).requires_grad_()
+        for _ in range(3)
+    ]
+    packing, scale = Packing(lengths), 0.125
+    padded = card.attend_padded(*inputs, packing, scale, 0.0, Reach())
+    flash = card.attend_flash(*inputs, packing, scale, 0.0, Reach())
+    torch.testing.assert_close(flash.float(), padded.float(), atol=0.02, rtol=0.02)
+    for ours, theirs in zip(
+        torch.autograd.grad(flash.float().square().sum(), inputs),
+        torch.autograd.grad(padded.float().square().sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours.float(), theirs.float(), atol=0.05, rtol=0.05)
+    with torch.no_grad():
+        draws = [card.attend_flash(*inputs, packing, scale, 0.2, Reach()) for _ in range(2000)]
+    mean = torch.stack([draw.float() for draw in draws]).mean(0)
+    assert not torch.equal(draws[0], draws[1])
+    torch.testing.assert_close(mean, padded.detach().float(), atol=0.06, rtol=0.06)
+
+
 def test_attention_without_padding_is_for_cuda_alone():
-    assert attention.varlen_attn is not None
-    assert not attention._has_varlen(torch.zeros(1, 2, 3, 64, dtype=torch.bfloat16))
+    assert card.varlen_attn is not None
+    assert not card.takes_packed(torch.zeros(1, 2, 3, 64, dtype=torch.bfloat16))
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("family", ["bert", "roberta", "modernbert", "qwen3", "gemma3_text"])
 def test_attention_without_padding_equals_repadding_on_a_gpu(family, monkeypatch):
     model, tokens = families.tiny_model(family).cuda().bfloat16(), random_tokens(family).to("cuda")
-    monkeypatch.setattr(attention, "varlen_attn", Mock(wraps=attention.varlen_attn))
+    monkeypatch.setattr(card, "varlen_attn", Mock(wraps=card.varlen_attn))
     varlen = hidden_states(model, tokens)[-1]
-    assert attention.varlen_attn.called
-    monkeypatch.setattr(attention, "_has_varlen", lambda _: False)
+    assert card.varlen_attn.called
+    monkeypatch.setattr(card, "takes_packed", lambda _: False)
     repadded = hidden_states(model, tokens)[-1]
     wide = (
         varlen.float(),
@@ -297,7 +373,7 @@ def test_changed_tokens_give_with_repadding_what_they_give_by_length(family, mon
     model = families.tiny_model(family).double()
     tokens = changed(model, random_tokens(family), 0.5)
     by_length = hidden_states(model, tokens)[-1]
-    for other in (attention._attend_padded, attention._attend_in_buckets):
+    for other in (card.attend_padded, attention._attend_in_buckets):
         monkeypatch.setattr(attention, "_attend_by_length", other)
         states = hidden_states(model, tokens)[-1]
         torch.testing.assert_close(states, by_length, atol=1e-9, rtol=1e-9)

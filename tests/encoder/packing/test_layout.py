@@ -6,8 +6,8 @@ import pytest
 import torch
 from families import tiny_encoder
 
-from textcl.encoder.packing.attention import Places
 from textcl.encoder.packing.hidden_states import layout_of
+from textcl.encoder.packing.places import Places
 from textcl.encoder.pooling import Segments
 from textcl.encoder.token_encoder import PlannedTokens
 from textcl.types import Changes, Tokens

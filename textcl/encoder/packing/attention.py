@@ -8,14 +8,10 @@ lengths up to the next multiple of 16. On CUDA flash attention takes the rows as
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
-from inspect import signature
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Int32
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -23,17 +19,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from textcl.encoder.packing import buckets as bucketed_attention
+from textcl.encoder.packing import card
+from textcl.encoder.packing.places import Packing as Packing
 from textcl.encoder.packing.reach import Reach, visible_keys
-from textcl.transfer import ON_HOST, to_device
-
-try:
-    from torch.nn.attention.varlen import varlen_attn
-
-    if not {"scale", "window_size"} <= signature(varlen_attn).parameters.keys():
-        varlen_attn = None  # of torch 2.10, which has neither
-except ImportError:
-    varlen_attn = None
-
 
 NAME = "textcl_packed"
 """Under which transformers knows this attention."""
@@ -44,115 +32,6 @@ _SHORT = 128  # tokens up to which plain products beat the fused attention on CP
 # tokens that it meets and keeps a thousand: with one number of rows there is one pair of kernels for each length. Where
 # there are fewer rows they go through the fused attention in float32, which makes none.
 _ROWS = 16
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the rows of a packed batch lie for the attention of a card.
-
-    Args:
-        offsets: Where each row starts, and the end of the last one.
-        rows: Row of each token.
-        padded: Place of each token in the batch when its rows are padded to the longest.
-        real: True on real tokens of the padded batch.
-    """
-
-    offsets: Int32[Tensor, " B1"]
-    rows: Int[Tensor, " T"]
-    padded: Int[Tensor, " T"]
-    real: Bool[Tensor, " BL"]
-
-    @classmethod
-    def of(cls, lengths: Int[Tensor, " B"]) -> Places:
-        """Those of rows of these lengths, on the CPU."""
-        given = lengths.numpy()
-        offsets = np.concatenate([[0], given.cumsum()])
-        rows, longest = np.repeat(np.arange(len(given)), given), int(given.max())
-        padded = np.arange(offsets[-1]) - offsets[rows] + rows * longest
-        real = np.zeros(len(given) * longest, dtype=np.bool_)
-        real[padded] = True
-        return cls(
-            torch.from_numpy(offsets.astype(np.int32)),
-            *(torch.from_numpy(x) for x in (rows, padded, real)),
-        )
-
-
-@dataclass(frozen=True)
-class Packing:
-    """Where the rows of a packed batch lie.
-
-    Args:
-        lengths: Tokens of each row, none 0, equal ones side by side; on the CPU.
-        attend: False for tokens that none attends to; all may be attended to when None.
-        places: What the attention of a card reads; made when it is asked for where None.
-    """
-
-    lengths: Int[Tensor, " B"] = field(metadata=ON_HOST)
-    attend: Bool[Tensor, " T"] | None = None
-    places: Places | None = None
-
-    @classmethod
-    def of(
-        cls, lengths: Int[Tensor, " B"], attend: Bool[Tensor, " T"] | None, device: torch.device
-    ) -> Packing:
-        """That of a batch that will run on a device."""
-        return cls(lengths, attend, None if device.type == "cpu" else Places.of(lengths))
-
-    @cached_property
-    def groups(self) -> list[tuple[int, int]]:
-        """(rows, length) of each run of equally long rows."""
-        lengths = self.lengths.numpy()
-        firsts = np.flatnonzero(np.diff(lengths, prepend=-1))
-        rows = np.diff(firsts, append=len(lengths))
-        return list(zip(rows.tolist(), lengths[firsts].tolist(), strict=True))
-
-    @cached_property
-    def _buckets(self) -> dict[int, bucketed_attention.Buckets]:
-        return {}
-
-    def buckets(self, heads: int) -> bucketed_attention.Buckets:
-        """Where the rows lie when attention pads them a little; the same for all layers."""
-        if heads not in self._buckets:
-            self._buckets[heads] = bucketed_attention.Buckets.of(self.lengths, heads)
-        return self._buckets[heads]
-
-    @cached_property
-    def mask(self) -> Bool[Tensor, "B L"]:
-        """True on real tokens of the padded batch; on the CPU."""
-        return torch.from_numpy(np.arange(self.longest) < self.lengths.numpy()[:, None])
-
-    @cached_property
-    def longest(self) -> int:
-        """Tokens of the longest row."""
-        return int(self.lengths.max())
-
-    @cached_property
-    def _on_device(self) -> dict[torch.device, Places]:
-        return {}
-
-    @cached_property
-    def _visible(self) -> dict[Reach, Tensor]:
-        return {}
-
-    def places_on(self, device: torch.device) -> Places:
-        """Where the rows lie; the same tensors for all layers."""
-        if self.places is not None:
-            return self.places
-        if device not in self._on_device:
-            self._on_device[device] = to_device(Places.of(self.lengths), device)
-        return self._on_device[device]
-
-    def visible(self, device: torch.device, reach: Reach) -> Bool[Tensor, "B 1 #L L"]:
-        """Which keys of the padded batch a query attends to; the same for all layers."""
-        if reach not in self._visible:
-            places = self.places_on(device)
-            keys = places.real
-            if self.attend is not None:
-                keys = keys.index_copy(0, places.padded, self.attend)
-            near = reach.mask(self.longest, device)
-            keys = keys.view(len(self.lengths), 1, 1, self.longest)
-            self._visible[reach] = visible_keys(keys, near)
-        return self._visible[reach]
 
 
 def _attention(
@@ -200,8 +79,7 @@ def _attention_for(
     query: Tensor, value: Tensor, packing: Packing, dropout: float
 ) -> Callable[..., Tensor]:
     if query.device.type != "cpu":
-        plain = not dropout and packing.attend is None
-        return _attend_varlen if plain and _has_varlen(value) else _attend_padded
+        return card.attention_for(value, packing, dropout)
     # Measured at lengths 4 to 512: the backward pass of the fused kernel is several times slower in bfloat16 than
     # plain products on CPUs, and with dropout it is no faster.
     needs_grad = torch.is_grad_enabled() and query.requires_grad
@@ -313,68 +191,6 @@ def _attend_in_buckets(
 def _tokens(packing: Packing, rows: int) -> int:
     """Tokens of the first rows."""
     return int(packing.lengths[:rows].sum())
-
-
-def _has_varlen(value: Float[Tensor, "B H L d"]) -> bool:
-    """Whether torch's flash attention over rows without padding takes values like these."""
-    return (
-        varlen_attn is not None
-        and value.device.type == "cuda"
-        and value.dtype in (torch.bfloat16, torch.float16)
-        and value.shape[-1] % 8 == 0
-        and value.shape[-1] <= 256
-        and torch.backends.cuda.is_flash_attention_available()
-        and torch.cuda.get_device_capability(value.device) >= (8, 0)
-    )
-
-
-def _attend_varlen(
-    query: Float[Tensor, "T H d"],
-    key: Float[Tensor, "T H d"],
-    value: Float[Tensor, "T H d"],
-    packing: Packing,
-    scale: float,
-    dropout: float,
-    reach: Reach,
-) -> Float[Tensor, "T H d"]:
-    offsets, longest = packing.places_on(query.device).offsets, packing.longest
-    query, key = query.to(value.dtype), key.to(value.dtype)  # a rotation may have widened them
-    return varlen_attn(  # pyright: ignore[reportOptionalCall, reportReturnType]
-        query,
-        key,
-        value,
-        offsets,
-        offsets,
-        longest,
-        longest,
-        scale=scale,
-        window_size=reach.sides,
-    )
-
-
-def _attend_padded(
-    query: Float[Tensor, "T H d"],
-    key: Float[Tensor, "T H d"],
-    value: Float[Tensor, "T H d"],
-    packing: Packing,
-    scale: float,
-    dropout: float,
-    reach: Reach,
-) -> Float[Tensor, "T H d"]:
-    rows, width = len(packing.lengths), packing.longest
-    real = packing.places_on(query.device).padded
-    mask = packing.visible(query.device, reach)
-    q, k, v = (
-        x.new_zeros(rows * width, *x.shape[1:])
-        .index_copy(0, real, x)
-        .view(rows, width, *x.shape[1:])
-        .transpose(1, 2)
-        for x in (query, key, value)
-    )
-    context = F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale
-    )
-    return context.transpose(1, 2).flatten(0, 1).index_select(0, real)
 
 
 AttentionInterface.register(NAME, _attention)

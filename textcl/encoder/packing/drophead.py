@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from textcl.encoder.packing.attention import Packing
+from textcl.encoder.packing.places import Packing
 from textcl.errors import UserError
 
 PROJECTIONS = {

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from textcl.encoder.packing.attention import Packing
+from textcl.encoder.packing.places import Packing
 from textcl.transfer import ON_HOST
 from textcl.types import Changes, Tokens, ranges
 
