@@ -61,6 +61,7 @@ from .method.hooks import Recluster as Recluster
 from .method.method import Method as Method
 from .method.routes import Embedder as Embedder
 from .method.routes import Route as Route
+from .objectives.batch_triplet import BatchTriplet as BatchTriplet
 from .objectives.byol import Byol as Byol
 from .objectives.byol import Predictor as Predictor
 from .objectives.byol import SimSiam as SimSiam
@@ -71,6 +72,7 @@ from .objectives.combine import mlp as mlp
 from .objectives.contrastive import Contrastive as Contrastive
 from .objectives.contrastive import nt_xent as nt_xent
 from .objectives.contrastive import sup_con as sup_con
+from .objectives.contrastive import symmetric as symmetric
 from .objectives.cross_entropy import CrossEntropy as CrossEntropy
 from .objectives.distillation import DistillEmbeddings as DistillEmbeddings
 from .objectives.distillation import DistillSimilarity as DistillSimilarity
@@ -86,9 +88,11 @@ from .objectives.ranking import angle as angle
 from .objectives.ranking import cosent as cosent
 from .objectives.ratio import RatioOfSums as RatioOfSums
 from .objectives.score_distillation import DistillScores as DistillScores
+from .objectives.simple import hard_contrastive as hard_contrastive
 from .objectives.simple import simple as simple
 from .objectives.soft_byol import SoftByol as SoftByol
 from .objectives.triplet import GivenTriplets as GivenTriplets
+from .objectives.triplet import TripletMargin as TripletMargin
 from .retrieval.concepts import ConceptSettings as ConceptSettings
 from .retrieval.supervision import MarginSetting as MarginSetting
 from .retrieval.supervision import PairSettings as PairSettings
@@ -111,6 +115,7 @@ from .views.augmentations import DeleteWords as DeleteWords
 from .views.augmentations import RandomString as RandomString
 from .views.augmentations import RepeatWords as RepeatWords
 from .views.augmentations import SpanMask as SpanMask
+from .views.back_translation import BackTranslate as BackTranslate
 from .views.cutoff import CutFeatures as CutFeatures
 from .views.cutoff import CutSpan as CutSpan
 from .views.cutoff import CutTokens as CutTokens

@@ -7,13 +7,13 @@ import math
 import pytest
 import torch
 from contracts import check_objective
+from score_statistics import score_statistics
 
 from textcl.contrast.draws import BetaMix, Mix, Subset
 from textcl.contrast.mixing import (
     ExtrapolatePositives,
     InterpolateBatch,
     InterpolateQueue,
-    score_statistics,
 )
 from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.contrast.queue import AppendQueue, MemoryQueue

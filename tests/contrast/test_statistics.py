@@ -17,13 +17,14 @@ from contracts import on_ranks
 from families import tiny_model_dir
 from made_up import cosine, rows
 from rich.console import Console
+from score_statistics import score_statistics
 
 import textcl
 from textcl.contrast.draws import Mix
-from textcl.contrast.mixing import ExtrapolatePositives, InterpolateQueue, score_statistics
+from textcl.contrast.mixing import ExtrapolatePositives, InterpolateQueue
 from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.contrast.queue import AppendQueue, MemoryQueue
-from textcl.contrast.row_losses import cross_entropy as info_nce
+from textcl.contrast.row_losses import softmax as info_nce
 from textcl.contrast.statistics import BINS, dimension_spread, gradient_weights, table_statistics
 from textcl.contrast.table import Contrast
 from textcl.contrast.transforms import KeepHardest, MaskDuplicates, only_own_positive

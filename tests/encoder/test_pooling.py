@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from padded_pooling import pool_padded
 from sentence_transformers.sentence_transformer.modules import Pooling
 
-from textcl.encoder.pooling import POOLINGS, layers_of, pool, pool_padded
+from textcl.encoder.pooling import POOLINGS, layers_of, pool
 from textcl.errors import UserError
 
 LENGTHS = torch.tensor([3, 1, 0, 5, 2])
@@ -117,5 +118,5 @@ def test_half_precision_is_summed_in_float32(pooling):
 def test_unknown_pooling_names_the_known_ones():
     with pytest.raises(UserError, match="unknown pooling 'avg': choose one of cls, mean"):
         pool({-1: states()[-1]}, LENGTHS, "avg")
-    with pytest.raises(UserError, match="use pool_padded"):
+    with pytest.raises(UserError, match="use pool_all_positions"):
         pool({-1: states()[-1]}, LENGTHS, "mean_all")

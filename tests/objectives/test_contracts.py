@@ -17,7 +17,6 @@ TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 # Not losses of rows of their own, which is what the contract is about.
 ELSEWHERE = {
     "Alternate": "its turns are what changes between calls: test_combine.py, and resumed in test_recipes.py",
-    "OwnGradient": "changes the gradient of another objective on purpose: test_own_gradient.py",
 }
 
 

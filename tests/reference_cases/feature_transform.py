@@ -1,8 +1,9 @@
 import torch
+from score_statistics import score_statistics
 
 from textcl.arithmetic import unit
 from textcl.contrast.draws import Mix
-from textcl.contrast.mixing import ExtrapolatePositives, InterpolateQueue, score_statistics
+from textcl.contrast.mixing import ExtrapolatePositives, InterpolateQueue
 from textcl.contrast.queue import AppendQueue, MemoryQueue
 from textcl.contrast.table import Contrast
 from textcl.contrast.transforms import only_own_positive

@@ -1,7 +1,7 @@
 import torch
+from padded_pooling import pool_padded
 from reference_cases.leaves import gradients, leaves
 
-from textcl.encoder.pooling import pool_padded
 from textcl.objectives.nt_xent_pairs import nt_xent_pairs
 from textcl.types import Embeddings
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-
-from textcl.encoder.pooling import pool_padded
+from padded_pooling import pool_padded
 
 NAMES = {
     "cls_before_pooler": "cls",

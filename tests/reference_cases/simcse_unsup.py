@@ -5,7 +5,7 @@ from reference_cases.leaves import embeddings, gradients, leaves
 
 from textcl.contrast.pairings import AnchorPositive
 from textcl.objectives.contrastive import Contrastive
-from textcl.objectives.own_gradient import OwnGradient
+from textcl.types import Embeddings
 
 NAMES = {"z1": "anchor", "z2": "positive", "z3": "negative"}
 
@@ -37,7 +37,7 @@ def _processes(objective, z, size):
     def work(world):
         start = world.rank * share
         own, tensors = with_leaves(rows_of(z, slice(start, start + share)))
-        loss = OwnGradient(objective, world)(own).loss
+        loss = _own_gradient(objective, world, own)
         return loss.item(), gradients(loss, tensors)
 
     losses, grads = zip(*on_ranks(work, size), strict=True)
@@ -47,3 +47,19 @@ def _processes(objective, z, size):
         if view in grads[0]
     }
     return {"loss_per_rank": list(losses), "grad_own_rows": own_rows}
+
+
+def _own_gradient(objective, world, z):
+    """The loss of the whole batch with a gradient into the own rows alone, as SimCSE's code has it on each process."""
+    first = world.offset(len(z))
+
+    def everyones(x):
+        table = world.gather(x.detach())
+        return torch.cat([table[:first], x, table[first + len(x) :]])
+
+    whole = Embeddings(
+        {name: everyones(x) for name, x in z.by_name.items()},
+        world.gather(z.rows),
+        {name: world.gather(group) for name, group in z.groups.items()},
+    )
+    return objective(whole).loss

@@ -8,15 +8,22 @@ from transformers import get_scheduler
 
 from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperature, as_temperature
 from textcl.errors import UserError
-from textcl.training.settings import TrainSettings, as_mapping, from_mapping, with_overrides
+from textcl.training.settings import (
+    TrainSettings,
+    as_mapping,
+    from_mapping,
+    parse_overrides,
+    with_values,
+)
 
 
 def test_overrides_are_parsed_by_the_type_of_the_field():
-    changed = with_overrides(
-        TrainSettings(),
+    overrides = parse_overrides(
+        TrainSettings,
         ["batch_size=8", "learning-rate=1e-3", "steps=none", "dropout=0.2", "trackers=wandb,mlflow",
          "gradient_checkpointing=true", "schedule=cosine", "data=a=b.txt"],
     )  # fmt: skip
+    changed = with_values(TrainSettings(), overrides)
     assert (changed.batch_size, changed.learning_rate, changed.steps, changed.dropout) == (
         8,
         1e-3,
@@ -46,7 +53,7 @@ def test_overrides_are_parsed_by_the_type_of_the_field():
 )
 def test_a_wrong_setting_says_what_is_right(override, message):
     with pytest.raises(UserError, match=message):
-        with_overrides(TrainSettings(), [override])
+        with_values(TrainSettings(), parse_overrides(TrainSettings, [override]))
 
 
 def test_settings_survive_json():

@@ -14,9 +14,7 @@ from textcl.views.augmentations import (
     SpanMask,
     delete_items,
     mask_span,
-    random_strings,
     repeat_items,
-    repeat_tokens,
 )
 
 SENTENCE = "the cat and the dog and the bird sat on the old wall"
@@ -155,25 +153,6 @@ def test_repeat_words_official_leaves_one_word_alone():
     assert set(draws(RepeatWords(0.9, "official_word"), "word", 50)) == {"word"}
 
 
-def test_repeat_tokens_spares_special_tokens_and_stays_below_the_bound():
-    ids = list(range(20))
-    rng = random.Random(0)
-    chosen = [added(ids, repeat_tokens(ids, 0.32, rng)) for _ in range(3000)]
-    assert_uniform(Counter(map(len, chosen)), range(6), 3000)  # 6.4 floored, never reached
-    places = Counter(place for places in chosen for place in places)
-    assert_uniform(places, range(1, 19), sum(places.values()))
-    longest = max(len(repeat_tokens(range(200), 0.32, rng)) for _ in range(500))
-    assert longest == 209
-
-
-def test_repeat_tokens_leaves_short_rows_alone():
-    rng = random.Random(0)
-    assert repeat_tokens([1, 2, 3], 0.3, rng) == [1, 2, 3]
-    assert repeat_tokens([1, 2], 0.9, rng) == [1, 2]
-    assert repeat_tokens([], 0.9, rng) == []
-    assert all(repeat_tokens([7, 8, 9], 0.9, rng)[::2] in ([7, 9], [7, 8]) for _ in range(20))
-
-
 def test_rate_must_be_a_share():
     with pytest.raises(UserError, match="at least 0 and below 1, not 2"):
         RepeatWords(2)
@@ -210,28 +189,6 @@ def test_delete_one_word_deletes_exactly_one():
 
 
 # Random strings
-
-
-def test_random_strings_have_the_lengths_of_the_corpus_and_uniform_characters():
-    corpus = ["x" * 3, "x" * 3, "x" * 7, ""]
-    strings = random_strings(6000, corpus, random.Random(0))
-    lengths = Counter(map(len, strings))
-    assert set(lengths) == {3, 7}
-    assert abs(lengths[3] - 4000) < 5 * (6000 * 2 / 9) ** 0.5
-    letters = Counter("".join(strings))
-    assert_uniform(letters, "abcdefghijklmnopqrstuvwxyz0123456789", sum(letters.values()))
-
-
-def test_random_strings_repeat_with_the_seed():
-    corpus = [SENTENCE]
-    first = random_strings(5, corpus, random.Random(1))
-    assert first == random_strings(5, corpus, random.Random(1))
-    assert first != random_strings(5, corpus, random.Random(2))
-
-
-def test_random_strings_need_a_corpus():
-    with pytest.raises(UserError, match="it holds no text"):
-        random_strings(5, ["", ""], random.Random(0))
 
 
 def test_a_random_string_depends_on_the_text_and_the_seed_alone():

@@ -3,7 +3,7 @@ import random
 import pytest
 
 from textcl.errors import UserError
-from textcl.views.back_translation import BackTranslate, read_cache, write_cache
+from textcl.views.back_translation import BackTranslate, read_paraphrases, write_paraphrases
 
 RNG = random.Random(0)
 
@@ -67,9 +67,9 @@ def test_back_translate_prepare_tries_failed_texts_again():
 def test_cache_survives_on_disk(tmp_path):
     cache = {"a\nb": "ü", "\u2028": "👩‍👩‍👧"}
     path = tmp_path / "cache.jsonl"
-    assert read_cache(path) == {}
-    write_cache(path, cache)
-    assert read_cache(path) == cache
+    assert read_paraphrases(path) == {}
+    write_paraphrases(path, cache)
+    assert read_paraphrases(path) == cache
     assert [file.name for file in tmp_path.iterdir()] == ["cache.jsonl"]
 
 
@@ -78,4 +78,4 @@ def test_cache_with_a_broken_line_names_it(tmp_path, line):
     path = tmp_path / "cache.jsonl"
     path.write_text('["a", "b"]\n' + line + "\n")
     with pytest.raises(UserError, match=r"cache\.jsonl:2: expected a JSON list"):
-        read_cache(path)
+        read_paraphrases(path)

@@ -4,9 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
-from textcl.contrast.mixing import mix_embeddings
 from textcl.errors import UserError
 from textcl.training.loader import Collate
 from textcl.types import Tokens
@@ -18,9 +16,7 @@ from textcl.views.cutoff import (
     cut_features,
     cut_span,
     cut_tokens,
-    draw_mixing,
     draw_uniform,
-    mix_targets,
     shuffle_positions,
 )
 from textcl.views.view import View, draw_generator
@@ -161,50 +157,6 @@ def test_draw_uniform_takes_from_each_row_what_it_asks_for():
     assert draws[:2].tolist() == draws[2:4].tolist()
     assert len(draws) == 5
     assert draw_uniform([], []).shape == (0,)
-
-
-# Mixup
-
-
-def test_mixing_draws_a_permutation_and_one_weight():
-    weights, partners = draw_mixing(50, 0.4, random.Random(0))
-    assert sorted(partners.tolist()) == list(range(50))
-    assert len(set(weights.tolist())) == 1
-    assert 0 <= weights[0] <= 1
-    assert torch.equal(draw_mixing(50, 0.4, random.Random(0))[1], partners)
-
-
-def test_mixing_weight_follows_the_beta_distribution():
-    rng = random.Random(0)
-    drawn = torch.stack([draw_mixing(1, 2.0, rng)[0] for _ in range(5000)])
-    assert abs(drawn.mean() - 0.5) < 0.02
-    assert abs(drawn.var() - 0.05) < 0.005  # 1 / (4 (2a + 1))
-
-
-def test_mixing_needs_a_positive_alpha():
-    with pytest.raises(UserError, match="alpha above 0, not 0"):
-        draw_mixing(2, 0, random.Random(0))
-
-
-def test_mixed_targets_give_the_weighted_sum_of_both_cross_entropies():
-    weights, partners = torch.tensor([0.3, 0.3, 0.3]), torch.tensor([1, 0, 2])
-    logits = uniform(3, 3).float()
-    targets = mix_targets(weights, partners)
-    own = F.cross_entropy(logits, torch.arange(3), reduction="none")
-    others = F.cross_entropy(logits, partners, reduction="none")
-    expected = (weights * own + (1 - weights) * others).mean()
-    torch.testing.assert_close(F.cross_entropy(logits, targets), expected)
-    torch.testing.assert_close(targets[2], torch.tensor([0.0, 0.0, 1.0]))
-
-
-def test_mixed_embeddings_lie_between_the_two():
-    embeddings = uniform(3, 4).requires_grad_()
-    weights, partners = torch.tensor([0.25, 0.25, 0.25]), torch.tensor([1, 2, 0])
-    mixed = mix_embeddings(embeddings, weights, partners)
-    for i, partner in enumerate(partners.tolist()):
-        torch.testing.assert_close(mixed[i], 0.25 * embeddings[i] + 0.75 * embeddings[partner])
-    mixed.sum().backward()
-    torch.testing.assert_close(embeddings.grad, torch.ones_like(embeddings))
 
 
 CHANGES = (CutTokens(0.3), CutSpan(0.2), CutFeatures(0.25, 8), ShufflePositions())

@@ -17,9 +17,9 @@ from .prototypes import Prototypes as Prototypes
 from .queue import AppendQueue as AppendQueue
 from .queue import MemoryQueue as MemoryQueue
 from .row_losses import EachPair as EachPair
-from .row_losses import cross_entropy as cross_entropy
 from .row_losses import negatives_only as negatives_only
 from .row_losses import positives_only as positives_only
+from .row_losses import softmax as softmax
 from .soft_targets import SoftQueueTargets as SoftQueueTargets
 from .table import TILE_ELEMENTS as TILE_ELEMENTS
 from .table import Block as Block

@@ -134,37 +134,6 @@ class InterpolateBatch:
         ).weighted(exclude(not_this_one, contrast.dtype))
 
 
-@torch.no_grad()
-def score_statistics(
-    contrast: Contrast, temperature: float | Tensor
-) -> dict[str, Float[Tensor, " A"]]:
-    """What each anchor's scores look like after mixing, for the log.
-
-    Returns:
-        By anchor: mean and unbiased variance of its negatives' scores (NaN for one negative), score of its positive,
-        mean of e^(score/temperature) over negatives, the same of its positive, and the weight of its negatives in the
-        gradient, Σ P over negatives.
-
-    Source: Zhu et al. 2021, https://arxiv.org/abs/2108.02982
-    """
-    rows = torch.arange(len(contrast.anchors), device=contrast.anchors.device)
-    scores, block = contrast.similarity(rows), contrast.block(rows, temperature)
-    negatives, count = block.negatives, block.negatives.sum(1)
-    zero = torch.zeros_like(scores)
-    mean = torch.where(negatives, scores, zero).sum(1) / count
-    squares = torch.where(negatives, scores - mean[:, None], zero).square().sum(1)
-    positive = (scores * block.targets).sum(1)
-    exponentials = torch.where(negatives, (scores / temperature).exp(), zero).sum(1)
-    return {
-        "negative_mean": mean,
-        "negative_variance": squares / (count - 1),
-        "positive": positive,
-        "negative_exp_mean": exponentials / count,
-        "positive_exp": (positive / temperature).exp(),
-        "negative_gradient_weight": torch.where(negatives, block.logits.softmax(1), zero).sum(1),
-    }
-
-
 def mixed(
     rows: Float[Tensor, "N D"],
     others: Float[Tensor, "N D"],
@@ -184,14 +153,6 @@ def _positives(contrast: Contrast, who: str) -> Int[Tensor, " A"]:
 
 def _twice(rule: Rule) -> Rule:
     return lambda rows: rule(rows).repeat(1, 2)
-
-
-def mix_embeddings(
-    embeddings: Float[Tensor, "B D"], weights: Float[Tensor, " B"], partners: Int[Tensor, " B"]
-) -> Float[Tensor, "B D"]:
-    """The sum weight · own + (1 - weight) · partner's, row by row."""
-    own = weights.to(embeddings)[:, None]
-    return own * embeddings + (1 - own) * embeddings[partners.to(embeddings.device)]
 
 
 @dataclass(frozen=True)
@@ -237,5 +198,6 @@ class MixAnchors:
             table.scatter_add_(1, own[rows, None], mine)
             return table.scatter_add_(1, others[rows, None], 1 - mine)
 
-        mixed = unit(mix_embeddings(anchors, weights, mix.partners)[here])
-        return replace(contrast, anchors=mixed, targets=targets)
+        own_weights = weights.to(anchors)[:, None]
+        both = mixed(anchors, anchors[mix.partners.to(anchors.device)], own_weights)
+        return replace(contrast, anchors=unit(both[here]), targets=targets)

@@ -13,8 +13,8 @@ from torch.nn.functional import logsigmoid
 from textcl.contrast.table import Block
 
 
-def cross_entropy(block: Block) -> tuple[Tensor, Tensor]:
-    """Σ targets · -log softmax(logits); an anchor without target counts for nothing."""
+def softmax(block: Block) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of a row: -Σ targets · ln p, p as its logits give it; an anchor without target counts for nothing."""
     counted = block.targets.sum(1) > 0
     logits = block.logits.masked_fill(~counted[:, None], 0.0)
     aimed = torch.where(block.targets > 0, logits, 0.0)

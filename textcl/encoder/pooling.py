@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -110,7 +110,7 @@ def pool(
         hidden: Hidden states by layer, at least those of `layers_of(pooling)`.
         lengths: Tokens of each row; 0 is allowed. On the CPU.
         pooling: One of `POOLINGS`, or several joined by "+" whose vectors are concatenated. "cls_pooler" gives what
-            the pretrained pooler takes, the first token; "mean_all" needs padding, see `pool_padded`.
+            the pretrained pooler takes, the first token; "mean_all" needs padding, see `pool_all_positions`.
         segments: What `Segments.of` gives, on the device of the states; made here when empty.
 
     Returns:
@@ -127,26 +127,6 @@ def pool(
         made = Segments.of(lengths, pooling, dtype=states[0].dtype)
         segments = to_device(made, states[0].device)
     return torch.cat([_pool(*pair) for pair in zip(states, segments, strict=True)], dim=-1)
-
-
-def pool_padded(
-    hidden: Float[Tensor, "layers B L D"], mask: Shaped[Tensor, "B L"], pooling: str
-) -> Float[Tensor, "B _"]:
-    """One vector per padded row.
-
-    Args:
-        hidden: Hidden states of every layer, the embedding output first.
-        mask: 1 (or True) on real tokens.
-        pooling: As in `pool`; also "mean_all", the mean over all positions, padding included.
-
-    Returns:
-        Vectors in float32 or wider; zeros for a row whose mask is all zero.
-    """
-    real = mask.to(torch.bool)
-    if pooling == "mean_all":
-        return pool_all_positions(hidden[-1], real)
-    packed = {layer: hidden[layer][real] for layer in layers_of(check_pooling(pooling))}
-    return pool(packed, real.sum(1).cpu(), pooling)
 
 
 def pool_all_positions(
@@ -174,7 +154,7 @@ def _segments(
     starts = lengths.cumsum() - lengths
     if pooling == "mean_all":
         raise UserError(
-            "pooling 'mean_all' averages over padding too, which a packed batch does not have: use pool_padded"
+            "pooling 'mean_all' averages over padding too, which a packed batch does not have: use pool_all_positions"
         )
     if pooling in _ONE_TOKEN:
         filled = np.flatnonzero(lengths > 0)

@@ -15,6 +15,9 @@ from .geometry import relative_penalty as relative_penalty
 from .geometry import tolerance as tolerance
 from .geometry import uniformity as uniformity
 from .labelled import load_labelled as load_labelled
+from .ranking import RankedQuery as RankedQuery
 from .ranking import RankingResult as RankingResult
+from .ranking import exponential_gain as exponential_gain
+from .ranking import linear_gain as linear_gain
 from .ranking import rank_measures as rank_measures
 from .ranking import rank_rows as rank_rows

@@ -1,3 +1,4 @@
+from .batch_triplet import BatchTriplet as BatchTriplet
 from .byol import Byol as Byol
 from .byol import Predictor as Predictor
 from .byol import SimSiam as SimSiam
@@ -8,6 +9,7 @@ from .combine import mlp as mlp
 from .contrastive import Contrastive as Contrastive
 from .contrastive import nt_xent as nt_xent
 from .contrastive import sup_con as sup_con
+from .contrastive import symmetric as symmetric
 from .counted import Counted as Counted
 from .cross_entropy import CrossEntropy as CrossEntropy
 from .distillation import DistillEmbeddings as DistillEmbeddings
@@ -23,5 +25,7 @@ from .ranking import angle as angle
 from .ranking import cosent as cosent
 from .ratio import RatioOfSums as RatioOfSums
 from .score_distillation import DistillScores as DistillScores
+from .simple import hard_contrastive as hard_contrastive
 from .soft_byol import SoftByol as SoftByol
 from .triplet import GivenTriplets as GivenTriplets
+from .triplet import TripletMargin as TripletMargin

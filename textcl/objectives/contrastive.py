@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from textcl.contrast.pairings import AllViews, AnchorPositive, Pairing
-from textcl.contrast.row_losses import cross_entropy
+from textcl.contrast.row_losses import softmax
 from textcl.contrast.statistics import table_statistics
 from textcl.contrast.table import Contrast, RowLoss
 from textcl.contrast.temperature import Temperature, checked, current, temperature_terms
@@ -47,7 +47,7 @@ class Contrastive(nn.Module):
         temperature: Temperature,
         transforms: Sequence[Transform] = (),
         *,
-        row_loss: RowLoss = cross_entropy,
+        row_loss: RowLoss = softmax,
         no_positive: NoPositive = "skip",
         base_temperature: float | None = None,
         world: World = ALONE,
@@ -112,6 +112,12 @@ def symmetric(
     world: World = ALONE,
 ) -> nn.Module:
     """InfoNCE from anchors to positives and back, averaged; only the first direction sees hard negatives.
+
+    Args:
+        temperature: Number > 0, or a module that returns one, which both directions then share.
+        negatives: Views of hard negatives.
+        hard_negative_weight: Added to the logit of an anchor's own hard negative.
+        world: The processes that train together.
 
     Source: Radford et al. 2021, https://arxiv.org/abs/2103.00020
     """

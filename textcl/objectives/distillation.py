@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from textcl.arithmetic import unit, widen
-from textcl.contrast.row_losses import cross_entropy
+from textcl.contrast.row_losses import softmax
 from textcl.contrast.table import Block, Contrast
 from textcl.contrast.temperature import positive
 from textcl.distributed import ALONE, World
@@ -140,5 +140,5 @@ def _squares(block: Block) -> tuple[Tensor, Tensor]:
 
 
 def _divergence(block: Block) -> tuple[Tensor, Tensor]:
-    value, _ = cross_entropy(block)
+    value, _ = softmax(block)
     return value - torch.special.entr(block.targets).sum(1), torch.ones_like(value)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from textcl.arithmetic import widen
 from textcl.contrast.pairings import AllViews
-from textcl.contrast.row_losses import cross_entropy
+from textcl.contrast.row_losses import softmax
 from textcl.contrast.statistics import table_statistics
 from textcl.contrast.table import Block, Contrast, Rule
 from textcl.contrast.temperature import Temperature, checked, current
@@ -77,7 +77,7 @@ class LabelAware(nn.Module):
         self.temperature, self.weighers = checked(temperature), tuple(weighers)
         self.pairing, self.transforms = AllViews(names, same="labels"), tuple(transforms)
         self.head = nn.Identity() if head is None else head
-        self.row_loss = cross_entropy if variant == "paper" else times_own_weight
+        self.row_loss = softmax if variant == "paper" else times_own_weight
         self.no_positive: NoPositive = no_positive
         self.detach_weights, self.world = detach_weights, world
 
@@ -127,7 +127,7 @@ def class_weights(log_confidences: Float[Tensor, "A classes"], labels: Tensor) -
 
 def times_own_weight(block: Block) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:
     """A row loss: the weight of the positives as a factor of the loss instead of inside its logarithm."""
-    value, counted = cross_entropy(block)
+    value, counted = softmax(block)
     log_weights = torch.where(block.targets > 0, block.log_weights, 0.0)
     log_own = (log_weights * block.targets).sum(1)
     return log_own.exp() * (value + log_own), counted

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from textcl.arithmetic import unit
 from textcl.contrast.prototypes import Clusters, Prototypes
-from textcl.contrast.row_losses import cross_entropy
+from textcl.contrast.row_losses import softmax
 from textcl.contrast.table import Contrast, exclude
 from textcl.distributed import ALONE, World
 from textcl.types import Embeddings, LossOutput
@@ -73,7 +73,7 @@ class ProtoNce(nn.Module):
         tables = self.tables(z)
         if not tables:
             return LossOutput(unit(z[self.anchor]).sum() * 0.0)
-        losses = [self.world.mean(*table.reduce(cross_entropy)) for table, _ in tables]
+        losses = [self.world.mean(*table.reduce(softmax)) for table, _ in tables]
         counts = torch.stack([count for _, count in tables]).float() - 1
         return LossOutput(torch.stack(losses).mean(), {"negatives/prototypes": counts.mean()})
 

@@ -9,8 +9,10 @@ from .index import Index as Index
 from .mining import Mined as Mined
 from .mining import MiningRules as MiningRules
 from .mining import absolute_margin as absolute_margin
+from .mining import draw_or_fill as draw_or_fill
 from .mining import duplicate_rows as duplicate_rows
 from .mining import mine as mine
+from .mining import rank_windows as rank_windows
 from .mining import relative_margin as relative_margin
 from .quantization import Ranges as Ranges
 from .quantization import search_bits as search_bits

@@ -208,17 +208,6 @@ def with_values(settings: S, values: Mapping[str, object]) -> S:
     return replace(settings, **changes)
 
 
-def with_overrides(settings: S, overrides: Sequence[str] | Mapping[str, object]) -> S:
-    """The settings with some replaced, by values, or by `key=value` texts as the command line takes them.
-
-    Raises:
-        UserError: For an unknown key (naming the nearest ones), or a value that the setting does not take.
-    """
-    if not isinstance(overrides, Mapping):
-        overrides = parse_overrides(type(settings), overrides)
-    return with_values(settings, overrides)
-
-
 def complete_override(settings_type: type[TrainSettings], text: str) -> list[str]:
     """How a `key=value` text that has been begun may go on, as shells complete it."""
     name, equals, value = text.partition("=")

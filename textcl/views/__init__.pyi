@@ -4,6 +4,9 @@ from .augmentations import DeleteWords as DeleteWords
 from .augmentations import RandomString as RandomString
 from .augmentations import RepeatWords as RepeatWords
 from .augmentations import SpanMask as SpanMask
+from .back_translation import BackTranslate as BackTranslate
+from .back_translation import read_paraphrases as read_paraphrases
+from .back_translation import write_paraphrases as write_paraphrases
 from .cutoff import CutFeatures as CutFeatures
 from .cutoff import CutSpan as CutSpan
 from .cutoff import CutTokens as CutTokens

@@ -91,27 +91,6 @@ def repeat_items(items: Sequence[Item], positions: Collection[int]) -> list[Item
     return [item for i, item in enumerate(items) for _ in range(2 if i in chosen else 1)]
 
 
-def repeat_tokens(ids: Sequence[int], rate: float, rng: random.Random) -> list[int]:
-    """Double some sub-word tokens of a row, as the official ESimCSE code does.
-
-    Args:
-        ids: Token ids of one row, special tokens included; the first and the last are never doubled.
-        rate: Share of tokens that bounds the number of repetitions.
-        rng: Source of the draws.
-
-    Returns:
-        The row, up to 9 tokens longer than before; truncate first, as the authors do.
-
-    Source: Wu et al. 2022, https://arxiv.org/abs/2109.04380
-    """
-    _check_rate(rate)
-    limit = min(10, exact_floor(rate, len(ids)))
-    inner = range(1, len(ids) - 1)
-    if limit == 0 or not inner:
-        return list(ids)
-    return repeat_items(ids, rng.sample(inner, min(rng.randrange(limit), len(inner))))
-
-
 @dataclass(frozen=True)
 class RepeatWords:
     """Double some words in place (ESimCSE), which changes the length and hardly the meaning.
@@ -120,7 +99,7 @@ class RepeatWords:
         rate: Share of words that bounds the number of repetitions, itself drawn uniformly from 0 up.
         variant: "paper", where the bound is at least 2 and every word can be chosen; "official_word" for the
             word variant of the authors' code, where the bound is at most 10 and never reached, and the last word
-            is never chosen. Their sub-word variant is `repeat_tokens`.
+            is never chosen.
 
     Note:
         The authors draw once for all epochs: `View(column, (RepeatWords(),), once=True)`.
@@ -211,34 +190,6 @@ class DeleteOneWord:
         """`text` without the drawn word."""
         words = text.split()
         return _without(text, words, min(1, len(words) - 1), rng)
-
-
-def random_strings(
-    count: int,
-    like: Sequence[str],
-    rng: random.Random,
-    alphabet: str = string.ascii_lowercase + string.digits,
-) -> list[str]:
-    """Meaningless strings as long as the texts of a corpus, to train on nothing but form.
-
-    Args:
-        count: How many strings.
-        like: The corpus whose lengths are drawn from, in characters; empty texts do not count.
-        rng: Source of the draws.
-        alphabet: Characters, drawn uniformly.
-
-    Returns:
-        The strings.
-
-    Raises:
-        UserError: If the corpus holds no text.
-
-    Source: Liu et al. 2021, https://arxiv.org/abs/2104.08027
-    """
-    lengths = [len(text) for text in like if text]
-    if not lengths:
-        raise UserError("Random strings take their lengths from a corpus, but it holds no text.")
-    return ["".join(rng.choices(alphabet, k=rng.choice(lengths))) for _ in range(count)]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class BackTranslate:
 
     Args:
         translate: Gives one paraphrase for each text.
-        cache: Paraphrases known so far, by text; filled as texts come. Start it with `read_cache`.
+        cache: Paraphrases known so far, by text; filled as texts come. Start it with `read_paraphrases`.
         failures: Why a text has no paraphrase, by text: such a text stays as it is and is not asked for again
             until `prepare` is called.
 
@@ -68,8 +68,8 @@ class BackTranslate:
                 self.failures[text] = f"the paraphrase is {result!r}"
 
 
-def read_cache(path: str | Path) -> dict[str, str]:
-    """Paraphrases by text from a file that `write_cache` wrote; none if there is no such file.
+def read_paraphrases(path: str | Path) -> dict[str, str]:
+    """Paraphrases by text from a file that `write_paraphrases` wrote; none if there is no such file.
 
     Raises:
         UserError: If a line is not a JSON list of two strings.
@@ -91,7 +91,7 @@ def read_cache(path: str | Path) -> dict[str, str]:
     return pairs
 
 
-def write_cache(path: str | Path, cache: Mapping[str, str]) -> None:
+def write_paraphrases(path: str | Path, cache: Mapping[str, str]) -> None:
     """Write paraphrases by text as JSON lines; the file is whole or as it was before."""
     with atomic_write(Path(path)) as file:
         for pair in cache.items():

@@ -244,36 +244,6 @@ def _both(before: Tensor | None, keep: Tensor) -> Tensor:
     return keep if before is None else before & keep
 
 
-def draw_mixing(
-    rows: int, alpha: float, rng: random.Random
-) -> tuple[Float[Tensor, " B"], Int[Tensor, " B"]]:
-    """Draws of a mixup: one weight from Beta(alpha, alpha) for all rows, and whom each is mixed with.
-
-    Args:
-        rows: Rows of the batch.
-        alpha: Above 0; small values hardly mix.
-        rng: Source of the draws.
-
-    Returns:
-        Weights of the rows' own embeddings, and a permutation of the rows.
-
-    Source: Zhang et al. 2018, https://arxiv.org/abs/1710.09412
-    """
-    if not alpha > 0:
-        raise UserError(f"Mixup needs an alpha above 0, not {alpha}.")
-    weights = torch.full((rows,), rng.betavariate(alpha, alpha))
-    return weights, torch.tensor(rng.sample(range(rows), rows), dtype=torch.long)
-
-
-def mix_targets(weights: Float[Tensor, " B"], partners: Int[Tensor, " B"]) -> Float[Tensor, "B B"]:
-    """Target weights of mixed rows among the rows: each is its own positive in part, and its partner's.
-
-    Cross-entropy against them is weight · CE(own) + (1 - weight) · CE(partner).
-    """
-    own = torch.diag(weights)
-    return own.scatter_add(1, partners[:, None], (1 - weights)[:, None])
-
-
 def _counts(lengths: Int[Tensor, " B"], rate: float) -> Int[Tensor, " B"]:
     _check_rate(rate)
     return (lengths.double() * rate).long()
