@@ -26,14 +26,14 @@ from rich.console import Console
 from train_step import SKIP, Clock
 
 import textcl.objectives.contrastive
-import textcl.training.recorder
+import textcl.training.log
 import textcl.training.session
 from textcl.training.session import train
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PLACES = (
     (textcl.objectives.contrastive, "table_statistics"),
-    (textcl.training.recorder, "dimension_spread"),
+    (textcl.training.log, "dimension_spread"),
 )
 CASES = {
     "unsup-simcse, batch 128": ("unsup-simcse", {}),

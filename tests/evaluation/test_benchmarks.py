@@ -160,7 +160,7 @@ def test_copy_without_its_subsets_gives_all_but_no_means():
     assert result.all.spearman == pytest.approx(1.0)
     assert (result.mean.spearman, result.wmean.spearman, result.subsets) == (None, None, {})
     with pytest.raises(
-        UserError, match="'wmean' needs the subsets of first, which somewhere does not tell"
+        UserError, match="'wmean' needs the subsets of first, which somewhere does not name"
     ):
         evaluate(model, task, aggregation="wmean")
     assert len(model.calls) == 1

@@ -289,14 +289,14 @@ def test_hub_task_is_asked_for_at_its_revision_and_read_by_role(toy, hub):
     assert task.sentences2[0] == "two"
     assert task.scores.tolist() == pytest.approx([4.5, np.nan, np.nan, 0.0], nan_ok=True)
     assert task.subsets == ["test"] * 4
-    assert task.tells_subsets
+    assert task.has_subsets
 
 
 def test_hub_copy_without_the_subsets_of_the_manifest_does_not_invent_them(toy, hub, monkeypatch):
     monkeypatch.delenv("TEXTCL_DATA")
     task = load_task("both")
     assert task.subsets is None
-    assert not task.tells_subsets
+    assert not task.has_subsets
 
 
 def test_hub_copy_with_other_rows_or_columns_is_refused(toy, hub):
@@ -323,4 +323,4 @@ def test_unreachable_hub_is_one_sentence_that_says_how_to_go_on(toy, hub, monkey
 def test_pairs_of_ones_own_have_a_protocol_of_their_own():
     task = StsTask("mine", ["a"], ["b"], np.array([1.0]))
     assert task.protocol("all") == "own-pairs-all"
-    assert task.tells_subsets
+    assert task.has_subsets

@@ -4,7 +4,7 @@ import pytest
 from browsing import MARKS, Browser, webdriver
 from report_runs import NASTY, classifier_run, encoder_run
 
-from textcl.report.write import Wanted, write_report
+from textcl.report.write import ReportOptions, write_report
 
 pytestmark = MARKS
 
@@ -29,7 +29,7 @@ def pages(tmp_path_factory):
         "classifier": classifier_run(folder / "classifier"),
     }
     for name, run in made.items():
-        write_report([run], folder / f"{name}.html", Wanted(maps=("pca",)))
+        write_report([run], folder / f"{name}.html", ReportOptions(maps=("pca",)))
     return {name: folder / f"{name}.html" for name in made}
 
 

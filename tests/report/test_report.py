@@ -26,9 +26,9 @@ from textcl.probe.neighbours import distinct, drawn, nearest
 from textcl.report.page import Document
 from textcl.report.runs import open_all, open_run
 from textcl.report.training import thin, trajectory, uniformity_of
-from textcl.report.write import Wanted, write_report
+from textcl.report.write import ReportOptions, write_report
 
-PCA = Wanted(maps=("pca",))
+PCA = ReportOptions(maps=("pca",))
 
 
 class Page(HTMLParser):
@@ -94,9 +94,9 @@ def page(run, tmp_path_factory):
     return Page(output.read_text())
 
 
-def report(paths, tmp_path, wanted=PCA, **more):
+def report(paths, tmp_path, options=PCA, **more):
     output = tmp_path / "report.html"
-    write_report(paths, output, wanted, **more)
+    write_report(paths, output, options, **more)
     return Page(output.read_text())
 
 
@@ -189,7 +189,7 @@ def test_a_classifier_report_shows_its_confusions(classes, tmp_path):
 
 def test_texts_that_are_given_did_not_select_the_weights(classes, tmp_path):
     data = str(classes.parent / "train.jsonl")
-    page = report([classes], tmp_path, Wanted(maps=("pca",), data=data))
+    page = report([classes], tmp_path, ReportOptions(maps=("pca",), data=data))
     assert "train.jsonl, which did not select the weights" in page.text
 
 
@@ -408,7 +408,7 @@ def test_an_atlas_holds_the_texts_and_their_neighbours(run, tmp_path, monkeypatc
 
 
 def test_a_large_map_is_sampled_with_a_seed_and_says_so(run, tmp_path):
-    page = report([run], tmp_path, Wanted(maps=("pca",), points=6, seed=3))
+    page = report([run], tmp_path, ReportOptions(maps=("pca",), points=6, seed=3))
     assert len(page.rows("pca-after-training")) == 6
     assert re.search(r"6 of \d+ texts, drawn with seed 3", page.text)
 
@@ -477,7 +477,7 @@ def test_a_broken_line_of_the_log_is_named(run, tmp_path):
 def test_missing_extras_are_told_before_any_work(run, tmp_path, monkeypatch):
     monkeypatch.setattr("textcl.report.write.umap_there", lambda: False)
     with pytest.raises(UserError, match=r"pip install 'textcl-train\[umap\]'"):
-        report([run], tmp_path, Wanted(maps=("umap",)))
+        report([run], tmp_path, ReportOptions(maps=("umap",)))
     monkeypatch.setitem(sys.modules, "altair", None)
     with pytest.raises(UserError, match=r"pip install 'textcl-train\[report\]'"):
         report([tmp_path / "no run at all"], tmp_path)

@@ -26,11 +26,11 @@ from textcl.classifier.estimator_rows import (
 )
 from textcl.classifier.estimator_settings import (
     Parameters,
-    held_out_share,
     parameters_of_today,
     recipe_for,
     run_seed,
     run_settings,
+    share_to_hold_out,
 )
 from textcl.classifier.fit_rejection import fit_rejection
 from textcl.data.files import to_json, write_text
@@ -137,7 +137,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         parameters = cast(Parameters, parameters_of_today(self.get_params(deep=False)))
         rows = fitting_rows(X, y, sample_weight, parameters["class_weight"], self.random_state)
-        share = held_out_share(parameters, rows)
+        share = share_to_hold_out(parameters, rows)
         recipe = recipe_for(parameters["method"], len(rows.texts), len(rows.classes))
         with tempfile.TemporaryDirectory(prefix="textcl-") as folder, torch.random.fork_rng():
             run = train(

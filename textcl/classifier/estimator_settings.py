@@ -35,7 +35,7 @@ class Parameters(TypedDict):
     random_state: int
 
 
-def held_out_share(parameters: Parameters, rows: FittingRows) -> str:
+def share_to_hold_out(parameters: Parameters, rows: FittingRows) -> str:
     """The share of the rows that is held out; "" for none.
 
     Args:

@@ -125,7 +125,7 @@ def report_command(
     holds Altair and vl-convert.
     """
     from textcl.errors import UserError
-    from textcl.report.write import Wanted, write_report
+    from textcl.report.write import ReportOptions, write_report
 
     for place in (output, atlas):
         require_new_file(place, overwrite=overwrite)
@@ -135,7 +135,7 @@ def report_command(
     if not data and (columns or split):
         raise UserError("--column and --split describe --data: name the data too")
     log = log_console(quiet=quiet)
-    wanted = Wanted(
+    options = ReportOptions(
         data=data,
         columns=columns,
         split=split,
@@ -145,7 +145,7 @@ def report_command(
         points=points,
         seed=seed,
     )
-    drawn = write_report(run, output, wanted, figures=figures, atlas=atlas, say=log.print)
+    drawn = write_report(run, output, options, figures=figures, atlas=atlas, say=log.print)
     size = output.stat().st_size / 1e6
     log.print(
         f"{output}: {len(drawn)} figures, {size:.1f} MB, opens in a browser without a network"

@@ -14,7 +14,7 @@ from textcl.contrast.table import Block
 
 
 def softmax(block: Block) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of a row: -Σ targets · ln p, p as its logits give it; an anchor without target counts for nothing."""
+    """Cross-entropy of a row: -Σ targets · ln p, with p of its logits; an anchor without target counts for nothing."""
     counted = block.targets.sum(1) > 0
     logits = block.logits.masked_fill(~counted[:, None], 0.0)
     aimed = torch.where(block.targets > 0, logits, 0.0)

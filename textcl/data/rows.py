@@ -46,17 +46,13 @@ class Rows:
         values = zip(*(columns[role] for role in self.roles), strict=True)
         return [dict(zip(self.roles, row, strict=True)) for row in values]
 
-    def values(self, role: str, indices: Sequence[int]) -> list[Any]:
-        """The values of a role in the rows at `indices`, in that order."""
-        return self._data[indices][role]
-
     def strings(self, role: str, indices: Sequence[int] | None = None) -> list[str]:
-        """The values of a role that holds texts or labels, in the rows at `indices`; of all rows when None."""
-        return list(self._data[role] if indices is None else self._data[indices][role])
+        """`column` of a role that holds one text or label a row."""
+        return self.column(role, indices)
 
-    def column(self, role: str) -> list[Any]:
-        """All values of a role, in order."""
-        return list(self._data[role])
+    def column(self, role: str, indices: Sequence[int] | None = None) -> list[Any]:
+        """The values of a role in the rows at `indices`, in that order; of all rows when None."""
+        return list(self._data[role] if indices is None else self._data[indices][role])
 
     def take(self, indices: Sequence[int]) -> Rows:
         """Some of the rows, in this order."""

@@ -29,7 +29,7 @@ _log = logging.getLogger("textcl")
 
 
 @dataclass(frozen=True)
-class Parts:
+class EncoderParts:
     """The parts of an encoder.
 
     Args:
@@ -64,7 +64,7 @@ def load_parts(
     adapter: str | None,
     revision: str | None,
     trust_remote_code: bool,
-) -> Parts:
+) -> EncoderParts:
     """Read and check everything that `Encoder.from_pretrained` puts together; arguments and errors are its own."""
     spec = AdapterSpec.parse(adapter) if adapter else None
     folder = find_model(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
@@ -108,7 +108,7 @@ def load_parts(
     if described.lowercase:
         lowercase(tokenizer)
     longest = longest_row(backbone, tokenizer)
-    return Parts(
+    return EncoderParts(
         folder,
         described,
         backbone,

@@ -241,11 +241,7 @@ def _load(chosen: Sequence[str | StsTask], aggregation: str) -> list[StsTask]:
         named = [item] if isinstance(item, StsTask) else map(load_task, task_names([item]))
         tasks.update({task.name: task for task in named})
     for task in tasks.values():
-        if aggregation != "all" and not task.tells_subsets:
-            raise UserError(
-                f"{aggregation!r} needs the subsets of {task.name}, which {task.source} does not tell: "
-                "set TEXTCL_DATA to a folder with the original files, or use 'all'"
-            )
+        task.check_aggregation(aggregation)
     return list(tasks.values())
 
 
@@ -290,7 +286,7 @@ def encoded(encode: Callable[[list[str]], Any], texts: list[str]) -> Shaped[np.n
 
 def _score(task: StsTask, similarities: Float[np.ndarray, " N"], aggregation: str) -> TaskScore:
     result = sts_aggregate(similarities, task.scores, task.subsets)
-    if not task.tells_subsets:
+    if not task.has_subsets:
         unknown = Correlation(None, None, result.all.pairs)
         result = replace(result, subsets={}, mean=unknown, wmean=unknown)
     manifest = task.manifest

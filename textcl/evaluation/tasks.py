@@ -73,7 +73,7 @@ class StsTask:
         sentences1: First sentence of every pair.
         sentences2: Second sentence of every pair.
         scores: Gold similarity, NaN where it is blank.
-        subsets: Subset of every pair; None where the source does not tell.
+        subsets: Subset of every pair; None where the source does not name them.
         manifest: Where the pairs come from; None for pairs of one's own.
         source: The copy that was read, such as "TEXTCL_DATA/sts/sts12.jsonl".
     """
@@ -96,9 +96,24 @@ class StsTask:
         return template.format(aggregation=aggregation)
 
     @property
-    def tells_subsets(self) -> bool:
+    def has_subsets(self) -> bool:
         """Whether means over subsets can be formed; the hub's copies have dropped the subsets of STS12 to STS16."""
         return self.subsets is not None or not (self.manifest and self.manifest.subsets)
+
+    def check_aggregation(self, aggregation: str) -> None:
+        """Refuse an aggregation over subsets where the source does not name them.
+
+        Args:
+            aggregation: "all", "mean" or "wmean".
+
+        Raises:
+            UserError: If it is not "all" and the subsets are unknown.
+        """
+        if aggregation != "all" and not self.has_subsets:
+            raise UserError(
+                f"{aggregation!r} needs the subsets of {self.name}, which {self.source} does not name: "
+                "set TEXTCL_DATA to a folder with the original files, or use 'all'"
+            )
 
 
 SUITE_KINDS = ("retrieval", "questions", "translation", "names", "transfer")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from textcl.distributed import ALONE, World
-from textcl.objectives.triplet import Distance, LabelledRows, Neighbours, TripletMargin, hinge
+from textcl.objectives.triplet import Distance, LabelledEmbeddings, Neighbours, TripletMargin, hinge
 from textcl.types import Embeddings, LossOutput
 
 Form = Literal["hard", "hard_soft_margin", "semihard", "all"]
@@ -58,7 +58,7 @@ class BatchTriplet(nn.Module):
         """Loss of the batch."""
         if self.form == "all":
             return self.every(z)
-        rows = LabelledRows.of(z, self.names, self.distance, self.world)
+        rows = LabelledEmbeddings.of(z, self.names, self.distance, self.world)
         semihard = self.form == "semihard"
         loss = self._semihard if semihard else self._hard
         width = len(rows.rows)

@@ -26,7 +26,7 @@ from textcl.objectives.contrastive import (
 )
 from textcl.types import Embeddings, LossOutput
 
-Variant = Literal["official", "paper"]
+LabelAwareVariant = Literal["official", "paper"]
 
 
 class LabelAware(nn.Module):
@@ -63,7 +63,7 @@ class LabelAware(nn.Module):
         weighers: Sequence[str] = ("weigher_anchor", "weigher_positive"),
         head: nn.Module | None = None,
         *,
-        variant: Variant = "official",
+        variant: LabelAwareVariant = "official",
         detach_weights: bool = False,
         no_positive: NoPositive = "skip",
         transforms: Sequence[Transform] = (),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from textcl.distributed import ALONE, World
-from textcl.objectives.triplet import LabelledRows, Neighbours
+from textcl.objectives.triplet import LabelledEmbeddings, Neighbours
 from textcl.types import Embeddings, LossOutput
 
 Miner = Literal["none", "all", "hard", "semihard", "easy"]
@@ -60,7 +60,7 @@ class MultiSimilarity(nn.Module):
 
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
-        rows = LabelledRows.of(z, self.names, "cosine", self.world)
+        rows = LabelledEmbeddings.of(z, self.names, "cosine", self.world)
         values, pairs = rows.reduce(
             lambda index: self._loss(rows.neighbours(index)), len(rows.rows)
         )
@@ -70,7 +70,7 @@ class MultiSimilarity(nn.Module):
     @torch.no_grad()
     def pairs(self, z: Embeddings) -> tuple[Bool[Tensor, "A N"], Bool[Tensor, "A N"]]:
         """Which rows of all views and ranks count as positives and as negatives of each anchor."""
-        rows = LabelledRows.of(z, self.names, "cosine", self.world)
+        rows = LabelledEmbeddings.of(z, self.names, "cosine", self.world)
         return self._mine(
             rows.neighbours(torch.arange(len(rows.anchors), device=rows.slots.device))
         )

@@ -12,9 +12,9 @@ from textcl.contrast.transforms import Transform
 from textcl.distributed import ALONE, World
 from textcl.objectives.contrastive import Contrastive
 
-Variant = Literal["exact", "fp16_floor"]
+PairVariant = Literal["exact", "fp16_floor"]
 
-FLOORS: dict[Variant, float] = {"exact": 0.0, "fp16_floor": 2.0**-14}
+FLOORS: dict[PairVariant, float] = {"exact": 0.0, "fp16_floor": 2.0**-14}
 """What each variant adds to the probability inside the logarithm; 2^-14 is the smallest normal number of float16."""
 
 
@@ -23,7 +23,7 @@ def nt_xent_pairs(
     *,
     names: Sequence[str] = ("anchor", "positive"),
     same: str = "rows",
-    variant: Variant = "exact",
+    variant: PairVariant = "exact",
     transforms: Sequence[Transform] = (),
     world: World = ALONE,
 ) -> Contrastive:

@@ -49,7 +49,7 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class LabelledRows:
+class LabelledEmbeddings:
     """The rows of this process as anchors, and those of all processes around them.
 
     Args:
@@ -67,7 +67,9 @@ class LabelledRows:
     kind: Distance
 
     @classmethod
-    def of(cls, z: Embeddings, names: Sequence[str], kind: Distance, world: World) -> LabelledRows:
+    def of(
+        cls, z: Embeddings, names: Sequence[str], kind: Distance, world: World
+    ) -> LabelledEmbeddings:
         """All views named, one after another; without labels the views of one row belong together."""
         if z.labels is None and len(names) < 2:
             raise ValueError("a triplet loss over one view needs labels, and the batch has none")
@@ -153,7 +155,7 @@ class TripletMargin(nn.Module):
 
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
-        rows = LabelledRows.of(z, self.names, self.distance, self.world)
+        rows = LabelledEmbeddings.of(z, self.names, self.distance, self.world)
         per_anchor = len(rows.rows) ** (1 if self.mining == "batch_hard" else 2)
         values, counts = rows.reduce(lambda index: self._loss(rows, index), per_anchor)
         terms = {"triplets": counts.detach().sum()}
@@ -162,13 +164,13 @@ class TripletMargin(nn.Module):
     @torch.no_grad()
     def triplets(self, z: Embeddings) -> Int[Tensor, "T 3"]:
         """Anchor, positive and negative of the mined triplets, as indices of the rows of all views and ranks."""
-        rows = LabelledRows.of(z, self.names, self.distance, self.world)
+        rows = LabelledEmbeddings.of(z, self.names, self.distance, self.world)
         index = torch.arange(len(rows.anchors), device=rows.slots.device)
         positives, negatives, chosen, _ = self._mine(rows.neighbours(index))
         anchor, p, n = chosen.nonzero(as_tuple=True)
         return torch.stack([rows.slots[anchor], positives[anchor, p], negatives[anchor, n]], 1)
 
-    def _loss(self, rows: LabelledRows, index: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss(self, rows: LabelledEmbeddings, index: Tensor) -> tuple[Tensor, Tensor]:
         near = rows.neighbours(index)
         positives, negatives, chosen, gap = self._mine(near)
         if self.swap:

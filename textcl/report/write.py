@@ -32,8 +32,8 @@ from textcl.versions import versions
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a report shows besides what its runs tell.
+class ReportOptions:
+    """What a report shows beyond the contents of its run folders.
 
     Args:
         data: Texts that the space is shown on; the dev set of the first run when None.
@@ -59,7 +59,7 @@ class Wanted:
 def write_report(
     paths: Sequence[Path],
     output: Path,
-    wanted: Wanted | None = None,
+    options: ReportOptions | None = None,
     *,
     figures: Path | None = None,
     atlas: Path | None = None,
@@ -70,7 +70,7 @@ def write_report(
     Args:
         paths: Run folders and sweep folders.
         output: HTML file to make or replace.
-        wanted: What it shows.
+        options: What it shows.
         figures: Folder for a PNG and an SVG of every figure.
         atlas: Parquet file for embedding-atlas, of the first run's model.
         say: Told what is being done.
@@ -81,41 +81,41 @@ def write_report(
     Raises:
         UserError: If a folder is no run, a benchmark or data that was asked for is not there, or an extra is missing.
     """
-    wanted = wanted or Wanted()
+    options = options or ReportOptions()
     altair()  # a missing extra is told before any work
     vl_convert()
-    if "umap" in wanted.maps and not umap_there():
+    if "umap" in options.maps and not umap_there():
         raise UserError(
             "a UMAP needs umap-learn, which is not installed: pip install 'textcl-train[umap]'"
         )
     runs, sweeps = open_all(paths)
     if atlas and not runs:
         raise UserError("--atlas shows the texts of a run, and only sweeps are given: name a run")
-    tasks = [load_task(name) for name in task_names(list(wanted.suites))] if wanted.suites else []
+    tasks = [load_task(name) for name in task_names(list(options.suites))] if options.suites else []
     names = ", ".join([run.label for run in runs] + [sweep.label for sweep in sweeps])
     page = Document(f"Report of {names}", _lead(runs, len(sweeps)))
-    models, data = _space(page, runs, wanted, say)
+    models, data = _space(page, runs, options, say)
     if models:
         _tiles(page, runs, models)
     if runs:
-        scores.results_section(page, runs, wanted.beside)
+        scores.results_section(page, runs, options.beside)
         if tasks:
             model = runs[0].facts.common.model
-            scores.suite_section(page, stages(runs), tasks, wanted.beside, model, say)
+            scores.suite_section(page, stages(runs), tasks, options.beside, model, say)
     for sweep in sweeps:
         sweep_section(page, sweep)
     if runs:
         training.training_section(page, runs)
         training.push_section(page, runs)
-        _shape(page, runs, models, data, wanted)
+        _shape(page, runs, models, data, options)
         provenance.data_section(page, runs)
-    own = {"command": " ".join(["textcl", *sys.argv[1:]]), "seed": wanted.seed, **versions()}
+    own = {"command": " ".join(["textcl", *sys.argv[1:]]), "seed": options.seed, **versions()}
     provenance.settings_section(page, runs, own)
     write_text(output, page.render())
     if figures:
         _write_figures(page, figures, say)
     if atlas:
-        _write_atlas(models, data, atlas, wanted.seed, say)
+        _write_atlas(models, data, atlas, options.seed, say)
     return [figure.name for figure in page.figures]
 
 
@@ -136,15 +136,15 @@ def _lead(runs: Sequence[RunRecord], sweeps: int) -> str:
 
 
 def _space(
-    page: Document, runs: Sequence[RunRecord], wanted: Wanted, say: Callable[[str], object]
+    page: Document, runs: Sequence[RunRecord], options: ReportOptions, say: Callable[[str], object]
 ) -> tuple[list[Model], ProbeData | str]:
     """The models on their texts, or why there are none; models that are left out are told later."""
     if not runs:
         return [], "no run was given"
     try:
-        data = shown_texts(runs[0], wanted.data, wanted.columns, wanted.split, wanted.seed)
+        data = shown_texts(runs[0], options.data, options.columns, options.split, options.seed)
     except (UserError, RunError) as error:
-        if wanted.data:
+        if options.data:
             raise
         return [], str(error)
     models, page.left_out = models_of(stages(runs), data, say)
@@ -190,7 +190,7 @@ def _shape(
     runs: Sequence[RunRecord],
     models: Sequence[Model],
     data: ProbeData | str,
-    wanted: Wanted,
+    options: ReportOptions,
 ) -> None:
     page.section("space", "The space before and after")
     if isinstance(data, str):
@@ -206,17 +206,17 @@ def _shape(
     facts = data.facts()
     what = f"{facts.texts:,} texts of {data.source}"
     if facts.sampled:
-        what += f", drawn with seed {wanted.seed}"
+        what += f", drawn with seed {options.seed}"
     page.text(f"{what}. All models see the same texts.")
     space.space_section(page, models, data)
-    kinds = wanted.maps or ("pca", *(("umap",) if umap_there() else ()))
-    space.map_section(page, models, data, kinds, wanted.points, wanted.seed)
-    if not wanted.maps and not umap_there():
+    kinds = options.maps or ("pca", *(("umap",) if umap_there() else ()))
+    space.map_section(page, models, data, kinds, options.points, options.seed)
+    if not options.maps and not umap_there():
         page.text(
             "A UMAP is drawn too where umap-learn is installed (pip install 'textcl-train[umap]').",
             "note",
         )
-    space.neighbour_section(page, models, data, wanted.seed)
+    space.neighbour_section(page, models, data, options.seed)
     for run in runs:
         if run.facts.classifies:
             classes.class_section(page, run, data, alone=len(runs) == 1)

@@ -31,7 +31,7 @@ from textcl.retrieval.documents import (
 from textcl.retrieval.hnsw import Graph
 from textcl.retrieval.models import Embeds, embed, model_hash, prompt_text, similarity_of
 from textcl.retrieval.quantization import Ranges, to_bits
-from textcl.retrieval.store import MANIFEST, Dtype, Kind, Manifest, Rows, Writer
+from textcl.retrieval.store import MANIFEST, Dtype, Kind, Manifest, StoredRows, Writer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -188,7 +188,7 @@ def _resumed(place: Path, source: Source, manifest: Manifest, tools: Tools) -> M
     if (place / MANIFEST).is_file():
         try:
             left = Manifest.read(place)
-            Rows(place, replace(left, complete=False, graph=None))
+            StoredRows(place, replace(left, complete=False, graph=None))
             fits = _as_begun(left) == _as_begun(manifest) and left.rows <= source.about.rows
             same = islice(with_text(source.documents()), left.rows)
             if fits and extended(manifest.digest, same) == left.digest:
@@ -219,7 +219,7 @@ def _as_begun(manifest: Manifest) -> Manifest:
 
 
 def _finish(place: Path, manifest: Manifest) -> None:
-    vectors = Rows(place, manifest).vectors
+    vectors = StoredRows(place, manifest).vectors
     if manifest.dtype == "int8":
         ranges = _ranges(vectors)
         content = {"low": ranges.low.tolist(), "high": ranges.high.tolist()}

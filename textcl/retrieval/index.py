@@ -31,7 +31,7 @@ from textcl.retrieval.hnsw import Graph
 from textcl.retrieval.models import Embeds, check_model, embed
 from textcl.retrieval.quantization import nearest_bits, to_bits
 from textcl.retrieval.search import Hits, padded, rescored, search
-from textcl.retrieval.store import Dtype, Kind, Manifest, Rows, Writer
+from textcl.retrieval.store import Dtype, Kind, Manifest, StoredRows, Writer
 
 RESCORED = 4
 """Times k that a coarse search keeps for scoring again."""
@@ -259,7 +259,7 @@ class Index:
                 if old.graph is not None:
                     graph = self._graph_to_change()
                     writer.flush()
-                    graph.add(old.rows, Rows(self.folder, manifest).vectors[old.rows :])
+                    graph.add(old.rows, StoredRows(self.folder, manifest).vectors[old.rows :])
                     manifest = save_graph(self.folder, manifest, graph)
                 writer.commit(manifest)
             self._replace(old, manifest)
@@ -296,7 +296,7 @@ class Index:
 
     def _open(self, manifest: Manifest) -> None:
         self.manifest = manifest
-        self.rows = Rows(self.folder, manifest)
+        self.rows = StoredRows(self.folder, manifest)
         removed = torch.zeros(manifest.rows, dtype=torch.bool)
         removed[torch.from_numpy(self.rows.removed())] = True
         self._removed: Bool[Tensor, " N"] = removed

@@ -151,7 +151,7 @@ class Manifest:
         return sizes
 
 
-class Rows:
+class StoredRows:
     """The stored rows of an index, mapped into memory.
 
     Args:

@@ -34,7 +34,7 @@ def _(
     rows = request.rows()
     size = 0
     for start in range(0, len(rows), 1000):
-        block = rows.values("vector", range(start, min(start + 1000, len(rows))))
+        block = rows.column("vector", range(start, min(start + 1000, len(rows))))
         size = size or len(block[0])
         for number, vector in enumerate(block, start + 1):
             if len(vector) != size:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textcl.errors import UserError
 from textcl.evaluation.benchmarks import describe
 from textcl.evaluation.correlation import pair_scores, sts_aggregate
 from textcl.evaluation.resampling import MeanOfParts, RankCorrelation, Statistic
@@ -28,11 +27,7 @@ class GradedPairs:
     aggregation: str = "all"
 
     def __post_init__(self) -> None:
-        if self.aggregation != "all" and not self.task.tells_subsets:
-            raise UserError(
-                f"{self.aggregation!r} needs the subsets of {self.task.name}, which {self.task.source} does not tell: "
-                "set TEXTCL_DATA to a folder with the original files, or use 'all'"
-            )
+        self.task.check_aggregation(self.aggregation)
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -78,3 +79,16 @@ class Interrupts:
             return False
         self.signal_number = self.signal_number or signal.SIGINT  # where another process was told
         return True
+
+    def error(self, step: int, total: int, folder: Path) -> InterruptedRunError:
+        """What ends a run that was stopped and saved.
+
+        Args:
+            step: Updates done.
+            total: Updates of the whole run.
+            folder: The run.
+        """
+        return InterruptedRunError(
+            f"stopped after update {step} of {total} and saved; go on with: textcl train --resume {folder}",
+            self.signal_number,
+        )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import torch
 
 from textcl.errors import RunError
@@ -9,6 +12,19 @@ from textcl.training.settings import TrainSettings
 from textcl.types import Batch
 
 _MIB = 2**20
+
+
+@contextmanager
+def memory_of_step(batch: Batch, settings: TrainSettings, device: torch.device) -> Generator[None]:
+    """Turn a lack of memory into an error that names what helps; arguments as for `out_of_memory`.
+
+    Raises:
+        RunError: If the step does not fit.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(batch, settings, device) from error
 
 
 def out_of_memory(batch: Batch, settings: TrainSettings, device: torch.device) -> RunError:

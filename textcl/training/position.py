@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 
@@ -50,3 +51,15 @@ class Position:
         if best:
             self.best, self.best_step = score, self.step
         return best
+
+
+class Stopwatch:
+    """Measures the time between two looks at it."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last look."""
+        before, self._last = self._last, time.perf_counter()
+        return self._last - before

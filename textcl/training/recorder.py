@@ -7,12 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import torch
-from jaxtyping import Float
 from safetensors.torch import load_file
-from torch import Tensor
 
-from textcl.contrast.statistics import dimension_spread
 from textcl.data.json_files import JsonObject
 from textcl.distributed import World
 from textcl.errors import RunError
@@ -22,12 +18,10 @@ from textcl.training.losses import Losses
 from textcl.training.parts import Parts
 from textcl.training.position import Position
 from textcl.training.run_folder import RunFolder
-from textcl.training.settings import TrainSettings
-from textcl.types import Embeddings, LossOutput
 
 
 @runtime_checkable
-class Model(Protocol):
+class Trainable(Protocol):
     """What a run trains: an encoder, or a classifier."""
 
     def save_pretrained(
@@ -70,30 +64,6 @@ class Reporter(Protocol):
         ...
 
 
-def log_line(
-    at: Position, settings: TrainSettings, batches: int, loss: float, rate: float, norm: Tensor
-) -> dict[str, object]:
-    """The numbers of the log that every method has.
-
-    Args:
-        at: Where the run is.
-        settings: Of the run.
-        batches: Batches of an epoch.
-        loss: Mean since the last line.
-        rate: Learning rate of the last update.
-        norm: Norm of its gradient before clipping.
-    """
-    seen = at.step * settings.batch_size * settings.accumulation
-    return {
-        "step": at.step,
-        "epoch": round(at.epoch + at.index / batches, 4),
-        "loss": loss,
-        "learning_rate": rate,
-        "grad_norm": float(norm),
-        "rows_per_second": round(seen / at.seconds, 1) if at.seconds else None,
-    }
-
-
 class Recorder:
     """Writes a run, and reads it again where it goes on.
 
@@ -117,12 +87,7 @@ class Recorder:
         self.protocol, self.card = protocol, card
         self.accelerator, self.seed = parts.accelerator, parts.settings.seed
         self.main = parts.accelerator.is_main_process
-        self.model: Model = parts.method.trained  # pyright: ignore[reportAttributeAccessIssue]
-
-    def statistics(self, output: LossOutput, z: Embeddings, name: str) -> dict[str, object]:
-        """What the loss does to the scores, and how the embeddings of this name spread."""
-        pushed = output.statistics() if output.statistics else {}
-        return {**pushed, **dimension_spread(z, name, self.world)}
+        self.model: Trainable = parts.method.trained  # pyright: ignore[reportAttributeAccessIssue]
 
     def write_line(self, line: Mapping[str, object]) -> int:
         """Append a line to the log and hand its numbers to the trackers.
@@ -140,32 +105,6 @@ class Recorder:
             return 0
         self.folder.log(line)
         return self.folder.logged()
-
-    def require_finite(self, step: int, losses: Float[Tensor, " n"], norm: Tensor | None) -> None:
-        """Refuse to go on from a loss or a gradient that is not finite.
-
-        Args:
-            step: Updates done.
-            losses: Since the last line of the log.
-            norm: Norm of the last gradient; None where it is not to be looked at.
-
-        Raises:
-            RunError: If one is not finite.
-        """
-        gradient = [] if norm is None else [norm.to(losses).reshape(1)]
-        if not len(losses) or torch.isfinite(torch.cat([losses, *gradient])).all():
-            return
-        place = checkpoint.newest(self.folder.checkpoints)
-        way = (
-            f"go on from {place.name} with --resume {self.folder.path}, "
-            if place
-            else "no checkpoint was written yet; start again "
-        )
-        size = "" if norm is None else f", gradient norm {float(norm):g}"
-        raise RunError(
-            f"the loss or its gradient is not finite at update {step} (loss {float(losses[-1]):g}{size}): "
-            f"{way}with a lower learning rate, a higher temperature or precision=fp32"
-        )
 
     def keep_best(self, step: int, score: float) -> None:
         """Write the model as the best so far, with all that its run needs to go back to it."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from textcl.errors import UserError
 from textcl.types import Changes, Tokens
 
-Variant = Literal["default", "consert", "cutoff_repo"]
+CutVariant = Literal["default", "consert", "cutoff_repo"]
 """What two codes do, and ours: "consert" draws without replacement and leaves the attention mask alone;
 "cutoff_repo" draws with replacement, so that fewer may be cut, and nothing attends to a cut token; the default
 draws without replacement, nothing attends to a cut token, and the first token is never cut."""
@@ -50,7 +50,7 @@ def cut_tokens(
     lengths: Int[Tensor, " B"],
     uniform: Float[Tensor, " T"],
     rate: float,
-    variant: Variant = "default",
+    variant: CutVariant = "default",
 ) -> Cut:
     """Cut ⌊rate · length⌋ tokens of each row.
 
@@ -58,7 +58,7 @@ def cut_tokens(
         lengths: Tokens of each row.
         uniform: One draw for each token.
         rate: Share of the tokens that is cut, at least 0 and below 1.
-        variant: See `Variant`.
+        variant: See `CutVariant`.
 
     Returns:
         What is left.
@@ -83,7 +83,7 @@ def cut_span(
     lengths: Int[Tensor, " B"],
     uniform: Float[Tensor, " B"],
     rate: float,
-    variant: Variant = "default",
+    variant: CutVariant = "default",
 ) -> Cut:
     """Cut ⌊rate · length⌋ consecutive tokens of each row.
 
@@ -91,7 +91,7 @@ def cut_span(
         lengths: Tokens of each row.
         uniform: One draw for each row.
         rate: Share of the tokens that is cut, at least 0 and below 1.
-        variant: See `Variant`. As in both codes, all but the default never cut the last token.
+        variant: See `CutVariant`. As in both codes, all but the default never cut the last token.
 
     Returns:
         What is left.
@@ -106,7 +106,7 @@ def cut_span(
 
 
 def cut_features(
-    uniform: Float[Tensor, "B D"], rate: float, variant: Variant = "default"
+    uniform: Float[Tensor, "B D"], rate: float, variant: CutVariant = "default"
 ) -> Bool[Tensor, "B D"]:
     """Cut ⌊rate · D⌋ columns of the embedding output, the same ones for all tokens of a row.
 
@@ -155,11 +155,11 @@ class CutTokens:
 
     Args:
         rate: Share of the tokens that is cut, at least 0 and below 1.
-        variant: See `Variant`.
+        variant: See `CutVariant`.
     """
 
     rate: float
-    variant: Variant = "default"
+    variant: CutVariant = "default"
 
     def __post_init__(self) -> None:
         _check_rate(self.rate)
@@ -176,11 +176,11 @@ class CutSpan:
 
     Args:
         rate: Share of the tokens that is cut, at least 0 and below 1.
-        variant: See `Variant`.
+        variant: See `CutVariant`.
     """
 
     rate: float
-    variant: Variant = "default"
+    variant: CutVariant = "default"
 
     def __post_init__(self) -> None:
         _check_rate(self.rate)
@@ -198,12 +198,12 @@ class CutFeatures:
     Args:
         rate: Share of the columns that is cut, at least 0 and below 1.
         width: Columns of the model's embeddings.
-        variant: See `Variant`.
+        variant: See `CutVariant`.
     """
 
     rate: float
     width: int
-    variant: Variant = "default"
+    variant: CutVariant = "default"
 
     def __post_init__(self) -> None:
         _check_rate(self.rate)
