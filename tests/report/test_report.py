@@ -282,9 +282,9 @@ def test_a_tile_says_what_got_worse(run, tmp_path):
     rewrite(part / "scores.json", lambda scores: scores.update(before=99.0, best=98.0))
     source = (tmp_path / "report.html", report([part], tmp_path))[0].read_text()
     assert re.search(
-        r"<div class=worse><dt>dev score</dt><dd><b>99.00 → 98.00</b><span><em>worse</em>", source
+        r'<div class="worse"><dt>dev score</dt><dd><b>99.00 → 98.00</b><span><em>worse</em>', source
     )
-    assert "<div class=worse><dt>mean cosine" not in source
+    assert '<div class="worse"><dt>mean cosine' not in source
 
 
 def test_no_figures_leave_no_folder(tmp_path, monkeypatch):

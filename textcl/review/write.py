@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from textcl.data.files import replacing
 from textcl.data.records import Record, open_records
 from textcl.figures import html
+from textcl.figures.pages import render
 from textcl.review.alike import Alike, Conflict
 from textcl.review.review import JudgedRow, Review
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 ROWS, ALIKE, CONFLICTS, PAGE = "rows.csv", "alike.csv", "conflicts.csv", "review.html"
 
@@ -64,29 +62,13 @@ def render_review(review: Review, data: str, model: str) -> str:
         data: Name of the rows.
         model: Name of the encoder.
     """
-    style = resources.files("textcl.report").joinpath("report.css").read_text("utf-8")
-    return (
-        _environment()
-        .get_template("review.html.jinja")
-        .render(
-            review=review,
-            shown=list(zip(review.rows, review.neighbours, strict=False)),
-            data=data,
-            model=model,
-            policy=html.policy(None),
-            style=style,
-            files={"rows": ROWS, "alike": ALIKE, "conflicts": CONFLICTS},
-        )
-    )
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("textcl.review", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return render(
+        "textcl.review",
+        "review.html.jinja",
+        review=review,
+        shown=list(zip(review.rows, review.neighbours, strict=False)),
+        data=data,
+        model=model,
+        policy=Markup(html.policy(None)),
+        files={"rows": ROWS, "alike": ALIKE, "conflicts": CONFLICTS},
     )
