@@ -122,7 +122,7 @@ def load_parts(
 
 def _static_parts(
     folder: Path, described: Description, max_length: int | None, asked: Mapping[str, object]
-) -> Parts:
+) -> EncoderParts:
     """The parts of a static model, which has no layers that a setting could change."""
     for name, value in asked.items():
         if value is not None:
@@ -135,7 +135,7 @@ def _static_parts(
     if described.drops_unknown:
         drop_unknown(backbone, tokenizer)
     longest = tokenizer.model_max_length
-    return Parts(
+    return EncoderParts(
         folder,
         described,
         backbone,
