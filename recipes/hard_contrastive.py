@@ -82,6 +82,7 @@ def build(s: Settings, world: World) -> Method:
         max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
+        bidirectional=s.bidirectional,
         adapter=s.adapter,
     )
     if s.head != "none":

@@ -178,5 +178,6 @@ def _encoder(s: Settings) -> Encoder:
         max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
+        bidirectional=s.bidirectional,
         adapter=s.adapter,
     )

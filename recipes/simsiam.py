@@ -71,6 +71,7 @@ def build(s: Settings, world: World) -> Method:
         max_length=s.reading_length,
         num_layers=s.num_layers,
         dropout=s.dropout,
+        bidirectional=s.bidirectional,
         adapter=s.adapter,
     )
     online.add_projector(keep=False)  # the projector

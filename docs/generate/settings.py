@@ -13,7 +13,16 @@ from generate.package import find_recipe, recipe_names
 HEADER = ("setting", "default", "meaning", "values")
 
 _GROUPS = {
-    "Model and data": ("model", "data", "dev", "max_length", "num_layers", "dropout"),
+    "Model and data": (
+        "model",
+        "data",
+        "dev",
+        "max_length",
+        "num_layers",
+        "dropout",
+        "bidirectional",
+        "adapter",
+    ),
     "Batches": ("batch_size", "accumulation", "chunk_size", "gradient_checkpointing"),
     "Length of the run": ("epochs", "steps", "patience"),
     "Optimizer": (

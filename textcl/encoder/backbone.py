@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging as hf_logging
 
 from textcl.data.json_files import JsonObject
+from textcl.encoder.decoders import set_bidirectional
 from textcl.encoder.dense import pooler_layer
 from textcl.encoder.hub import is_offline
 from textcl.encoder.weights import check_config, read_shapes
@@ -55,6 +56,7 @@ def load_backbone(
     *,
     num_layers: int | None = None,
     dropout: float | None = None,
+    bidirectional: bool | None = None,
     pooler: bool = False,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
@@ -64,6 +66,7 @@ def load_backbone(
         folder: Local folder with config.json and model.safetensors (or its shards).
         num_layers: Keep only so many layers, the first ones.
         dropout: Probability in [0, 1) of all dropout between and inside the layers.
+        bidirectional: Whether the tokens of a decoder see both sides of them; what its configuration says when None.
         pooler: Whether the pretrained pooler is wanted.
         trust_remote_code: Whether Python code of the folder may run.
 
@@ -76,6 +79,8 @@ def load_backbone(
         _cut_layers(config, num_layers, folder)
     if dropout is not None:
         _set_dropout(config, dropout)
+    if bidirectional is not None:
+        set_bidirectional(config, bidirectional)
     options: dict[str, object] = {"trust_remote_code": trust_remote_code}
     if _takes_pooler(config):
         options["add_pooling_layer"] = pooler

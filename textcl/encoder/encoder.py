@@ -92,6 +92,7 @@ class Encoder(TextEncoder):
         num_layers: int | None = None,
         normalize: bool | None = None,
         dropout: float | None = None,
+        bidirectional: bool | None = None,
         adapter: str | None = None,
         revision: str | None = None,
         device: str | torch.device | None = None,
@@ -102,11 +103,14 @@ class Encoder(TextEncoder):
         Args:
             name_or_path: A HuggingFace or sentence-transformers folder, or the name of such a model on the hub.
             pooling: One of `POOLINGS`; what a sentence-transformers folder says, else `default_pooling`, when None.
-            default_pooling: Pooling of a plain checkpoint of transformers, whose folder names none.
+            default_pooling: Pooling of a plain checkpoint of transformers, whose folder names none; a causal
+                model takes the last token, a bidirectional decoder the mean.
             max_length: Most tokens of a text; what the folder says, else what the model takes, when None.
             num_layers: Keep only the first so many layers.
             normalize: Whether `encode` gives unit vectors; what the folder says, else False, when None.
             dropout: Probability of all dropout of the backbone; what the folder says when None.
+            bidirectional: Whether each token of a decoder sees both sides of it, and not only what stands before it;
+                what the folder says when None.
             adapter: A fresh adapter that learns in place of the weights, such as "lora:16", "rslora:16" or "dora:16".
                 None adds none; the folder of an adapter, of textcl or of peft, is loaded with its base anyway.
             revision: Branch, tag or commit on the hub.
@@ -125,6 +129,7 @@ class Encoder(TextEncoder):
             max_length=max_length,
             num_layers=num_layers,
             dropout=dropout,
+            bidirectional=bidirectional,
             adapter=adapter,
             revision=revision,
             trust_remote_code=trust_remote_code,
@@ -145,7 +150,8 @@ class Encoder(TextEncoder):
         ).eval()
         encoder.start_pooling = described.pooling
         encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        unchanged = all(change is None for change in (pooling, max_length, num_layers, normalize))
+        changes = (pooling, max_length, num_layers, normalize, bidirectional)
+        unchanged = all(change is None for change in changes)
         if parts.parity is not None and unchanged:
             vectors = encoder.encode(parts.parity.texts, precision="float32")
             parts.parity.check(vectors, parts.folder)

@@ -18,6 +18,7 @@ from textcl.encoder.backbone import (
     load_tokenizer,
     longest_row,
 )
+from textcl.encoder.decoders import check_sees_text, usual_pooling
 from textcl.encoder.dense import check_widths, load_dense
 from textcl.encoder.folder import ST_LAYER_MEANS, Description, Parity
 from textcl.encoder.folder_reading import describe, lowercase, read_parity
@@ -61,6 +62,7 @@ def load_parts(
     max_length: int | None,
     num_layers: int | None,
     dropout: float | None,
+    bidirectional: bool | None,
     adapter: str | None,
     revision: str | None,
     trust_remote_code: bool,
@@ -73,28 +75,27 @@ def load_parts(
         _log.warning(note)
     if described.static:
         asked = {"num_layers": num_layers, "dropout": dropout, "adapter": adapter}
+        asked["bidirectional"] = bidirectional
         if pooling not in (None, "mean"):
             asked["pooling"] = pooling
         return _static_parts(folder, described, max_length, asked)
-    if pooling is None and described.pooling is None:
-        _log.warning(
-            "%s is a checkpoint of transformers, which names no pooling: taking %r",
-            folder,
-            default_pooling,
-        )
-    pooling = pooling or described.pooling or default_pooling
-    if (spec or saved) and (num_layers is not None or pooling in ST_LAYER_MEANS):
-        what = f"pooling {pooling!r} is" if num_layers is None else "cut layers are"
-        raise UserError(
-            f"{what} no property of an adapter, whose base stays as it is: save such a model first, and start from it"
-        )
+    pooling = pooling or described.pooling
+    if spec or saved:
+        _check_base(pooling, num_layers, bidirectional)
     backbone = load_backbone(
         weights,
         num_layers=num_layers,
         dropout=dropout,
+        bidirectional=bidirectional,
         pooler=pooling == "cls_pooler",
         trust_remote_code=trust_remote_code,
     )
+    if pooling is None:
+        pooling = usual_pooling(backbone, default_pooling)
+        _log.warning(
+            "%s is a checkpoint of transformers, which names no pooling: taking %r", folder, pooling
+        )
+    check_sees_text(backbone, pooling)
     if saved:
         saved.attach(backbone)
     if spec:
@@ -145,6 +146,22 @@ def _static_parts(
         dense=[load_dense(path) for path in described.dense],
         parity=read_parity(folder),
     )
+
+
+def _check_base(pooling: str | None, num_layers: int | None, bidirectional: bool | None) -> None:
+    """Refuse what the configuration of a base would have to say, which an adapter does not change."""
+    asked = {
+        "cut layers are": num_layers is not None,
+        "bidirectional=true is": bool(bidirectional),
+        "bidirectional=false is": bidirectional is False,
+        f"pooling {pooling!r} is": pooling in ST_LAYER_MEANS,
+    }
+    for what, given in asked.items():
+        if given:
+            raise UserError(
+                f"{what} no property of an adapter, whose base stays as it is: save such a model first, with "
+                "Encoder.from_pretrained(…).save_pretrained(…), and start from it"
+            )
 
 
 def _resolve(folder: Path) -> tuple[Description, Path, AdapterFolder | None]:

@@ -112,6 +112,7 @@ class PairSettings(TrainSettings):
             max_length=self.reading_length,
             num_layers=self.num_layers,
             dropout=self.dropout,
+            bidirectional=self.bidirectional,
             adapter=self.adapter,
         )
         if self.reading_length is None:

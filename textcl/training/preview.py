@@ -13,6 +13,9 @@ from textcl.data.lengths import cut_note, truncation_report
 from textcl.data.rows import Rows
 from textcl.distributed import World
 from textcl.encoder.encoder import Encoder
+from textcl.encoder.packing.dropout import has_dropout
+from textcl.encoder.packing.hidden_states import DECODERS
+from textcl.encoder.packing.reach import is_causal
 from textcl.encoder.tokenizing import Reader
 from textcl.method.method import Method, online_of
 from textcl.objectives.counted import parts_of
@@ -51,10 +54,6 @@ def preview(
         output: The run folder.
     """
     online = online_of(method)
-    routes = ", ".join(
-        f"{name} ← {route.encoder}({route.view} of column {method.views[route.view].column})"
-        for name, route in method.routes.items()
-    )
     parameters = sum(p.numel() for p in online.parameters()) / 1e6
     kinds = _kinds_of_texts(method, settings.max_length)
     total = settings.total_steps(len(loader.sampler))
@@ -62,12 +61,12 @@ def preview(
     lines = {
         "recipe": f"{recipe.name}: {recipe.summary}",
         "model": f"{settings.model}: {online.dimension} dimensions, {_pooling(online)}, "
-        f"{parameters:.1f} M parameters",
+        f"{parameters:.1f} M parameters{_direction(online)}",
         "data": rows.report.describe(),
         "prompt": _prompts(online, kinds),
         "lengths": f"{_lengths(kinds, method, rows)}; the saved model reads {online.max_length} tokens",
         **{name: labels[name] for name in ("classes", "sources") if name in labels},
-        "views": routes,
+        "views": _routes(method, online),
         "negatives": labels["negatives"],
         "dev": _dev(dev, online) if dev else "none: the last weights are kept",
         **({"to beat": labels["to beat"]} if "to beat" in labels else {}),
@@ -103,6 +102,26 @@ def _accumulated(method: Method, loader: Loader, accumulation: int) -> str:
     if counted.keys() == set(parts_of(method.objective)):
         return f" in {accumulation} batches, as one mean over all of them"
     return f" in {accumulation} batches that do not see each other's rows (chunk_size lets them)"
+
+
+def _routes(method: Method, online: Encoder) -> str:
+    """Who embeds what, and whether the two views of a text are the same because nothing is dropped."""
+    routes = ", ".join(
+        f"{name} ← {route.encoder}({route.view} of column {method.views[route.view].column})"
+        for name, route in method.routes.items()
+    )
+    twins = len({*method.routes.values()}) < len(method.routes)
+    if twins and not has_dropout(online.backbone):
+        routes += "; the model drops nothing, so that views of a text are equal: set dropout=0.1"
+    return routes
+
+
+def _direction(online: Encoder) -> str:
+    if online.backbone.config.model_type not in DECODERS:
+        return ""
+    if is_causal(online.backbone):
+        return ", each token sees what stands before it"
+    return ", each token sees both sides of it"
 
 
 def _dev(dev: Dev, online: Encoder) -> str:

@@ -64,6 +64,8 @@ class TrainSettings:
             model's default when none, "" for no prompt.
         dropout: Dropout rate of the encoder; the model's own when empty.
         num_layers: Keep only the first layers; all when empty.
+        bidirectional: Whether each token of a decoder sees both sides of it; only what stands before it when false, and
+            as the model's folder says when empty.
         adapter: Learn an adapter beside the weights, which stay as they are: lora, rslora or dora with a rank, such as
             lora:16; it wants about ten times the learning rate. All weights learn when empty.
         evaluate_every: Updates between two evaluations on `dev`; 0 evaluates after every epoch.
@@ -96,6 +98,7 @@ class TrainSettings:
     prompt: str | None = None
     dropout: Annotated[float, Domain(at_least=0, below=1)] | None = None
     num_layers: Annotated[int, Domain(at_least=1)] | None = None
+    bidirectional: bool | None = None
     adapter: AdapterSetting | None = None
     evaluate_every: Annotated[int, Domain(at_least=0)] = 125
     save_every: Annotated[int, Domain(at_least=0)] = 125

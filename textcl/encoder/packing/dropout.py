@@ -56,6 +56,16 @@ def use_fast_dropout(model: nn.Module) -> None:
             module.__class__ = Dropout
 
 
+def has_dropout(model: nn.Module) -> bool:
+    """Whether a model in training mode gives the same rows other vectors each time; hooks may drop, too."""
+    return any(
+        (isinstance(module, nn.Dropout) and module.p > 0)
+        or (isinstance(rate := getattr(module, "attention_dropout", 0), float) and rate > 0)
+        or bool(module._forward_pre_hooks)  # pyright: ignore[reportPrivateUsage]
+        for module in model.modules()
+    )
+
+
 def draw_mask(count: int, dropped: int) -> UInt8[Tensor, " count"]:
     """1 for each element that is kept, 0 with probability `dropped` / 2^16."""
     seed = int(torch.randint(2**63 - 1, ()))

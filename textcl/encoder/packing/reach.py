@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,14 @@ class Reach:
         """Most places before and behind a token that it attends to, -1 for all, as flash attention takes them."""
         far = -1 if self.window is None else self.window - 1
         return far, 0 if self.causal else far
+
+
+def is_causal(model: PreTrainedModel) -> bool:
+    """Whether the tokens of a model see nothing of what stands behind them."""
+    said = getattr(model.config, "is_causal", None)
+    if said is not None:
+        return bool(said)
+    return any(getattr(module, "is_causal", False) is True for module in model.modules())
 
 
 def visible_keys(
