@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForTextEncoding,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -57,13 +58,14 @@ FAMILIES = (
     "modernbert",
 )
 
+T5 = ("t5", "mt5", "umt5")
 DECODERS = ("qwen3", "qwen2", "llama", "mistral", "gemma3_text", "modernbert-decoder")
 
 
 def tiny_tokenizer(family: str = "bert") -> PreTrainedTokenizerFast:
     """A WordPiece tokenizer that knows a few words and spells the rest in letters."""
     special = _ROBERTA_SPECIAL if family in _COUNTS_FROM_PADDING else _BERT_SPECIAL
-    special = _END_SPECIAL if family in DECODERS else special
+    special = _END_SPECIAL if family in (*DECODERS, *T5) else special
     letters = string.ascii_lowercase + string.digits
     tokens = [
         *special.values(),
@@ -114,6 +116,11 @@ def tiny_config(
             attention_dropout=dropout,
             max_position_embeddings=LENGTH,
         )
+    if family in T5:
+        sizes = {"d_model": hidden, "d_kv": 16, "d_ff": 2 * hidden, "num_heads": hidden // 16}
+        common |= {"num_layers": layers, "num_decoder_layers": 1, "dropout_rate": dropout}
+        common |= {"relative_attention_num_buckets": 8, "relative_attention_max_distance": 20}
+        return AutoConfig.for_model(family, **common | sizes | {"eos_token_id": 0})
     if family in DECODERS:
         return _decoder_config(family, common, layers, hidden, dropout)
     common |= {
@@ -186,7 +193,8 @@ def tiny_model(
     """A randomly initialised model; wide weights, so that its outputs differ between texts."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModel.from_config(tiny_config(family, layers, hidden, dropout))
+        kind = AutoModelForTextEncoding if family in T5 else AutoModel
+        model = kind.from_config(tiny_config(family, layers, hidden, dropout))
         for name, parameter in model.named_parameters():
             if parameter.ndim == 2:
                 torch.nn.init.normal_(parameter, std=0.2)

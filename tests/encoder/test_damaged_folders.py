@@ -266,16 +266,6 @@ def test_tokenizer_with_more_tokens_than_embeddings_is_told(tmp_path):
         Encoder.from_pretrained(folder)
 
 
-def test_encoder_half_of_a_t5_model_is_told(tmp_path):
-    (tmp_path / "config.json").write_text(
-        json.dumps(
-            {"model_type": "t5", "is_encoder_decoder": False, "architectures": ["T5EncoderModel"]}
-        )
-    )
-    with pytest.raises(UserError, match="t5 model with a decoder, or its encoder half"):
-        Encoder.from_pretrained(tmp_path)
-
-
 def test_plain_checkpoint_is_opened_as_such_and_said(tmp_path, caplog):
     folder = families.tiny_model_dir(tmp_path)
     assert Encoder.from_pretrained(folder).pooling == "mean"

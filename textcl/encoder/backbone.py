@@ -11,6 +11,7 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForTextEncoding,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -20,7 +21,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging as hf_logging
 
 from textcl.data.json_files import JsonObject
-from textcl.encoder.decoders import set_bidirectional
+from textcl.encoder.decoders import ENCODER_HALVES, set_bidirectional
 from textcl.encoder.dense import pooler_layer
 from textcl.encoder.hub import is_offline
 from textcl.encoder.weights import check_config, read_shapes
@@ -35,7 +36,9 @@ _DROPOUTS = (
     "attention_dropout",
     "embedding_dropout",
     "mlp_dropout",
+    "dropout_rate",
 )
+
 
 _UNLIMITED = 10**9
 
@@ -86,7 +89,7 @@ def load_backbone(
         options["add_pooling_layer"] = pooler
     with quiet():
         try:
-            model, loading = AutoModel.from_pretrained(
+            model, loading = _kind_of(config).from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
@@ -222,14 +225,19 @@ def _load_config(folder: Path, trust_remote_code: bool) -> PretrainedConfig:
         raise UserError(
             f"the model in {folder} cannot be loaded: {_first_line(error)}{hint}"
         ) from error
-    if config.is_encoder_decoder or hasattr(config, "num_decoder_layers"):
+    two = config.is_encoder_decoder or hasattr(config, "num_decoder_layers")
+    if two and config.model_type not in ENCODER_HALVES:
         raise UserError(
-            f"{folder} holds a {config.model_type} model with a decoder, or its encoder half, which textcl does not "
-            "run: expected an encoder such as BERT or RoBERTa"
+            f"{folder} holds a {config.model_type} model of an encoder and a decoder, which textcl does not run: "
+            "expected an encoder such as BERT, a decoder such as Qwen3, or T5, whose encoder is taken"
         )
     config.output_hidden_states = False
     config._attn_implementation = None  # pyright: ignore[reportPrivateUsage] # a folder may not name a hub kernel
     return config
+
+
+def _kind_of(config: PretrainedConfig) -> type[AutoModel | AutoModelForTextEncoding]:
+    return AutoModelForTextEncoding if config.model_type in ENCODER_HALVES else AutoModel
 
 
 def _cut_layers(config: PretrainedConfig, num_layers: int, folder: Path) -> None:

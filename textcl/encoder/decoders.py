@@ -1,4 +1,4 @@
-"""Decoders as encoders: to which side their tokens see, and what follows for the pooling."""
+"""Decoders, and models that have one: which part is used, to which side tokens see, and what follows for pooling."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from transformers import PretrainedConfig, PreTrainedModel
 from textcl.encoder.packing.hidden_states import DECODERS
 from textcl.encoder.packing.reach import is_causal
 from textcl.errors import UserError
+
+ENCODER_HALVES = frozenset({"t5", "mt5", "umt5"})
+"""Models with a decoder whose encoder alone is used."""
 
 _FIRST = frozenset({"cls", "first_token", "cls_pooler"})
 """Poolings that take a token which sees at most two in a causal model."""
@@ -43,12 +46,12 @@ def set_bidirectional(config: PretrainedConfig, bidirectional: bool) -> None:
 def usual_pooling(backbone: PreTrainedModel, otherwise: str) -> str:
     """The pooling of a model whose folder names none.
 
-    Of a causal model it is the last token, which alone has seen them all; of a bidirectional decoder, which has no
-    token that stands for the text, the mean.
+    Of a causal model it is the last token, which alone has seen them all; of a bidirectional decoder and of T5, which
+    have no token that stands for the text, the mean.
     """
     if is_causal(backbone):
         return "lasttoken"
-    return "mean" if backbone.config.model_type in DECODERS else otherwise
+    return "mean" if backbone.config.model_type in DECODERS | ENCODER_HALVES else otherwise
 
 
 def check_sees_text(backbone: PreTrainedModel, pooling: str) -> None:

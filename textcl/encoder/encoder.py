@@ -104,7 +104,7 @@ class Encoder(TextEncoder):
             name_or_path: A HuggingFace or sentence-transformers folder, or the name of such a model on the hub.
             pooling: One of `POOLINGS`; what a sentence-transformers folder says, else `default_pooling`, when None.
             default_pooling: Pooling of a plain checkpoint of transformers, whose folder names none; a causal
-                model takes the last token, a bidirectional decoder the mean.
+                model takes the last token, a bidirectional decoder or T5 the mean.
             max_length: Most tokens of a text; what the folder says, else what the model takes, when None.
             num_layers: Keep only the first so many layers.
             normalize: Whether `encode` gives unit vectors; what the folder says, else False, when None.

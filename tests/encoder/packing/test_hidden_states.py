@@ -18,6 +18,7 @@ from textcl.encoder.packing import hidden_states as packing
 from textcl.encoder.packing.attention import Packing
 from textcl.encoder.packing.hidden_states import hidden_states, is_packed, padded_hidden_states
 from textcl.encoder.packing.reach import Reach
+from textcl.errors import UserError
 from textcl.types import Changes, Tokens
 from textcl.views.cutoff import CutFeatures, CutSpan, CutTokens, ShufflePositions
 from textcl.views.view import View
@@ -355,6 +356,17 @@ def changed(model: torch.nn.Module, tokens: Tokens, rate: float = 0.1) -> Tokens
     width = model.get_input_embeddings().embedding_dim
     changes = (CutTokens(rate), CutSpan(rate / 2), CutFeatures(rate, width), ShufflePositions())
     return View("text", changes=changes).change(tokens, 0, 0, range(len(tokens)), "anchor")
+
+
+@pytest.mark.parametrize("family", families.T5)
+def test_padded_groups_of_t5_equal_one_padded_batch(family):
+    model, tokens = families.tiny_model(family), random_tokens(family)
+    assert not is_packed(model)
+    assert_same(hidden_states(model, tokens, LAYERS), padded(model, tokens), atol=1e-5, rtol=0)
+    cut = replace(tokens, changes=Changes(embed=torch.arange(len(tokens.ids)) % 2 == 0))
+    assert (hidden_states(model, cut, LAYERS)[0][1::2] == 0).all()
+    with pytest.raises(UserError, match="take no positions of tokens"):
+        hidden_states(model, replace(tokens, changes=Changes(positions=tokens.places)))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

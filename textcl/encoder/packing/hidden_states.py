@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from textcl.encoder.packing.attention import NAME
 from textcl.encoder.packing.layout import Layout, Packed, padding_id
+from textcl.errors import UserError
 from textcl.transfer import to_device
 from textcl.types import Changes, Tokens
 
@@ -118,6 +119,7 @@ def padded_hidden_states(
     inputs = {"input_ids": ids, "attention_mask": _attended(backbone, seen)}
     inputs |= _without_cache(type(backbone))
     if changes.positions is not None:
+        _check_positions(backbone)
         padding = padding_id(backbone)
         positions = changes.positions + (0 if padding is None else padding + 1)
         inputs["position_ids"] = _spread(positions, real, mask.shape)
@@ -185,12 +187,26 @@ def _embedded(backbone: PreTrainedModel, keep: Bool[Tensor, "B L _"] | None) -> 
         kept = output if keep is None else output.masked_fill(~keep, 0.0)
         return kept if low is None else kept.to(low)
 
-    embeddings = getattr(backbone, "embeddings", None) or backbone.get_input_embeddings()
-    handle = embeddings.register_forward_hook(change)
+    handle = _embeddings(backbone).register_forward_hook(change)
     try:
         yield
     finally:
         handle.remove()
+
+
+def _embeddings(backbone: PreTrainedModel) -> torch.nn.Module:
+    """The module whose output goes into the first layer."""
+    inner = getattr(
+        getattr(backbone, "encoder", None), "embed_tokens", None
+    )  # of T5, tied to the outer one
+    return getattr(backbone, "embeddings", None) or inner or backbone.get_input_embeddings()
+
+
+def _check_positions(backbone: PreTrainedModel) -> None:
+    if "position_ids" not in signature(backbone.forward).parameters:
+        raise UserError(
+            f"{backbone.config.model_type} models take no positions of tokens, which a view moves: use another view"
+        )
 
 
 def _autocast_on_cpu(backbone: PreTrainedModel) -> bool:
