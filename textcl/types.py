@@ -94,11 +94,13 @@ class Tokens:
         ids: Token ids of all rows, special tokens included.
         lengths: Tokens of each row; 0 is allowed. Stays on the CPU, so that reading it never waits for a device.
         changes: What token-level views change behind the tokens.
+        prompt: Tokens at the beginning of each row that poolings leave out; none when None. On the CPU, too.
     """
 
     ids: Int[Tensor, " T"]
     lengths: Int[Tensor, " B"] = field(metadata=ON_HOST)
     changes: Changes | None = None
+    prompt: Int[Tensor, " B"] | None = field(default=None, metadata=ON_HOST)
 
     @classmethod
     def from_lists(cls, rows: Sequence[Sequence[int]]) -> Tokens:
@@ -117,6 +119,7 @@ class Tokens:
             torch.cat([p.ids for p in parts]),
             torch.cat([p.lengths for p in parts]),
             Changes.concatenate(parts),
+            _joined_prompts(parts),
         )
 
     def __len__(self) -> int:
@@ -132,7 +135,8 @@ class Tokens:
         offsets = self.offsets
         tokens, rows = slice(int(offsets[start]), int(offsets[stop])), slice(start, stop)
         changes = self.changes and self.changes.take(tokens, rows)
-        return Tokens(self.ids[tokens], self.lengths[rows], changes)
+        prompt = None if self.prompt is None else self.prompt[rows]
+        return Tokens(self.ids[tokens], self.lengths[rows], changes, prompt)
 
     @property
     def places(self) -> Int[Tensor, " T"]:
@@ -152,7 +156,8 @@ class Tokens:
         changes = self.changes and self.changes.take(
             tokens, order.to(tokens.device, non_blocking=True)
         )
-        return Tokens(self.ids[tokens], self.lengths[order], changes)
+        prompt = None if self.prompt is None else self.prompt[order]
+        return Tokens(self.ids[tokens], self.lengths[order], changes, prompt)
 
     def padded(
         self, pad_id: int, width: int | None = None
@@ -191,6 +196,15 @@ def ranges(
     """The numbers from each start on, as many as its length, one after another."""
     shift = starts - (lengths.cumsum() - lengths)
     return np.arange(int(lengths.sum())) + np.repeat(shift, lengths)
+
+
+def _joined_prompts(parts: Sequence[Tokens]) -> Int[Tensor, " B"] | None:
+    if all(part.prompt is None for part in parts):
+        return None
+    none = (torch.zeros_like(part.lengths) for part in parts)
+    return torch.cat(
+        [z if p.prompt is None else p.prompt for p, z in zip(parts, none, strict=True)]
+    )
 
 
 @dataclass(frozen=True)

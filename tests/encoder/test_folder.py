@@ -205,10 +205,6 @@ def test_options_of_modules_that_textcl_does_not_know_are_named(tmp_path):
         with pytest.raises(UserError, match="2_Dense is not a plain layer"):
             Encoder.from_pretrained(folder)
         (folder / "2_Dense/config.json").write_text(old)
-    change_json(folder / "1_Pooling/config.json", {"include_prompt": False})
-    with pytest.raises(UserError, match="include_prompt"):
-        Encoder.from_pretrained(folder)
-    change_json(folder / "1_Pooling/config.json", {"include_prompt": True})
     (folder / "2_Dense/model.safetensors").rename(folder / "2_Dense/pytorch_model.bin")
     with pytest.raises(
         UserError, match=r"2_Dense has no model.safetensors: textcl opens no pickles"

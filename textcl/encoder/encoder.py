@@ -42,6 +42,7 @@ class Encoder(TextEncoder):
         truncate_dim: How many leading dimensions `encode` keeps when not told otherwise; all when None.
         similarity_name: What `similarity` computes, one of `SIMILARITIES`.
         kept: Settings of a sentence-transformers folder that are written again as they were.
+        include_prompt: Whether the tokens of a prompt are part of the pooling, and not only seen by those of the text.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Encoder(TextEncoder):
         truncate_dim: int | None = None,
         similarity_name: str = "cosine",
         kept: Mapping[str, object] | None = None,
+        include_prompt: bool = True,
     ) -> None:
         if isinstance(backbone, str | Path):
             self.__dict__.update(self.from_pretrained(backbone).__dict__)
@@ -78,6 +80,7 @@ class Encoder(TextEncoder):
             truncate_dim=truncate_dim,
             similarity_name=similarity_name,
             kept=kept,
+            include_prompt=include_prompt,
         )
         self.start_pooling: str | None = None
 
@@ -147,6 +150,7 @@ class Encoder(TextEncoder):
             truncate_dim=described.truncate_dim,
             similarity_name=described.similarity,
             kept=described.kept,
+            include_prompt=described.include_prompt,
         ).eval()
         encoder.start_pooling = described.pooling
         encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -230,6 +234,7 @@ class Encoder(TextEncoder):
             truncate_dim=self.truncate_dim,
             similarity=self.similarity_name,
             kept=self.kept,
+            include_prompt=self.include_prompt,
         )
 
     @property

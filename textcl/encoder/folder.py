@@ -63,6 +63,7 @@ class Description:
         truncate_dim: How many leading dimensions `encode` keeps; all when None.
         similarity: What the similarity of two vectors is, one of `SIMILARITIES`.
         kept: Keys of config_sentence_transformers.json that textcl does not use and writes again.
+        include_prompt: Whether the tokens of a prompt are part of the pooling.
         notes: Sentences for the user: files that are usual and missing.
         static: Whether the model is a table of token vectors.
         drops_unknown: Whether unknown tokens of such a model add nothing.
@@ -80,6 +81,7 @@ class Description:
     truncate_dim: int | None = None
     similarity: str = "cosine"
     kept: Mapping[str, object] = field(default_factory=dict[str, object])
+    include_prompt: bool = True
     notes: tuple[str, ...] = ()
     static: bool = False
     drops_unknown: bool = False

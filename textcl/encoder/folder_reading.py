@@ -116,6 +116,7 @@ def describe(folder: Path) -> Description:
         pooled_width=width,
         max_length=_positive(settings, "max_seq_length"),
         lowercase=bool(settings.get("do_lower_case", bool)),
+        include_prompt=pooling.get("include_prompt", bool) is not False,
         notes=(*notes, *more),
     )
 
@@ -290,10 +291,6 @@ def _normalizes(last: _Module) -> bool:
 
 
 def _pooling(config: JsonObject, note: JsonObject | None) -> str:
-    if config.get("include_prompt", bool) is False:
-        raise UserError(
-            f"{config.place} leaves prompts out of the mean (include_prompt), which textcl cannot"
-        )
     written = _written_pooling(config)
     if note is None:
         return written

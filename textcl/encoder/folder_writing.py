@@ -115,7 +115,7 @@ def write_modules(
     modules.append((f"{len(modules)}_Pooling", "Pooling"))
     _write_json(
         folder / modules[-1][0] / "config.json",
-        _pooling_config(description.pooling or "mean", width),
+        _pooling_config(description.pooling or "mean", width, description.include_prompt),
     )
     _write_chain(folder, modules, description, dense)
 
@@ -151,15 +151,15 @@ def _write_chain(
     _write_json(folder / GENERAL_FILE, general)
 
 
-def _pooling_config(pooling: str, width: int) -> dict[str, object]:
+def _pooling_config(pooling: str, width: int, include_prompt: bool) -> dict[str, object]:
     pooling = "mean" if pooling in ST_LAYER_MEANS else pooling
     if pooling in ST_POOLINGS:
         modes = {key: name == pooling for name, key in ST_POOLINGS.items()}
-        return {"word_embedding_dimension": width, **modes, "include_prompt": True}
+        return {"word_embedding_dimension": width, **modes, "include_prompt": include_prompt}
     # Several modes keep their order only in the newer form. A pooling that sentence-transformers lacks makes it
     # stop here and name the pooling; without this it would quietly take the mean.
     parts = pooling.split("+")
-    return {"embedding_dimension": width, "pooling_mode": parts, "include_prompt": True}
+    return {"embedding_dimension": width, "pooling_mode": parts, "include_prompt": include_prompt}
 
 
 def _write_layer_mean(folder: Path, backbone: PretrainedConfig, pooling: str) -> None:

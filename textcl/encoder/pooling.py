@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from textcl.errors import UserError
 from textcl.transfer import to_device
+from textcl.types import ranges
 
 _LAST = (-1,)
 
@@ -81,6 +82,7 @@ class Segments:
         pooling: str,
         back: Int[Tensor, " T"] | None = None,
         dtype: torch.dtype = torch.float32,
+        left_out: Int[Tensor, " B"] | None = None,
     ) -> tuple[Segments, ...]:
         """Those of each part of a pooling.
 
@@ -89,13 +91,20 @@ class Segments:
             pooling: As of `pool`.
             back: Place of each token among the hidden states; its own when None.
             dtype: Of the weights.
+            left_out: As of `pool`.
 
         Raises:
             UserError: If the pooling is unknown or "mean_all".
         """
         given = lengths.numpy()
         places = np.arange(int(given.sum())) if back is None else back.numpy()
-        return tuple(_segments(given, p, places, dtype) for p in check_pooling(pooling).split("+"))
+        first = np.zeros_like(given)
+        if left_out is not None:
+            first = np.minimum(left_out.numpy(), given)
+            starts = given.cumsum() - given
+            places = places[ranges(starts + first, given - first)]
+        parts = check_pooling(pooling).split("+")
+        return tuple(_segments(given - first, p, places, dtype, first) for p in parts)
 
 
 def pool(
@@ -103,6 +112,7 @@ def pool(
     lengths: Int[Tensor, " B"],
     pooling: str,
     segments: Sequence[Segments] = (),
+    left_out: Int[Tensor, " B"] | None = None,
 ) -> Float[Tensor, "B _"]:
     """One vector per packed row.
 
@@ -112,6 +122,7 @@ def pool(
         pooling: One of `POOLINGS`, or several joined by "+" whose vectors are concatenated. "cls_pooler" gives what
             the pretrained pooler takes, the first token; "mean_all" needs padding, see `pool_all_positions`.
         segments: What `Segments.of` gives, on the device of the states; made here when empty.
+        left_out: Tokens at the beginning of each row that it does not see; a row with no more gives the zero vector.
 
     Returns:
         Vectors in float32 or wider.
@@ -124,7 +135,7 @@ def pool(
     parts = check_pooling(pooling).split("+")
     states = [_average(hidden, _LAYERS[part]) for part in parts]
     if not segments:
-        made = Segments.of(lengths, pooling, dtype=states[0].dtype)
+        made = Segments.of(lengths, pooling, dtype=states[0].dtype, left_out=left_out)
         segments = to_device(made, states[0].device)
     return torch.cat([_pool(*pair) for pair in zip(states, segments, strict=True)], dim=-1)
 
@@ -149,7 +160,7 @@ def _widen(hidden: Tensor) -> Tensor:
 
 
 def _segments(
-    lengths: np.ndarray, pooling: str, places: np.ndarray, dtype: torch.dtype
+    lengths: np.ndarray, pooling: str, places: np.ndarray, dtype: torch.dtype, first: np.ndarray
 ) -> Segments:
     starts = lengths.cumsum() - lengths
     if pooling == "mean_all":
@@ -163,7 +174,7 @@ def _segments(
         return Segments(torch.from_numpy(places[token]), None, None, some, len(lengths))
     weights = None
     if pooling != "max":
-        weights = torch.from_numpy(_weights(lengths, starts, pooling)).to(dtype)
+        weights = torch.from_numpy(_weights(lengths, starts, pooling, first)).to(dtype)
     return Segments(torch.from_numpy(starts), torch.from_numpy(places), weights, None, len(lengths))
 
 
@@ -176,12 +187,14 @@ _ONE_TOKEN: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _weights(lengths: np.ndarray, starts: np.ndarray, pooling: str) -> np.ndarray:
+def _weights(
+    lengths: np.ndarray, starts: np.ndarray, pooling: str, first: np.ndarray
+) -> np.ndarray:
     """How much each token counts in its row's sum."""
     length = lengths.astype(np.float64)
     if pooling == "weightedmean":  # token at position t counts t + 1
-        places = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
-        return (places + 1) / np.repeat(length * (length + 1) / 2, lengths)
+        places = np.arange(int(lengths.sum())) + np.repeat(first - starts, lengths)
+        return (places + 1) / np.repeat(length * (length + 1) / 2 + length * first, lengths)
     scale = np.sqrt(length) if pooling == "mean_sqrt_len_tokens" else length
     return 1 / np.repeat(scale, lengths)
 

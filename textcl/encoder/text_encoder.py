@@ -25,7 +25,7 @@ from textcl.encoder.peers import (
 from textcl.encoder.precision import inference
 from textcl.encoder.similarity import as_vectors, compare, compare_rows
 from textcl.encoder.token_encoder import TokenEncoder
-from textcl.encoder.tokenizing import Reader, find_prompt, tokenize
+from textcl.encoder.tokenizing import Reader, find_prompt, prompt_length, tokenize
 from textcl.errors import UserError
 from textcl.progress import progress
 from textcl.types import Tokens
@@ -48,6 +48,7 @@ class TextEncoder(TokenEncoder):
         truncate_dim: int | None = None,
         similarity_name: str = "cosine",
         kept: Mapping[str, object] | None = None,
+        include_prompt: bool = True,
     ) -> None:
         longest = longest_row(backbone, tokenizer)
         super().__init__(backbone, pooling=pooling, max_length=max_length or longest, dense=dense)
@@ -58,6 +59,7 @@ class TextEncoder(TokenEncoder):
         self.truncate_dim = truncate_dim
         self.similarity_name = similarity_name
         self.kept = dict(kept or {})
+        self.include_prompt = include_prompt
         self.model_card_data = EvaluatorScores()
         self._longest = longest
         self._check_length(self.max_length)
@@ -90,7 +92,9 @@ class TextEncoder(TokenEncoder):
         if max_length is not None:
             self._check_length(max_length)
         text = find_prompt(self.prompts, self.default_prompt, prompt, prompt_text)
-        return Reader(self.tokenizer, max_length or self.max_length, text)
+        length = max_length or self.max_length
+        left_out = 0 if self.include_prompt else prompt_length(self.tokenizer, text, length)
+        return Reader(self.tokenizer, length, text, left_out)
 
     def set_default_prompt(self, name: str | None) -> None:
         """Choose the prompt that is put in front when none is asked for.
@@ -199,10 +203,9 @@ class TextEncoder(TokenEncoder):
 
             return encode_blocks(
                 texts,
-                self.tokenize,
+                self.reader(prompt=own.prompt, prompt_text=prompt_text),
                 vectors_of,
                 width=self.dimension,
-                prefix=find_prompt(self.prompts, self.default_prompt, own.prompt, prompt_text),
                 truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
                 normalize=own.normalize is True,
                 dtype=dtype,

@@ -156,9 +156,14 @@ class TokenEncoder(nn.Module):
             return tokens
         layout = layout_of(self.backbone, tokens)
         wide = torch.promote_types(self.backbone.dtype, torch.float32)
-        segments = Segments.of(tokens.lengths, self.pooling, layout.back, wide)
+        segments = Segments.of(tokens.lengths, self.pooling, layout.back, wide, tokens.prompt)
         return PlannedTokens(
-            tokens.ids, tokens.lengths, tokens.changes, layout=layout, segments=segments
+            tokens.ids,
+            tokens.lengths,
+            tokens.changes,
+            tokens.prompt,
+            layout=layout,
+            segments=segments,
         )
 
     def positions(self, tokens: Tokens) -> list[int]:
@@ -177,7 +182,7 @@ class TokenEncoder(nn.Module):
         else:
             hidden = no_states(self.backbone, layers)
         with torch.autocast(self.device.type, enabled=False):
-            pooled = pool(hidden, tokens.lengths, self.pooling, segments)
+            pooled = pool(hidden, tokens.lengths, self.pooling, segments, tokens.prompt)
             if self.pooling != "cls_pooler":
                 return pooled
             pooler: nn.Module = self.backbone.pooler  # pyright: ignore[reportAssignmentType]

@@ -33,11 +33,13 @@ class Reader:
         tokenizer: Of the model.
         max_length: Most tokens of a row, special ones included.
         prompt: Put in front of every text.
+        left_out: How many tokens of the prompt the pooling leaves out.
     """
 
     tokenizer: PreTrainedTokenizerBase
     max_length: int
     prompt: str = ""
+    left_out: int = 0
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Token ids of the texts.
@@ -46,7 +48,13 @@ class Reader:
             UserError: If one of the texts is not valid Unicode.
         """
         shown = [self.prompt + text for text in texts] if self.prompt else texts
-        return tokenize(self.tokenizer, shown, self.max_length)
+        return self.mark(tokenize(self.tokenizer, shown, self.max_length))
+
+    def mark(self, tokens: Tokens) -> Tokens:
+        """Rows that begin with the prompt, with the number of its tokens that the pooling leaves out."""
+        if not self.left_out:
+            return tokens
+        return replace(tokens, prompt=torch.full_like(tokens.lengths, self.left_out))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, not cut."""
@@ -69,6 +77,16 @@ class Reader:
             return None
         facts = [digest, self.max_length, *([self.prompt] if self.prompt else [])]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def prompt_length(tokenizer: PreTrainedTokenizerBase, prompt: str, max_length: int) -> int:
+    """Tokens of a prompt in front of a text, with those that the tokenizer puts before it.
+
+    Counted as sentence-transformers does, which tokenises the prompt alone: a token that the prompt's last word makes
+    together with the text is not seen.
+    """
+    ids = tokenize(tokenizer, [prompt], max_length).ids.tolist()
+    return len(ids) - (bool(ids) and ids[-1] in tokenizer.all_special_ids) if prompt else 0
 
 
 def find_prompt(

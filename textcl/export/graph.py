@@ -44,6 +44,11 @@ class EncoderGraph(nn.Module):
             raise UserError(
                 "pooling 'mean_all' averages over padding and cannot be exported: expected another pooling"
             )
+        if not encoder.include_prompt:
+            raise UserError(
+                "the model leaves its prompts out of the pooling (include_prompt), which a graph cannot: use "
+                "--backend torch"
+            )
         self.backbone = encoder.backbone
         self.dense = encoder.dense
         self.pooling, self.unit = encoder.pooling, encoder.normalize

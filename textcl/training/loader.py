@@ -61,13 +61,13 @@ class Collate:
     def tokens(self, name: str, texts: Sequence[str], index: np.ndarray) -> Tokens:
         """The tokens of what a view shows of the rows with these numbers."""
         if name in self.tables:
-            return self.tables[name].take(index)
+            return _marked(self.readers[name], self.tables[name].take(index))
         there = torch.tensor([bool(text) for text in texts])
         tokens = self.readers[name]([text for text in texts if text])
         if there.all():
             return tokens
         lengths = torch.zeros(len(texts), dtype=torch.long).masked_scatter(there, tokens.lengths)
-        return replace(tokens, lengths=lengths)
+        return _marked(self.readers[name], replace(tokens, lengths=lengths, prompt=None))
 
     def __call__(
         self, rows: Sequence[Mapping[str, object]], index: np.ndarray, epoch: int
@@ -107,6 +107,10 @@ class Collate:
         if "label" in rows[0]:
             return torch.tensor([self._ids[cast(str, row["label"])] for row in rows])
         return None
+
+
+def _marked(read: Callable[[Sequence[str]], Tokens], tokens: Tokens) -> Tokens:
+    return read.mark(tokens) if isinstance(read, Reader) else tokens
 
 
 def _table(rows: Sequence[Mapping[str, Any]], role: str) -> torch.Tensor:
