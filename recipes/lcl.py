@@ -179,5 +179,6 @@ def _encoder(s: Settings) -> Encoder:
         num_layers=s.num_layers,
         dropout=s.dropout,
         bidirectional=s.bidirectional,
+        weights=s.weights,
         adapter=s.adapter,
     )

@@ -86,6 +86,7 @@ def build(s: Settings, world: World) -> Method:
         num_layers=s.num_layers,
         dropout=s.dropout,
         bidirectional=s.bidirectional,
+        weights=s.weights,
         adapter=s.adapter,
     )
     if s.head != "none":

@@ -32,7 +32,11 @@ import textcl
 from textcl.cli.app import app
 
 # What stands for a model, a task and a suite that a machine without a network lacks.
-MODELS = ("bert-base-uncased", "sentence-transformers/all-MiniLM-L6-v2")
+MODELS = {
+    "bert-base-uncased": "bert",
+    "sentence-transformers/all-MiniLM-L6-v2": "bert",
+    "Qwen/Qwen3-0.6B": "qwen3",
+}
 TASKS = {"STSBenchmark-dev": "sample-pairs-dev", "STS12": "sample-pairs-dev"}
 SUITES = {"sts": "sample"}
 SMALLER = {("--suite", "sts"): "sample", ("--components", "256"): "16"}
@@ -137,7 +141,8 @@ def task_names():
 def material(tmp_path_factory):
     """A folder with the files that the pages speak of, a tiny model, and a finished run."""
     folder = tmp_path_factory.mktemp("material")
-    tiny_model_dir(folder, layers=3)
+    for family in dict.fromkeys(MODELS.values()):
+        tiny_model_dir(folder, family, layers=3)
     draw = random.Random(0)
     lines = [" ".join(draw.sample(WORDS, draw.randint(3, 7))) for _ in range(40)]
     (folder / "sentences.txt").write_text("\n".join(lines) + "\n")
@@ -255,7 +260,10 @@ def run(words, where):
 def in_small_words(words):
     """The command with a tiny model, tasks at hand and two updates; a sweep only lists its runs."""
     model = str(Path("bert").absolute())
-    words = [model if word in MODELS else TASKS.get(word, word) for word in words]
+    words = [
+        str(Path(MODELS[word]).absolute()) if word in MODELS else TASKS.get(word, word)
+        for word in words
+    ]
     words = [
         SMALLER.get((before, word), word) for before, word in zip(["", *words], words, strict=False)
     ]
@@ -289,8 +297,8 @@ def unfinish(run):
 
 def in_small(code):
     """Python with a tiny model and tasks at hand."""
-    for name in MODELS:
-        code = code.replace(f'"{name}"', f'"{Path("bert").absolute()}"')
+    for name, tiny in MODELS.items():
+        code = code.replace(f'"{name}"', f'"{Path(tiny).absolute()}"')
     for names in (TASKS, SUITES):
         for name, small in names.items():
             code = code.replace(f'"{name}"', f'"{small}"')

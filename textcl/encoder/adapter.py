@@ -275,6 +275,9 @@ def _inject(backbone: PreTrainedModel, config: LoraConfig, base: str, revision: 
     backbone.requires_grad_(False)
     backbone.add_adapter(config, adapter_name=_NAME)
     backbone.peft_config[_NAME].base_model_name_or_path = base
+    for parameter in backbone.parameters():
+        if parameter.requires_grad:  # small updates would vanish in numbers of 8 bits
+            parameter.data = parameter.data.float()
     backbone.eval()
 
 

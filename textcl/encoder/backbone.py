@@ -1,4 +1,4 @@
-"""Loading the HuggingFace model and tokenizer of a local folder: safe formats only, float32, changed by its config."""
+"""Loading the HuggingFace model and tokenizer of a local folder: safe formats only, changed by its config."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -24,6 +23,7 @@ from textcl.data.json_files import JsonObject
 from textcl.encoder.decoders import ENCODER_HALVES, set_bidirectional
 from textcl.encoder.dense import pooler_layer
 from textcl.encoder.hub import is_offline
+from textcl.encoder.storage import loading_options
 from textcl.encoder.weights import check_config, read_shapes
 from textcl.errors import UserError
 
@@ -60,16 +60,18 @@ def load_backbone(
     num_layers: int | None = None,
     dropout: float | None = None,
     bidirectional: bool | None = None,
+    weights: str = "float32",
     pooler: bool = False,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
-    """The encoder of a folder in eval mode, with float32 weights whatever the checkpoint holds.
+    """The encoder of a folder in eval mode.
 
     Args:
         folder: Local folder with config.json and model.safetensors (or its shards).
         num_layers: Keep only so many layers, the first ones.
         dropout: Probability in [0, 1) of all dropout between and inside the layers.
         bidirectional: Whether the tokens of a decoder see both sides of them; what its configuration says when None.
+        weights: What they are kept as, whatever the checkpoint holds.
         pooler: Whether the pretrained pooler is wanted.
         trust_remote_code: Whether Python code of the folder may run.
 
@@ -84,7 +86,7 @@ def load_backbone(
         _set_dropout(config, dropout)
     if bidirectional is not None:
         set_bidirectional(config, bidirectional)
-    options: dict[str, object] = {"trust_remote_code": trust_remote_code}
+    options = {"trust_remote_code": trust_remote_code, **loading_options(weights)}
     if _takes_pooler(config):
         options["add_pooling_layer"] = pooler
     with quiet():
@@ -92,7 +94,6 @@ def load_backbone(
             model, loading = _kind_of(config).from_pretrained(
                 folder,
                 config=config,
-                dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=not trust_remote_code or is_offline(),
                 output_loading_info=True,

@@ -21,6 +21,7 @@ from textcl.encoder.hub import push_folder
 from textcl.encoder.loading import load_parts
 from textcl.encoder.pooling import POOLINGS as POOLINGS
 from textcl.encoder.similarity import SIMILARITIES as SIMILARITIES
+from textcl.encoder.storage import rounding_of
 from textcl.encoder.text_encoder import TextEncoder
 from textcl.errors import UserError
 
@@ -96,12 +97,13 @@ class Encoder(TextEncoder):
         normalize: bool | None = None,
         dropout: float | None = None,
         bidirectional: bool | None = None,
+        weights: str = "float32",
         adapter: str | None = None,
         revision: str | None = None,
         device: str | torch.device | None = None,
         trust_remote_code: bool = False,
     ) -> Encoder:
-        """Load an encoder, in eval mode and with float32 weights.
+        """Load an encoder, in eval mode.
 
         Args:
             name_or_path: A HuggingFace or sentence-transformers folder, or the name of such a model on the hub.
@@ -114,6 +116,8 @@ class Encoder(TextEncoder):
             dropout: Probability of all dropout of the backbone; what the folder says when None.
             bidirectional: Whether each token of a decoder sees both sides of it, and not only what stands before it;
                 what the folder says when None.
+            weights: What the weights of the backbone are kept as: float32, bfloat16, or 4bit, which needs CUDA. An
+                adapter learns in float32 anyway.
             adapter: A fresh adapter that learns in place of the weights, such as "lora:16", "rslora:16" or "dora:16".
                 None adds none; the folder of an adapter, of textcl or of peft, is loaded with its base anyway.
             revision: Branch, tag or commit on the hub.
@@ -133,6 +137,7 @@ class Encoder(TextEncoder):
             num_layers=num_layers,
             dropout=dropout,
             bidirectional=bidirectional,
+            weights=weights,
             adapter=adapter,
             revision=revision,
             trust_remote_code=trust_remote_code,
@@ -155,7 +160,7 @@ class Encoder(TextEncoder):
         encoder.start_pooling = described.pooling
         encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         changes = (pooling, max_length, num_layers, normalize, bidirectional)
-        unchanged = all(change is None for change in changes)
+        unchanged = weights == "float32" and all(change is None for change in changes)
         if parts.parity is not None and unchanged:
             vectors = encoder.encode(parts.parity.texts, precision="float32")
             parts.parity.check(vectors, parts.folder)
@@ -214,7 +219,7 @@ class Encoder(TextEncoder):
         """
         description = self.describe(folder)
         vectors = self.encode(PARITY_TEXTS, precision="float32")
-        parity = Parity(PARITY_TEXTS, vectors)
+        parity = Parity(PARITY_TEXTS, vectors, rounding_of(self.backbone))
         write_folder(folder, self.backbone, self.tokenizer, description, self.saved_dense, parity)
         return description
 

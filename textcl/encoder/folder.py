@@ -89,10 +89,17 @@ class Description:
 
 @dataclass(frozen=True)
 class Parity:
-    """Texts and the float32 vectors that the encoder gave them when it was saved."""
+    """Texts and the vectors that the encoder gave them when it was saved.
+
+    Args:
+        texts: Few.
+        vectors: In the order of the texts.
+        rounding: How far a number may be from what is computed again, as a share of the largest one.
+    """
 
     texts: Sequence[str]
     vectors: Float32[np.ndarray, "N D"]
+    rounding: float = 1e-4
 
     def check(self, vectors: Float32[np.ndarray, "N E"], folder: Path) -> None:
         """Compare what the loaded encoder gives.
@@ -100,7 +107,7 @@ class Parity:
         Raises:
             RunError: If the vectors differ by more than rounding on another machine explains.
         """
-        allowed = 1e-4 * max(1.0, float(np.abs(self.vectors).max()))
+        allowed = self.rounding * max(1.0, float(np.abs(self.vectors).max()))
         same_shape = vectors.shape == self.vectors.shape
         difference = float(np.abs(vectors - self.vectors).max()) if same_shape else np.inf
         if not difference <= allowed:

@@ -166,7 +166,12 @@ def read_parity(folder: Path) -> Parity | None:
         return None
     fixture = JsonObject.read(folder / PARITY_FILE)
     texts = fixture.require("texts", list[str])
-    return Parity(texts, fixture.table("vectors", rows=len(texts)))
+    rounding = fixture.get("rounding", float) or Parity.rounding
+    if not 0 < rounding <= 0.1:
+        raise UserError(
+            f"'rounding' of {fixture.place} must be above 0 and at most 0.1, not {rounding}"
+        )
+    return Parity(texts, fixture.table("vectors", rows=len(texts)), rounding)
 
 
 def _chain(folder: Path, ours: bool) -> list[_Module]:

@@ -71,7 +71,12 @@ def write_folder(
     _write_json(
         folder / NOTE_FILE, {"pooling": description.pooling, "versions": library_versions()}
     )
-    fixture = {"texts": list(parity.texts), "vectors": parity.vectors.tolist()}
+    fixture: dict[str, object] = {
+        "texts": list(parity.texts),
+        "vectors": parity.vectors.tolist(),
+    }
+    if parity.rounding != Parity.rounding:  # of weights in lower precision
+        fixture["rounding"] = parity.rounding
     _write_json(folder / PARITY_FILE, fixture)
 
 

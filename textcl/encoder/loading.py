@@ -63,6 +63,7 @@ def load_parts(
     num_layers: int | None,
     dropout: float | None,
     bidirectional: bool | None,
+    weights: str,
     adapter: str | None,
     revision: str | None,
     trust_remote_code: bool,
@@ -70,7 +71,7 @@ def load_parts(
     """Read and check everything that `Encoder.from_pretrained` puts together; arguments and errors are its own."""
     spec = AdapterSpec.parse(adapter) if adapter else None
     folder = find_model(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
-    described, weights, saved = _resolve(folder)
+    described, base, saved = _resolve(folder)
     for note in described.notes:
         _log.warning(note)
     if described.static:
@@ -83,10 +84,11 @@ def load_parts(
     if spec or saved:
         _check_base(pooling, num_layers, bidirectional)
     backbone = load_backbone(
-        weights,
+        base,
         num_layers=num_layers,
         dropout=dropout,
         bidirectional=bidirectional,
+        weights=weights,
         pooler=pooling == "cls_pooler",
         trust_remote_code=trust_remote_code,
     )
@@ -99,10 +101,10 @@ def load_parts(
     if saved:
         saved.attach(backbone)
     if spec:
-        add_adapter(backbone, spec, *_reference(name_or_path, revision, folder, weights))
+        add_adapter(backbone, spec, *_reference(name_or_path, revision, folder, base))
     check_widths(described, int(backbone.config.hidden_size))
     tokenizer = load_tokenizer(
-        described.transformer if has_tokenizer(described.transformer) else weights,
+        described.transformer if has_tokenizer(described.transformer) else base,
         trust_remote_code=trust_remote_code,
     )
     check_vocabulary(backbone, tokenizer, folder)
