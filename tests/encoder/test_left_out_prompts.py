@@ -59,7 +59,7 @@ def test_vectors_are_those_of_sentence_transformers(pooling, family, tmp_path):
 def test_rows_are_pooled_behind_their_own_beginning(pooling):
     lengths, left_out = torch.tensor([5, 0, 3, 2]), torch.tensor([2, 2, 0, 3])
     hidden = torch.randn(10, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = pool({-1: hidden}, lengths, pooling, left_out)
+    found = pool({-1: hidden}, lengths, pooling, left_out=left_out)
     weights = torch.tensor([3.0, 4.0, 5.0], dtype=torch.float64)
     rest = hidden[2:5]
     expected = {
