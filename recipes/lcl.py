@@ -179,6 +179,6 @@ def _encoder(s: Settings) -> Encoder:
         num_layers=s.num_layers,
         dropout=s.dropout,
         bidirectional=s.bidirectional,
-        weights=s.weights,
+        weights=s.base_weights,
         adapter=s.adapter,
     )

@@ -72,7 +72,7 @@ def build(s: Settings, world: World) -> Method:
         num_layers=s.num_layers,
         dropout=s.dropout,
         bidirectional=s.bidirectional,
-        weights=s.weights,
+        weights=s.base_weights,
         adapter=s.adapter,
     )
     online.add_projector(keep=False)  # the projector

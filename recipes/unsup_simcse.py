@@ -94,7 +94,7 @@ def build(s: Settings, world: World) -> Method:
         num_layers=s.num_layers,
         dropout=s.dropout,
         bidirectional=s.bidirectional,
-        weights=s.weights,
+        weights=s.base_weights,
         adapter=s.adapter,
     )
     if s.head != "none":

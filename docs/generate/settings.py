@@ -21,7 +21,7 @@ _GROUPS = {
         "num_layers",
         "dropout",
         "bidirectional",
-        "weights",
+        "base_weights",
         "adapter",
     ),
     "Batches": ("batch_size", "accumulation", "chunk_size", "gradient_checkpointing"),

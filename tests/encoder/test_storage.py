@@ -72,14 +72,15 @@ def test_a_folder_saved_from_them_is_still_checked(base, tmp_path):
 
 
 def test_settings_ask_for_an_adapter():
-    with pytest.raises(UserError, match="setting weights=bfloat16 needs an adapter"):
-        TrainSettings(weights="bfloat16")
-    assert TrainSettings(weights="bfloat16", adapter="lora:16").weights == "bfloat16"
+    with pytest.raises(UserError, match="setting base_weights=bfloat16 needs an adapter"):
+        TrainSettings(base_weights="bfloat16")
+    settings = TrainSettings(base_weights="bfloat16", adapter="lora:16")
+    assert settings.base_weights == "bfloat16"
 
 
 def test_other_weights_are_refused_by_name(base, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"4 bits need a CUDA device, .* use weights=bfloat16"):
+    with pytest.raises(UserError, match=r"4 bits need a CUDA device, .* use bfloat16"):
         Encoder.from_pretrained(base, weights="4bit")
     with pytest.raises(UserError, match="float32, bfloat16 or 4bit, not 'int3'"):
         Encoder.from_pretrained(base, weights="int3")

@@ -35,7 +35,7 @@ def loading_options(weights: str) -> dict[str, object]:
     if not torch.cuda.is_available():
         raise UserError(
             "weights of 4 bits need a CUDA device, for the products with them are written for one: use "
-            "weights=bfloat16"
+            "bfloat16"
         )
     if importlib.util.find_spec("bitsandbytes") is None:
         raise UserError(

@@ -113,7 +113,7 @@ class PairSettings(TrainSettings):
             num_layers=self.num_layers,
             dropout=self.dropout,
             bidirectional=self.bidirectional,
-            weights=self.weights,
+            weights=self.base_weights,
             adapter=self.adapter,
         )
         if self.reading_length is None:

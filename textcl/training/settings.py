@@ -67,8 +67,8 @@ class TrainSettings:
         num_layers: Keep only the first layers; all when empty.
         bidirectional: Whether each token of a decoder sees both sides of it; only what stands before it when false, and
             as the model's folder says when empty.
-        weights: What the weights of the start model are kept as. bfloat16 takes half the memory, 4bit less and a CUDA
-            device; both are for weights beside which an adapter learns.
+        base_weights: What the weights of the start model are kept as. bfloat16 takes half the memory, 4bit less and a
+            CUDA device; both are for weights beside which an adapter learns.
         adapter: Learn an adapter beside the weights, which stay as they are: lora, rslora or dora with a rank, such as
             lora:16; it wants about ten times the learning rate. All weights learn when empty.
         evaluate_every: Updates between two evaluations on `dev`; 0 evaluates after every epoch.
@@ -102,7 +102,7 @@ class TrainSettings:
     dropout: Annotated[float, Domain(at_least=0, below=1)] | None = None
     num_layers: Annotated[int, Domain(at_least=1)] | None = None
     bidirectional: bool | None = None
-    weights: Weights = "float32"
+    base_weights: Weights = "float32"
     adapter: AdapterSetting | None = None
     evaluate_every: Annotated[int, Domain(at_least=0)] = 125
     save_every: Annotated[int, Domain(at_least=0)] = 125
@@ -114,9 +114,9 @@ class TrainSettings:
     def __post_init__(self) -> None:
         for key, values in values_of(type(self)).items():
             object.__setattr__(self, key, _checked(key, values, getattr(self, key)))
-        if self.weights != "float32" and self.adapter is None:
+        if self.base_weights != "float32" and self.adapter is None:
             raise UserError(
-                f"setting weights={self.weights} needs an adapter that learns beside them, such as adapter=lora:16: "
+                f"setting base_weights={self.base_weights} needs an adapter beside them, such as adapter=lora:16: "
                 "small updates of the weights themselves would be rounded away"
             )
 
