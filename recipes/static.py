@@ -72,7 +72,11 @@ class Settings(TrainSettings):
 
 def build(s: Settings, world: World) -> Method:
     """The method."""
-    for name, value in (("dropout", s.dropout), ("adapter", s.adapter)):
+    for name, value in (
+        ("dropout", s.dropout),
+        ("adapter", s.adapter),
+        ("bidirectional", s.bidirectional),
+    ):
         if value is not None:
             raise UserError(
                 f"{name}={value} changes layers, and a static model has none: leave it out"
