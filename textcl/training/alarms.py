@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -57,7 +58,10 @@ class Alarms:
 
 
 def _gradient(norm: Tensor) -> str:
-    return "zero gradient: nothing is learned from this batch" if float(norm) == 0 else ""
+    value = float(norm)
+    if not math.isfinite(value):  # without loss scaling the run ends there
+        return "gradient not finite in fp16: this update was skipped, and the scale of the loss is halved"
+    return "zero gradient: nothing is learned from this batch" if value == 0 else ""
 
 
 def _classes(z: Embeddings) -> str:
