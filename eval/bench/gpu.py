@@ -29,6 +29,7 @@ from typing import Any
 
 import torch
 from common import ceiling, facts, now
+from hf_trainer import train_padded
 from rich.console import Console
 from train_step import SKIP, Clock, compile_layers
 from transformers import BertConfig, BertModel, PreTrainedModel
@@ -158,6 +159,7 @@ def training(model: Path, data: Path, size: Size, about: dict[str, Any]) -> list
     ways = {
         "textcl": our_training,
         "sentence-transformers": their_training,
+        "HuggingFace's trainer, padded": padded_training,
         "textcl compiled": our_compiled_training,
     }
     for (name, run), batch in itertools.product(ways.items(), size.batches):
@@ -264,6 +266,17 @@ def their_training(model: Path, data: Path, batch: int, size: Size) -> float:
             model=encoder, args=arguments, loss=MultipleNegativesRankingLoss(encoder), callbacks=[Ticks()],
             train_dataset=Dataset.from_dict({"anchor": lines, "positive": lines}),
         ).train()  # fmt: skip
+    return clock.seconds()
+
+
+def padded_training(model: Path, data: Path, batch: int, size: Size) -> float:
+    clock = DeviceClock(size.steps)
+    lines = [
+        line.strip() for line in itertools.islice(data.open(encoding="utf-8"), batch * size.steps)
+    ]
+    train_padded(
+        model, lines, batch, length=size.length, steps=size.steps, after_update=clock.after_update
+    )
     return clock.seconds()
 
 

@@ -36,7 +36,9 @@ def train(model, folder, monkeypatch, scale, **settings):
 
     monkeypatch.setattr(session, "accelerator_of", scaled)
     arithmetic = "accelerate.accelerator.get_mixed_precision_context_manager"
-    monkeypatch.setattr(arithmetic, lambda *_: torch.enable_grad())  # float32: numbers are comparable
+    monkeypatch.setattr(
+        arithmetic, lambda *_: torch.enable_grad()
+    )  # float32: numbers are comparable
     written = io.StringIO()
     textcl.train(
         "unsup-simcse",
