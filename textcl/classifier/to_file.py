@@ -6,25 +6,77 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Protocol, Unpack, runtime_checkable
 
 import numpy as np
 import pyarrow
 import torch
 from jaxtyping import Bool, Float32
 
-from textcl.classifier.classifier import Classifier
+from textcl.classifier.targets import Targets
 from textcl.data.lock import sole_writer_of
 from textcl.data.records import Record, open_records
 from textcl.data.stream import StreamedRow, row_blocks
 from textcl.data.summary import WriteSummary
 from textcl.encoder.peers import ReadingOptions
+from textcl.encoder.to_file import CountsCut
 from textcl.errors import UserError
 from textcl.evaluation.geometry import entropy
 
 
+@runtime_checkable
+class ReadsTexts(Protocol):
+    """The encoder of a classifier."""
+
+    max_length: int
+
+    def reader(self) -> CountsCut:
+        """Texts to tokens as the classifier makes them."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Gives texts their classes, as `Classifier` does."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes, in the order of the probabilities."""
+        ...
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text has any number of the classes instead of exactly one."""
+        ...
+
+    @property
+    def encoder(self) -> ReadsTexts:
+        """What reads the texts."""
+        ...
+
+    def predict_proba(
+        self, texts: Iterable[str], **options: Unpack[ReadingOptions]
+    ) -> Float32[np.ndarray, "N C"]:
+        """Probability of each class."""
+        ...
+
+    def predict_or_reject(
+        self, texts: Iterable[str], **options: Unpack[ReadingOptions]
+    ) -> tuple[Float32[np.ndarray, "N C"], Bool[np.ndarray, " N"]]:
+        """Probability of each class, and whether the text is rejected."""
+        ...
+
+    def decide(self, probabilities: Float32[np.ndarray, "N C"]) -> Targets:
+        """The classes that the probabilities stand for."""
+        ...
+
+    def names(self, decisions: Targets) -> list[str] | list[list[str]]:
+        """Decisions as names of classes."""
+        ...
+
+
 def predict_rows(
-    classifier: Classifier,
+    classifier: Classifies,
     rows: Iterable[StreamedRow],
     target: str | Path,
     *,
@@ -44,7 +96,7 @@ def predict_rows(
     input that has one of these names is kept under "input_" and its name; so is one that "input_" already begins.
 
     Args:
-        classifier: Gives texts their classes.
+        classifier: A `Classifier`, or what answers as one.
         rows: What `stream_rows` gives.
         target: A file ending in .csv, .jsonl or .parquet, or "-" for JSON lines on standard output.
         top_k: How many classes to tell.
@@ -92,7 +144,7 @@ def predict_rows(
     return summary
 
 
-def _added(classifier: Classifier, top_k: int, reject: bool) -> dict[str, pyarrow.DataType]:
+def _added(classifier: Classifies, top_k: int, reject: bool) -> dict[str, pyarrow.DataType]:
     """Names and types of the columns that are added."""
     text, number = pyarrow.string(), pyarrow.float32()
     if classifier.multi_label:
@@ -116,7 +168,7 @@ def _with(
 
 
 def _answers(
-    classifier: Classifier,
+    classifier: Classifies,
     probabilities: Float32[np.ndarray, "N C"],
     entropies: Sequence[float],
     top_k: int,

@@ -93,9 +93,13 @@ def eval_classifier(
         chosen = [own_task(request.data, classifier, request.columns)]
     else:
         chosen = _fitting(classifier, request.tasks) if request.suite else request.tasks
-    options: dict[str, object] = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
-    options["show_progress"] = sys.stderr.isatty() and not quiet
-    scores = score_classifier(classifier, chosen, precision=precision, **options)
+    scores = score_classifier(
+        classifier,
+        chosen,
+        precision=precision,
+        batch_tokens=batch_tokens,
+        show_progress=sys.stderr.isatty() and not quiet,
+    )
     rows = {name: _published(score, request.beside) for name, score in scores.items()}
     if figures:
         for score in scores.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from itertools import chain, islice
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,10 @@ from textcl.cli.options import (
 )
 from textcl.errors import UserError
 from textcl.progress import progress
+
+if TYPE_CHECKING:
+    from textcl.classifier.to_file import Classifies
+    from textcl.encoder.peers import ReadingOptions
 
 EXAMPLES = """Examples:
 
@@ -98,7 +102,7 @@ def predict_command(
     first = next(rows, None)
     if first is None:
         raise UserError(f"{opened.name}: no row to predict")
-    options: dict[str, object] = {
+    options: ReadingOptions = {
         "precision": precision and precision.value,
         "batch_tokens": batch_tokens,
     }
@@ -115,7 +119,7 @@ def predict_command(
                 schema=opened.schema(),
                 overwrite=overwrite,
                 progress=advance,
-                **{name: value for name, value in options.items() if value is not None},
+                **options,
             )
     except BrokenPipeError:  # whoever reads standard output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -123,7 +127,7 @@ def predict_command(
     log.print(summary.describe())
 
 
-def load_classifier(model: str) -> object:
+def load_classifier(model: str) -> Classifies:
     """The classifier that `model` names."""
     from textcl.classifier.classifier import Classifier
 
