@@ -103,9 +103,8 @@ def test_tables_are_rows_and_no_texts(functions, kind):
 @pytest.mark.parametrize("kind", NEITHER)
 def test_what_is_neither_is_refused(functions, kind):
     for name, function in functions.items():
-        if name == "encode" and isinstance(NEITHER[kind], str):
-            assert function(NEITHER[kind]).shape == function([NEITHER[kind]])[0].shape
-            continue
+        if isinstance(NEITHER[kind], str) and name not in ("load_rows", "stream_rows"):
+            continue  # one text is taken, see test_arguments.py
         with pytest.raises(REFUSED):
             print(name, function(NEITHER[kind]))
 

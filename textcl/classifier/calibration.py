@@ -12,6 +12,7 @@ from scipy.special import expit, logit
 
 from textcl.classifier.classifier import NOTE_FILE, Classifier, Targets
 from textcl.classifier.fitting import TEMPERATURES, fit_temperature, fit_thresholds
+from textcl.data.arguments import checked_arguments
 from textcl.data.files import write_json
 from textcl.data.json_files import JsonObject
 from textcl.errors import UserError
@@ -128,6 +129,7 @@ class CalibrationReport:
         return f"{kept}the fitted {self.fitted:.3f} is not better beyond doubt, {line}"
 
 
+@checked_arguments
 def calibrate(
     classifier: Classifier, texts: Sequence[str], labels: Iterable[object], place: str = "the data"
 ) -> CalibrationReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, overload
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from textcl.classifier.head import ClassificationHead, HeadShape
 from textcl.classifier.rejection import Rejection, read_rejection
 from textcl.classifier.sequence_classification import why_not, write_sequence_classifier
 from textcl.classifier.targets import Targets, targets_of
+from textcl.data.arguments import checked_arguments
 from textcl.data.files import replacing, write_json
 from textcl.data.json_files import JsonObject
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
@@ -50,6 +51,7 @@ class Classifier(nn.Module):
         UserError: If a class has two places, or the numbers do not fit together.
     """
 
+    @checked_arguments
     def __init__(
         self,
         encoder: Encoder,
@@ -98,13 +100,15 @@ class Classifier(nn.Module):
 
     def logits(
         self, texts: Iterable[str], **options: Unpack[ReadingOptions]
-    ) -> Float32[np.ndarray, "N C"]:
-        """Class logits of texts, not divided by the temperature.
+    ) -> Float32[np.ndarray, "*N C"]:
+        """Class logits of texts, not divided by the temperature; of one text, its logits.
 
         Args:
-            texts: N texts.
+            texts: Any number of texts, or one text.
             options: As of `Encoder.encode`: batch_tokens, precision, show_progress.
         """
+        if isinstance(texts, str):
+            return self.logits([texts], **options)[0]
         return self.logits_of(vectors_of(self.encoder, texts, **options))
 
     def logits_of(self, vectors: Float[np.ndarray, "N D"]) -> Float32[np.ndarray, "N C"]:
@@ -122,8 +126,8 @@ class Classifier(nn.Module):
         return torch.cat(parts).numpy()
 
     def probabilities(
-        self, logits: Float[np.ndarray, "N C"], temperature: float | None = None
-    ) -> Float32[np.ndarray, "N C"]:
+        self, logits: Float[np.ndarray, "*N C"], temperature: float | None = None
+    ) -> Float32[np.ndarray, "*N C"]:
         """Softmax of logits / temperature; sigmoid where texts have several labels.
 
         Args:
@@ -133,27 +137,27 @@ class Classifier(nn.Module):
         scaled = torch.from_numpy(np.asarray(logits, dtype=np.float64)) / (
             self.temperature if temperature is None else temperature
         )
-        shares = torch.sigmoid(scaled) if self.multi_label else torch.softmax(scaled, 1)
+        shares = torch.sigmoid(scaled) if self.multi_label else torch.softmax(scaled, -1)
         return shares.float().numpy()
 
     def predict_proba(
         self, texts: Iterable[str], **options: Unpack[ReadingOptions]
-    ) -> Float32[np.ndarray, "N C"]:
-        """Probability of each class; rows sum to 1 unless texts have several labels.
+    ) -> Float32[np.ndarray, "*N C"]:
+        """Probability of each class, of one text its row; rows sum to 1 unless texts have several labels.
 
         Args:
-            texts: N texts.
+            texts: Any number of texts, or one text.
             options: As of `logits`.
         """
         return self.probabilities(self.logits(texts, **options))
 
     def predict_or_reject(
         self, texts: Iterable[str], **options: Unpack[ReadingOptions]
-    ) -> tuple[Float32[np.ndarray, "N C"], Bool[np.ndarray, " N"]]:
+    ) -> tuple[Float32[np.ndarray, "*N C"], Bool[np.ndarray, "*N"]]:
         """Probability of each class, and whether the text is rejected as one of none of them.
 
         Args:
-            texts: N texts.
+            texts: Any number of texts, or one text.
             options: As of `logits`.
 
         Raises:
@@ -164,6 +168,9 @@ class Classifier(nn.Module):
                 "this classifier has no threshold for rejecting texts: fit one on held-out rows with textcl reject, "
                 "or textcl.fit_rejection"
             )
+        if isinstance(texts, str):
+            probabilities, rejected = self.predict_or_reject([texts], **options)
+            return probabilities[0], rejected[0]
         vectors = vectors_of(self.encoder, texts, **options)
         logits = self.logits_of(vectors)
         return self.probabilities(logits), self.rejection.rejects(logits, vectors)
@@ -180,26 +187,32 @@ class Classifier(nn.Module):
             return [self.classes[index] for index in decisions]
         return [[self.classes[index] for index in np.flatnonzero(row)] for row in decisions]
 
+    @overload
+    def predict(self, texts: str, **options: Unpack[ReadingOptions]) -> str | list[str]: ...  # pyright: ignore[reportOverlappingOverload]
+
+    @overload
     def predict(
         self, texts: Iterable[str], **options: Unpack[ReadingOptions]
-    ) -> list[str] | list[list[str]]:
+    ) -> list[str] | list[list[str]]: ...
+
+    def predict(
+        self, texts: Iterable[str], **options: Unpack[ReadingOptions]
+    ) -> str | list[str] | list[list[str]]:
         """The class of each text, or where texts have several labels a list of those that reach their threshold.
 
         Args:
-            texts: N texts.
+            texts: Any number of texts, or one text.
             options: As of `logits`.
         """
+        if isinstance(texts, str):
+            return self.predict([texts], **options)[0]
         return self.names(self.decide(self.predict_proba(texts, **options)))
 
     def targets(self, labels: Iterable[object], place: str = "the data") -> Targets:
         """Names as class ids, or as rows of the classes that hold; see `targets_of`."""
         return targets_of(labels, self.classes, self.multi_label, place)
 
-    def _apart(self) -> str:
-        """Why transformers alone cannot compute these logits."""
-        encoder = self.encoder
-        return why_not(encoder.backbone, encoder.pooling, len(encoder.dense), self.head)
-
+    @checked_arguments
     def save_pretrained(
         self, directory: str | Path, *, card: Mapping[str, object] | None = None
     ) -> None:
@@ -234,7 +247,8 @@ class Classifier(nn.Module):
         }
         with replacing(Path(directory)) as folder:
             said = replace(self.encoder.write(folder), transformer=Path(directory))
-            apart = self._apart()
+            backbone, pooling = self.encoder.backbone, self.encoder.pooling
+            apart = why_not(backbone, pooling, len(self.encoder.dense), self.head)
             if not apart:
                 write_sequence_classifier(
                     folder, self.encoder.backbone, self.head, self.classes, self.multi_label
@@ -254,6 +268,7 @@ class Classifier(nn.Module):
                 self.rejection.write(folder)
 
     @classmethod
+    @checked_arguments
     def from_pretrained(
         cls,
         name_or_path: str | Path,

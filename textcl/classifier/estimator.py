@@ -33,6 +33,7 @@ from textcl.classifier.estimator_settings import (
     share_to_hold_out,
 )
 from textcl.classifier.fit_rejection import fit_rejection
+from textcl.data.arguments import checked_arguments
 from textcl.data.files import to_json, write_text
 from textcl.data.json_files import JsonObject
 from textcl.encoder.hub import find_model
@@ -243,6 +244,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         weights = None if sample_weight is None else np.asarray(sample_weight, float)
         return float(np.average(right, weights=weights))
 
+    @checked_arguments
     def save_pretrained(self, directory: str | Path) -> None:
         """Write the classifier's folder (see `Classifier.save_pretrained`), with the parameters and labels beside it.
 
@@ -255,6 +257,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         write_text(Path(directory) / ESTIMATOR_FILE, note)
 
     @classmethod
+    @checked_arguments
     def from_pretrained(cls, name_or_path: str | Path) -> TextClassifier:
         """Load what `save_pretrained` or `textcl train` left.
 

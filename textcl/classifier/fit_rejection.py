@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from textcl.classifier.classifier import Classifier, Targets, vectors_of
 from textcl.classifier.rejection import KINDS, Kind, Rejection, RowScore, kind_of_score
+from textcl.data.arguments import checked_arguments
 from textcl.data.splits import fold_of
 from textcl.errors import UserError
 from textcl.evaluation.out_of_scope import (
@@ -69,6 +70,7 @@ class _Rows:
     logits: Float[np.ndarray, "N C"]
 
 
+@checked_arguments
 def fit_rejection(
     classifier: Classifier,
     texts: Sequence[str],

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 from jaxtyping import Bool, Int
 
+from textcl.data.texts import as_column, describe
 from textcl.errors import UserError
 
 Targets = Int[np.ndarray, " N"] | Bool[np.ndarray, "N C"]
@@ -32,6 +33,10 @@ def targets_of(
     Raises:
         UserError: If a label is none of the classes.
     """
+    if as_column(labels) is None:
+        raise UserError(
+            f"{place}: expected the labels of each row in a list, got {describe(labels)}"
+        )
     ids = {name: index for index, name in enumerate(classes)}
     lists = [
         [str(name) for name in cast("Iterable[object]", names)] if multi_label else [str(names)]

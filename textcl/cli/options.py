@@ -248,8 +248,11 @@ def require_new_folder(path: Path | None, *, overwrite: bool | None = False) -> 
     Raises:
         UserError: If it exists and may not be replaced, or nothing may be created there.
     """
+    from textcl.data.files import require_replaceable
+
     if path is not None:
         _require_free(path, "folder", overwrite)
+        require_replaceable(path)
 
 
 def _require_free(path: Path, kind: str, overwrite: bool | None) -> None:

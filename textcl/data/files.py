@@ -30,6 +30,16 @@ _NO_SPACE_WORDS = ("No space left", "Disk quota exceeded", "os error 28", "os er
 _HOST = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
 _BESIDE = re.compile(r"\.(.+)\." + _HOST + r"-(\d+)-[0-9a-f]{8}\.(part|old)")
 _swept = set[Path]()
+_REPLACEABLE = (
+    "config.json",
+    "modules.json",
+    "adapter_config.json",
+    "textcl.json",
+    "textcl_export.json",
+    "manifest.json",
+    "review.html",
+)
+"""What folders of models, exports, vectors, indexes and reviews hold; a folder without any of them is not replaced."""
 
 
 @runtime_checkable
@@ -171,12 +181,11 @@ def replacing(target: Path) -> Generator[Path]:
     """A new folder beside `target` that takes its place when the block ends well, and vanishes otherwise.
 
     Raises:
-        UserError: If `target` is a file, or no folder can be made there.
+        UserError: If `target` is a file or a folder of something else, or no folder can be made there.
         RunError: If the disk fills up.
     """
     target = target.absolute()
-    if target.exists() and not target.is_dir():
-        raise UserError(f"{target} is a file: name a folder for the model")
+    require_replaceable(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -187,6 +196,29 @@ def replacing(target: Path) -> Generator[Path]:
         except OSError as error:
             raise _unwritable(target.parent, error) from error
         yield part
+
+
+def require_replaceable(target: Path) -> None:
+    """Refuse to replace what may be anything else than a folder of textcl or of a neighbour.
+
+    Raises:
+        UserError: If it is a file, holds the working directory, or is not empty and holds none of the files that tell
+            such a folder.
+    """
+    target = target.absolute()
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise UserError(f"{target} is a file: name a folder")
+    if target.resolve() in (here := Path.cwd().resolve(), *here.parents):
+        raise UserError(
+            f"{target} holds the working directory and would be replaced as a whole: name a folder inside it"
+        )
+    if any(target.iterdir()) and not any((target / name).exists() for name in _REPLACEABLE):
+        raise UserError(
+            f"{target} holds something else ({min(path.name for path in target.iterdir())}) and would be replaced as a "
+            "whole: name another folder"
+        )
 
 
 @contextmanager

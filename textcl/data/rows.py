@@ -15,6 +15,7 @@ from typing import Any
 import datasets
 import numpy as np
 
+from textcl.data.arguments import checked_arguments
 from textcl.data.cache import IDENTITY, DataReport, Selection, cached_table
 from textcl.data.roles import TEXT, kind_of, texts_in
 from textcl.data.sources import Source, open_source
@@ -101,6 +102,7 @@ class Rows:
             yield self[range(start, min(start + size, len(self)))]
 
 
+@checked_arguments
 def load_rows(
     source: object,
     *,

@@ -42,6 +42,14 @@ def _strings(values: Iterable[object]) -> Iterator[str]:
         yield str(text) if type(text) is not str else text
 
 
+def count_of(value: object) -> int | None:
+    """How many values a list or a column holds, where it is known before they are read."""
+    try:
+        return len(value)  # pyright: ignore[reportArgumentType]
+    except TypeError:  # an iterator, or an array without dimensions
+        return None
+
+
 def normal_text(text: str) -> str:
     """The form in which texts are compared: NFC, stripped."""
     return unicodedata.normalize("NFC", text).strip()

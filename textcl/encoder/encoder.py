@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from textcl.data.arguments import checked_arguments
 from textcl.data.files import replacing
 from textcl.encoder.card import render_card
 from textcl.encoder.dense import pooler_layer
@@ -20,6 +21,7 @@ from textcl.encoder.folder_writing import write_folder
 from textcl.encoder.hub import push_folder
 from textcl.encoder.loading import load_parts
 from textcl.encoder.pooling import POOLINGS as POOLINGS
+from textcl.encoder.precision import usable_device
 from textcl.encoder.similarity import SIMILARITIES as SIMILARITIES
 from textcl.encoder.storage import rounding_of
 from textcl.encoder.text_encoder import TextEncoder
@@ -65,7 +67,7 @@ class Encoder(TextEncoder):
         if isinstance(backbone, str | Path):
             self.__dict__.update(self.from_pretrained(backbone).__dict__)
             return
-        if tokenizer is None:
+        if tokenizer is None or not hasattr(tokenizer, "model_max_length"):
             raise UserError(
                 "an Encoder is made of a backbone and its tokenizer, or of the name of a model"
             )
@@ -86,6 +88,7 @@ class Encoder(TextEncoder):
         self.start_pooling: str | None = None
 
     @classmethod
+    @checked_arguments
     def from_pretrained(
         cls,
         name_or_path: str | Path,
@@ -125,8 +128,8 @@ class Encoder(TextEncoder):
             trust_remote_code: Whether Python code that comes with the model may run.
 
         Raises:
-            UserError: If there is no such model, its folder holds something that textcl does not know or never
-                opens, or a setting does not fit it.
+            UserError: If there is no such model or device, its folder holds something that textcl does not know or
+                never opens, or a setting does not fit it.
             RunError: If the vectors differ from those saved with the model.
         """
         parts = load_parts(
@@ -158,7 +161,7 @@ class Encoder(TextEncoder):
             include_prompt=described.include_prompt,
         ).eval()
         encoder.start_pooling = described.pooling
-        encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        encoder.to(usable_device(device))
         changes = (pooling, max_length, num_layers, normalize, bidirectional)
         unchanged = weights == "float32" and all(change is None for change in changes)
         if parts.parity is not None and unchanged:
@@ -166,6 +169,7 @@ class Encoder(TextEncoder):
             parts.parity.check(vectors, parts.folder)
         return encoder
 
+    @checked_arguments
     def save_pretrained(
         self, directory: str | Path, *, card: Mapping[str, object] | None = None
     ) -> None:
@@ -185,6 +189,7 @@ class Encoder(TextEncoder):
             text = render_card(description, self.backbone.config, self.dimension, card or {})
             (folder / "README.md").write_text(text, encoding="utf-8")
 
+    @checked_arguments
     def push_to_hub(
         self,
         repo_id: str,

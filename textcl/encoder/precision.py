@@ -22,6 +22,24 @@ def check_precision(precision: str | None) -> None:
         raise UserError(f"precision must be 'float32' or 'bfloat16', not {precision!r}")
 
 
+def usable_device(device: str | torch.device | None) -> torch.device:
+    """The device of that name; a GPU if there is one, else the CPU, when None.
+
+    Raises:
+        UserError: If torch knows no such device, or the machine has none.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        usable = torch.device(device)
+        torch.empty(0, device=usable)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"there is no device {str(device)!r} here: {str(error).splitlines()[0]:.200}"
+        ) from None
+    return usable
+
+
 @cache
 def fast_bfloat16(device: str) -> bool:
     """Whether the machine multiplies bfloat16 faster than float32."""

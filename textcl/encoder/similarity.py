@@ -69,22 +69,38 @@ def compare(
 def compare_rows(
     a: Float32[Tensor, "N D"], b: Float32[Tensor, "N D"], measure: str
 ) -> Float32[Tensor, " N"]:
-    """Similarity of every row of `a` with the same row of `b`; arguments as for `compare`."""
+    """Similarity of every row of `a` with the same row of `b`; arguments as for `compare`.
+
+    Raises:
+        UserError: If one has other rows or longer vectors than the other.
+    """
+    if a.shape != b.shape:
+        raise UserError(
+            f"{a.shape[0]} vectors of {a.shape[1]} and {b.shape[0]} of {b.shape[1]} dimensions cannot be compared row "
+            "by row: pass as many of the same model"
+        )
     return _OF_ROWS[measure](a, b)
 
 
 def as_vectors(
-    x: Iterable[str] | Float[np.ndarray, "N D"] | Float[Tensor, "N D"],
+    x: Iterable[str] | Float[np.ndarray, "*N D"] | Float[Tensor, "*N D"],
     encode: Callable[[Iterable[str]], Float32[np.ndarray, "N D"]],
 ) -> Float32[Tensor, "N D"]:
     """Vectors as they are, and those of texts.
 
     Args:
-        x: Texts or vectors.
+        x: Texts or vectors; a single one is a row of its own.
         encode: From texts to vectors.
+
+    Raises:
+        UserError: If it is neither.
     """
-    if isinstance(x, Tensor):
-        return x.detach().cpu().float()
-    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.ndim == 2:
-        return torch.from_numpy(x).float()
-    return torch.from_numpy(encode(x))
+    if isinstance(x, str):
+        return torch.from_numpy(encode([x]))
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f":
+        x = torch.from_numpy(x)
+    if not isinstance(x, Tensor):
+        return torch.from_numpy(encode(x))
+    if x.ndim not in (1, 2):
+        raise UserError(f"expected vectors, one a row, got an array of shape {tuple(x.shape)}")
+    return x.detach().cpu().float().reshape(-1, x.shape[-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Unpack, overload
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from textcl.data.arguments import checked_arguments
+from textcl.data.texts import as_texts, count_of
 from textcl.encoder.backbone import longest_row
 from textcl.encoder.blocks import encode_blocks, run_in_batches, usual_budget
 from textcl.encoder.peers import (
@@ -64,14 +66,19 @@ class TextEncoder(TokenEncoder):
         self._longest = longest
         self._check_length(self.max_length)
 
-    def tokenize(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
+    @checked_arguments
+    def tokenize(self, texts: Iterable[str], max_length: int | None = None) -> Tokens:
         """Token ids with special tokens, cut to `max_length` (the encoder's own when None).
 
         Raises:
-            UserError: If one of the texts is not valid Unicode.
+            UserError: If it holds something else than texts, or one that is not valid Unicode, or the model does not
+                take such long rows.
         """
-        return tokenize(self.tokenizer, texts, max_length or self.max_length)
+        if max_length is not None:
+            self._check_length(max_length)
+        return tokenize(self.tokenizer, list(as_texts(texts)), max_length or self.max_length)
 
+    @checked_arguments
     def reader(
         self,
         *,
@@ -96,6 +103,7 @@ class TextEncoder(TokenEncoder):
         left_out = 0 if self.include_prompt else prompt_length(self.tokenizer, text, length)
         return Reader(self.tokenizer, length, text, left_out)
 
+    @checked_arguments
     def set_default_prompt(self, name: str | None) -> None:
         """Choose the prompt that is put in front when none is asked for.
 
@@ -127,6 +135,7 @@ class TextEncoder(TokenEncoder):
         **options: Unpack[EncodeArguments],
     ) -> Float[np.ndarray, "*N _"]: ...
 
+    @checked_arguments
     def encode(
         self,
         texts: Iterable[str],
@@ -189,7 +198,7 @@ class TextEncoder(TokenEncoder):
         precision: str | None,
         dtype: str,
     ) -> Float[np.ndarray, "N _"]:
-        total = len(texts) if isinstance(texts, Sized) else None
+        total = count_of(texts)
         unit = self.normalize and own.normalize is None
         with (
             inference(self, self.backbone, precision),
@@ -264,15 +273,15 @@ class TextEncoder(TokenEncoder):
 
     def similarity(
         self,
-        a: Iterable[str] | Float[np.ndarray, "N D"] | Float[Tensor, "N D"],
-        b: Iterable[str] | Float[np.ndarray, "M D"] | Float[Tensor, "M D"],
+        a: Iterable[str] | Float[np.ndarray, "*N D"] | Float[Tensor, "*N D"],
+        b: Iterable[str] | Float[np.ndarray, "*M D"] | Float[Tensor, "*M D"],
     ) -> Float32[np.ndarray, "N M"] | Float32[Tensor, "N M"]:
         """Similarity of every text or vector of `a` with every one of `b`, as `similarity_name` says.
 
         The cosine is between -1 and 1; a distance is negated, so that larger is always more similar.
 
         Args:
-            a: N texts, as for `encode`, or their vectors.
+            a: N texts, as for `encode`, or their vectors; a single one is a row of its own.
             b: M of them.
 
         Returns:
@@ -284,8 +293,8 @@ class TextEncoder(TokenEncoder):
 
     def similarity_pairwise(
         self,
-        a: Iterable[str] | Float[np.ndarray, "N D"] | Float[Tensor, "N D"],
-        b: Iterable[str] | Float[np.ndarray, "N D"] | Float[Tensor, "N D"],
+        a: Iterable[str] | Float[np.ndarray, "*N D"] | Float[Tensor, "*N D"],
+        b: Iterable[str] | Float[np.ndarray, "*N D"] | Float[Tensor, "*N D"],
     ) -> Float32[np.ndarray, " N"] | Float32[Tensor, " N"]:
         """Similarity of row i of `a` with row i of `b`; otherwise as `similarity`."""
         first, second = as_vectors(a, self.encode), as_vectors(b, self.encode)

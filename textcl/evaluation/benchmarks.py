@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from textcl.data.arguments import checked_arguments
 from textcl.data.lengths import cut_note
 from textcl.errors import RunError, UserError
 from textcl.evaluation.correlation import Correlation, StsResult, pair_scores, sts_aggregate
@@ -186,6 +187,7 @@ def _part(part: Correlation) -> dict[str, Any]:
     }
 
 
+@checked_arguments
 def evaluate(
     model: Encodes,
     tasks: str | StsTask | Sequence[str | StsTask] = "sts",

@@ -163,6 +163,8 @@ def task_names(chosen: Iterable[str]) -> list[str]:
     by_suite, known = suites(), [*manifests(), *_labelled_names(), *others]
     names: list[str] = []
     for name in chosen:
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UserError(f"tasks are named by texts, such as 'STS12', not by {name!r:.60}")
         if name not in by_suite and name not in known and name.partition("/")[0] not in known:
             raise UserError(unknown_name(name, [*by_suite, *known]))
         names.extend(by_suite.get(name, [name]))

@@ -6,7 +6,7 @@ The folder holds the graph (pooling, the layers behind it and the scaling to len
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from textcl.data.arguments import checked_arguments
 from textcl.data.files import write_json
 from textcl.data.json_files import JsonObject
+from textcl.data.texts import as_texts, count_of
 from textcl.encoder.backbone import EXPORT_FILE, load_tokenizer
 from textcl.encoder.blocks import encode_blocks, padded_batches
 from textcl.encoder.hub import find_model
@@ -121,6 +123,7 @@ class ExportedEncoder:
         self._runs: dict[str, Run] = {}
 
     @classmethod
+    @checked_arguments
     def from_pretrained(cls, folder: str | Path) -> ExportedEncoder:
         """Load an export and compare its vectors with those that torch gave.
 
@@ -153,13 +156,15 @@ class ExportedEncoder:
 
     def tokenize(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """Token ids with special tokens, cut to `max_length` (the encoder's own when None)."""
-        return tokenize(self.tokenizer, texts, max_length or self.max_length)
+        return tokenize(self.tokenizer, list(as_texts(texts)), max_length or self.max_length)
 
+    @checked_arguments
     def reader(self, *, prompt: str | None = None, prompt_text: str | None = None) -> Reader:
         """Texts to token ids as `encode` makes them; arguments as there."""
         text = find_prompt(self.prompts, self.default_prompt, prompt, prompt_text)
         return Reader(self.tokenizer, self.max_length, text)
 
+    @checked_arguments
     def encode(
         self,
         texts: Iterable[str],
@@ -172,8 +177,8 @@ class ExportedEncoder:
         show_progress: bool = False,
         precision: str | None = None,
         dtype: str = "float32",
-    ) -> Float[np.ndarray, "N _"]:
-        """Vectors of texts, in the order given; arguments as for `Encoder.encode`.
+    ) -> Float[np.ndarray, "*N _"]:
+        """Vectors of texts, in the order given, or of one text its vector; arguments as for `Encoder.encode`.
 
         Texts are taken in blocks, sorted by length and run in padded batches of about equal work.
 
@@ -186,10 +191,10 @@ class ExportedEncoder:
             )
         run = self._run(self._precision(precision))
         budget = batch_tokens or BATCH_TOKENS
-        total = len(texts) if isinstance(texts, Sized) else None
-        with progress("encoding", "texts", total=total, show=show_progress) as advance:
-            return encode_blocks(
-                texts,
+        several = [texts] if isinstance(texts, str) else texts
+        with progress("encoding", "texts", total=count_of(several), show=show_progress) as advance:
+            vectors = encode_blocks(
+                several,
                 self.tokenize,
                 lambda tokens: self._embed(run, tokens, budget, advance),
                 width=self.dimension,
@@ -198,6 +203,7 @@ class ExportedEncoder:
                 normalize=normalize is True,
                 dtype=dtype,
             )
+        return vectors[0] if isinstance(texts, str) else vectors
 
     def _precision(self, precision: str | None) -> str:
         check_precision(precision)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from textcl.data.arguments import checked_arguments
 from textcl.data.files import replacing
 from textcl.encoder.backbone import EXPORT_FILE, quiet
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
@@ -28,6 +29,7 @@ CALIBRATION_ROWS = 300
 """Sentences that ranges of activations are read from, as many as NNCF takes by default."""
 
 
+@checked_arguments
 def export_encoder(
     encoder: Encoder,
     directory: str | Path,

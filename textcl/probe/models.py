@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from textcl.contrast.statistics import BINS
+from textcl.data.arguments import checked_arguments
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.folder_reading import describe
 from textcl.errors import UserError
@@ -22,6 +23,7 @@ from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
 
 
+@checked_arguments
 def probe_models(
     models: Sequence[str],
     data: str | ProbeData = "STSBenchmark-dev",

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from textcl.data.arguments import checked_arguments
 from textcl.data.files import write_text
 from textcl.errors import RunError, UserError
 from textcl.evaluation.tasks import load_task, task_names
@@ -56,6 +57,7 @@ class ReportOptions:
     seed: int = 0
 
 
+@checked_arguments
 def write_report(
     paths: Sequence[Path],
     output: Path,

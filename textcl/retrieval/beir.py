@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from textcl.arithmetic import unit
+from textcl.data.arguments import checked_arguments
 from textcl.errors import UserError
 from textcl.evaluation.benchmarks import Encodes
 from textcl.evaluation.ranking import RankingResult, rank_rows
@@ -40,6 +41,7 @@ class RetrievalTask:
     qrels: dict[str, dict[str, int]]
 
 
+@checked_arguments
 def load_beir(
     folder: str | Path, split: str = "test", empty: EmptyPassages = "last"
 ) -> RetrievalTask:
@@ -128,6 +130,7 @@ def _without_text(
     return kept
 
 
+@checked_arguments
 def evaluate_retrieval(
     encoder: Encodes,
     folder: str | Path,

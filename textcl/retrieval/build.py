@@ -14,7 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from textcl.data.files import atomic_write, check_writable, whole_path, write_json
+from textcl.data.files import (
+    atomic_write,
+    check_writable,
+    require_replaceable,
+    whole_path,
+    write_json,
+)
 from textcl.data.json_files import JsonObject
 from textcl.data.lock import sole_writer
 from textcl.data.stream import row_blocks
@@ -79,6 +85,17 @@ def new_manifest(model: Embeds, name: str, dtype: Dtype, kind: Kind) -> Manifest
         kind=kind,
         dimension=model.truncate_dim or model.dimension,
     )
+
+
+def require_free(target: Path, overwrite: bool) -> None:
+    """Refuse a folder that must not be replaced.
+
+    Raises:
+        UserError: If it exists and may not be replaced, or holds something else than an index.
+    """
+    if target.exists() and not overwrite:
+        raise UserError(f"{target} exists already: name another folder or add --overwrite")
+    require_replaceable(target)
 
 
 def build_folder(

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from textcl.data.arguments import checked_arguments
 from textcl.data.files import atomic_write
 from textcl.data.lock import sole_writer
 from textcl.errors import UserError
@@ -24,6 +25,7 @@ from textcl.retrieval.build import (
     encode_codes,
     new_manifest,
     read_ranges,
+    require_free,
     save_graph,
 )
 from textcl.retrieval.documents import documents_of, require_space, survey, with_text
@@ -73,6 +75,7 @@ class Index:
             self.use(model)
 
     @classmethod
+    @checked_arguments
     def build(
         cls,
         model: Embeds,
@@ -110,8 +113,7 @@ class Index:
             RunError: If the disk fills up all the same, or a vector is not finite.
         """
         place = Path(folder)
-        if place.exists() and not overwrite:
-            raise UserError(f"{place} exists already: name another folder or add --overwrite")
+        require_free(place, overwrite)
         documents = documents_of(corpus, columns=columns, split=split)
         source = Source(documents, survey(documents, _name(corpus)))
         manifest = new_manifest(model, name, dtype, kind)
@@ -119,6 +121,7 @@ class Index:
         return cls(place, Manifest.read(place), model)
 
     @classmethod
+    @checked_arguments
     def load(cls, folder: str | Path, model: Embeds | None = None) -> Index:
         """Open a folder.
 
@@ -157,6 +160,7 @@ class Index:
         check_model(model, self.manifest, self.folder)
         return model
 
+    @checked_arguments
     def search(
         self, queries: Sequence[str], k: int = 10, *, threshold: float | None = None
     ) -> list[list[Found]]:
@@ -176,6 +180,7 @@ class Index:
         vectors = torch.from_numpy(embed(self.model, queries, "query", self.manifest.similarity))
         return self._found(self.nearest(vectors, k), threshold)
 
+    @checked_arguments
     def neighbours(
         self, ids: Sequence[str], k: int = 10, *, threshold: float | None = None
     ) -> list[list[Found]]:
@@ -224,6 +229,7 @@ class Index:
             return search(vectors, stored, k, removed=removed)
         return rescored(vectors, coarse, stored, k)
 
+    @checked_arguments
     def add(
         self,
         corpus: object,
@@ -265,10 +271,11 @@ class Index:
             self._replace(old, manifest)
         return about.rows
 
+    @checked_arguments
     def remove(self, ids: Sequence[str]) -> int:
         """Take documents out, all or none; how many there were.
 
-        Their rows stay on disk and no search gives them; a new build gives the room back.
+        Their rows stay on disk, and no search gives them.
 
         Args:
             ids: Of documents.

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from textcl.data.arguments import checked_arguments
 from textcl.data.cache import cache_folder
 from textcl.data.files import atomic_write
 from textcl.data.records import Record, open_records
@@ -97,6 +98,7 @@ class Marks:
         return f"of {count + self.irrelevant:,} marked negatives {count:,} are relevant ({share:.0f} %): left out"
 
 
+@checked_arguments
 def mine_pairs(
     model: Embeds,
     pairs: Rows,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from textcl.data.arguments import checked_arguments
 from textcl.data.splits import normalised
 from textcl.errors import UserError
 from textcl.review.alike import Alike, Conflict, classes_alike, conflicts
@@ -97,6 +98,7 @@ class Review:
         return "; ".join(filter(None, notes))
 
 
+@checked_arguments
 def review_labels(
     vectors: Float[np.ndarray, "N D"],
     texts: Sequence[str],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from textcl.data.arguments import checked_arguments
 from textcl.errors import UserError
 from textcl.evaluation.tasks import load_task, manifests, task_names
 from textcl.suites.graded import GradedPairs
@@ -25,6 +26,7 @@ _KINDS: Mapping[str, Callable[[SuiteManifest], Task]] = {
 """How the tasks of each kind are made from their manifest."""
 
 
+@checked_arguments
 def load_tasks(names: str | Iterable[str], aggregation: str = "all") -> list[Task]:
     """The tasks of suites, or single ones, with their data checked against the manifests.
 

@@ -13,6 +13,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
+from textcl.data.arguments import checked_arguments
 from textcl.data.files import check_writable
 from textcl.errors import UserError
 from textcl.method.method import Method, online_of
@@ -37,6 +38,7 @@ RUNS = "runs"
 """Where run folders are made that have no other name."""
 
 
+@checked_arguments
 def train(
     recipe: str | Path = "quickstart",
     *,
@@ -115,6 +117,7 @@ def train(
     )
 
 
+@checked_arguments
 def resume(
     folder: str | Path,
     *,
