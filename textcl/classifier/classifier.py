@@ -300,17 +300,19 @@ class Classifier(nn.Module):
         encoder = Encoder.from_pretrained(folder, device=device)
         if "default_prompt" not in note.values:  # an older folder, whose classifier read without
             encoder.default_prompt = None
-        head = ClassificationHead(**asdict(note.require("head", HeadShape)))
+        shape, classes = note.require("head", HeadShape), note.require("classes", tuple[str, ...])
         try:
+            if (shape.dimension, shape.classes) != (encoder.dimension, len(classes)):
+                raise ValueError(f"{shape} stands before {len(classes)} classes")
+            head = ClassificationHead(**asdict(shape))
             head.load_state_dict(load_file(folder / HEAD_FILE))
-        except (RuntimeError, OSError, SafetensorError) as error:
-            raise UserError(
-                f"{folder / NOTE_FILE} and {HEAD_FILE} do not fit together ({error}): take both from the same training"
-            ) from error
+        except (RuntimeError, OSError, ValueError, SafetensorError) as error:
+            fault = f"{folder / NOTE_FILE} and {HEAD_FILE} do not fit together ({error})"
+            raise UserError(f"{fault}: take both from the same training") from error
         classifier = cls(
             encoder,
             head.to(encoder.device),
-            note.require("classes", tuple[str, ...]),
+            classes,
             multi_label=note.require("multi_label", bool),
             temperature=note.require("temperature", float),
             thresholds=note.require("thresholds", tuple[float, ...]),

@@ -192,7 +192,7 @@ class JsonObject:
         try:
             with np.errstate(over="ignore"):
                 table = np.asarray(self.values.get(key), dtype=np.float32)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{place}: expected rows of numbers ({error}); {_DAMAGED}") from error
         if table.ndim != 2 or len(table) != rows or not np.isfinite(table).all():
             raise UserError(f"{place}: expected {rows} rows of finite numbers; {_DAMAGED}")

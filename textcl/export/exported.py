@@ -219,7 +219,14 @@ class ExportedEncoder:
 
     def _run(self, precision: str) -> Run:
         if precision not in self._runs:
-            self._runs[precision] = self.backend.load(self.folder / self.backend.FILE, precision)
+            graph = self.folder / self.backend.FILE
+            try:
+                self._runs[precision] = self.backend.load(graph, precision)
+            except Exception as error:  # each backend has exceptions of its own
+                fault = " ".join(str(error).split())
+                raise UserError(
+                    f"{graph} is missing or damaged: export the model again ({fault:.200})"
+                ) from error
         return self._runs[precision]
 
     def _embed(

@@ -32,7 +32,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from textcl.data.files import write_json
-from textcl.data.json_files import read_as
+from textcl.data.json_files import decode, parse, read_as
 from textcl.data.roles import text_group
 from textcl.errors import UserError
 from textcl.retrieval.documents import START, Document, extended, key_of
@@ -209,14 +209,28 @@ class StoredRows:
         return rows
 
     def documents(self, rows: Iterable[int]) -> Iterator[Document]:
-        """Ids and texts of some rows, in the order given."""
+        """Ids and texts of some rows, in the order given.
+
+        Raises:
+            UserError: If one of them is damaged.
+        """
         ends = self._map("offsets", np.dtype("<i8"), 1).numpy()[:, 0]
         with (self.folder / "rows.jsonl").open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
             for row in rows:
-                start = int(ends[row - 1]) if row else 0
+                start, end = int(ends[row - 1]) if row else 0, int(ends[row])
+                place = f"{self.folder}: row {row + 1} of rows.jsonl"
+                if not 0 <= start < end <= size:
+                    raise UserError(
+                        f"{place} lies outside the file: restore rows.jsonl and offsets"
+                    )
                 file.seek(start)
-                name, text = json.loads(file.read(int(ends[row]) - start))
-                yield Document(name, text, row)
+                line = parse(file.read(end - start).decode("utf-8", "replace"), place)
+                match decode(line, tuple[str, ...], place):
+                    case (name, text):
+                        yield Document(name, text, row)
+                    case _:
+                        raise UserError(f"{place} holds something else: restore rows.jsonl")
 
     def find(self, ids: Sequence[str]) -> list[int]:
         """The rows of some ids, of those that count.

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -174,13 +176,37 @@ def read(folder: Path, rank: int) -> Saved:
     """The content of a checkpoint; this process's generators are set.
 
     Raises:
-        RunError: If the run had fewer processes.
+        RunError: If the run had fewer processes, or the checkpoint is damaged.
     """
     states = folder / f"generators-{rank}.safetensors"
     if not states.exists():
         raise RunError(f"the run was started with fewer processes: {states.name} is missing")
-    tensors = load_file(states)
-    own = {k.removeprefix(_OWN): v for k, v in tensors.items() if k.startswith(_OWN)}
-    load_generators(tensors, read_as(states.with_suffix(".json"), dict[str, list[Any]]))
-    meta = read_as(folder / "state.json", dict[str, object])
-    return Saved(load_file(folder / "state.safetensors"), meta, own)
+    with damage_named(folder):
+        tensors = load_file(states)
+        own = {k.removeprefix(_OWN): v for k, v in tensors.items() if k.startswith(_OWN)}
+        load_generators(tensors, read_as(states.with_suffix(".json"), dict[str, list[Any]]))
+        meta = read_as(folder / "state.json", dict[str, object])
+        return Saved(load_file(folder / "state.safetensors"), meta, own)
+
+
+@contextmanager
+def damage_named(place: Path) -> Generator[None]:
+    """One sentence for whatever a file that was cut or edited makes readers raise.
+
+    Args:
+        place: The checkpoint, or a file of the run.
+
+    Raises:
+        RunError: If the block fails.
+    """
+    try:
+        yield
+    except (
+        *(ArithmeticError, AttributeError, LookupError, OSError),
+        *(RuntimeError, SafetensorError, TypeError, ValueError),
+    ) as error:
+        fault = f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
+        raise RunError(
+            f"{place} is damaged and the run cannot go on from it ({fault}): restore it, or start the run anew with "
+            "--overwrite"
+        ) from error

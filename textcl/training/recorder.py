@@ -162,13 +162,17 @@ class Recorder:
             self.folder.truncate_log(0)
             return None
         saved = checkpoint.read(place, self.world.rank)
-        checkpoint.load_modules(self.parts.modules, saved.tensors)
-        checkpoint.load_optimizer(self.parts.optimizer, saved.tensors)
-        meta = JsonObject(saved.meta, str(place))
-        if self.accelerator.scaler is not None and (scaler := meta.get("scaler", dict[str, float])):
-            self.accelerator.scaler.load_state_dict(scaler)
-        at = meta.require("position", Position)
-        at.total = at.total or meta.get("total", int) or 0
+        with checkpoint.damage_named(place):
+            checkpoint.load_modules(self.parts.modules, saved.tensors)
+            checkpoint.load_optimizer(self.parts.optimizer, saved.tensors)
+            meta = JsonObject(saved.meta, str(place))
+            scaler = meta.get("scaler", dict[str, float])
+            if self.accelerator.scaler is not None and scaler:
+                self.accelerator.scaler.load_state_dict(scaler)
+            at = meta.require("position", Position)
+            at.total = at.total or meta.get("total", int) or 0
+            if min(at.step, at.total, at.epoch, at.index, at.logged, at.stale) < 0:
+                raise ValueError(f"a position below 0, {at}")
         if "losses" in saved.own:
             losses.put_back(saved.own["losses"].to(self.accelerator.device))
         if self.main:
@@ -181,7 +185,8 @@ class Recorder:
             self._prepare()
             self.model.save_pretrained(self.folder.last, card=self._card(at.step, at.last))
         if self.protocol and at.best_step != at.step:
-            checkpoint.load_modules(self.parts.modules, load_file(self._best_modules))
+            with checkpoint.damage_named(self._best_modules):
+                checkpoint.load_modules(self.parts.modules, load_file(self._best_modules))
         elif not self.protocol and self.main:
             self.model.save_pretrained(self.folder.best, card=self._card(at.step, None))
         if self.main:
