@@ -275,7 +275,7 @@ class Index:
     def remove(self, ids: Sequence[str]) -> int:
         """Take documents out, all or none; how many there were.
 
-        Their rows stay on disk, and no search gives them.
+        Their rows stay on disk, found by no search.
 
         Args:
             ids: Of documents.
