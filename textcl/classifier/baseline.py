@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
-from scipy.special import expit, softmax
 
 from textcl.classifier.classifier import vectors_of
 from textcl.classifier.dev import DevTexts, class_score
+from textcl.classifier.fitted_head import fit_regression, probabilities_of
 from textcl.classifier.labels import targets_of_rows
 from textcl.classifier.linear_probe import (
     LinearProbe,
-    fit_linear_probe,
     out_of_fold,
     probe_places,
 )
@@ -106,20 +104,14 @@ def measure_baseline(
     targets = targets_of_rows(settings, chosen)
     weights = settings.weights or settings.positive_weights
     count = len(settings.classes)
-    probe = fit_linear_probe(vectors, targets, count, class_weights=weights, seed=settings.seed)
+    probe = fit_regression(settings, vectors, targets)
     if dev is not None:
         logits = probe.logits(vectors_of(encoder, dev.texts, precision="float32"))
-        score = dev.score(_probabilities(logits, settings))
+        score = dev.score(probabilities_of(settings, logits))
         return Baseline(probe, score, "on dev", len(dev.texts), True, starts)
     held, logits = out_of_fold(
         vectors, targets, count, probe.strength, class_weights=weights, seed=settings.seed
     )
-    score = class_score(targets[held], _probabilities(logits, settings), settings.selection)
+    score = class_score(targets[held], probabilities_of(settings, logits), settings.selection)
     place = f"cross-validated on {len(held):,} training rows"
     return Baseline(probe, score, place, len(held), False, starts)
-
-
-def _probabilities(
-    logits: Float[np.ndarray, "N C"], settings: LabelledSettings
-) -> Float[np.ndarray, "N C"]:
-    return expit(logits) if settings.multi_label else softmax(logits, axis=1)

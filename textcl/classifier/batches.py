@@ -46,3 +46,17 @@ def describe_classmates(sampler: Sampler, targets: Targets) -> str:
         f"of the other rows of a batch {met.mean():.1f} share a row's class on average, "
         f"and {(met == 0).mean():.0%} of the rows find none"
     )
+
+
+def batch_that_fits(size: int, block: int, rows: int) -> tuple[int, int]:
+    """A batch no larger than the rows, and rows of a class in each of its blocks, which fill it.
+
+    Args:
+        size: Of the batch that is wanted.
+        block: Rows of one class that stand together; 0 for shuffled rows, which is also given where none fits.
+        rows: To train on.
+    """
+    fitting = min(size, rows)
+    if not block or fitting % block == 0:
+        return fitting, block
+    return (fitting - fitting % block, block) if fitting > block else (fitting, 0)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict, cast
 
+from textcl.classifier.batches import batch_that_fits
 from textcl.classifier.estimator_rows import FittingRows
 from textcl.classifier.settings import LabelledSettings
 from textcl.classifier.supervision import default_dev
@@ -77,6 +78,8 @@ def run_settings(
     given["class_weights"] = "balanced" if parameters["class_weight"] == "balanced" else None
     seed = run_seed(parameters)
     chosen = {name: value for name, value in given.items() if value is not None}
+    if parameters["held_out"] == 0:
+        chosen["compare_folds"] = 0
     chosen |= {"save_every": 0, **(parameters["settings"] or {}), "seed": seed}
     if "batch_size" not in chosen:
         kept = len(rows.held_out(share, seed).kept) if share else len(rows.texts)
@@ -94,14 +97,14 @@ def fitting_batch(
         chosen: Settings that differ from them.
         rows: To train on.
     """
-    size = min(settings.batch_size, rows)
     block = chosen.get("rows_per_class", getattr(settings, "rows_per_class", 0))
-    if not isinstance(block, int) or not block or size % block == 0:
-        return {"batch_size": size}
+    size, fitting = batch_that_fits(
+        settings.batch_size, block if isinstance(block, int) else 0, rows
+    )
     return (
-        {"batch_size": size - size % block}
-        if size > block
-        else {"batch_size": size, "rows_per_class": 0}
+        {"batch_size": size}
+        if fitting == block
+        else {"batch_size": size, "rows_per_class": fitting}
     )
 
 

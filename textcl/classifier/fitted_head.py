@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import expit, softmax
 
 from textcl.classifier.classifier import Classifier, vectors_of
 from textcl.classifier.labels import targets_of_rows
@@ -12,6 +13,30 @@ from textcl.classifier.settings import LabelledSettings
 from textcl.classifier.targets import Targets
 from textcl.data.rows import Rows
 from textcl.method.hooks import Hook
+
+
+def fit_regression(
+    settings: LabelledSettings,
+    vectors: Float[np.ndarray, "N D"],
+    targets: Targets,
+    strength: float | None = None,
+) -> LinearProbe:
+    """The logistic regression of a run: `fit_linear_probe` with its classes, their weights and its seed."""
+    return fit_linear_probe(
+        vectors,
+        targets,
+        len(settings.classes),
+        class_weights=settings.weights or settings.positive_weights,
+        strength=strength,
+        seed=settings.seed,
+    )
+
+
+def probabilities_of(
+    settings: LabelledSettings, logits: Float[np.ndarray, "N C"]
+) -> Float[np.ndarray, "N C"]:
+    """Softmax of logits; sigmoid where rows have several labels."""
+    return expit(logits) if settings.multi_label else softmax(logits, axis=1)
 
 
 class FitHead(Hook):
@@ -51,32 +76,19 @@ class FitHead(Hook):
         if self.held_out is not None:
             more, known = self._read(self.held_out)
             vectors, targets = np.concatenate([vectors, more]), np.concatenate([targets, known])
-            probe = self._regression(vectors, targets, probe.strength)
+            probe = fit_regression(self.settings, vectors, targets, probe.strength)
         self._take(probe)
 
     def _fit(self) -> tuple[LinearProbe, Float[np.ndarray, "N D"], Targets]:
         """The regression on the training rows, once for each state of the encoder."""
         if self._fitted is None:
             vectors, targets = self._read(self.rows)
-            self._fitted = self._regression(vectors, targets), vectors, targets
+            self._fitted = fit_regression(self.settings, vectors, targets), vectors, targets
         return self._fitted
 
     def _read(self, rows: Rows) -> tuple[Float[np.ndarray, "N D"], Targets]:
         vectors = vectors_of(self.classifier.encoder, rows.column("text"), precision="float32")
         return vectors, targets_of_rows(self.settings, rows)
-
-    def _regression(
-        self, vectors: Float[np.ndarray, "N D"], targets: Targets, strength: float | None = None
-    ) -> LinearProbe:
-        settings = self.settings
-        return fit_linear_probe(
-            vectors,
-            targets,
-            len(settings.classes),
-            class_weights=settings.weights or settings.positive_weights,
-            strength=strength,
-            seed=settings.seed,
-        )
 
     def _take(self, probe: LinearProbe) -> None:
         self.classifier.head.start_from(probe.weight, probe.bias)

@@ -153,13 +153,14 @@ def _strength(
         total = 0.0
         for fold, rest in folds:
             weight, bias = _fit(x[rest], targets[rest], weights, strength)
-            total += _log_likelihood(x[fold] @ weight.T + bias, targets[fold])
+            total += log_likelihood(x[fold] @ weight.T + bias, targets[fold])
         return total
 
     return max(STRENGTHS, key=likelihood)
 
 
-def _log_likelihood(logits: Float[np.ndarray, "N C"], targets: Targets) -> float:
+def log_likelihood(logits: Float[np.ndarray, "N C"], targets: Targets) -> float:
+    """Log-likelihood of all targets in nats: of a softmax, or where rows have several labels of a sigmoid each."""
     if targets.ndim == 2:
         return float(log_expit(np.where(targets, logits, -logits)).sum())
     return float(log_softmax(logits, axis=1)[np.arange(len(targets)), targets].sum())

@@ -28,6 +28,8 @@ class LabelledSettings(TrainSettings):
             several labels.
         keep_frozen: Whether the frozen encoder with its logistic regression is saved where no update scores as high
             on dev.
+        compare_folds: Parts of the rows that are left out of a training in turn, to choose between the frozen and the
+            trained encoder where there are no dev rows and fewer than 20 rows a class; 0 keeps the trained one.
         rows_per_class: K of P × K batches, of which P is batch_size / K; 0 shuffles all rows.
         class_weights: "balanced" lets rows of rare classes count more in the cross-entropy, by rows / (classes × rows
             of the class); where rows have several labels, each label by rows without it / rows with it.
@@ -44,6 +46,7 @@ class LabelledSettings(TrainSettings):
     save_every: int = 500
     select_by: SelectBy | None = None
     keep_frozen: bool = True
+    compare_folds: Annotated[int, Domain(at_least=0, at_most=20, hint="0 or from 2 on")] = 2
     rows_per_class: Annotated[int, Domain(at_least=0)] = 0
     class_weights: Literal["none", "balanced"] = "none"
     drop_unlabelled: bool = False

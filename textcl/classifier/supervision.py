@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import nn
+
 from textcl.classifier.baseline import Baseline, measure_baseline
-from textcl.classifier.batches import describe_classmates, describe_visits
+from textcl.classifier.batches import batch_that_fits, describe_classmates, describe_visits
 from textcl.classifier.classifier import Classifier
+from textcl.classifier.comparison import Comparison, KeepShare, compare_by_folds
 from textcl.classifier.dev import DevTexts, held_out_share, hold_out
 from textcl.classifier.fitted_head import FitHead
 from textcl.classifier.head import ClassificationHead
@@ -28,7 +31,7 @@ from textcl.training.position import Position
 from textcl.training.preview import describe_negatives
 from textcl.training.request import RowRequest
 from textcl.training.samplers import ClassBatches, Sampler, ShuffledBatches
-from textcl.training.supervision import DevChoice, supervise
+from textcl.training.supervision import DevChoice, Supervision, supervise
 
 _ROWS_TO_HOLD_OUT, _SHARE, _MOST = 20, 0.1, 1000
 
@@ -43,6 +46,7 @@ class Labels:
         dev: Labelled texts that select the weights.
         held_out: The rows that are held out for dev.
         baseline: The line to beat; None until `begin` has measured it.
+        comparison: What rows left out in turn say of training; None where it is not asked.
     """
 
     settings: LabelledSettings
@@ -50,6 +54,7 @@ class Labels:
     dev: DevTexts | None
     held_out: Rows | None = None
     baseline: Baseline | None = None
+    comparison: Comparison | None = None
 
     @property
     def classes(self) -> Sequence[str]:
@@ -62,6 +67,8 @@ class Labels:
 
     def begin(self, method: Method) -> Labels:
         """Measure the line to beat, and let linear heads start there: logistic regression on the frozen encoder."""
+        if self.baseline is not None:
+            return self
         parts = [method.objective, *method.encoders.values(), *method.state.values()]
         heads = [
             module
@@ -75,6 +82,29 @@ class Labels:
         for head in heads:
             head.start_from(baseline.probe.weight, baseline.probe.bias)
         return replace(self, baseline=baseline)
+
+    def compare(
+        self,
+        method: Method,
+        rehearse: Callable[[Supervision], Method],
+        tell: Callable[[str], object],
+    ) -> Labels:
+        """Choose between the frozen and the trained encoder where no dev rows do it: see `compare_by_folds`."""
+        settings, baseline = self.settings, self.baseline
+        if self.dev is not None or baseline is None or not (baseline.starts and can_fold(settings)):
+            return self
+        tell(
+            f"first without each of {settings.compare_folds} parts of the rows in turn, to see whether training helps"
+        )
+        kept = baseline if settings.FITS_HEAD else None  # its head starts nowhere
+
+        def train(rows: Rows) -> nn.Module:
+            fewer = for_fewer_rows(settings, len(self.sampler()), len(self.rows), len(rows))
+            part = with_classes(fewer, rows)
+            return rehearse(replace(self, settings=part, rows=rows, baseline=kept)).trained
+
+        comparison = compare_by_folds(settings, self.rows, online_of(method), train)
+        return replace(self, comparison=comparison)
 
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
         """The classes, what an anchor sees of its own class and of others, and the line to beat."""
@@ -91,14 +121,19 @@ class Labels:
         return lines if self.baseline is None else lines | {"to beat": self.baseline.describe()}
 
     def hooks(self, method: Method) -> Sequence[Hook]:
-        """Fits the head before it is needed, where it is not trained with the encoder."""
-        if not self.settings.FITS_HEAD:
-            return ()
-        assert isinstance(method.trained, Classifier)
-        return [FitHead(method.trained, self.settings, self.rows, self.held_out)]
+        """Keeps what a comparison says; fits the head before it is needed, where it is not trained."""
+        classifier, found = method.trained, list[Hook]()
+        assert isinstance(classifier, Classifier)
+        if self.comparison is not None and self.baseline is not None:
+            found.append(KeepShare(classifier, self.comparison.share, self.baseline.probe))
+        if self.settings.FITS_HEAD:
+            found.append(FitHead(classifier, self.settings, self.rows, self.held_out))
+        return found
 
     def verdict(self, position: Position) -> str:
         """Whether training beat the line."""
+        if self.comparison is not None:
+            return self.comparison.verdict()
         return "" if self.baseline is None else self.baseline.verdict(position)
 
     def next_steps(self, best: Path) -> str:
@@ -127,6 +162,34 @@ def _(
     rows, held_out, split = hold_out(rows, share, settings.seed)
     texts = dev_texts(held_out, settings, f"{split.describe()}, held out")
     return Labels(with_classes(settings, rows), rows, texts, held_out)
+
+
+def can_fold(settings: LabelledSettings) -> bool:
+    """Whether the frozen and the trained encoder are compared on rows left out in turn: rows are few, and enough."""
+    classes, folds = len(settings.classes), settings.compare_folds
+    few = settings.row_count < _ROWS_TO_HOLD_OUT * classes
+    enough = settings.multi_label or min(settings.class_rows) >= folds
+    return settings.keep_frozen and folds > 1 and few and enough
+
+
+def for_fewer_rows(
+    settings: LabelledSettings, batches: int, rows: int, kept: int
+) -> LabelledSettings:
+    """Settings by which each of fewer rows is seen as often as each of all.
+
+    Args:
+        settings: Of the run.
+        batches: Of an epoch of all rows.
+        rows: All of them.
+        kept: Those that are trained on.
+    """
+    size, block = batch_that_fits(settings.batch_size, settings.block, kept)
+    seen = settings.total_steps(batches) * settings.batch_size / rows
+    steps = max(1, round(seen * kept / size))
+    warmup = settings.warmup_steps and min(settings.warmup_steps, steps - 1)
+    return replace(
+        settings, batch_size=size, rows_per_class=block, steps=steps, warmup_steps=warmup
+    )
 
 
 def default_dev(rows: int, classes: int) -> str:

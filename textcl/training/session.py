@@ -23,14 +23,21 @@ from textcl.training.build import build_method
 from textcl.training.console import ConsoleReporter, after_training
 from textcl.training.dev import Dev
 from textcl.training.facts import RunFacts
-from textcl.training.loader import Collate, Loader
+from textcl.training.loader import Loader
 from textcl.training.loop import run as run_loop
 from textcl.training.preview import preview
 from textcl.training.recipes import Recipe
+from textcl.training.rehearsal import Rehearsal
 from textcl.training.request import RowRequest, check_unchanged
 from textcl.training.run_folder import RunFolder, model_card
 from textcl.training.settings import TrainSettings, as_mapping, parse_overrides
-from textcl.training.supervision import DevChoice, Supervision, check_batch, supervise
+from textcl.training.supervision import (
+    DevChoice,
+    Supervision,
+    check_batch,
+    loader_of,
+    supervise,
+)
 from textcl.training.trained import Trained
 from textcl.versions import versions
 
@@ -176,7 +183,7 @@ class _Session:
         supervision = supervise(self.settings, request, dev, self._tell)
         check_batch(supervision.rows, supervision.settings, self.world)
         method = build_method(self.recipe, supervision.settings, self.world)
-        loader = self._loader(supervision, method)
+        loader = loader_of(supervision, method, self.world)
         supervision = supervision.begin(method)
         path = output or _new_path(self.recipe.name)
         facts = self._facts(recipe, request, supervision)
@@ -211,15 +218,9 @@ class _Session:
         supervision = supervise(self.settings, request, chosen, self._tell)
         check_unchanged(supervision.rows.report, facts)
         method = build_method(self.recipe, supervision.settings, self.world)
-        loader = self._loader(supervision, method)
+        loader = loader_of(supervision, method, self.world)
         supervision = supervision.begin(method)
         return self._train(folder, facts, method, loader, supervision, resume=True)
-
-    def _loader(self, supervision: Supervision, method: Method) -> Loader:
-        settings = supervision.settings
-        readers = method.readers(settings.max_length)
-        collate = Collate(method.views, readers, settings.seed, supervision.classes)
-        return Loader(supervision.rows, supervision.sampler(), collate, self.world)
 
     def _with_tokens(self, loader: Loader, settings: TrainSettings, method: Method) -> Loader:
         """The loader with the tokens of whole columns at hand, where the run sees every row at least once."""
@@ -271,6 +272,9 @@ class _Session:
         if settings.trackers and self.main:
             init_trackers(self.accelerator, folder.path, settings)
         loader = self._with_tokens(loader, settings, method)
+        if self.world.size == 1:
+            rehearse = Rehearsal(self.recipe, self.accelerator)
+            supervision = supervision.compare(method, rehearse, self._tell)
         method = replace(method, hooks=[*method.hooks, *supervision.hooks(method)])
         reporter = ConsoleReporter(self.console, quiet=not self.main)
         try:

@@ -19,7 +19,7 @@ from textcl.errors import UserError
 from textcl.method.hooks import Hook
 from textcl.method.method import Method
 from textcl.training.dev import Dev, load_dev
-from textcl.training.loader import Loader
+from textcl.training.loader import Collate, Loader
 from textcl.training.position import Position
 from textcl.training.preview import describe_negatives
 from textcl.training.request import RowRequest
@@ -66,6 +66,24 @@ class Supervision(Protocol):
 
         Returns:
             The same with what was measured.
+        """
+        ...
+
+    def compare(
+        self,
+        method: Method,
+        rehearse: Callable[[Supervision], Method],
+        tell: Callable[[str], object],
+    ) -> Supervision:
+        """Find out before the first update whether training helps, where nothing does while it goes on.
+
+        Args:
+            method: With its encoders as they are before training.
+            rehearse: Trains a method of its own on the rows of a supervision.
+            tell: Called with a line for the user.
+
+        Returns:
+            The same with what was found.
         """
         ...
 
@@ -155,6 +173,15 @@ class Pairs:
         """Nothing to give and nothing to beat but the start."""
         return self
 
+    def compare(
+        self,
+        method: Method,
+        rehearse: Callable[[Supervision], Method],
+        tell: Callable[[str], object],
+    ) -> Pairs:
+        """Nothing to compare with."""
+        return self
+
     def hooks(self, method: Method) -> Sequence[Hook]:
         """None."""
         return ()
@@ -166,6 +193,20 @@ class Pairs:
     def next_steps(self, best: Path) -> str:
         """Evaluate and encode."""
         return f"textcl eval {best} --suite sts · textcl encode {best} FILE -o vectors.npy"
+
+
+def loader_of(supervision: Supervision, method: Method, world: World) -> Loader:
+    """The batches of a run.
+
+    Args:
+        supervision: Its rows, and which of them make which batch.
+        method: What reads them.
+        world: The processes that share each batch.
+    """
+    settings = supervision.settings
+    readers = method.readers(settings.max_length)
+    collate = Collate(method.views, readers, settings.seed, supervision.classes)
+    return Loader(supervision.rows, supervision.sampler(), collate, world)
 
 
 def check_batch(rows: Rows, settings: TrainSettings, world: World) -> None:

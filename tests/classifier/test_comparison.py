@@ -1,0 +1,176 @@
+"""Few rows and no dev set: rows left out in turn say whether the trained or the frozen encoder is saved."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from families import tiny_model_dir
+from labelled import labelled, write_jsonl
+from rich.console import Console
+from torch import nn
+
+import textcl.training.session
+from textcl.classifier.classifier import Classifier, vectors_of
+from textcl.classifier.comparison import FROZEN, HALF, TRAINED, Comparison, blend, learnt_weights
+from textcl.classifier.linear_probe import fit_linear_probe
+from textcl.classifier.supervision import can_fold, for_fewer_rows
+from textcl.encoder.encoder import Encoder
+from textcl.method.hooks import Hook
+from textcl.training.recipes import find
+from textcl.training.session import resume, train
+
+SETTINGS = ["batch_size=12", "steps=4", "max_length=16", "precision=fp32", "learning_rate=1e-3"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(tiny_model_dir(tmp_path_factory.mktemp("model"), layers=1))
+
+
+def run(model, output, rows, settings=(), recipe="few-shot", **more):
+    console = Console(file=io.StringIO(), width=300)
+    done = train(
+        recipe, model=model, data=rows, output=output, settings=[*SETTINGS, *settings],
+        console=console, **more,
+    )  # fmt: skip
+    return done, console.file.getvalue()
+
+
+def answer(monkeypatch, share):
+    """Let every comparison end with a share."""
+    scores = {each: float(each == share) for each in (FROZEN, HALF, TRAINED)}
+    found = Comparison(scores, dict.fromkeys(scores, -1.0), 20)
+    path = "textcl.classifier.supervision.compare_by_folds"
+    monkeypatch.setattr(path, lambda *_: found)
+
+
+@pytest.mark.parametrize("recipe", ["few-shot", "cross-entropy"])
+def test_training_that_does_harm_leaves_the_frozen_encoder(recipe, model, tmp_path):
+    rows = labelled(36)
+    harm = ["learning_rate=1.0", "steps=6"]
+    _, shown = run(model, tmp_path / "run", rows, harm, recipe)
+    assert "first without each of 2 parts of the rows in turn" in shown
+    assert "the frozen encoder with logistic regression is saved" in shown
+    saved = Classifier.from_pretrained(tmp_path / "run")
+    frozen = Encoder.from_pretrained(model, pooling=saved.encoder.pooling)
+    texts = [row["text"] for row in rows]
+    x = vectors_of(frozen, texts, precision="float32")
+    targets = saved.targets([row["label"] for row in rows])
+    want = fit_linear_probe(x, targets, 3).logits(x)
+    np.testing.assert_allclose(saved.logits(texts, precision="float32"), want, atol=1e-4)
+
+
+def test_the_mean_of_both_weights_is_saved_with_a_regression_on_its_vectors(
+    model, tmp_path, monkeypatch
+):
+    rows = labelled(20)
+    trained, _ = run(model, tmp_path / "trained", rows, ["compare_folds=0"])
+    answer(monkeypatch, HALF)
+    half, shown = run(model, tmp_path / "half", rows)
+    assert "the mean of frozen and trained weights is saved" in shown
+    start = dict(Encoder.from_pretrained(model, pooling="mean").named_parameters())
+    end = dict(trained.encoder.named_parameters())
+    moved = 0
+    for name, weight in half.encoder.named_parameters():
+        torch.testing.assert_close(weight, (start[name] + end[name]) / 2, atol=1e-6, rtol=0)
+        moved += int((start[name] != end[name]).any())
+    assert moved > 5
+    texts = [row["text"] for row in rows]
+    x = vectors_of(half.encoder, texts, precision="float32")
+    want = fit_linear_probe(x, half.classifier.targets([row["label"] for row in rows]), 3)
+    got = half.classifier.logits(texts, precision="float32")
+    np.testing.assert_allclose(got, want.logits(x), atol=1e-4)
+
+
+def test_a_comparison_changes_nothing_of_the_training_itself(model, tmp_path):
+    rows = labelled(20)
+    run(model, tmp_path / "plain", rows, ["compare_folds=0"])
+    run(model, tmp_path / "compared", rows)
+    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("plain", "compared")]
+    plain, compared = ([json.loads(line)["loss"] for line in log.splitlines()] for log in logs)
+    assert plain == compared
+
+
+def test_where_texts_have_several_labels_nothing_else_changes(model, tmp_path):
+    _, shown = run(model, tmp_path / "run", labelled(20, several=True), ["steps=2"])
+    assert "cross-validated on 20 rows: frozen encoder with logistic regression" in shown
+
+
+def test_a_crashed_run_ends_bit_identical(model, tmp_path, monkeypatch):
+    rows = write_jsonl(tmp_path / "rows.jsonl", labelled(36))
+    answer(monkeypatch, HALF)
+    run(model, tmp_path / "whole", rows, ["save_every=1"])
+    loop = textcl.training.session.run_loop
+
+    class Crash(Hook):
+        def after_update(self, step):
+            if step == 2:
+                raise ConnectionError
+
+    def crashing(method, *args, **kwargs):
+        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
+        return loop(method, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(textcl.training.session, "run_loop", crashing)
+        with pytest.raises(ConnectionError):
+            run(model, tmp_path / "crashed", rows, ["save_every=1"])
+    resume(tmp_path / "crashed", console=Console(file=io.StringIO()))
+    for file in ("model.safetensors", "classifier.safetensors"):
+        one, other = ((tmp_path / f / "best" / file).read_bytes() for f in ("whole", "crashed"))
+        assert one == other, file
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "more"),
+    [
+        (60, [], {}),  # a share is held out
+        (20, ["compare_folds=0"], {}),
+        (20, ["keep_frozen=false"], {}),
+        (20, ["head=own"], {"recipe": "cross-entropy"}),
+    ],
+)
+def test_nothing_is_compared_where_it_is_not_asked(rows, settings, more, model, tmp_path):
+    _, shown = run(model, tmp_path / "run", labelled(rows), settings, **more)
+    assert "parts of the rows in turn" not in shown
+
+
+def test_a_dry_run_compares_nothing(model, tmp_path):
+    _, shown = run(model, tmp_path / "run", labelled(20), dry_run=True)
+    assert "to beat" in shown
+    assert "parts of the rows in turn" not in shown
+
+
+def test_a_class_that_a_part_would_lack_is_not_compared():
+    settings = find("few-shot").settings(None, {"classes": ("a", "b"), "class_rows": (8, 1)})
+    assert not can_fold(settings)
+    assert can_fold(find("few-shot").settings(None, {"classes": ("a", "b"), "class_rows": (8, 2)}))
+
+
+def test_fewer_rows_are_seen_as_often():
+    settings = find("few-shot").settings(None, {"warmup_steps": 40})
+    half = for_fewer_rows(settings, 5, 160, 80)  # 50 updates of 32 rows: each row ten times
+    assert (half.batch_size, half.rows_per_class, half.steps, half.warmup_steps) == (32, 4, 25, 24)
+    few = for_fewer_rows(settings, 1, 32, 15)
+    assert (few.batch_size, few.rows_per_class, few.steps) == (12, 4, 62)
+
+
+def test_equal_scores_are_decided_by_the_likelihood():
+    scores = {FROZEN: 80.0, HALF: 85.0, TRAINED: 85.0}
+    assert Comparison(scores, {FROZEN: -0.5, HALF: -0.9, TRAINED: -1.0}, 20).share == HALF
+    assert Comparison(scores, {FROZEN: -0.5, HALF: -1.9, TRAINED: -1.0}, 20).share == TRAINED
+
+
+def test_a_blend_lies_between_both_weights():
+    layer = nn.Linear(2, 2)
+    start = learnt_weights(layer)
+    nn.init.constant_(layer.weight, 3.0)
+    end = learnt_weights(layer)
+    blend(layer, start, end, 0.25)
+    torch.testing.assert_close(layer.weight, start["weight"] * 0.75 + 0.25 * 3.0)
+    blend(layer, start, end, 0.0)
+    assert torch.equal(layer.weight, start["weight"])

@@ -1,0 +1,162 @@
+"""Whether training helps where no rows are held out: parts of them are left out of a training in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from textcl.classifier.classifier import Classifier, vectors_of
+from textcl.classifier.dev import class_score
+from textcl.classifier.fitted_head import fit_regression, probabilities_of
+from textcl.classifier.labels import targets_of_rows
+from textcl.classifier.linear_probe import LinearProbe, log_likelihood
+from textcl.classifier.settings import LabelledSettings
+from textcl.data.rows import Rows
+from textcl.data.splits import fold_of
+from textcl.encoder.encoder import Encoder
+from textcl.method.hooks import Hook
+
+FROZEN, HALF, TRAINED = 0.0, 0.5, 1.0
+"""Shares of the way from the weights before training to those after it."""
+
+_NAMES = {
+    FROZEN: "frozen encoder with logistic regression",
+    HALF: "mean of frozen and trained weights",
+    TRAINED: "trained encoder",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What rows that were left out of a training tell of it.
+
+    Args:
+        scores: × 100 on these rows, by the share of the way from the frozen to the trained weights.
+        likelihoods: Mean log-likelihood of their labels in nats, by the same.
+        rows: How many there are.
+    """
+
+    scores: Mapping[float, float]
+    likelihoods: Mapping[float, float]
+    rows: int
+
+    @property
+    def share(self) -> float:
+        """What is saved: that of the highest score, and of equal scores that of the highest likelihood."""
+        return max(self.scores, key=lambda share: (self.scores[share], self.likelihoods[share]))
+
+    def verdict(self) -> str:
+        """One line for the end of a run."""
+        scores = ", ".join(f"{_NAMES[share]} {score:.2f}" for share, score in self.scores.items())
+        return f"cross-validated on {self.rows:,} rows: {scores}; the {_NAMES[self.share]} is saved"
+
+
+def compare_by_folds(
+    settings: LabelledSettings,
+    rows: Rows,
+    encoder: Encoder,
+    train: Callable[[Rows], nn.Module],
+) -> Comparison:
+    """Train without each part of the rows in turn, and score the frozen and the trained encoder on that part.
+
+    Args:
+        settings: Of the run, with its classes.
+        rows: All training rows.
+        encoder: As it is before training.
+        train: Gives the classifier that was trained on some rows from the same start.
+    """
+    texts, targets = rows.strings("text"), targets_of_rows(settings, rows)
+    labels = rows.column("labels" if settings.multi_label else "label")
+    folds = fold_of(texts, labels, settings.compare_folds, settings.seed)
+    start, frozen = learnt_weights(encoder), vectors_of(encoder, texts, precision="float32")
+    logits: dict[float, Float[np.ndarray, "N C"]] = {}
+
+    def note(share: float, held: Int[np.ndarray, " n"], values: Float[np.ndarray, "n C"]) -> None:
+        logits.setdefault(share, np.zeros((len(rows), len(settings.classes))))[held] = values
+
+    for fold in range(settings.compare_folds):
+        rest, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        probe = fit_regression(settings, frozen[rest], targets[rest])
+        note(FROZEN, held, probe.logits(frozen[held]))
+        classifier = train(rows.take(rest.tolist()))
+        assert isinstance(classifier, Classifier)
+        if not settings.FITS_HEAD:
+            left_out = [texts[place] for place in held.tolist()]
+            note(TRAINED, held, classifier.logits(left_out, precision="float32"))
+            continue
+        end = learnt_weights(classifier.encoder)
+        for share in (HALF, TRAINED):
+            blend(classifier.encoder, start, end, share)
+            vectors = vectors_of(classifier.encoder, texts, precision="float32")
+            probe = fit_regression(settings, vectors[rest], targets[rest])
+            note(share, held, probe.logits(vectors[held]))
+    return Comparison(
+        {
+            share: class_score(targets, probabilities_of(settings, values), settings.selection)
+            for share, values in logits.items()
+        },
+        {share: log_likelihood(values, targets) / len(rows) for share, values in logits.items()},
+        len(rows),
+    )
+
+
+def learnt_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Copies of the weights that training changes, by name."""
+    return {
+        name: weight.detach().clone()
+        for name, weight in module.named_parameters()
+        if weight.requires_grad
+    }
+
+
+@torch.no_grad()
+def blend(
+    module: nn.Module, start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float
+) -> None:
+    """Let a module have the weights start + share · (end − start).
+
+    Args:
+        module: Whose weights are replaced.
+        start: What `learnt_weights` gave before a training.
+        end: What it gave after it.
+        share: In [0, 1].
+
+    Source: Wortsman et al. 2022, https://arxiv.org/abs/2109.01903
+    """
+    weights = dict(module.named_parameters())
+    for name, value in end.items():
+        weights[name].copy_(torch.lerp(start[name].to(value.device), value, share))
+
+
+class KeepShare(Hook):
+    """Before a model is saved at the end, moves its weights back as far as a comparison says.
+
+    Args:
+        classifier: As it is before its training.
+        share: Of the way from those weights to the trained ones.
+        probe: The logistic regression on the frozen encoder, which the head becomes where nothing of the training is
+            kept; None where the head is fitted anyway.
+    """
+
+    def __init__(
+        self, classifier: Classifier, share: float, probe: LinearProbe | None = None
+    ) -> None:
+        self.classifier, self.share, self.probe = classifier, share, probe
+        self.start, self._moved = learnt_weights(classifier.encoder), False
+
+    def after_update(self, step: int) -> None:  # noqa: D102
+        self._moved = False
+
+    def before_saving(self) -> None:  # noqa: D102
+        if self._moved:
+            return
+        encoder = self.classifier.encoder
+        blend(encoder, self.start, learnt_weights(encoder), self.share)
+        if self.probe is not None and self.share == FROZEN:
+            self.classifier.head.start_from(self.probe.weight, self.probe.bias)
+        self._moved = True
