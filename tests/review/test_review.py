@@ -168,7 +168,11 @@ def test_mistakes_are_told_before_the_model_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(Encoder, "from_pretrained", lambda *_: pytest.fail("loaded"))
     several = write_jsonl(tmp_path / "several.jsonl", labelled(12, several=True))
     for arguments, match in (
-        ((several, "-m", "m", "-o", tmp_path / "o"), "no column for the role label"),
+        ((several, "-m", "m", "-o", tmp_path / "o"), "several labels a row .* review them one"),
+        (
+            (several, "-m", "m", "-o", tmp_path / "o", "--column", "labels=labels"),
+            "several labels a row",
+        ),
         ((tmp_path / "none.csv", "-m", "m", "-o", tmp_path / "o"), "none.csv"),
     ):
         with pytest.raises(UserError, match=match):

@@ -83,18 +83,25 @@ def review_command(
     first, alike.csv, conflicts.csv with equal texts of different labels, and review.html to read, which opens offline.
     """
     from textcl.classifier.classifier import vectors_of
-    from textcl.data.rows import load_rows
+    from textcl.data.rows import load_rows, settle_roles
     from textcl.encoder.encoder import Encoder
+    from textcl.errors import UserError
     from textcl.review.review import review_labels
     from textcl.review.suspects import require_cleanlab
     from textcl.review.write import write_review
 
     require_cleanlab()
     require_new_folder(output, overwrite=None)
+    columns = parse_columns(column, ["text", "label", "labels"])
+    if "labels" in settle_roles(data, ("text", "label|labels"), columns=columns, split=split):
+        raise UserError(
+            f"{data} has several labels a row (the column labels), and a review judges one: make a column of yes and "
+            "no for each class, and review them one at a time with --column label=NAME"
+        )
     rows = load_rows(
         data,
         roles=("text", "label"),
-        columns=parse_columns(column, ["text", "label"]),
+        columns=columns,
         split=split,
         limit=limit,
     )
