@@ -3,8 +3,10 @@
 The line to beat is scikit-learn's LogisticRegression on the normalised vectors of the frozen encoder, of strength 1
 and of a strength chosen by 3-fold cross-validation. All are tested on the test rows of the drawn classes.
 
-    python eval/bench/few_labels.py --data intent/banking77 --classes 20 --json out.json
-    python eval/bench/few_labels.py --data emotion/isear --draws 0 1 2
+Draws come in their order, each on all data sets, and every result is written at once: what there is of a run that was
+stopped is balanced.
+
+    python eval/bench/few_labels.py --data intent/banking77 emotion/isear --classes 20 --json out.json
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def draw(folder: Path, seed: int, classes: int, rows: int) -> tuple[Rows, Rows]:
     generator = random.Random(seed)
     train, test = read(folder / "train.jsonl"), read(folder / "test.jsonl")
     names = sorted({row["label"] for row in train})
-    chosen = generator.sample(names, classes) if classes else names
+    chosen = generator.sample(names, classes) if 0 < classes < len(names) else names
     drawn = [
         row
         for name in chosen
@@ -70,65 +72,71 @@ def timed(fit: Callable[[], Callable[[list[str]], ArrayLike]], test: Rows) -> di
     return scores(predict(texts), truth) | seconds
 
 
+def measure(folder: Path, seed: int, options: argparse.Namespace) -> dict[str, object]:
+    """One draw of one data set."""
+    import textcl
+
+    train, test = draw(folder, seed, options.classes, options.rows)
+    if len(test) > options.test_rows:
+        test = random.Random(seed).sample(test, options.test_rows)
+    texts, labels = columns(train)
+
+    def frozen():
+        encoder = textcl.Encoder.from_pretrained(options.model)
+
+        def vectors(of: list[str]):
+            return encoder.encode(of, normalize=True, precision="float32")
+
+        search = GridSearchCV(
+            LogisticRegression(max_iter=1000), {"C": STRENGTHS}, cv=3, scoring="neg_log_loss"
+        ).fit(vectors(texts), labels)
+        return lambda new: search.predict(vectors(new))
+
+    def recipe(name: str):
+        with tempfile.TemporaryDirectory() as run_folder:
+            run = textcl.train(
+                name, model=options.model, data=train, dev="", output=Path(run_folder) / "run",
+                settings={"seed": seed, "save_every": 0},
+            )  # fmt: skip
+        assert run is not None
+        return run.classifier.predict
+
+    def default():
+        return textcl.TextClassifier(options.model, random_state=seed).fit(texts, labels).predict
+
+    result: dict[str, object] = {"data": folder.name, "draw": seed, "rows": len(train)}
+    result |= {"test_rows": len(test), "frozen": timed(frozen, test)}
+    for name in options.recipes:
+        result[name] = timed(lambda name=name: recipe(name), test)
+    return result | {"TextClassifier()": timed(default, test)}
+
+
 def main() -> None:
     """Measure every draw and print JSON."""
     import torch
     from common import facts
 
-    import textcl
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="sentence-transformers/all-MiniLM-L6-v2")
-    parser.add_argument("--data", type=Path, required=True, help="train.jsonl and test.jsonl")
-    parser.add_argument("--classes", type=int, default=0, help="how many are drawn; 0 for all")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="folders of train.jsonl and test.jsonl"
+    )
+    parser.add_argument("--classes", type=int, default=0, help="most that are drawn; 0 for all")
     parser.add_argument("--rows", type=int, default=8, help="of each class")
-    parser.add_argument("--recipes", nargs="*", default=["few-shot"], help="on all drawn rows")
+    parser.add_argument("--recipes", nargs="*", default=[], help="beside TextClassifier()")
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--test-rows", type=int, default=1000, help="most rows that are tested")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    encoder = textcl.Encoder.from_pretrained(options.model)
     draws: list[dict[str, object]] = []
     for seed in options.draws:
-        train, test = draw(options.data, seed, options.classes, options.rows)
-        if len(test) > options.test_rows:
-            test = random.Random(seed).sample(test, options.test_rows)
-        texts, labels = columns(train)
-
-        def frozen(texts: list[str] = texts, labels: list[str] = labels):
-            x = encoder.encode(texts, normalize=True, precision="float32")
-            search = GridSearchCV(
-                LogisticRegression(max_iter=1000), {"C": STRENGTHS}, cv=3, scoring="neg_log_loss"
-            ).fit(x, labels)
-            return lambda new: search.predict(
-                encoder.encode(new, normalize=True, precision="float32")
-            )
-
-        def recipe(name: str, rows: Rows = train, seed: int = seed):
-            with tempfile.TemporaryDirectory() as folder:
-                run = textcl.train(
-                    name, model=options.model, data=rows, dev="", output=Path(folder) / "run",
-                    settings={"seed": seed, "save_every": 0},
-                )  # fmt: skip
-            assert run is not None
-            return run.classifier.predict
-
-        def default(texts: list[str] = texts, labels: list[str] = labels, seed: int = seed):
-            return (
-                textcl.TextClassifier(options.model, random_state=seed).fit(texts, labels).predict
-            )
-
-        result: dict[str, object] = {"draw": seed, "test_rows": len(test)}
-        result["frozen"] = timed(frozen, test)
-        for name in options.recipes:
-            result[name] = timed(lambda name=name: recipe(name), test)
-        result["TextClassifier()"] = timed(default, test)
-        draws.append(result)
-        print(json.dumps(result), flush=True)
-    if options.json:
-        said = {"data": options.data.name, "rows": options.rows, "facts": facts(), "draws": draws}
-        options.json.write_text(json.dumps(said, indent=1) + "\n")
+        for folder in options.data:
+            draws.append(measure(folder, seed, options))
+            print(json.dumps(draws[-1]), flush=True)
+            if options.json:
+                said = {"rows": options.rows, "facts": facts(), "draws": draws}
+                options.json.write_text(json.dumps(said, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -125,6 +125,22 @@ def test_a_crashed_run_ends_bit_identical(model, tmp_path, monkeypatch):
         assert one == other, file
 
 
+def test_a_comparison_that_is_stopped_leaves_the_run_that_it_would_replace(
+    model, tmp_path, monkeypatch
+):
+    rows = labelled(20)
+    run(model, tmp_path / "run", rows, ["compare_folds=0", "steps=1"])
+    before = (tmp_path / "run" / "best" / "model.safetensors").read_bytes()
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("textcl.classifier.supervision.compare_by_folds", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, tmp_path / "run", rows, overwrite=True)
+    assert (tmp_path / "run" / "best" / "model.safetensors").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("rows", "settings", "more"),
     [

@@ -272,15 +272,15 @@ class _Session:
         if settings.trackers and self.main:
             init_trackers(self.accelerator, folder.path, settings)
         loader = self._with_tokens(loader, settings, method)
-        if self.world.size == 1:
-            rehearse = Rehearsal(self.recipe, self.accelerator)
-            supervision = supervision.compare(method, rehearse, self._tell)
-        method = replace(method, hooks=[*method.hooks, *supervision.hooks(method)])
         reporter = ConsoleReporter(self.console, quiet=not self.main)
         try:
             with folder.sole_writer() if self.main else nullcontext():
+                if self.world.size == 1:
+                    rehearse = Rehearsal(self.recipe, self.accelerator)
+                    supervision = supervision.compare(method, rehearse, self._tell)
+                hooks = [*method.hooks, *supervision.hooks(method)]
                 position = run_loop(
-                    method,
+                    replace(method, hooks=hooks),
                     loader,
                     settings,
                     folder,
