@@ -2,8 +2,9 @@
 
 With a handful of rows a class a head can hardly be trained by gradient. So only the encoder is: every batch holds
 several rows of each of its classes, rows of one class attract each other, all others are negatives. A row is embedded
-once for all its pairs, of which a batch of 32 rows has 496. Then the head is fitted to the vectors of all rows: a
-logistic regression of a strength chosen by cross-validation. The frozen encoder gets one too: the line to beat.
+once for all its pairs, of which a batch of 32 rows has 496. Then the head is fitted to the vectors of all rows, brought
+to length 1: a logistic regression of a strength chosen by cross-validation. The frozen encoder gets one too: the line
+to beat.
 
     J = SupCon
 

@@ -54,7 +54,9 @@ def test_the_head_that_is_saved_is_the_regression_on_all_rows(several, model, tm
     targets = saved.targets([row["labels" if several else "label"] for row in rows])
     x = vectors_of(saved.encoder, texts, precision="float32")
     logits = saved.logits(texts, precision="float32")
-    fits = [fit_linear_probe(x, targets, 3, strength=c).logits(x) for c in STRENGTHS]
+    fits = [
+        fit_linear_probe(x, targets, 3, strength=c, normalize=True).logits(x) for c in STRENGTHS
+    ]
     assert min(np.abs(logits - want).max() for want in fits) < 1e-3
     np.testing.assert_array_equal(
         done.classifier.logits(texts, precision="float32"),
@@ -69,7 +71,8 @@ def test_without_dev_the_line_is_cross_validated_and_training_is_not_compared(mo
     assert "training was not compared with the frozen encoder" in console.file.getvalue()
     texts = [row["text"] for row in rows]
     x = vectors_of(done.encoder, texts, precision="float32")
-    want = fit_linear_probe(x, done.classifier.targets([row["label"] for row in rows]), 3)
+    targets = done.classifier.targets([row["label"] for row in rows])
+    want = fit_linear_probe(x, targets, 3, normalize=True)
     logits = done.classifier.logits(texts, precision="float32")
     np.testing.assert_allclose(logits, want.logits(x), atol=1e-4)
 

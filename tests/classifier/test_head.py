@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
+import numpy as np
 import pytest
 import torch
 
-from textcl.classifier.head import make_head
+from textcl.classifier.head import ClassificationHead, make_head
+from textcl.classifier.linear_probe import fit_linear_probe
 
 
 @pytest.mark.parametrize("kind", ["own", "lcl"])
@@ -21,3 +25,20 @@ def test_other_heads_start_as_torch_draws_them():
     head = make_head("own", "bert", 8, 28)
     assert head.output.bias.std() > 0
     assert make_head("own", "bert", 8, 1, multi_label=True).output.bias.isfinite().all()
+
+
+def test_a_head_that_normalizes_gives_the_logits_of_its_regression_and_comes_back():
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(30, 6)).astype(np.float32) * draw.uniform(0.1, 9, size=(30, 1))
+    x = x.astype(np.float32)
+    probe = fit_linear_probe(x, np.arange(30) % 3, 3, strength=3.0, normalize=True)
+    head = make_head("linear", "bert", 6, 3, dropout=0.0, normalize=True)
+    head.start_from(probe.weight, probe.bias)
+    again = ClassificationHead(**asdict(head.shape))
+    again.load_state_dict(head.state_dict())
+    for each in (head, again):
+        logits = each(torch.from_numpy(x)).detach().numpy()
+        np.testing.assert_allclose(logits, probe.logits(x), atol=1e-4)
+        np.testing.assert_allclose(
+            each(torch.from_numpy(7 * x)).detach().numpy(), logits, atol=1e-4
+        )

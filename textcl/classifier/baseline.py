@@ -12,6 +12,7 @@ from textcl.classifier.fitted_head import fit_regression, probabilities_of
 from textcl.classifier.labels import targets_of_rows
 from textcl.classifier.linear_probe import (
     LinearProbe,
+    as_read,
     out_of_fold,
     probe_places,
 )
@@ -110,7 +111,12 @@ def measure_baseline(
         score = dev.score(probabilities_of(settings, logits))
         return Baseline(probe, score, "on dev", len(dev.texts), True, starts)
     held, logits = out_of_fold(
-        vectors, targets, count, probe.strength, class_weights=weights, seed=settings.seed
+        as_read(vectors, probe.normalize),
+        targets,
+        count,
+        probe.strength,
+        class_weights=weights,
+        seed=settings.seed,
     )
     score = class_score(targets[held], probabilities_of(settings, logits), settings.selection)
     place = f"cross-validated on {len(held):,} training rows"

@@ -21,13 +21,14 @@ def fit_regression(
     targets: Targets,
     strength: float | None = None,
 ) -> LinearProbe:
-    """The logistic regression of a run: `fit_linear_probe` with its classes, their weights and its seed."""
+    """The logistic regression of a run: `fit_linear_probe` with its classes, their weights, and what its head reads."""
     return fit_linear_probe(
         vectors,
         targets,
         len(settings.classes),
         class_weights=settings.weights or settings.positive_weights,
         strength=strength,
+        normalize=settings.FITS_HEAD,
         seed=settings.seed,
     )
 

@@ -27,6 +27,7 @@ class HeadShape:
     dropout: float = 0.1
     dropout_input: bool = False
     dropout_logits: bool = False
+    normalize: bool = False
 
 
 class HeadOptions(TypedDict, total=False):
@@ -47,6 +48,7 @@ class ClassificationHead(nn.Module):
         dropout: Probability.
         dropout_input: Dropout on the embedding too.
         dropout_logits: Dropout on the class logits too, a quirk of LCL's code.
+        normalize: Whether embeddings are brought to length 1 first.
 
     Source: Suresh & Ong 2021, https://arxiv.org/abs/2109.05427
 
@@ -62,11 +64,13 @@ class ClassificationHead(nn.Module):
         dropout: float = 0.1,
         dropout_input: bool = False,
         dropout_logits: bool = False,
+        normalize: bool = False,
     ) -> None:
         super().__init__()
         self.shape = HeadShape(
-            dimension, classes, activation, dropout, dropout_input, dropout_logits
+            dimension, classes, activation, dropout, dropout_input, dropout_logits, normalize
         )
+        self.normalize = normalize
         hidden = activation != "none"
         self.dense = nn.Linear(dimension, dimension) if hidden else nn.Identity()
         self.activation = _ACTIVATIONS[activation]() if hidden else nn.Identity()
@@ -84,6 +88,8 @@ class ClassificationHead(nn.Module):
     def start_from(self, weight: Float[np.ndarray, "C D"], bias: Float[np.ndarray, " C"]) -> None:
         """Let the logits be weight · x + bias, before a head without a hidden layer is trained.
 
+        Where the head normalizes, x has length 1.
+
         Args:
             weight: One row for each class.
             bias: One number for each class.
@@ -94,6 +100,8 @@ class ClassificationHead(nn.Module):
     def forward(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B classes"]:
         """Class logits of each row, in the precision of the row."""
         with torch.autocast(x.device.type, enabled=False):
+            if self.normalize:
+                x = nn.functional.normalize(x.float(), dim=1)
             hidden = self.activation(self.dense(self.dropout_input(x)))
             return self.dropout_logits(self.output(self.dropout(hidden)))
 
@@ -126,6 +134,7 @@ def make_head(
     *,
     dropout: float = 0.1,
     multi_label: bool = False,
+    normalize: bool = False,
 ) -> ClassificationHead:
     """A fresh head.
 
@@ -139,6 +148,7 @@ def make_head(
         dropout: Probability.
         multi_label: Start from one label a row, a probability of 1 / classes for each, instead of one half: otherwise
             hundreds of updates teach all rows the same, that most labels are absent.
+        normalize: Whether embeddings are brought to length 1 first.
 
     Raises:
         UserError: If there are no classes.
@@ -150,7 +160,9 @@ def make_head(
         "own": own_shape(model_type),
         "lcl": {"dropout_logits": True},
     }
-    head = ClassificationHead(dimension, classes, dropout=dropout, **shapes[kind])
+    head = ClassificationHead(
+        dimension, classes, dropout=dropout, normalize=normalize, **shapes[kind]
+    )
     if multi_label and classes > 1:
         nn.init.constant_(head.output.bias, -math.log(classes - 1))
     return head

@@ -27,12 +27,14 @@ class LinearProbe:
         bias: One number for each class.
         strength: scikit-learn's C, for vectors of unit spread.
         rows: Rows that it was fitted on.
+        normalize: Whether vectors are brought to length 1 first.
     """
 
     weight: Float[np.ndarray, "C D"]
     bias: Float[np.ndarray, " C"]
     strength: float
     rows: int
+    normalize: bool = False
 
     def describe(self) -> str:
         """One phrase for the terminal."""
@@ -46,7 +48,14 @@ class LinearProbe:
         Args:
             vectors: Of the encoder, not normalised.
         """
-        return vectors @ self.weight.T + self.bias
+        return as_read(vectors, self.normalize) @ self.weight.T + self.bias
+
+
+def as_read(vectors: Float[np.ndarray, "N D"], normalize: bool) -> Float[np.ndarray, "N D"]:
+    """Vectors as a regression reads them: as they are, or of length 1."""
+    if not normalize:
+        return vectors
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def probe_places(rows: int, seed: int) -> list[int]:
@@ -69,6 +78,7 @@ def fit_linear_probe(
     *,
     class_weights: Sequence[float] | None = None,
     strength: float | None = None,
+    normalize: bool = False,
     seed: int = 0,
 ) -> LinearProbe:
     """Logistic regression whose strength has the highest likelihood in cross-validation.
@@ -82,15 +92,17 @@ def fit_linear_probe(
         class_weights: How much rows of each class count; with several labels, how much a label counts beside its
             absence.
         strength: scikit-learn's C, for vectors of unit spread; chosen when None.
+        normalize: Whether vectors are brought to length 1 first.
         seed: What the folds follow from.
     """
+    vectors = as_read(vectors, normalize)
     x, middle, spread = _of_unit_spread(vectors)
     weights = _weights(class_weights, classes)
     if strength is None:
         strength = _strength(x, targets, weights, seed)
     weight, bias = _fit(x, targets, weights, strength)
     weight = weight / spread
-    return LinearProbe(weight, bias - weight @ middle, strength, len(x))
+    return LinearProbe(weight, bias - weight @ middle, strength, len(x), normalize)
 
 
 def out_of_fold(

@@ -57,7 +57,7 @@ class LabelledSettings(TrainSettings):
     multi_label: bool = False
 
     FITS_HEAD: ClassVar[bool] = False
-    """Whether the head is fitted to the vectors of the trained encoder instead of being trained with it."""
+    """Whether the head is fitted to vectors of the trained encoder, of length 1, instead of being trained with it."""
 
     @property
     def start_may_be_best(self) -> bool:
@@ -104,6 +104,7 @@ class LabelledSettings(TrainSettings):
             len(self.classes),
             dropout=dropout,
             multi_label=self.multi_label,
+            normalize=self.FITS_HEAD,
         )
 
 
