@@ -3,6 +3,7 @@
     nice -n 19 python eval/bench/static.py make FOLDER                  # model2vec's own distill of the teacher
     nice -n 19 python eval/bench/static.py score NAME MODEL RESULTS    # adds a row to RESULTS/results.json
     nice -n 19 python eval/bench/static.py speed MODEL RESULTS         # the teacher and MODEL in turns
+    nice -n 19 python eval/bench/static.py choices MODEL TEXTS RESULTS # losses and learning rates, on 6,144 sentences
 
 TEXTCL_DATA names the folder of the data sets. A model is what `Encoder.from_pretrained` takes; all are encoded by
 textcl, model2vec's own folder as its library reads it.
@@ -20,15 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.linear_model import LogisticRegression
 
-from textcl import Encoder, evaluate
+from textcl import DistillEmbeddings, DistillSimilarity, Encoder, evaluate
 from textcl.evaluation.tasks import load_task
+from textcl.types import Embeddings
 
 TEACHER = "sentence-transformers/all-MiniLM-L6-v2"
 STS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-R")
 CLASSES = ("banking77", "clinc150")
-SPEED_TEXTS, TURNS = 2_000, 5
+SPEED_TEXTS, TURNS, CHOICE_TEXTS = 500, 3, 6144
 
 
 def data(*path: str) -> Path:
@@ -97,6 +100,42 @@ def timed(encoder: Encoder, texts: Sequence[str]) -> float:
     return len(texts) / (time.process_time() - start)
 
 
+def choices(model: str, file: str, results: Path) -> None:
+    """Dev score after two passes over a few sentences, by loss and learning rate, from one untrained table."""
+    texts = Path(file).read_text(encoding="utf-8").splitlines()[:CHOICE_TEXTS]
+    taught = torch.from_numpy(Encoder.from_pretrained(TEACHER).encode(texts))
+    for loss in ("embeddings", "similarity", "kl"):
+        for rate in (1e-3, 3e-3, 1e-2, 2e-2):
+            student = learn(Encoder.from_pretrained(model), texts, taught, loss, rate)
+            dev = load_task("STSBenchmark-dev")
+            found = round(float(evaluate(student, dev)[dev.name] or 0), 2)
+            store(results, {"name": f"dev of {loss} at {rate}", "dev": found})
+
+
+def learn(
+    student: Encoder, texts: Sequence[str], taught: torch.Tensor, loss: str, rate: float
+) -> Encoder:
+    torch.manual_seed(0)
+    objective: torch.nn.Module = DistillSimilarity(
+        "kl" if loss == "kl" else "mse", temperature=0.05
+    )
+    if loss == "embeddings":
+        project = torch.nn.Linear(student.dimension, taught.shape[1])
+        objective = DistillEmbeddings(metric="cosine", project=project)
+    tokens, batch, passes = student.tokenize(texts, 64), 256, 2
+    parameters = [*student.parameters(), *objective.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0)
+    order = torch.cat([torch.randperm(len(texts)) for _ in range(passes)]).split(batch)
+    for step, rows in enumerate(order):
+        z = Embeddings({"anchor": student(tokens.take(rows)), "teacher": taught[rows]}, rows)
+        optimizer.zero_grad()
+        objective(z).loss.backward()
+        for group in optimizer.param_groups:
+            group["lr"] = rate * (1 - step / len(order))
+        optimizer.step()
+    return student
+
+
 def make(folder: str) -> None:
     """What model2vec makes of the same weights with its defaults, but float32."""
     from model2vec.distill import distill  # pyright: ignore[reportMissingImports]
@@ -113,5 +152,7 @@ if __name__ == "__main__":
         make(rest[0])
     elif command == "score":
         score(rest[0], rest[1], Path(rest[2]))
+    elif command == "choices":
+        choices(rest[0], rest[1], Path(rest[2]))
     else:
         speed(rest[0], Path(rest[1]))

@@ -15,6 +15,7 @@ from textcl.encoder.folder_reading import describe
 from textcl.encoder.static import UNCUT
 from textcl.errors import UserError
 from textcl.training import loop, recipes
+from textcl.training.loader import Loader
 from textcl.training.session import train
 
 WORDS = "man woman dog cat child play run eat ball food".split()  # noqa: SIM905
@@ -48,18 +49,16 @@ def run(name, start, tmp_path, *settings):
     draw = random.Random(0)
     rows = [{role: VALUES.get(role, sentence)(draw) for role in roles} for _ in range(16)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    seen, original = [], loop.run
+    seen, original, batches = [], loop.run, Loader.batches
 
-    def watched(method, loader, *args, **kwargs):
-        batches = loader.batches
-
-        def spied(epoch, start=0):
-            for batch in batches(epoch, start):
+    def watched(method, *args, **kwargs):
+        def spied(loader, epoch, start=0):
+            for batch in batches(loader, epoch, start):
                 seen.append((method, batch))
                 yield batch
 
-        object.__setattr__(loader, "batches", spied)
-        return original(method, loader, *args, **kwargs)
+        patch.setattr(Loader, "batches", spied)
+        return original(method, *args, **kwargs)
 
     console = Console(file=io.StringIO(), width=400)
     with pytest.MonkeyPatch.context() as patch:
