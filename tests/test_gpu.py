@@ -11,7 +11,7 @@ import golden
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, tiny_encoder
+from families import DECODERS, FAMILIES, T5, tiny_encoder
 from recipe_rows import recipe_rows
 from rich.console import Console
 from safetensors.torch import load_file
@@ -99,7 +99,7 @@ def test_a_step_that_does_not_fit_is_one_sentence(model, tmp_path):
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *DECODERS, *T5])
 def test_encoding_gives_the_vectors_of_a_cpu(family):
     encoder = tiny_encoder(family, pooling="cls+mean+max+lasttoken")
     texts = ["a dog runs", "", "two", "the man plays guitar in the street of the city"] * 9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from textcl import Encoder
 from textcl.errors import UserError
@@ -146,6 +147,30 @@ def test_an_adapter_has_the_direction_of_its_base(plain, tmp_path):
     np.testing.assert_allclose(vectors(load(tmp_path / "adapter")), vectors(encoder), atol=1e-5)
     theirs = SentenceTransformer(str(tmp_path / "adapter"), device="cpu")
     np.testing.assert_allclose(theirs.encode(TEXTS), vectors(encoder), atol=1e-5)
+
+
+def test_a_model_that_reads_pictures_too_is_refused(tmp_path):
+    folder = families.tiny_model_dir(tmp_path, "gemma3_text")
+    text = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": text}))
+    with pytest.raises(UserError, match="a gemma3 model that reads more than text"):
+        load(folder)
+
+
+def test_other_decoders_run_with_padding(tmp_path):
+    config = AutoConfig.for_model(
+        "gpt2", vocab_size=200, n_embd=32, n_layer=2, n_head=2, n_positions=64, bos_token_id=0,
+        eos_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    families.tiny_tokenizer("llama").save_pretrained(tmp_path)
+    encoder = load(tmp_path)
+    assert encoder.pooling == "lasttoken"
+    theirs = by_transformers(tmp_path, "lasttoken", "right")
+    np.testing.assert_allclose(vectors(encoder), theirs, atol=1e-4)
+    with pytest.raises(UserError, match=r"bidirectional is for decoders .*, not for gpt2 models"):
+        load(tmp_path, bidirectional=True)
 
 
 @pytest.mark.parametrize("key", ["hidden_size", "num_hidden_layers", "vocab_size"])

@@ -226,6 +226,11 @@ def _load_config(folder: Path, trust_remote_code: bool) -> PretrainedConfig:
         raise UserError(
             f"the model in {folder} cannot be loaded: {_first_line(error)}{hint}"
         ) from error
+    if getattr(config, "text_config", None) is not None:
+        raise UserError(
+            f"{folder} holds a {config.model_type} model that reads more than text, which textcl does not run: "
+            "expected a folder of its text model alone"
+        )
     two = config.is_encoder_decoder or hasattr(config, "num_decoder_layers")
     if two and config.model_type not in ENCODER_HALVES:
         raise UserError(
