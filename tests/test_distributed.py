@@ -26,7 +26,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 import textcl.training.session
 from textcl.distributed import ALONE, AllRanks
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.shared import SharedEncoder
 from textcl.errors import UserError
+from textcl.evaluation.benchmarks import EncodeWith, evaluate
 from textcl.method.backprop import FullBatch, GradCache
 from textcl.method.hooks import Hook
 from textcl.training.checkpoint import module_tensors
@@ -42,6 +45,10 @@ GATHERED = {
     "double": torch.arange(14, dtype=torch.float64).view(7, 2),
     "long": torch.arange(7) + 2**40,
 }
+
+
+SHARED = [" ".join(WORDS[n % 40 : n % 40 + n % 7 + 1]) for n in range(25)]
+COUNTS = (25, 1)
 
 
 def trained(name, world, share, backprop):
@@ -156,7 +163,14 @@ def one_rank(rank, ports, folder):
         for name in METHODS
         for kind, backprop in BACKPROPS.items()
     }
-    torch.save({"gathered": gathered, "steps": steps}, Path(folder) / f"{rank}.pt")
+    shared = SharedEncoder(Encoder(Path(folder) / "bert"), world)
+    encoded = {
+        count: torch.from_numpy(shared.encode(SHARED[:count], precision="float32"))
+        for count in COUNTS
+    }
+    torch.save(
+        {"gathered": gathered, "steps": steps, "encoded": encoded}, Path(folder) / f"{rank}.pt"
+    )
     dist.destroy_process_group()
     crash_and_resume(Path(folder), Path(folder) / "run", ports[1:])
     os.environ["MASTER_PORT"] = str(ports[3])
@@ -268,11 +282,11 @@ def test_a_run_of_two_processes_is_not_resumed_by_one(ranks, tmp_path):
 
 
 def launch(*arguments):
-    """`accelerate launch -m textcl train …` with two processes on the CPU."""
+    """`accelerate launch -m textcl …` with two processes on the CPU."""
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
     processes = ["--num_processes", "2", "--main_process_port", "0"]
     return subprocess.Popen(
-        [*accelerate, *processes, "-m", "textcl", "train", *map(str, arguments)],
+        [*accelerate, *processes, "-m", "textcl", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -281,7 +295,7 @@ def launch(*arguments):
 def arguments(inputs, output):
     files = ["--model", inputs / "bert", "--data", inputs / "corpus.txt", "--dev", inputs / "dev.jsonl"]  # fmt: skip
     sets = [part for setting in SETTINGS for part in ("--set", setting)]
-    return ["--recipe", "unsup-simcse", *files, "--output", output, *sets]
+    return ["train", "--recipe", "unsup-simcse", *files, "--output", output, *sets]
 
 
 @pytest.mark.distributed
@@ -295,6 +309,29 @@ def test_accelerate_launches_two_processes(alone, tmp_path):
     assert_same_training(alone / "run", tmp_path / "run")
 
 
+@pytest.mark.distributed
+def test_two_processes_encode_a_share_each(ranks, alone):
+    encoder = Encoder(ranks[0] / "bert")
+    for count in COUNTS:
+        want = torch.from_numpy(encoder.encode(SHARED[:count], precision="float32"))
+        for rank in ranks[1]:
+            torch.testing.assert_close(rank["encoded"][count], want, atol=1e-6, rtol=1e-6)
+            assert torch.equal(rank["encoded"][count], ranks[1][0]["encoded"][count])
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_an_evaluation_of_two_processes_shows_once_what_one_gives(alone, tmp_path):
+    words = ["eval", alone / "run" / "last", "--suite", "sample", "-o", tmp_path / "two.json"]
+    shown, _ = (command := launch(*words)).communicate(timeout=240)
+    assert command.returncode == 0, shown
+    assert shown.count("sentences/s") == 1
+    two = json.loads((tmp_path / "two.json").read_text())
+    one = evaluate(EncodeWith(Encoder(alone / "run" / "last"), precision="float32"), "sample")
+    for name, task in two["tasks"].items():
+        assert task["spearman"]["all"] == pytest.approx(one[name], abs=1e-3)
+
+
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_ctrl_c_stops_both_processes_at_one_update_and_resume_goes_on(alone, tmp_path):
@@ -305,7 +342,7 @@ def test_ctrl_c_stops_both_processes_at_one_update_and_resume_goes_on(alone, tmp
             break
     command.communicate(timeout=120)
     assert not RunFolder(tmp_path / "run").finished
-    again = launch("--resume", tmp_path / "run")
+    again = launch("train", "--resume", tmp_path / "run")
     shown, _ = again.communicate(timeout=120)
     assert again.returncode == 0, shown
     assert_same_training(alone / "run", tmp_path / "run")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
-from families import tiny_model_dir
+from families import WORDS, tiny_model_dir
 from rich.console import Console
 
 from textcl import Encoder
+from textcl.data.rows import load_rows
+from textcl.distributed import ALONE
+from textcl.encoder.shared import SharedEncoder
 from textcl.errors import UserError
 from textcl.retrieval.concepts import NamePairs
+from textcl.retrieval.dev_names import hold_out_names
 from textcl.training.session import train
 
 LABELS = np.array([0, 1, 0, 2, 1, 1, 3, 0, 0, 4, 4, 4, 4, 4])
@@ -89,3 +94,37 @@ def test_scores_must_fit_the_texts(model, tmp_path):
     rows = [row | {"scores": [1, 2] if i < 3 else [1]} for i in range(6)]
     with pytest.raises(UserError, match="usable row 4: 1 scores, but 1 positive and 1 negatives"):
         run("distill-scores", rows, model, tmp_path / "run")
+
+
+def held_out(labels, share=0.5):
+    rows = [{"text": f"name {i}", "label": label} for i, label in enumerate(labels)]
+    return hold_out_names(load_rows(rows, roles=("text", "label")), share, 0)
+
+
+def test_a_concept_with_three_names_gives_one_of_them_to_the_dev_set():
+    kept, dev = held_out("aaabbcccd")
+    assert sorted(dev.held_concepts) == ["a", "c"]
+    assert sorted(kept.column("label")) == list("aabbccd")
+    assert not {*dev.held} & {*kept.strings("text"), *dev.names}
+    assert sorted(dev.names) == sorted(kept.strings("text"))
+
+    class Table:
+        def encode(self, texts, **_):
+            places = dict(zip(dev.names, dev.concepts, strict=True))
+            known = [places.get(text, dev.held_concepts[0]) for text in texts]
+            return np.eye(4, dtype=np.float32)[[ord(label) - ord("a") for label in known]]
+
+    assert dev(SharedEncoder(Table(), ALONE)) == 50.0
+    with pytest.raises(UserError, match="no concept has 3 different names"):
+        held_out("aabbcd")
+
+
+def test_held_out_names_select_the_weights(model, tmp_path):
+    rows = [{"text": f"man {WORDS[i]}", "label": f"c{i // 4}"} for i in range(24)]
+    found = train(
+        "sapbert", model=model, data=rows, dev=0.2, output=tmp_path / "run", console=Console(file=io.StringIO()),
+        settings={"steps": 2, "max_length": 16, "batch_size": 4, "log_every": 1},
+    )  # fmt: skip
+    facts = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert facts["dev"].startswith("4 of 24 names, held out, accuracy of the nearest name")
+    assert found is not None

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from families import WORDS, tiny_encoder
+from families import WORDS, tiny_encoder, tiny_model_dir
+from sentence_transformers import CrossEncoder
 
+from textcl.cli.mine import load_reranker
 from textcl.data.rows import load_rows
 from textcl.errors import RunError, UserError
 from textcl.retrieval import triplets as module
@@ -244,3 +246,28 @@ def test_texts_are_near_by_the_trigrams_of_both_whatever_ends_the_comparison_ear
                 lengths = sorted([len(text), len(other)])
                 alike = lengths[0] >= 0.8 * share * lengths[1]
                 assert (other in near) == (alike and len(a & b) / len(a | b) >= share)
+
+
+@pytest.fixture(scope="module")
+def reranker(tmp_path_factory):
+    place = tiny_model_dir(tmp_path_factory.mktemp("reranker"))
+    torch.manual_seed(0)
+    CrossEncoder(str(place), num_labels=1).save_pretrained(str(place / "trained"))
+    return place
+
+
+def test_a_cross_encoder_of_sentence_transformers_decides(mined, reranker):
+    model = load_reranker(str(reranker / "trained"))
+    _, rows = mined(negatives=2, relative_margin=None, range_max=30, reranker=model)
+    for row in rows:
+        texts = [row["positive"], row["negative_1"], row["negative_2"]]
+        scores = model.predict([(row["anchor"], text) for text in texts])
+        assert row["scores"] == pytest.approx(scores.tolist(), abs=1e-5)
+        assert row["scores"][1] >= row["scores"][2]
+
+
+def test_what_is_no_reranker_is_one_sentence(reranker, tmp_path):
+    with pytest.raises(UserError, match="was not trained to give one score for two texts"):
+        load_reranker(str(reranker))
+    with pytest.raises(UserError, match="is no CrossEncoder that can be loaded"):
+        load_reranker(str(tmp_path))

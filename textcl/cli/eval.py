@@ -165,9 +165,11 @@ def eval_command(
     from textcl.cli.eval_classifier import Request, eval_classifier, labelled_tasks
     from textcl.errors import UserError
     from textcl.evaluation.tasks import task_names
+    from textcl.training.accelerator import is_main_process
 
     if data and (suite or task):
         raise UserError("--data scores a model on your own data: leave --suite and --task out")
+    quiet = quiet or not is_main_process()
     names = task_names([*(suite or ([] if task or data else ["sts"])), *(task or [])])
     require_new_file(output, overwrite=overwrite)
     # The data first: a mistake there shows in a second, a model may take minutes to load.
@@ -198,6 +200,8 @@ def eval_command(
             model, names, beside or [], aggregation, whiten, components, precision, batch_tokens,
             quiet,
         )  # fmt: skip
+    if not is_main_process():  # it has the same scores as the main one, which shows them
+        return
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(output, text)
     if as_json:
@@ -326,9 +330,14 @@ def _eval_encoder(
 
 
 def _load(model: str, precision: str, batch_tokens: int | None, quiet: bool) -> EncodeWith:
+    from textcl.encoder.shared import SharedEncoder
     from textcl.evaluation.benchmarks import EncodeWith
     from textcl.export.load import load_encoder
+    from textcl.training.accelerator import launched_world
 
     options = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
+    world = launched_world()
     encoder, shown = load_encoder(model), sys.stderr.isatty() and not quiet
+    if world.size > 1:
+        encoder = SharedEncoder(encoder, world)
     return EncodeWith(encoder, precision=precision, show_progress=shown, **options)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from textcl.retrieval.hard_negatives import Reranks
 
 RULES = "Rules"
+_RERANKERS = ("ForSequenceClassification", "ForCausalLM", "ForConditionalGeneration")
 EXAMPLES = """Examples:
 
 textcl mine RUN pairs.jsonl --corpus corpus.jsonl -o triplets.jsonl --audit audit.html
@@ -100,14 +101,14 @@ def mine_command(
         ),
     ] = None,
     relative_margin: Annotated[
-        float,
+        str,
         typer.Option(
-            min=0,
-            metavar="SHARE",
-            help="Drop documents that score above 1 − SHARE of the weakest positive's score; 0 drops those above it.",
+            metavar="SHARE|none",
+            help="Drop documents that score above 1 − SHARE of the weakest positive's score; 0 drops those above it, "
+            "none drops none.",
             rich_help_panel=RULES,
         ),
-    ] = 0.05,
+    ] = "0.05",
     absolute_margin: Annotated[
         float | None,
         typer.Option(
@@ -211,7 +212,7 @@ def mine_command(
         range_min=range_min,
         range_max=range_max,
         absolute_margin=absolute_margin,
-        relative_margin=relative_margin,
+        relative_margin=parse_margin(relative_margin),
         max_score=max_score,
         min_score=min_score,
         near=near,
@@ -268,11 +269,44 @@ def parse_ranks(ranks: str | None) -> tuple[int, int | None]:
     return int(first), int(last)
 
 
+def parse_margin(margin: str) -> float | None:
+    """A share, or None for "none".
+
+    Raises:
+        UserError: If it is neither.
+    """
+    if margin == "none":
+        return None
+    try:
+        return float(margin)
+    except ValueError:
+        raise UserError(
+            f"expected --relative-margin SHARE, such as 0.05, or none, got {margin!r}"
+        ) from None
+
+
 def load_reranker(name: str) -> Reranks:
-    """A `CrossEncoder` of sentence-transformers, whose code never comes from its folder."""
+    """A `CrossEncoder` of sentence-transformers, whose code never comes from its folder.
+
+    Raises:
+        UserError: If there is no such model, or it was not trained to give one score.
+    """
     from sentence_transformers import CrossEncoder
 
-    return CrossEncoder(name, trust_remote_code=False)  # pyright: ignore[reportReturnType]
+    try:
+        model = CrossEncoder(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"--reranker {name} is no CrossEncoder that can be loaded: {reason}"
+        ) from error
+    kinds: list[str] = (model.config and model.config.architectures) or []
+    if model.num_labels != 1 or not any(kind.endswith(_RERANKERS) for kind in kinds):
+        raise UserError(
+            f"--reranker {name} ({', '.join(kinds) or 'unknown'}, {model.num_labels} outputs) was not trained to give "
+            "one score for two texts: name a CrossEncoder with one output"
+        )
+    return model  # pyright: ignore[reportReturnType]
 
 
 def show(tally: Tally) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 
 from textcl.errors import UserError
 from textcl.method.method import Method
+from textcl.retrieval.dev_names import hold_out_names
+from textcl.training.dev import held_out_share
 from textcl.training.domains import Domain
 from textcl.training.loader import Loader
 from textcl.training.request import RowRequest
@@ -24,7 +26,8 @@ class ConceptSettings(TrainSettings):
     """How an encoder is trained on names of concepts.
 
     Args:
-        dev: Graded pairs that select the weights, a task or a file; "" for none.
+        dev: What selects the weights: the share of the names that is held out, one of a concept with three or more,
+            and looks for a name of its concept; or graded pairs, a task or a file; "" for none.
         batch_size: Names of a step over all processes: two of each concept.
     """
 
@@ -123,7 +126,12 @@ def _(
     tell: Callable[[str], object],
 ) -> Concepts:
     rows = request.rows()
-    found = Concepts(settings, rows, None if dev == "none" else find_dev(settings, dev, tell))
+    share = held_out_share(settings.dev) if settings.dev and dev != "none" else None
+    if share is not None:
+        kept, names = hold_out_names(rows, share, settings.seed)
+        found = Concepts(settings, kept, names)
+    else:
+        found = Concepts(settings, rows, None if dev == "none" else find_dev(settings, dev, tell))
     sampler = found.sampler()
     if settings.batch_size % 2:
         raise UserError(f"batch_size={settings.batch_size} is odd: names come in pairs")

@@ -14,10 +14,11 @@ from textcl.arithmetic import unit
 from textcl.data.rows import Rows
 from textcl.data.splits import normalised
 from textcl.encoder.encoder import Encoder
+from textcl.encoder.peers import Role, role_prompt
+from textcl.encoder.shared import SharedEncoder
 from textcl.errors import UserError
 from textcl.evaluation.ranking import rank_rows
 from textcl.retrieval.beir import load_beir
-from textcl.retrieval.models import Role, prompt_name
 from textcl.retrieval.search import search
 
 MOST_PASSAGES = 5_000
@@ -59,7 +60,7 @@ class DevRetrieval:
         """Queries and passages."""
         return [*self.queries.values(), *self.corpus.values()]
 
-    def __call__(self, model: Encoder) -> float:
+    def __call__(self, model: Encoder | SharedEncoder) -> float:
         """The score × 100, each text encoded once, with the prompt of its role."""
         hits = search(
             _vectors(model, list(self.queries.values()), "query"),
@@ -73,8 +74,8 @@ class DevRetrieval:
         return 100 * result.mean[f"ndcg@{DEPTH}"]
 
 
-def _vectors(model: Encoder, texts: list[str], role: Role) -> Tensor:
-    rows = model.encode(texts, prompt=prompt_name(model, role), precision="float32")
+def _vectors(model: Encoder | SharedEncoder, texts: list[str], role: Role) -> Tensor:
+    rows = model.encode(texts, prompt=role_prompt(model.prompts, role), precision="float32")
     vectors = torch.from_numpy(np.asarray(rows, np.float32))
     return vectors if model.similarity_name == "dot" else unit(vectors)
 

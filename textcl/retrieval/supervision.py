@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -208,6 +209,10 @@ class PairRows(Pairs):
             )
         ]
         return {**lines, "sources": "; ".join(parts)}
+
+    def next_steps(self, best: Path) -> str:
+        """Evaluate as a retriever, and search."""
+        return f"textcl eval {best} --suite retrieval · textcl index FILE -m {best} -o index"
 
 
 @supervise.register(PairSettings)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs
 
-from textcl.distributed import World
+from textcl.distributed import ALONE, AllRanks, World
 from textcl.encoder.precision import fast_bfloat16
 from textcl.errors import UserError
 from textcl.training.settings import TrainSettings, as_mapping
@@ -110,9 +111,26 @@ def describe_machine(accelerator: Accelerator) -> str:
 
 def world_of(accelerator: Accelerator) -> World:
     """The processes that Accelerate started."""
-    from textcl.distributed import ALONE, AllRanks
-
     return AllRanks() if accelerator.num_processes > 1 else ALONE
+
+
+def launched_world() -> World:
+    """The processes that `accelerate launch` or torchrun started for a command without a run."""
+    if not _launched():
+        return ALONE
+    if not torch.distributed.is_initialized():
+        PartialState(cpu=not torch.accelerator.is_available())
+        atexit.register(torch.distributed.destroy_process_group)
+    return AllRanks()
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one of several that shows and writes."""
+    return not _launched() or os.environ.get("RANK", "0") == "0"
+
+
+def _launched() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1")
 
 
 def init_trackers(accelerator: Accelerator, folder: Path, settings: TrainSettings) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from textcl.data.rows import load_rows
 from textcl.encoder.encoder import Encoder
+from textcl.encoder.shared import SharedEncoder
 from textcl.errors import RunError, UserError
 from textcl.evaluation.benchmarks import EncodeWith, describe, evaluate
 from textcl.evaluation.tasks import StsTask, load_task
@@ -76,7 +77,7 @@ class DevPairs:
         """Every sentence once."""
         return self.task.distinct()
 
-    def __call__(self, model: Encoder) -> float:
+    def __call__(self, model: Encoder | SharedEncoder) -> float:
         """Spearman × 100, encoded in float32 so that the number is the one `textcl eval` gives."""
         score = evaluate(EncodeWith(model, precision="float32"), self.task)[self.task.name]
         if score is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from textcl.encoder.encoder import Encoder
+from textcl.encoder.shared import SharedEncoder
 from textcl.training.dev import Dev
 from textcl.training.loader import Loader
 from textcl.training.parts import Parts
@@ -11,7 +13,7 @@ from textcl.training.recorder import Trainable
 
 
 class Scorer:
-    """Scores the model in the first process; every process gets the score.
+    """Scores an encoder by the vectors that all processes share, any other model in the first; all get the score.
 
     Args:
         dev: What selects the weights.
@@ -31,7 +33,11 @@ class Scorer:
     def score(self) -> float:
         """The score of the weights as they are; the model trains on afterwards."""
         score = torch.zeros((), dtype=torch.float64, device=self.accelerator.device)
-        if self.accelerator.is_main_process:
+        main = self.accelerator.is_main_process
+        if self.world.size > 1 and isinstance(self.model, Encoder):
+            shared = self.dev(SharedEncoder(self.model, self.world))  # the same in every process
+            score += shared if main else 0
+        elif main:
             for hook in self.hooks:
                 hook.before_scoring()
             score += self.dev(self.model)
