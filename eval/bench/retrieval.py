@@ -2,7 +2,8 @@
 
 Parts: `exact` (a million vectors of 384 dimensions against `semantic_search`), `int8` (recall and bytes of codes scored
 again), `mining` (queries in 100,000 passages against `mine_hard_negatives`; the model looks its vectors up, so that the
-search is measured), `memory` (peak of mining by the size of the corpus). Each prints JSON.
+search is measured), `evaluation` (search and measures
+against `InformationRetrievalEvaluator`), `memory` (peak of mining by the size of the corpus). Each prints JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from textcl.arithmetic import unit
 from textcl.data.rows import load_rows
+from textcl.encoder.peers import EvaluatorScores
+from textcl.evaluation import rank_rows
 from textcl.retrieval import Ranges, search, triplets
 from textcl.retrieval.documents import documents_of
 from textcl.retrieval.hard_negatives import MiningOptions
@@ -179,6 +183,36 @@ def mining(passages, queries):
     }
 
 
+def evaluation(passages, queries):
+    """Search and measures of both on the same vectors, without reading files; 20 relevant passages a query."""
+    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+
+    model: Any = Table(passages + queries)
+    model.model_card_data = EvaluatorScores()
+    corpus = {f"d{row}": f"passage {row}" for row in range(passages)}
+    asked = {f"q{row}": f"question {passages + row}" for row in range(queries)}
+    draw = np.random.default_rng(0)
+    relevant = {name: {f"d{row}" for row in draw.integers(passages, size=20)} for name in asked}
+    qrels = {name: dict.fromkeys(sorted(documents), 1) for name, documents in relevant.items()}
+    evaluator = InformationRetrievalEvaluator(
+        asked, corpus, relevant, map_at_k=[100], mrr_at_k=[10], ndcg_at_k=[10],
+        accuracy_at_k=[1, 3, 5, 10], precision_recall_at_k=[1, 3, 5, 10],
+    )  # fmt: skip
+
+    def ours():
+        rows = unit(torch.from_numpy(model.encode(list(corpus.values()))))
+        hits = search(unit(torch.from_numpy(model.encode(list(asked.values())))), rows, 100)
+        return rank_rows(qrels, list(corpus), hits.rows.numpy(), hits.scores.numpy())
+
+    theirs = evaluator(model)
+    assert abs(theirs["cosine_ndcg@10"] - ours().mean["ndcg@10"]) < 1e-9
+    return {
+        "passages": passages,
+        "queries": queries,
+        "evaluator": compared(lambda: evaluator(model), ours),
+    }
+
+
 def peak(passages, queries):
     """Peak memory of mining in this process, the corpus read from a file."""
     with tempfile.TemporaryDirectory() as place:
@@ -211,11 +245,19 @@ def memory(_, queries):
     return [json.loads(subprocess.check_output([*command, str(size)])) for size in sizes]
 
 
-PARTS = {"exact": exact, "int8": int8, "mining": mining, "memory": memory, "peak": peak}
+PARTS = {
+    "exact": exact,
+    "int8": int8,
+    "mining": mining,
+    "evaluation": evaluation,
+    "memory": memory,
+    "peak": peak,
+}
 SIZES = {
     "exact": (1_000_000, 100),
     "int8": (1_000_000, 100),
     "mining": (100_000, 2000),
+    "evaluation": (20_000, 500),
     "memory": (0, 500),
 }
 

@@ -20,7 +20,7 @@ Decode = Callable[[Tensor], Tensor]
 QUERY_BLOCK = 1024
 CORPUS_BLOCK = 4096
 _GROUP = 64
-_MANY = 32  # one row in so many scored apart costs about as much as the product of all
+_MANY = 128  # one row in so many scored apart costs about as much as the product of all
 
 
 @dataclass(frozen=True)
