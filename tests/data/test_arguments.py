@@ -185,6 +185,7 @@ def example(
         ({"text": "x", "count": True}, r"count is a whole number, got True"),
         ({"text": "x", "count": 1.5}, r"count is a whole number, got 1.5"),
         ({"text": "x", "share": "1"}, r"share is a number, got '1'"),
+        ({"text": "x", "share": float("nan")}, r"share is a number, got nan"),
         ({"text": "x", "flag": 1}, r"flag is True or False, got 1"),
         ({"text": "x", "kind": "c"}, r"kind is 'a' or 'b', got 'c'"),
         ({"text": "x", "columns": ["a"]}, r"columns is a dict, got \['a'\]"),

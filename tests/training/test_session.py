@@ -27,6 +27,7 @@ from textcl.data.lock import sole_writer
 from textcl.errors import RunError, UserError
 from textcl.method.hooks import Hook
 from textcl.training.interrupts import InterruptedRunError
+from textcl.training.recorder import Recorder
 from textcl.training.run_folder import RunFolder
 from textcl.training.session import resume, train
 
@@ -112,6 +113,48 @@ def crash_at(monkeypatch, step):
         return build(method, *args, **kwargs)
 
     monkeypatch.setattr(textcl.training.session, "run_loop", loop)
+
+
+def test_the_end_of_a_run_repeats_how_many_texts_were_cut(model, tmp_path):
+    for longest, line in ((4, "trained on cut texts: 16 of 16 texts at 4 tokens"), (16, "")):
+        console = Console(file=io.StringIO(), width=300)
+        train(
+            "unsup-simcse", model=model, data=["a man eats food"] * 16, dev="", output=tmp_path / str(longest),
+            settings={"batch_size": 8, "steps": 1, "max_length": longest, "head": "none"}, console=console,
+        )  # fmt: skip
+        shown = console.file.getvalue()
+        assert line in shown
+        assert ("cut texts" in shown) == bool(line)
+
+
+def test_a_run_of_an_earlier_version_that_stopped_in_its_warmup_is_refused(
+    model, tmp_path, monkeypatch
+):
+    folder, data = tmp_path / "run", ["a man eats food", "a dog runs"] * 8
+    settings = {"batch_size": 8, "steps": 8, "warmup": 0.5, "save_every": 2, "log_every": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr("textcl.training.recorder.Recorder.save", _save_and_die(2))
+        with pytest.raises(ConnectionError):
+            train(
+                "unsup-simcse", model=model, data=data, dev="", output=folder, settings=settings,
+                console=Console(quiet=True),
+            )  # fmt: skip
+    facts = json.loads((folder / "settings.json").read_text())
+    del facts["settings"]["warmup_steps"]
+    (folder / "settings.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match="stopped at update 2 of a warm-up of 4"):
+        resume(folder, data=data, console=Console(quiet=True))
+
+
+def _save_and_die(step):
+    save = Recorder.save
+
+    def dying(recorder, at, *arguments):
+        save(recorder, at, *arguments)
+        if at.step == step:
+            raise ConnectionError
+
+    return dying
 
 
 def test_a_run_leaves_what_it_promises(model, corpus, dev, tmp_path):

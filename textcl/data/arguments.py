@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import numbers
 import os
 import types
@@ -37,7 +38,11 @@ _KINDS: Mapping[object, _Check] = {
     ),
     float: (
         "a number",
-        lambda value: not isinstance(value, bool) and isinstance(value, numbers.Real),
+        lambda value: (
+            not isinstance(value, bool)
+            and isinstance(value, numbers.Real)
+            and not math.isnan(value)
+        ),
     ),
     torch.device: ("a device", lambda value: isinstance(value, torch.device)),
     type(None): ("None", lambda value: value is None),

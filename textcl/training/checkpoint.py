@@ -172,6 +172,12 @@ def newest(folder: Path) -> Path | None:
     return max(finished, key=lambda path: int(path.name.removeprefix("step-")), default=None)
 
 
+def step_of(folder: Path) -> int:
+    """Updates that a run had done at its last checkpoint; 0 without one."""
+    place = newest(folder)
+    return 0 if place is None else int(place.name.removeprefix("step-"))
+
+
 def read(folder: Path, rank: int) -> Saved:
     """The content of a checkpoint; this process's generators are set.
 

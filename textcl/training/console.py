@@ -20,8 +20,9 @@ def after_training(
     position: Position,
     supervision: Supervision,
     encoder: Encoder,
+    cut: str = "",
 ) -> None:
-    """Show scores with their protocol and seed, where the model is, and what may follow.
+    """Show scores with their protocol and seed, what training did not read, where the model is, and what may follow.
 
     Args:
         console: Where to.
@@ -29,7 +30,10 @@ def after_training(
         position: Where it ended.
         supervision: Its rows and dev set.
         encoder: What was trained.
+        cut: On training texts that were cut, "" where none was.
     """
+    if cut:
+        console.print(cut, highlight=False, soft_wrap=True)
     for line in _closing_lines(folder, position, supervision):
         console.print(line, highlight=False, soft_wrap=True)
     if not known_elsewhere(encoder.saved_pooling):

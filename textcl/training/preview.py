@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from torch import Tensor
 
-from textcl.data.lengths import cut_note, truncation_report
+from textcl.data.lengths import TruncationReport, cut_note, truncation_report
 from textcl.data.rows import Rows
 from textcl.distributed import World
 from textcl.encoder.encoder import Encoder
@@ -170,11 +170,28 @@ def _prompts(online: Encoder, kinds: Mapping[Reader, Sequence[str]]) -> str:
 
 def _lengths(kinds: Mapping[Reader, Sequence[str]], method: Method, rows: Rows) -> str:
     parts: list[str] = []
-    for reader, views in kinds.items():
-        columns = dict.fromkeys(method.views[name].column for name in views)
-        cut = truncation_report(reader.lengths, rows, reader.max_length, roles=list(columns))
+    for views, cut in _cut_texts(kinds, method, rows):
         parts.append((f"{_together(views)}: " if len(kinds) > 1 else "") + cut.describe())
     return "; ".join(parts)
+
+
+def _cut_texts(
+    kinds: Mapping[Reader, Sequence[str]], method: Method, rows: Rows
+) -> Iterator[tuple[Sequence[str], TruncationReport]]:
+    for reader, views in kinds.items():
+        columns = dict.fromkeys(method.views[name].column for name in views)
+        yield views, truncation_report(reader.lengths, rows, reader.max_length, roles=list(columns))
+
+
+def describe_cut(method: Method, settings: TrainSettings, rows: Rows) -> str:
+    """A sentence on the training texts that were not read to their end; "" where all were."""
+    kinds = _kinds_of_texts(method, settings.max_length)
+    parts = [
+        f"{cut.truncated:,} of {cut.texts:,}{' sampled' * cut.sampled} texts at {cut.max_length} tokens"
+        for _, cut in _cut_texts(kinds, method, rows)
+        if cut.truncated
+    ]
+    return f"trained on cut texts: {', '.join(parts)} (max_length)" if parts else ""
 
 
 def _together(names: Sequence[str]) -> str:

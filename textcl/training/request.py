@@ -11,6 +11,7 @@ from textcl.errors import UserError
 from textcl.evaluation.labelled import LabelledManifest, load_labelled, named_task
 from textcl.resources import sample_dir
 from textcl.training.facts import RunFacts
+from textcl.training.settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -114,4 +115,24 @@ def check_unchanged(report: DataReport, facts: RunFacts) -> None:
         raise UserError(
             f"the data of this run changed: {facts.data.source} had sha256 "
             f"{facts.data.sha256[:12]}, it has {report.sha256[:12]}; start a new run"
+        )
+
+
+def check_warmup(facts: RunFacts, settings: TrainSettings, total: int, step: int) -> None:
+    """Refuse to go on inside the warm-up of a run of an earlier version, which counted its updates from 1.
+
+    Args:
+        facts: Of the run; settings.json has had `warmup_steps` since the warm-up is that of transformers.
+        settings: The same with today's names.
+        total: Updates of the run.
+        step: Updates done.
+
+    Raises:
+        UserError: If it was stopped there.
+    """
+    rise = settings.warmup_updates(total)
+    if "warmup_steps" not in facts.settings and 0 < step < rise:
+        raise UserError(
+            f"the run stopped at update {step} of a warm-up of {rise}, whose rates were one update ahead in the "
+            "version that started it: it would not end as it would have; start it anew, or go on with that version"
         )

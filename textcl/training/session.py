@@ -17,7 +17,7 @@ from textcl.data.arguments import checked_arguments
 from textcl.data.files import check_writable
 from textcl.errors import UserError
 from textcl.method.method import Method, online_of
-from textcl.training import recipes, replaced
+from textcl.training import checkpoint, recipes, replaced
 from textcl.training.accelerator import accelerator_of, describe_machine, init_trackers, world_of
 from textcl.training.build import build_method
 from textcl.training.console import ConsoleReporter, after_training
@@ -25,10 +25,10 @@ from textcl.training.dev import Dev
 from textcl.training.facts import RunFacts
 from textcl.training.loader import Loader
 from textcl.training.loop import run as run_loop
-from textcl.training.preview import preview
+from textcl.training.preview import describe_cut, preview
 from textcl.training.recipes import Recipe
 from textcl.training.rehearsal import Rehearsal
-from textcl.training.request import RowRequest, check_unchanged
+from textcl.training.request import RowRequest, check_unchanged, check_warmup
 from textcl.training.run_folder import RunFolder, model_card
 from textcl.training.settings import TrainSettings, as_mapping, parse_overrides
 from textcl.training.supervision import (
@@ -219,6 +219,8 @@ class _Session:
         check_unchanged(supervision.rows.report, facts)
         method = build_method(self.recipe, supervision.settings, self.world)
         loader = loader_of(supervision, method, self.world)
+        total = supervision.settings.total_steps(len(loader.sampler))
+        check_warmup(facts, supervision.settings, total, checkpoint.step_of(folder.checkpoints))
         supervision = supervision.begin(method)
         return self._train(folder, facts, method, loader, supervision, resume=True)
 
@@ -296,7 +298,8 @@ class _Session:
             if self.main:  # what --overwrite replaces, until something is saved
                 (replaced.remove if folder.has_saved else replaced.put_back)(folder.path)
         if self.main:
-            after_training(self.console, folder, position, supervision, online)
+            cut = describe_cut(method, settings, supervision.rows)
+            after_training(self.console, folder, position, supervision, online, cut)
         return Trained(folder, online, position, method.trained)
 
 

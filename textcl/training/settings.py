@@ -130,7 +130,7 @@ class TrainSettings:
 
         The first update of a warm-up has 0, and the first one after it the highest.
         """
-        rise = self._warmup(total)
+        rise = self.warmup_updates(total)
         if step < rise:
             return self.learning_rate * step / rise
         left = (total - step) / max(1, total - rise)
@@ -175,7 +175,8 @@ class TrainSettings:
             )
         return total
 
-    def _warmup(self, total: int) -> int:
+    def warmup_updates(self, total: int) -> int:
+        """Updates of the warm-up, of `total`."""
         return -exact_floor(-self.warmup, total) if self.warmup_steps is None else self.warmup_steps
 
 
