@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +30,6 @@ class FollowsProgress(nn.Module):
         self.progress.fill_(self.done)
 
 
-def _read(module: nn.Module, _keys: Any) -> None:
+def _read(module: nn.Module, _keys: object) -> None:
     assert isinstance(module, FollowsProgress)
     module.done = float(module.progress)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +60,9 @@ class Changes:
         given = [part.changes or Changes() for part in parts]
         width = next((c.features.shape[1] for c in given if c.features is not None), 0)
 
-        def joined(values: Sequence[Tensor | None], unchanged: Callable[[Tokens], Tensor]) -> Any:
+        def joined(
+            values: Sequence[Tensor | None], unchanged: Callable[[Tokens], Tensor]
+        ) -> Tensor | None:
             if all(value is None for value in values):
                 return None
             both = zip(values, parts, strict=True)
@@ -321,9 +322,6 @@ class Embeddings:
         """The same rows with other vectors."""
         return replace(self, by_name=by_name)
 
-
-JsonDict = dict[str, Any]
-"""What a `to_dict` gives: names and values that JSON can write, null for what is undefined."""
 
 Statistics = dict[str, float | list[float] | list[int] | None]
 """Numbers and histograms for the log, by name; None where a number is undefined."""

@@ -9,13 +9,16 @@ import pytest
 from textcl.errors import UserError
 from textcl.evaluation.labelled import (
     SPLITS,
+    LabelledFiles,
     LabelledManifest,
+    Subset,
     find_labelled,
     labelled_manifests,
     load_labelled,
     named_task,
 )
 from textcl.evaluation.lcl_preparation import clean_sentence, clean_tweet
+from textcl.evaluation.tasks import DataFile
 
 SHARED = Path(os.environ.get("TEXTCL_DATA", "/nowhere"))
 LABELS = ["joy", "fear", "anger", "joy", "fear", "joy"]
@@ -30,7 +33,7 @@ def toy(tmp_path, monkeypatch):
     ]
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()
     (tmp_path / "toy.jsonl").write_bytes(content)
-    about = {"path": "toy.jsonl", "rows": 6, "sha256": hashlib.sha256(content).hexdigest()}
+    about = DataFile("toy.jsonl", hashlib.sha256(content).hexdigest(), rows=6)
     return LabelledManifest(
         name="Toy",
         label="Toy",
@@ -41,12 +44,9 @@ def toy(tmp_path, monkeypatch):
         licence="CC0",
         citation="nobody",
         classes=["joy", "fear", "anger"],
-        local={
-            **dict.fromkeys(SPLITS, about),
-            "columns": {"text": "sentence", "label": "emotion"},
-        },
+        local=LabelledFiles({"text": "sentence", "label": "emotion"}, about, about, about),
         lcl_preparation="tweets",
-        subsets={"two": {"classes": ["joy", "anger"], "published_as": "2"}},
+        subsets={"two": Subset(["joy", "anger"], published_as="2")},
     )
 
 
@@ -63,14 +63,14 @@ def test_every_manifest_is_complete():
         assert manifest.citation
         assert len(set(manifest.classes)) == len(manifest.classes)
         for split in SPLITS:
-            assert re.fullmatch(r"[0-9a-f]{64}", manifest.local[split]["sha256"])
-            assert manifest.local[split]["rows"] > 0
+            assert re.fullmatch(r"[0-9a-f]{64}", manifest.local.split(split).sha256)
+            assert manifest.local.split(split).rows > 0
 
 
 def test_counts_are_those_of_the_papers():
     known = labelled_manifests()
     rows = {
-        name: [manifest.local[split]["rows"] for split in SPLITS]
+        name: [manifest.local.split(split).rows for split in SPLITS]
         for name, manifest in known.items()
         if not manifest.filtered
     }

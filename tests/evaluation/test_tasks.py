@@ -119,11 +119,11 @@ def test_every_manifest_is_complete_and_pinned():
         assert manifest.package or manifest.local
         for source in (manifest.package, manifest.local):
             if source:
-                assert re.fullmatch(r"[0-9a-f]{64}", source["sha256"])
-                assert {"sentence1", "sentence2", "score"} <= set(source["columns"])
-                assert ("subset" in source["columns"]) == bool(manifest.subsets)
+                assert re.fullmatch(r"[0-9a-f]{64}", source.sha256)
+                assert {"sentence1", "sentence2", "score"} <= set(source.columns)
+                assert ("subset" in source.columns) == bool(manifest.subsets)
         if manifest.hub:
-            assert re.fullmatch(r"[0-9a-f]{40}", manifest.hub["revision"])
+            assert re.fullmatch(r"[0-9a-f]{40}", manifest.hub.revision)
         if manifest.subsets:
             assert sum(manifest.subsets.values()) == manifest.rows
 

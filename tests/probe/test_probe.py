@@ -22,6 +22,7 @@ from textcl.errors import RunError, UserError
 from textcl.evaluation.correlation import spearman
 from textcl.evaluation.geometry import alignment, spectrum, tolerance, uniformity
 from textcl.evaluation.labelled import find_labelled
+from textcl.evaluation.tasks import DataFile
 from textcl.evaluation.whitening import Whitening
 from textcl.probe import measure as probe_module
 from textcl.probe import models as probing
@@ -249,9 +250,9 @@ def test_a_task_of_labelled_texts_brings_its_labels(tmp_path, monkeypatch):
     rows = [{"text": f"t {i}", "label": ["joy", "fear"][i % 2]} for i in range(4)]
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()
     (tmp_path / "made_up.jsonl").write_bytes(content)
-    about = {"path": "made_up.jsonl", "rows": 4, "sha256": hashlib.sha256(content).hexdigest()}
+    about = DataFile("made_up.jsonl", hashlib.sha256(content).hexdigest(), rows=4)
     known = find_labelled("ISEAR")
-    local = {"test": about, "columns": known.local["columns"]}
+    local = replace(known.local, test=about)
     monkeypatch.setenv("TEXTCL_DATA", str(tmp_path))
     monkeypatch.setattr(
         "textcl.probe.texts.named_task", lambda source: (replace(known, local=local), False)

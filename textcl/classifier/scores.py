@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 
 from textcl.classifier.classifier import Classifier, Targets, left_out, vectors_of
+from textcl.data.json_files import JsonDict
 from textcl.data.rows import load_rows
 from textcl.encoder.peers import ReadingOptions
 from textcl.errors import UserError
@@ -23,7 +24,6 @@ from textcl.evaluation.classification import (
 )
 from textcl.evaluation.geometry import tolerance
 from textcl.evaluation.labelled import LabelledTask
-from textcl.types import JsonDict
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -86,7 +86,7 @@ def calibrate_command(
     log.print(f"{report.describe()}\n{written} {output or folder}")
 
 
-def kept(parameters: Mapping[str, Any]) -> str:
+def kept(parameters: Mapping[str, object]) -> str:
     """What became of the model when the command is stopped."""
     output = parameters["output"]
     return f"nothing of {output} was written" if output else f"{parameters['model']} is unchanged"

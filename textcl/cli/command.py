@@ -18,7 +18,7 @@ from textcl.errors import RunError
 if TYPE_CHECKING:
     from rich.console import Console
 
-Kept = Callable[[Mapping[str, Any]], str]
+Kept = Callable[[Mapping[str, object]], str]
 """From the parameters of a command to what is kept when it is stopped."""
 
 

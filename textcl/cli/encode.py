@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,6 +33,11 @@ from textcl.cli.options import (
 )
 from textcl.errors import UserError
 from textcl.progress import progress
+
+if TYPE_CHECKING:
+    from textcl.encoder.encoder import Encoder
+    from textcl.encoder.to_file import EncodeOptions
+    from textcl.export.exported import ExportedEncoder
 
 EXAMPLES = """Examples:
 
@@ -237,10 +242,7 @@ def encode_command(
             quiet=quiet,
         )
         return
-    options: dict[str, Any] = {
-        "prompt": prompt,
-        "prompt_text": prompt_text,
-        "truncate_dim": truncate_dim,
+    options: EncodeOptions = {
         "normalize": normalize,
         "precision": precision and precision.value,
         "dtype": dtype.value,
@@ -256,7 +258,10 @@ def encode_command(
                 schema=opened.schema(),
                 overwrite=overwrite,
                 progress=advance,
-                **{name: value for name, value in options.items() if value is not None},
+                prompt=prompt,
+                prompt_text=prompt_text,
+                truncate_dim=truncate_dim,
+                **options,
             )
     except BrokenPipeError:  # whoever reads standard output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -268,16 +273,16 @@ def _is_folder(output: str) -> bool:
     return output != "-" and (output.endswith("/") or not Path(output).suffix)
 
 
-def load_encoder(model: str, backend: str | None) -> Any:
+def load_encoder(model: str, backend: str | None) -> Encoder | ExportedEncoder:
     """The encoder that `model` names."""
     from textcl.export import load
 
     return load.load_encoder(model, backend)
 
 
-def kept(parameters: Mapping[str, Any]) -> str:
+def kept(parameters: Mapping[str, object]) -> str:
     """What there is of the output when the command is stopped."""
-    output = parameters["output"]
+    output = str(parameters["output"])
     if output == "-":
         return "the output is incomplete"
     if _is_folder(output):

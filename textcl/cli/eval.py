@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -32,6 +32,8 @@ from textcl.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from textcl.data.json_files import JsonDict
+    from textcl.encoder.peers import ReadingOptions
     from textcl.evaluation.benchmarks import EncodeWith
     from textcl.evaluation.labelled import LabelledTask
     from textcl.suites.suite import Task
@@ -160,9 +162,8 @@ def eval_command(
     the hub. A classifier is scored on the tasks of the suite that have its classes, or on a file; an encoder on a file
     by a linear classifier and nearest neighbours.
     """
-    import json
-
     from textcl.cli.eval_classifier import Request, eval_classifier, labelled_tasks
+    from textcl.data.files import to_json
     from textcl.errors import UserError
     from textcl.evaluation.tasks import task_names
     from textcl.training.accelerator import is_main_process
@@ -202,7 +203,7 @@ def eval_command(
         )  # fmt: skip
     if not is_main_process():  # it has the same scores as the main one, which shows them
         return
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = to_json(content)
     write_text(output, text)
     if as_json:
         sys.stdout.write(text)
@@ -258,7 +259,7 @@ def _eval_suite(
     precision: Precision,
     batch_tokens: int | None,
     quiet: bool,
-) -> tuple[dict[str, Any], Callable[[Console], None]]:
+) -> tuple[JsonDict, Callable[[Console], None]]:
     """What --json prints, and what shows the same on a console."""
     from textcl.cli.eval_suite import eval_tasks
 
@@ -282,12 +283,15 @@ def _compare_classifiers(
     precision: Precision,
     batch_tokens: int | None,
     quiet: bool,
-) -> tuple[dict[str, Any], Callable[[Console], None]]:
+) -> tuple[JsonDict, Callable[[Console], None]]:
     """What --json prints, and what shows the same on a console."""
     from textcl.cli.eval_suite import compare_classifiers
 
-    options: dict[str, Any] = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
-    options |= {"precision": precision.value, "show_progress": sys.stderr.isatty() and not quiet}
+    options: ReadingOptions = {
+        "batch_tokens": batch_tokens,
+        "precision": precision.value,
+        "show_progress": sys.stderr.isatty() and not quiet,
+    }
     systems = compare_classifiers(model, against, tasks, data, columns, options)
     return systems.content(precision.value), systems.show
 
@@ -302,7 +306,7 @@ def _eval_encoder(
     precision: Precision,
     batch_tokens: int | None,
     quiet: bool,
-) -> tuple[dict[str, Any], Callable[[Console], None]]:
+) -> tuple[JsonDict, Callable[[Console], None]]:
     """What --json prints, and what shows the same on a console."""
     from textcl.cli.eval_graded import plain, published, show_scores, whitening
     from textcl.evaluation.benchmarks import evaluate

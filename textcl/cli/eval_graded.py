@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +11,8 @@ from rich.markup import escape
 from textcl.cli.options import result_table
 
 if TYPE_CHECKING:
-    from textcl.evaluation.benchmarks import Scores
+    from textcl.data.json_files import JsonDict
+    from textcl.evaluation.benchmarks import Encodes, Scores
     from textcl.evaluation.benchmarks import Whiten as Whitened
     from textcl.evaluation.published import PublishedRow
 
@@ -37,8 +38,8 @@ def plain(
     precision: str,
     scores: Scores,
     rows: dict[str, list[PublishedRow]],
-    white: dict[str, Any] | None,
-) -> dict[str, Any]:
+    white: Mapping[str, object] | None,
+) -> JsonDict:
     """What --json prints."""
     from dataclasses import asdict
 
@@ -80,7 +81,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def whitening(whiten: str | None, components: int | None) -> Callable[[Any], Whitened | None]:
+def whitening(whiten: str | None, components: int | None) -> Callable[[Encodes], Whitened | None]:
     """How an encoder's vectors are whitened: from it to what `evaluate` takes; None for not at all.
 
     The file is read at once, so that a wrong one is reported before a model is loaded.
@@ -101,7 +102,7 @@ def whitening(whiten: str | None, components: int | None) -> Callable[[Any], Whi
 
     texts = texts_to_fit(whiten)
 
-    def fitted(encoder: Any) -> Whitened:
+    def fitted(encoder: Encodes) -> Whitened:
         from textcl.probe.measure import embed
 
         one = Whitening.fit(embed(encoder, texts), components)

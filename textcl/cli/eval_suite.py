@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +14,8 @@ from textcl.cli.options import result_table
 from textcl.errors import UserError
 
 if TYPE_CHECKING:
+    from textcl.data.json_files import JsonDict
+    from textcl.encoder.peers import ReadingOptions
     from textcl.evaluation.benchmarks import EncodeWith
     from textcl.evaluation.labelled import LabelledTask
     from textcl.evaluation.published import PublishedRow
@@ -49,10 +51,10 @@ class Systems:
     )
     speed: str = ""
 
-    def content(self, precision: str) -> dict[str, Any]:
+    def content(self, precision: str) -> JsonDict:
         """What --json prints."""
         name, results = self.model
-        content: dict[str, Any] = {
+        content: JsonDict = {
             "model": name,
             "precision": precision,
             "scale": 100,
@@ -131,7 +133,7 @@ def compare_classifiers(
     tasks: Sequence[LabelledTask],
     data: str | None,
     columns: Mapping[str, str],
-    options: Mapping[str, Any],
+    options: ReadingOptions,
 ) -> Systems:
     """Two classifiers on the same labelled texts: those tasks that have the classes of both, or a file.
 
@@ -286,7 +288,7 @@ def _short_names(a: str, b: str) -> tuple[str, str]:
     return short if short[0] != short[1] else (a, b)
 
 
-def _plain(results: Results) -> dict[str, Any]:
+def _plain(results: Results) -> JsonDict:
     return {name: result.to_dict() for name, result in results.items()}
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,7 +31,9 @@ from textcl.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from textcl.encoder.encoder import Encoder
     from textcl.evaluation.tasks import StsTask
+    from textcl.export.exported import ExportedEncoder
 
 
 class Graph(StrEnum):
@@ -174,7 +176,7 @@ def _texts(source: str, columns: dict[str, str]) -> list[str]:
     return texts
 
 
-def _compare(encoder: Any, exported: Any) -> None:
+def _compare(encoder: Encoder, exported: ExportedEncoder) -> None:
     """Score and speed of the model before and after, on the same pairs."""
     from textcl.evaluation.benchmarks import EncodeWith, describe, evaluate
 
@@ -206,6 +208,6 @@ def _pairs() -> StsTask:
         return load_task("sample-pairs-dev")
 
 
-def kept(parameters: Mapping[str, Any]) -> str:
+def kept(parameters: Mapping[str, object]) -> str:
     """What there is of the export when the command is stopped."""
     return f"{parameters['output']} is either complete or was not touched"

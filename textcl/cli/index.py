@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,8 @@ from textcl.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from textcl.encoder.encoder import Encoder
+    from textcl.export.exported import ExportedEncoder
     from textcl.retrieval.build import Tools
 
 EXAMPLES = """Examples:
@@ -196,7 +198,7 @@ def read_ids(source: str, column: str | None) -> list[str]:
     return ids
 
 
-def load_model(model: str) -> Any:
+def load_model(model: str) -> Encoder | ExportedEncoder:
     """The encoder that `model` names."""
     from textcl.export import load
 
@@ -218,7 +220,7 @@ def tools_for(
     )
 
 
-def kept(parameters: Mapping[str, Any]) -> str:
+def kept(parameters: Mapping[str, object]) -> str:
     """What there is of the index when the command is stopped."""
     output = parameters["output"]
     if parameters["mode"] != Mode.build:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -322,6 +322,6 @@ def _of(columns: Mapping[str, str], roles: tuple[str, ...]) -> dict[str, str]:
     return {role: name for role, name in columns.items() if role in roles}
 
 
-def kept(parameters: Mapping[str, Any]) -> str:
+def kept(parameters: Mapping[str, object]) -> str:
     """What there is when the command is stopped."""
     return f"nothing of {parameters['output']} was written; vectors that are complete are kept in the cache"

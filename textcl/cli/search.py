@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -185,7 +185,7 @@ def _found(index: Index, texts: Sequence[str], k: int, threshold: float | None) 
         yield from zip(block, index.search(block, k, threshold=threshold), strict=True)
 
 
-def show(found: Any, *, as_json: bool) -> None:
+def show(found: Hits, *, as_json: bool) -> None:
     """Print hits as a table for each query, or as a line of JSON for each."""
     console = result_console()
     for query, hits in found:

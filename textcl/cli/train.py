@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 import typer
 
@@ -157,7 +157,7 @@ def train_seeds(
     settings: list[str],
     seeds: str,
     output: Path | None,
-    options: dict[str, Any],
+    options: Mapping[str, object],
     *,
     quiet: bool = False,
 ) -> None:
@@ -168,7 +168,13 @@ def train_seeds(
     from textcl.sweep.run import Sweep
 
     given = train_options(**options)
-    plan = Plan.of([recipe], settings, parse_seeds(seeds), model=options["model"], options=given)
+    plan = Plan.of(
+        [recipe],
+        settings,
+        parse_seeds(seeds),
+        model=cast("str | None", options["model"]),
+        options=given,
+    )
     if plan.varied:
         raise UserError(
             f"--set {next(iter(plan.varied))} has several values: settings are varied with textcl sweep"
@@ -176,7 +182,7 @@ def train_seeds(
     finish(Sweep.create(output or new_path([recipe]), plan), jobs=1, quiet=quiet)
 
 
-def kept(parameters: Mapping[str, Any]) -> str:
+def kept(parameters: Mapping[str, object]) -> str:
     """What there is of the run when the command is stopped outside its loop, which saves by itself."""
     run = parameters["resume"] or parameters["output"] or "RUN"
     return (

@@ -7,7 +7,7 @@ import importlib.util
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -133,7 +133,7 @@ def _scikit_learn(
     sample = rows
     if len(rows) > most:
         sample = rows[np.random.default_rng(seed).choice(len(rows), most, replace=False)]
-    model: Any = KMeans(
+    model = KMeans(
         count,
         n_init=how.restarts,  # pyright: ignore[reportArgumentType]
         max_iter=how.iterations,
@@ -143,7 +143,7 @@ def _scikit_learn(
         # fewer distinct texts than clusters: the empty ones are never used
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(sample)
-    return model.cluster_centers_.astype(np.float32), model.predict(rows).astype(np.int64)
+    return model.cluster_centers_.astype(np.float32), np.asarray(model.predict(rows), np.int64)
 
 
 def _faiss(

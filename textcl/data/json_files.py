@@ -23,6 +23,9 @@ from textcl.errors import UserError
 
 T = TypeVar("T")
 
+JsonDict = dict[str, Any]
+"""An object of JSON or TOML as Python has it: what a `to_dict` gives, None for what is undefined."""
+
 _LARGEST = 1 << 28  # bytes; no JSON file of a model or a run is near it
 _DAMAGED = "was it cut off or edited by hand? Restore the file"
 _NAMES: Mapping[object, str] = {
@@ -199,8 +202,8 @@ class JsonObject:
         return table
 
 
-def _decode(value: object, kind: Any, place: str) -> object:
-    if kind is Any or kind is object:
+def _decode(value: object, kind: object, place: str) -> object:
+    if kind is object:
         return value
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _decode_fields(_object(value, place), kind, place)
@@ -229,7 +232,8 @@ def _object(value: object, place: str) -> dict[str, object]:
     return cast("dict[str, object]", value)
 
 
-def _decode_fields(value: Mapping[str, object], kind: Any, place: str) -> object:
+def _decode_fields(value: Mapping[str, object], kind: type, place: str) -> object:
+    assert dataclasses.is_dataclass(kind)
     hints, given = typing.get_type_hints(kind), dict[str, object]()
     for field in dataclasses.fields(kind):
         if field.name in value:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from textcl.data.formats import Part, Records, Values
 from textcl.data.rows import columns_of
@@ -42,7 +41,7 @@ class PairSource:
 
 
 def open_pairs(
-    source: Any,
+    source: object,
     *,
     required: Sequence[str] = ("anchor", "positive"),
     columns: Mapping[str, str] | None = None,
@@ -124,7 +123,7 @@ def same_roles(parts: Sequence[PairSource]) -> list[PairSource]:
 def _with_roles(part: PairSource, roles: tuple[str, ...]) -> PairSource:
     source, columns = part.source, dict(part.columns)
     positive = columns.get("positive", "positive")
-    makers: dict[str, Callable[[Values], Any]] = {
+    makers: dict[str, Callable[[Values], object]] = {
         "negatives": lambda row: [],
         "weight": lambda row: 1.0,
         "positives": lambda row: [] if _is_blank(row[positive]) else [row[positive]],
@@ -144,7 +143,7 @@ def _with_roles(part: PairSource, roles: tuple[str, ...]) -> PairSource:
 
 
 def _added(
-    source: Source, column: str, uses: Sequence[str], make: Callable[[Values], Any]
+    source: Source, column: str, uses: Sequence[str], make: Callable[[Values], object]
 ) -> Source:
     """The source with one column more, made of others."""
 
@@ -161,7 +160,7 @@ def _added(
     return replace(source, parts=tuple(map(part_with, source.parts)))
 
 
-def _several(by_role: Mapping[str, str], first: Mapping[str, Any]) -> bool:
+def _several(by_role: Mapping[str, str], first: Mapping[str, object]) -> bool:
     """Whether a row has a list of positives."""
     if "positive" not in by_role:
         return "positives" in by_role
@@ -196,5 +195,5 @@ def _gather_part(part: Part, names: Sequence[str], gathered: str) -> Part:
     return replace(part, read=read, columns=known)
 
 
-def _is_blank(value: Any) -> bool:
+def _is_blank(value: object) -> bool:
     return is_missing(value) or (isinstance(value, str) and not value.strip())

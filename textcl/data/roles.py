@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pyarrow
@@ -129,21 +129,21 @@ def _score(value: object) -> float:
     return number
 
 
-def _weight(value: Any) -> float:
+def _weight(value: object) -> float:
     number = _score(value)
     if number < 0:
         raise ValueError(f"expected a weight of at least 0, got {shown(value)}")
     return number
 
 
-def _numbers(value: Any) -> list[float]:
+def _numbers(value: object) -> list[float]:
     numbers = [_score(item) for item in _items(value, "numbers")]
     if not numbers:
         raise ValueError("expected a list of numbers, got none")
     return numbers
 
 
-def texts_value(value: Any) -> list[str] | None:
+def texts_value(value: object) -> list[str] | None:
     """A checked list of texts, which csv holds as a JSON list; None where it is missing or has none.
 
     Raises:
@@ -158,11 +158,11 @@ def texts_value(value: Any) -> list[str] | None:
     return texts or None  # pyright: ignore[reportReturnType]
 
 
-def _texts_or_none_of_them(value: Any) -> list[str]:
+def _texts_or_none_of_them(value: object) -> list[str]:
     return texts_value(value) or []
 
 
-def _items(value: Any, what: str) -> list[Any]:
+def _items(value: object, what: str) -> list[object]:
     """The values of a list; none of them where it is missing."""
     if is_missing(value):
         return []
@@ -177,10 +177,10 @@ def _items(value: Any, what: str) -> list[Any]:
         value = value.tolist()
     if not isinstance(value, list | tuple):
         raise ValueError(f'expected a list of {what}, as a JSON list ["…", "…"] in a csv')
-    return list(value)
+    return list(cast("Iterable[object]", value))
 
 
-def _identity(value: Any) -> str:
+def _identity(value: object) -> str:
     if is_missing(value) or value == "" or not isinstance(value, str | int | np.integer):
         raise ValueError(
             f"expected the id of a document, a text or a whole number, got {shown(value)}"
@@ -188,7 +188,7 @@ def _identity(value: Any) -> str:
     return str(value)
 
 
-def _identities(value: Any) -> list[str]:
+def _identities(value: object) -> list[str]:
     return [_identity(item) for item in _items(value, "document ids")]
 
 
@@ -219,8 +219,8 @@ def kind_of(role: str) -> Kind:
     return _OTHERS.get(role, TEXT)
 
 
-def texts_in(role: str, value: Any) -> list[str]:
+def texts_in(role: str, value: object) -> list[str]:
     """The texts that a value of `role` holds: one, those of a list, or none."""
     if role in _TEXT_LISTS:
-        return list(value)
-    return [value] if kind_of(role) is TEXT else []
+        return list(cast("Iterable[str]", value))
+    return [cast(str, value)] if kind_of(role) is TEXT else []

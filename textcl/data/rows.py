@@ -17,9 +17,13 @@ import numpy as np
 
 from textcl.data.arguments import checked_arguments
 from textcl.data.cache import IDENTITY, DataReport, Selection, cached_table
+from textcl.data.formats import Values
 from textcl.data.roles import TEXT, kind_of, texts_in
 from textcl.data.sources import Source, open_source
 from textcl.errors import UserError
+
+Row = dict[str, Any]
+"""A row by role: a text is `str`, a score `float`, a label `str`; what a value is follows from its role."""
 
 
 class Rows:
@@ -41,9 +45,9 @@ class Rows:
     def __len__(self) -> int:
         return len(self._data)
 
-    def __getitem__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+    def __getitem__(self, indices: Sequence[int]) -> list[Row]:
         """The rows at `indices`, in that order."""
-        columns: dict[str, list[Any]] = self._data[list(indices)]
+        columns = self._data[list(indices)]
         values = zip(*(columns[role] for role in self.roles), strict=True)
         return [dict(zip(self.roles, row, strict=True)) for row in values]
 
@@ -96,7 +100,7 @@ class Rows:
         """The roles that hold a text."""
         return tuple(role for role in self.roles if kind_of(role) is TEXT)
 
-    def blocks(self, size: int = 1000) -> Iterator[list[dict[str, Any]]]:
+    def blocks(self, size: int = 1000) -> Iterator[list[Row]]:
         """All rows in order, `size` at a time."""
         for start in range(0, len(self), size):
             yield self[range(start, min(start + size, len(self)))]
@@ -180,7 +184,7 @@ def settle_roles(
     return tuple(settled)
 
 
-def columns_of(source: Source) -> dict[str, Any]:
+def columns_of(source: Source) -> Values:
     """The first record that is not blank; of a source without one, its columns where they are known."""
     for part in source.parts:
         for _, values in part.read(None):

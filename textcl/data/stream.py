@@ -77,7 +77,7 @@ def row_blocks(
     """Rows in lists that fit into memory whatever their length.
 
     Args:
-        rows: Any number of them.
+        rows: The rows, which are read one after another.
         most_rows: Rows of a list.
         most_characters: Characters of a list, after which it ends.
     """

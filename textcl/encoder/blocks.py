@@ -53,7 +53,7 @@ def encode_blocks(
     """Vectors of texts in the order given, block by block.
 
     Args:
-        texts: Any number of texts.
+        texts: N texts.
         tokenize: Token ids of a block.
         embed: Vectors of its rows.
         width: Dimensions of a vector.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from tokenizers import normalizers
+from tokenizers import Tokenizer, normalizers
 from transformers import PreTrainedTokenizerBase
 
 from textcl.data.json_files import JsonObject, read_as
@@ -151,7 +151,7 @@ def _of_model2vec(base: Description, config: JsonObject, chain: Path | None = No
 
 def lowercase(tokenizer: PreTrainedTokenizerBase) -> None:
     """Make a tokenizer lowercase its texts first, as `do_lower_case` of sentence-transformers asks."""
-    backend: Any = tokenizer.backend_tokenizer  # pyright: ignore[reportAttributeAccessIssue]
+    backend = cast(Tokenizer, tokenizer.backend_tokenizer)  # pyright: ignore[reportAttributeAccessIssue]
     old = [backend.normalizer] if backend.normalizer else []
     backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *old])
 

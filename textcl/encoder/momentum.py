@@ -37,7 +37,7 @@ class MomentumEncoder(nn.Module):
     """A copy of an encoder whose weights are a moving average of the online ones; it never has a gradient.
 
     Args:
-        online: The encoder to copy. Any module from tokens to one row each.
+        online: The encoder to copy: a module from tokens to one row each.
         momentum: What is kept of the average at each move, in [0, 1], or a schedule of it.
         shared: Names of parts that are always the online ones (ESimCSE's code sends its keys through the online
             projector). They are copied at every move, which for keys without gradient is the same as sharing them.
@@ -108,7 +108,7 @@ class FrozenEncoder(nn.Module):
     """An encoder that never learns, in evaluation mode: the teacher of a distillation.
 
     Args:
-        encoder: Any module from tokens to one row each. Its parameters lose their gradient.
+        encoder: A module from tokens to one row each. Its parameters lose their gradient.
         finish: What becomes of its rows, such as `Encoder.finish`, which makes of them what `encode` gives.
     """
 

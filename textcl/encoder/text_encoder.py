@@ -156,7 +156,7 @@ class TextEncoder(TokenEncoder):
         Texts are taken in blocks, sorted by length and run in batches of about equal work, in eval mode.
 
         Args:
-            texts: Any number of texts; an iterator is read block by block. Or one text.
+            texts: N texts; an iterator is read block by block. Or one text.
             batch_tokens: Most tokens of a batch; a value that suits the device and its free memory when None. A batch
                 that does not fit into memory is run again with half as many.
             prompt: Name of one of `prompts` to put in front; the model's default when None, "" for none.

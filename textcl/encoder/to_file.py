@@ -63,9 +63,9 @@ class EncodesFiles(Protocol):
 class EncodeOptions(TypedDict, total=False):
     """Further arguments of `encode`."""
 
-    batch_tokens: int
-    normalize: bool
-    precision: str
+    batch_tokens: int | None
+    normalize: bool | None
+    precision: str | None
 
 
 def encode_rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -99,7 +99,7 @@ class TokenEncoder(nn.Module):
     @property
     def embedding_width(self) -> int:
         """Columns of the embeddings in front of the first layer."""
-        table: Any = self.backbone.get_input_embeddings()
+        table = cast(nn.Embedding, self.backbone.get_input_embeddings())
         return int(table.weight.shape[1])
 
     def add_projector(self, *, keep: bool) -> None:
@@ -201,7 +201,7 @@ class TokenEncoder(nn.Module):
         return vectors.to(pooled).index_copy(0, filled.to(self.device, non_blocking=True), pooled)
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+        self, state_dict: dict[str, Tensor], prefix: str, *args: object, **kwargs: object
     ) -> None:
         """Take a checkpoint from when the projector was called `head`, kept or not."""
         name = "projector" if self.projector is not None else f"dense.{len(self.dense) - 1}"

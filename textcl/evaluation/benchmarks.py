@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from textcl.data.arguments import checked_arguments
+from textcl.data.files import to_json
+from textcl.data.json_files import JsonDict
 from textcl.data.lengths import cut_note
 from textcl.errors import RunError, UserError
 from textcl.evaluation.correlation import Correlation, StsResult, pair_scores, sts_aggregate
@@ -23,8 +24,8 @@ from textcl.evaluation.whitening import Whitening
 class Encodes(Protocol):
     """Anything that turns texts into rows: an `Encoder`, a SentenceTransformer, a stub."""
 
-    def encode(self, texts: Sequence[str], /) -> Any:
-        """Embeddings (N, D) of N texts, in the order given."""
+    def encode(self, texts: Sequence[str], /) -> object:
+        """Embeddings (N, D) of N texts, in the order given: an array, a tensor on the CPU, or a list of rows."""
         ...
 
 
@@ -54,7 +55,7 @@ class TaskScore:
     note: str
     cut: int | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonDict:
         """A plain mapping with coefficients times 100."""
         parts = {name: self.result.aggregate(name) for name in AGGREGATIONS}
         return {
@@ -111,7 +112,7 @@ class Scores:
         """Mean over all tasks; None where one is undefined or they follow several protocols."""
         return self.mean(list(self.tasks)) if len(self.by_protocol()) == 1 else None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonDict:
         """A plain mapping, as in `scores.json`."""
         return {
             "metric": "spearman",
@@ -126,7 +127,7 @@ class Scores:
 
     def to_json(self) -> str:
         """`to_dict` as JSON, undefined coefficients as null."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        return to_json(self.to_dict())
 
 
 @runtime_checkable
@@ -148,20 +149,23 @@ class EncodeWith:
         options: Passed along.
     """
 
-    def __init__(self, encoder: Any, **options: Any) -> None:
+    def __init__(self, encoder: Encodes, **options: object) -> None:
         self.encoder, self.options = encoder, options
 
-    def encode(self, texts: Sequence[str], /) -> Any:
+    def encode(self, texts: Sequence[str], /) -> np.ndarray:
         """Vectors of the texts."""
-        return self.encoder.encode(texts, **self.options)
+        return self._called(self.encoder.encode, texts)
 
-    def encode_query(self, texts: Sequence[str], /) -> Any:
+    def encode_query(self, texts: Sequence[str], /) -> np.ndarray:
         """Vectors of texts as queries, where the encoder tells queries from documents."""
-        return getattr(self.encoder, "encode_query", self.encoder.encode)(texts, **self.options)
+        return self._called(getattr(self.encoder, "encode_query", self.encoder.encode), texts)
 
-    def encode_document(self, texts: Sequence[str], /) -> Any:
+    def encode_document(self, texts: Sequence[str], /) -> np.ndarray:
         """Vectors of texts as documents, where the encoder tells queries from documents."""
-        return getattr(self.encoder, "encode_document", self.encoder.encode)(texts, **self.options)
+        return self._called(getattr(self.encoder, "encode_document", self.encoder.encode), texts)
+
+    def _called(self, encode: Callable[..., object], texts: Sequence[str]) -> np.ndarray:
+        return np.asarray(encode(texts, **self.options))
 
     def reader(self) -> CountsTokens | None:
         """What tells the encoder's tokens, where it has that."""
@@ -179,7 +183,7 @@ def _hundred(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
-def _part(part: Correlation) -> dict[str, Any]:
+def _part(part: Correlation) -> dict[str, float | int | None]:
     return {
         "spearman": _hundred(part.spearman),
         "pearson": _hundred(part.pearson),
@@ -201,7 +205,7 @@ def evaluate(
     Every distinct sentence over all tasks is encoded once, in one call.
 
     Args:
-        model: Any object with `encode(texts)` giving one row a text; rows need not be normalised.
+        model: An object with `encode(texts)` giving one row a text; rows need not be normalised.
         tasks: Names of tasks or suites, or tasks already loaded.
         aggregation: "all", "mean" or "wmean" over the subsets of a task.
         round_before_average: Average values rounded to two decimals, as the official script does.
@@ -262,7 +266,7 @@ def _with_cut(score: TaskScore, task: StsTask, reader: CountsTokens | None) -> T
     return replace(score, cut=cut, note=f"{score.note} {note}".strip())
 
 
-def encoded(encode: Callable[[list[str]], Any], texts: list[str]) -> Shaped[np.ndarray, "N D"]:
+def encoded(encode: Callable[[list[str]], object], texts: list[str]) -> Shaped[np.ndarray, "N D"]:
     """One finite row a text.
 
     Args:

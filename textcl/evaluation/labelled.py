@@ -13,9 +13,54 @@ from typing import Any
 
 from textcl.errors import UserError
 from textcl.evaluation.lcl_preparation import PREPARATIONS
-from textcl.evaluation.tasks import LABELLED_KINDS, descriptions, read_local, unknown_name
+from textcl.evaluation.tasks import (
+    LABELLED_KINDS,
+    DataFile,
+    read_local,
+    read_manifests,
+    unknown_name,
+)
 
 SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class LabelledFiles:
+    """The files of a task of labelled texts, in the folder TEXTCL_DATA.
+
+    Args:
+        columns: Role to column, of all of them.
+        train: Rows to train on.
+        dev: Rows that select the weights.
+        test: Rows that are scored.
+    """
+
+    columns: Mapping[str, str]
+    train: DataFile
+    dev: DataFile
+    test: DataFile
+
+    def split(self, name: str) -> DataFile:
+        """The file of a split, with its columns.
+
+        Args:
+            name: One of `SPLITS`.
+        """
+        files = {"train": self.train, "dev": self.dev, "test": self.test}
+        return replace(files[name], columns=self.columns)
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some classes of a task, as a task of their own.
+
+    Args:
+        classes: Their names.
+        published_as: What published rows call it.
+    """
+
+    classes: Sequence[str]
+    published_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,10 +77,10 @@ class LabelledManifest:
         licence: Terms of the data.
         citation: Whom to cite.
         classes: Labels, in the order of the source.
-        local: `columns` (role to column), and for each split `path` in the folder TEXTCL_DATA, `rows`, `sha256`.
+        local: Its files in the folder TEXTCL_DATA.
         note: Printed beside every score of this task.
         lcl_preparation: What the code of LCL does to the texts, a key of `PREPARATIONS`; nothing when empty.
-        subsets: `classes` and `published_as` of the subsets that have a name.
+        subsets: Those that have a name.
         hub_id: Where the hub has the data; it is told, but not read, as its rows were not compared with those here.
         filtered: Whether rows of other classes are left out, as in a subset.
     """
@@ -49,10 +94,10 @@ class LabelledManifest:
     licence: str
     citation: str
     classes: Sequence[str]
-    local: Mapping[str, Any]
+    local: LabelledFiles
     note: str = ""
     lcl_preparation: str = ""
-    subsets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    subsets: Mapping[str, Subset] = field(default_factory=dict[str, Subset])
     hub_id: str = ""
     filtered: bool = False
 
@@ -115,7 +160,7 @@ class LabelledTask:
     preparation: str = ""
     blank: int = 0
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, object]]:
         """Rows to train on: `text` and `label`, or `labels`."""
         role = "labels" if self.multi_label else "label"
         pairs = zip(self.texts, self.labels, strict=True)
@@ -124,9 +169,9 @@ class LabelledTask:
 
 def labelled_manifests() -> dict[str, LabelledManifest]:
     """Every task of labelled texts by name, subsets with a name included."""
-    read = [LabelledManifest(**said) for said in descriptions() if said["kind"] in LABELLED_KINDS]
+    read = read_manifests(LabelledManifest, LABELLED_KINDS)
     parts = [
-        each.subset(name, about["classes"], about["published_as"])
+        each.subset(name, about.classes, about.published_as)
         for each in read
         for name, about in each.subsets.items()
     ]
@@ -149,7 +194,7 @@ def find_labelled(name: str) -> LabelledManifest:
     raise UserError(unknown_name(name, list(known)))
 
 
-def named_task(source: Any) -> tuple[LabelledManifest, bool] | None:
+def named_task(source: object) -> tuple[LabelledManifest, bool] | None:
     """The task that a name in the place of a file means; "EmoInt:lcl" asks for the preparation of LCL too.
 
     Returns:
@@ -180,20 +225,15 @@ def load_labelled(
     manifest = find_labelled(task) if isinstance(task, str) else task
     if split not in SPLITS:
         raise UserError(f"a split is one of {', '.join(SPLITS)}, not {split!r}")
-    about = manifest.local[split]
+    about = manifest.local.split(split)
     root = os.environ.get("TEXTCL_DATA")
     if not root:
         elsewhere = f" (the data is at {manifest.hub_id} too)" if manifest.hub_id else ""
         raise UserError(
             f"{manifest.name} has no pinned copy on the hub{elsewhere}: set TEXTCL_DATA to the folder that holds "
-            f"{about['path']} ({about['rows']:,} rows)"
+            f"{about.path} ({about.rows:,} rows)"
         )
-    columns = read_local(
-        Path(root) / about["path"],
-        about["rows"],
-        {**about, "columns": manifest.local["columns"]},
-        "put the original there",
-    )
+    columns = read_local(Path(root) / about.path, about.rows, about, "put the original there")
     texts, labels = columns["text"], columns["labels" if manifest.multi_label else "label"]
     if manifest.filtered:
         kept = [place for place, label in enumerate(labels) if label in manifest.classes]
@@ -207,7 +247,7 @@ def load_labelled(
         labels,
         manifest.classes,
         manifest.multi_label,
-        f"TEXTCL_DATA/{about['path']}",
+        f"TEXTCL_DATA/{about.path}",
         split,
         manifest,
         preparation,

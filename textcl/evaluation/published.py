@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from textcl.data.json_files import read_as
 from textcl.evaluation.labelled import labelled_manifests
 from textcl.evaluation.tasks import descriptions, suites
 from textcl.resources import published_path
@@ -46,6 +45,26 @@ class PublishedRow:
     spread: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """A row of `published.json`."""
+
+    id: str
+    model: str
+    backbone: str
+    supervision: str
+    protocol: str
+    metric: str
+    scale: float
+    scores: Mapping[str, float | None]
+    source: str
+    source_kind: str
+    avg: float | None = None
+    n_seeds: int | None = None
+    notes: str = ""
+    std: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
+
+
 def published_rows(
     *, protocol: str, match: str = "", tasks: Sequence[str] = (), metric: str = "spearman"
 ) -> list[PublishedRow]:
@@ -65,19 +84,19 @@ def published_rows(
     theirs |= {name: each.published_as or name for name, each in labelled_manifests().items()}
     names = {theirs.get(task, task): task for task in tasks}
     matching: list[PublishedRow] = []
-    for entry in json.loads(published_path().read_text(encoding="utf-8")):
-        if entry["protocol"] != protocol or entry["metric"] != metric:
+    for entry in read_as(published_path(), list[_Entry]):
+        if entry.protocol != protocol or entry.metric != metric:
             continue
-        text = " ".join(entry[key] for key in ("id", "model", "backbone", "supervision")).lower()
+        text = " ".join((entry.id, entry.model, entry.backbone, entry.supervision)).lower()
         row = _row(entry, names, whole)
         if all(word.search(text) for word in words) and (row.scores or row.average is not None):
             matching.append(row)
     return sorted(matching, key=_rank, reverse=True)
 
 
-def _row(entry: Mapping[str, Any], names: Mapping[str, str], whole: bool) -> PublishedRow:
+def _row(entry: _Entry, names: Mapping[str, str], whole: bool) -> PublishedRow:
     """One row; `names` are our tasks by the names that the row has for them, empty for all of its own."""
-    factor = 100 / entry["scale"]
+    factor = 100 / entry.scale
 
     def chosen(values: Mapping[str, float | None]) -> dict[str, float]:
         return {
@@ -86,20 +105,20 @@ def _row(entry: Mapping[str, Any], names: Mapping[str, str], whole: bool) -> Pub
             if value is not None and (not names or task in names)
         }
 
-    average = round(entry["avg"] * factor, 4) if whole and "avg" in entry else None
+    average = round(entry.avg * factor, 4) if whole and entry.avg is not None else None
     return PublishedRow(
-        entry["id"],
-        entry["model"],
-        entry["backbone"],
-        entry["supervision"],
-        entry["protocol"],
-        chosen(entry["scores"]),
+        entry.id,
+        entry.model,
+        entry.backbone,
+        entry.supervision,
+        entry.protocol,
+        chosen(entry.scores),
         average,
-        entry.get("n_seeds"),
-        entry["source"],
-        entry["source_kind"],
-        entry.get("notes", ""),
-        chosen(entry.get("std", {})),
+        entry.n_seeds,
+        entry.source,
+        entry.source_kind,
+        entry.notes,
+        chosen(entry.std),
     )
 
 

@@ -11,16 +11,57 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
+from textcl.data.json_files import JsonDict, decode
 from textcl.errors import UserError
 from textcl.resources import sample_dir, tasks_dir
+
+M = TypeVar("M")
+
+
+Columns = dict[str, list[Any]]
+"""The values of a file by role; its hash in the manifest makes certain what they are."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a task.
+
+    Args:
+        path: Where it is in the folder TEXTCL_DATA, or in the sample of the package.
+        sha256: Hash of its bytes.
+        columns: Role to column.
+        rows: Lines that are not blank; 0 where the manifest says it for all copies.
+    """
+
+    path: str
+    sha256: str
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """The same rows on the hub.
+
+    Args:
+        id: Name of the data set.
+        revision: Its commit.
+        split: Part of it.
+        columns: Role to column.
+    """
+
+    id: str
+    revision: str
+    split: str
+    columns: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -41,9 +82,9 @@ class Manifest:
         note: Printed beside every score of this task.
         published_as: What published rows of this protocol call the task; its name when empty.
         subsets: Pairs of every subset; empty where the split counts as a whole.
-        package: `path` in the sample of the package, `sha256`, `columns` (role to column).
-        local: `path` in the folder TEXTCL_DATA, `sha256`, `columns`.
-        hub: `id`, `revision`, `split`, `columns`.
+        package: Its file in the sample of the package.
+        local: Its file in the folder TEXTCL_DATA.
+        hub: Its pinned copy on the hub.
     """
 
     name: str
@@ -59,9 +100,9 @@ class Manifest:
     note: str = ""
     published_as: str = ""
     subsets: Mapping[str, int] = field(default_factory=dict[str, int])
-    package: Mapping[str, Any] | None = None
-    local: Mapping[str, Any] | None = None
-    hub: Mapping[str, Any] | None = None
+    package: DataFile | None = None
+    local: DataFile | None = None
+    hub: HubFile | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +169,7 @@ def suites() -> dict[str, list[str]]:
     return tomllib.loads((tasks_dir() / "suites.toml").read_text(encoding="utf-8"))
 
 
-def descriptions() -> list[dict[str, Any]]:
+def descriptions() -> list[JsonDict]:
     """What the tomls in `eval/tasks` say, of every kind of task."""
     paths = sorted(path for path in tasks_dir().glob("*.toml") if path.name != "suites.toml")
     return [tomllib.loads(path.read_text(encoding="utf-8")) for path in paths]
@@ -136,17 +177,33 @@ def descriptions() -> list[dict[str, Any]]:
 
 def manifests() -> dict[str, Manifest]:
     """Every task of graded pairs by name; those of labelled texts are in `textcl.evaluation.labelled`."""
-    read = [Manifest(**said) for said in descriptions() if said["kind"] == "sts"]
-    return {manifest.name: manifest for manifest in read}
+    return {manifest.name: manifest for manifest in read_manifests(Manifest, ("sts",))}
+
+
+def read_manifests(kind: Callable[..., M], tasks: Collection[str]) -> list[M]:
+    """The tomls in `eval/tasks` that describe some kinds of tasks.
+
+    Args:
+        kind: What each is read as.
+        tasks: Kinds of tasks.
+
+    Raises:
+        UserError: If a key is missing or of another type.
+    """
+    chosen = [about for about in descriptions() if about["kind"] in tasks]
+    return [decode(about, kind, f"the task {about['name']}") for about in chosen]
 
 
 def _labelled_names() -> list[str]:
     """Tasks of labelled texts, and their subsets as NAME/SUBSET."""
-    told = [said for said in descriptions() if said["kind"] in LABELLED_KINDS]
+    labelled = [about for about in descriptions() if about["kind"] in LABELLED_KINDS]
     return [
         name
-        for said in told
-        for name in (said["name"], *(f"{said['name']}/{part}" for part in said.get("subsets", ())))
+        for about in labelled
+        for name in (
+            about["name"],
+            *(f"{about['name']}/{part}" for part in about.get("subsets", ())),
+        )
     ]
 
 
@@ -213,33 +270,31 @@ def load_task(name: str) -> StsTask:
     )
 
 
-def _columns(manifest: Manifest) -> tuple[dict[str, list[Any]], str]:
+def _columns(manifest: Manifest) -> tuple[Columns, str]:
     """Columns by role, and the name of the copy they were read from."""
     if manifest.package:
-        path = sample_dir() / manifest.package["path"]
+        path = sample_dir() / manifest.package.path
         read = read_local(path, manifest.rows, manifest.package, "install textcl again")
         return read, f"textcl sample {path.name}"
     root, local, hub = os.environ.get("TEXTCL_DATA"), manifest.local, manifest.hub
     if root and local:
-        path = Path(root) / local["path"]
+        path = Path(root) / local.path
         remedy = "put the original there" + (" or unset TEXTCL_DATA to use the hub" if hub else "")
-        return read_local(path, manifest.rows, local, remedy), f"TEXTCL_DATA/{local['path']}"
+        return read_local(path, manifest.rows, local, remedy), f"TEXTCL_DATA/{local.path}"
     if hub:
-        source = f"{hub['id']}@{hub['revision'][:8]}, split {hub['split']}"
-        return _from_hub(manifest), source
-    wanted = local["path"] if local else "its file"
+        source = f"{hub.id}@{hub.revision[:8]}, split {hub.split}"
+        return _from_hub(manifest, hub), source
+    wanted = local.path if local else "its file"
     raise UserError(
         f"{manifest.name} has no copy on the hub: set TEXTCL_DATA to the folder that holds {wanted} "
         f"({manifest.rows:,} rows)"
     )
 
 
-def read_local(
-    path: Path, rows: int, about: Mapping[str, Any], remedy: str
-) -> dict[str, list[Any]]:
+def read_local(path: Path, rows: int, about: DataFile, remedy: str) -> Columns:
     """Columns by role of a jsonl file that has these rows and this hash."""
-    records = [json.loads(line) for line in check_local(path, rows, about["sha256"], remedy)]
-    return {role: [row[column] for row in records] for role, column in about["columns"].items()}
+    records = [json.loads(line) for line in check_local(path, rows, about.sha256, remedy)]
+    return {role: [row[column] for row in records] for role, column in about.columns.items()}
 
 
 def check_local(path: Path, rows: int, sha256: str, remedy: str) -> list[bytes]:
@@ -270,24 +325,23 @@ def check_local(path: Path, rows: int, sha256: str, remedy: str) -> list[bytes]:
     return lines
 
 
-def _from_hub(manifest: Manifest) -> dict[str, list[Any]]:
+def _from_hub(manifest: Manifest, hub: HubFile) -> Columns:
     import datasets
 
-    hub = cast(Mapping[str, Any], manifest.hub)
-    place = f"{hub['id']} at revision {hub['revision'][:8]} of the hub, split {hub['split']},"
+    place = f"{hub.id} at revision {hub.revision[:8]} of the hub, split {hub.split},"
     try:
-        table: Any = datasets.load_dataset(hub["id"], split=hub["split"], revision=hub["revision"])
+        table = datasets.load_dataset(hub.id, split=hub.split, revision=hub.revision)
     except Exception as error:
-        local = f" to the folder that holds {manifest.local['path']}" if manifest.local else ""
+        local = f" to the folder that holds {manifest.local.path}" if manifest.local else ""
         raise UserError(
             f"{manifest.name} could not be fetched ({place} {type(error).__name__}): set TEXTCL_DATA{local}, "
             "or try again with a network"
         ) from error
-    missing = [column for column in hub["columns"].values() if column not in table.column_names]
+    missing = [column for column in hub.columns.values() if column not in table.column_names]
     if missing:
         raise UserError(
             f"{place} has no column {missing[0]!r}, only {', '.join(table.column_names)}"
         )
     if len(table) != manifest.rows:
         raise UserError(f"{place} has {len(table):,} rows, but {manifest.rows:,} were expected")
-    return {role: list(table[column]) for role, column in hub["columns"].items()}
+    return {role: list(table[column]) for role, column in hub.columns.items()}

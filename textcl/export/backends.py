@@ -6,12 +6,15 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from textcl.errors import UserError
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 BACKENDS = {"openvino": ("openvino", "nncf"), "onnx": ("onnx", "onnxscript", "onnxruntime")}
 """Packages that each backend needs, which are those of the extra with its name."""
@@ -44,7 +47,7 @@ class Backend(Protocol):
     FILE: str
     PRECISIONS: tuple[str, ...]
 
-    def convert(self, program: Any, path: Path) -> None:
+    def convert(self, program: ExportedProgram, path: Path) -> None:
         """Write an exported program of torch to `path`, in float32."""
         ...
 

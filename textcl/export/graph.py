@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ class EncoderGraph(nn.Module):
         """Vectors of padded rows, and the states of their tokens; in the order of `OUTPUTS`."""
         # A row without tokens attends to everything, because a softmax over nothing is nan; pooling still sees nothing.
         seen = torch.maximum(attention_mask, 1 - attention_mask.amax(1, keepdim=True))
-        output: Any = self.backbone(
+        output = self.backbone(
             input_ids=input_ids, attention_mask=seen, output_hidden_states=self.every_layer
         )
         states = output.hidden_states if self.every_layer else None
@@ -73,8 +73,7 @@ class EncoderGraph(nn.Module):
             parts.append(_pool(hidden.float(), attention_mask, pooling))
         vectors = torch.cat(parts, dim=-1)
         if self.pooling == "cls_pooler":
-            pooler: Any = self.backbone.pooler
-            vectors = pooler(vectors[:, None])
+            vectors = cast(nn.Module, self.backbone.pooler)(vectors[:, None])
         vectors = self.dense(vectors)
         vectors = F.normalize(vectors, dim=-1) if self.unit else vectors
         return vectors, output.last_hidden_state

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from typing import Any
 
 from textcl.encoder.backbone import EXPORT_FILE
 from textcl.encoder.encoder import Encoder
@@ -17,7 +16,7 @@ from textcl.export.exported import Export, ExportedEncoder
 from textcl.export.write import export_encoder
 
 
-def load_encoder(model: str | Path, backend: str | None = None) -> Any:
+def load_encoder(model: str | Path, backend: str | None = None) -> Encoder | ExportedEncoder:
     """An encoder for a backend: an export as it is, any other model converted on the way.
 
     Args:

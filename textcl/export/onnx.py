@@ -7,10 +7,11 @@ import io
 import logging
 from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import onnxruntime  # pyright: ignore[reportMissingImports]
 import torch
+from torch.export import ExportedProgram
 
 from textcl.export.backends import OUTPUTS, Padded, Receive, Run
 
@@ -18,14 +19,15 @@ FILE = "model.onnx"
 PRECISIONS = ("float32",)
 
 
-def convert(program: Any, path: Path) -> None:
+def convert(program: ExportedProgram, path: Path) -> None:
     """Write an exported program of torch to `path`, in float32.
 
     The exporter notes at every node which line of which source file made it. These paths of the machine, most of the
     file for a small model, are left out.
     """
     with _without_advice("torch.onnx"), contextlib.redirect_stdout(io.StringIO()):
-        converted: Any = torch.onnx.export(program, dynamo=True, verbose=False)
+        converted = torch.onnx.export(program, dynamo=True, verbose=False)
+        assert converted is not None
         for node in converted.model.graph.all_nodes():
             node.metadata_props.clear()
         for output, name in zip(converted.model.graph.outputs, OUTPUTS, strict=True):
@@ -55,7 +57,7 @@ def load(path: Path, precision: str) -> Run:
     def run(batches: Iterable[Padded], receive: Receive) -> None:
         for batch in batches:
             feed = dict(zip(names, (batch.ids, batch.mask), strict=True))
-            vectors: Any = session.run([first], feed)[0]
+            vectors = np.asarray(session.run([first], feed)[0])
             receive(batch.start, batch.stop, vectors)
 
     return run

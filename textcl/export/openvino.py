@@ -12,10 +12,11 @@ import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 import torch
+from torch.export import ExportedProgram
 
 from textcl.export.backends import OUTPUTS, Padded, Receive, Run
 
@@ -29,7 +30,7 @@ PRECISIONS = ("float32", "bfloat16")
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
-def convert(program: Any, path: Path) -> None:
+def convert(program: ExportedProgram, path: Path) -> None:
     """Write an exported program of torch to `path`, in float32."""
     model = openvino.convert_model(program)
     for output, name in zip(model.outputs, OUTPUTS, strict=True):
@@ -66,7 +67,7 @@ def load(path: Path, precision: str) -> Run:
     queue = openvino.AsyncInferQueue(openvino.Core().compile_model(model, "CPU", settings))
 
     def run(batches: Iterable[Padded], receive: Receive) -> None:
-        def done(request: Any, span: tuple[int, int]) -> None:
+        def done(request: openvino.InferRequest, span: tuple[int, int]) -> None:
             receive(*span, np.asarray(request.get_output_tensor(0).data, dtype=np.float32))
 
         queue.set_callback(done)
@@ -77,7 +78,7 @@ def load(path: Path, precision: str) -> Run:
     return run
 
 
-def _nncf() -> Any:
+def _nncf() -> ModuleType:
     import nncf  # pyright: ignore[reportMissingImports]
 
     logging.getLogger("nncf").setLevel(logging.ERROR)

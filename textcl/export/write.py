@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch.export import ExportedProgram
 
 from textcl.data.arguments import checked_arguments
 from textcl.data.files import replacing
@@ -124,7 +124,7 @@ def _parity_texts(encoder: Encoder) -> list[str]:
     return [*PARITY_TEXTS, *rows[:32], " ".join(sample_sentences()[: encoder.max_length])]
 
 
-def _program(graph: EncoderGraph, encoder: Encoder) -> Any:
+def _program(graph: EncoderGraph, encoder: Encoder) -> ExportedProgram:
     """The graph as torch exports it, for any number of rows and any length."""
     ids, mask = encoder.tokenize(["a few words", "one"]).padded(0)
     free = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -27,9 +26,10 @@ class Map:
 
 def pca_map(units: Float[np.ndarray, "N D"]) -> Map:
     """The two directions of most variance; each points to where its largest loading is positive."""
-    fitted: Any = PCA(n_components=2, svd_solver="full").fit(units)
-    turned = np.sign(fitted.components_[range(2), np.abs(fitted.components_).argmax(1)])
-    shares = fitted.explained_variance_ratio_
+    fitted = PCA(n_components=2, svd_solver="full").fit(units)
+    directions = np.asarray(fitted.components_)
+    turned = np.sign(directions[range(2), np.abs(directions).argmax(1)])
+    shares = np.asarray(fitted.explained_variance_ratio_)
     points = fitted.transform(units) * turned
     return Map(
         points, f"PCA, two directions with {shares[0]:.1%} and {shares[1]:.1%} of the variance"
@@ -52,10 +52,10 @@ def umap_map(units: Float[np.ndarray, "N D"], seed: int) -> Map:
         # it says that Tensorflow is not there, and that a fixed seed means one thread
         warnings.simplefilter("ignore")
         try:
-            umap: Any = importlib.import_module("umap")
+            umap = importlib.import_module("umap")
         except ModuleNotFoundError as error:
             raise UserError("a UMAP needs umap-learn: pip install 'textcl-train[umap]'") from error
-        reducer: Any = umap.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed)
+        reducer = umap.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed)
         points = np.asarray(reducer.fit_transform(units), np.float64)
     return Map(points, f"UMAP, cosine, {neighbours} neighbours, minimal distance 0.1, seed {seed}")
 

@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from textcl.data.json_files import JsonDict
 from textcl.data.roles import SYNONYMS
 from textcl.data.rows import Rows, load_rows
 from textcl.data.sources import open_source
 from textcl.errors import UserError
 from textcl.evaluation.labelled import LabelledManifest, load_labelled, named_task
 from textcl.evaluation.tasks import StsTask, load_task, manifests
-from textcl.types import JsonDict
 
 SAMPLE = 10_000
 """Texts that are probed; of more, so many are drawn."""

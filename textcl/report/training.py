@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeVar
 
+from textcl.figures.charts import Record
 from textcl.figures.curves import bands, curves, ridges
 from textcl.figures.space import plane
 from textcl.report.page import Document, slug
@@ -215,7 +216,7 @@ def _spread(page: Document, run: RunRecord, alone: bool) -> None:
 
 
 def _trajectory(page: Document, runs: Sequence[RunRecord]) -> None:
-    rows: list[dict[str, object]] = []
+    rows: list[Record] = []
     for run in runs:
         path = trajectory(run)
         if len(path) < 2:

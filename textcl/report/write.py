@@ -42,7 +42,7 @@ class ReportOptions:
         split: Split of `data`.
         suites: Benchmarks that the models are scored on.
         beside: Published rows that stand beside, as of `textcl eval --beside`.
-        maps: Any of "pca" and "umap"; PCA, and UMAP where it is installed, when empty.
+        maps: "pca", "umap" or both; PCA, and UMAP where it is installed, when empty.
         points: Most points of a map.
         seed: Of everything that is drawn.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ class Graph:
         return [torch.from_numpy(row[:count]) for row, count in zip(keys, counts, strict=True)]
 
 
-def _usearch() -> Any:
+def _usearch() -> ModuleType:
     try:
         from usearch import index
     except ImportError:

@@ -6,10 +6,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from textcl.errors import UserError
-from textcl.evaluation.tasks import SUITE_KINDS, check_local, descriptions, read_local
+from textcl.evaluation.tasks import (
+    SUITE_KINDS,
+    Columns,
+    DataFile,
+    check_local,
+    read_local,
+    read_manifests,
+)
 
 _REMEDY = "put the original there"
 
@@ -26,8 +32,7 @@ class SuiteManifest:
         protocol: Key of comparable published scores.
         licence: Terms of the data.
         citation: Whom to cite.
-        local: For each part of the data `path` in the folder TEXTCL_DATA, `rows`, `sha256` and, for a file of
-            records, `columns` (role to column).
+        local: A file in the folder TEXTCL_DATA for each part of the data.
         classes: Labels, in the order that gives them their numbers; empty where there are none.
         published_as: What published rows of this protocol call the task; its name when empty.
         note: Printed beside every score of this task.
@@ -40,7 +45,7 @@ class SuiteManifest:
     protocol: str
     licence: str
     citation: str
-    local: Mapping[str, Mapping[str, Any]]
+    local: Mapping[str, DataFile]
     classes: Sequence[str] = field(default_factory=tuple[str, ...])
     published_as: str = ""
     note: str = ""
@@ -52,35 +57,34 @@ class SuiteManifest:
             UserError: If there is no TEXTCL_DATA, or the file there is not the one of the manifest.
         """
         about = self.local[part]
-        path = self._root() / about["path"]
-        check_local(path, about["rows"], about["sha256"], _REMEDY)
+        path = self._root() / about.path
+        check_local(path, about.rows, about.sha256, _REMEDY)
         return path
 
-    def columns(self, part: str) -> dict[str, list[Any]]:
+    def columns(self, part: str) -> Columns:
         """Columns of a part by role.
 
         Raises:
             UserError: As `file`.
         """
         about = self.local[part]
-        return read_local(self._root() / about["path"], about["rows"], about, _REMEDY)
+        return read_local(self._root() / about.path, about.rows, about, _REMEDY)
 
     def source(self) -> str:
         """The copy that is read."""
-        return ", ".join(f"TEXTCL_DATA/{about['path']}" for about in self.local.values())
+        return ", ".join(f"TEXTCL_DATA/{about.path}" for about in self.local.values())
 
     def _root(self) -> Path:
         root = os.environ.get("TEXTCL_DATA")
         if not root:
             about = next(iter(self.local.values()))
             raise UserError(
-                f"{self.name} has no copy on the hub: set TEXTCL_DATA to the folder that holds {about['path']} "
-                f"({about['rows']:,} rows)"
+                f"{self.name} has no copy on the hub: set TEXTCL_DATA to the folder that holds {about.path} "
+                f"({about.rows:,} rows)"
             )
         return Path(root)
 
 
 def suite_manifests() -> dict[str, SuiteManifest]:
     """Every task of a suite by name; graded pairs and labelled texts are in `textcl.evaluation`."""
-    read = [SuiteManifest(**about) for about in descriptions() if about["kind"] in SUITE_KINDS]
-    return {manifest.name: manifest for manifest in read}
+    return {each.name: each for each in read_manifests(SuiteManifest, SUITE_KINDS)}

@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -105,9 +104,7 @@ class Ranking:
             raise UserError("BM25 needs bm25s: install textcl-train[bm25]")
         import bm25s
 
-        def words(texts: Sequence[str]) -> Any:
-            return bm25s.tokenize(list(texts), stopwords="en", show_progress=False)
-
+        words = partial(bm25s.tokenize, stopwords="en", show_progress=False)
         queries, documents = self.data.queries, self.data.corpus
         index = bm25s.BM25(k1=K1, b=B, method="lucene")
         index.index(words(list(documents.values())), show_progress=False)

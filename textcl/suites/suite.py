@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
 
+from textcl.data.json_files import JsonDict
 from textcl.errors import UserError
 from textcl.evaluation.benchmarks import Encodes, EncodeWith, encoded
 from textcl.evaluation.resampling import Statistic
@@ -61,7 +62,7 @@ class TaskResult:
         """How many queries, pairs or rows there are."""
         return next(iter(self.statistics.values())).units
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonDict:
         """A plain mapping; measures times 100."""
         return {
             "protocol": self.protocol,
@@ -165,7 +166,7 @@ def run_suite(model: Encodes, tasks: Sequence[Task]) -> SuiteResult:
     return SuiteResult(results, count, done - started, time.perf_counter() - done)
 
 
-def _ways(model: Encodes) -> Mapping[Role, Callable[[Sequence[str]], Any]]:
+def _ways(model: Encodes) -> Mapping[Role, Callable[[Sequence[str]], np.ndarray]]:
     by_role = model if isinstance(model, EncodeWith) else EncodeWith(model)
     return {
         Role.plain: by_role.encode,

@@ -13,7 +13,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -80,7 +80,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def generator_states() -> tuple[dict[str, Tensor], dict[str, list[Any]]]:
+def generator_states() -> tuple[dict[str, Tensor], dict[str, list[object]]]:
     """The states of torch's, Python's and numpy's generators; of torch's on every device that is there."""
     tensors = {"cpu": torch.get_rng_state()}
     if device := torch.accelerator.current_accelerator(check_available=True):
@@ -91,14 +91,14 @@ def generator_states() -> tuple[dict[str, Tensor], dict[str, list[Any]]]:
             tensors[f"{device.type}.{index}"] = state
     name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
     version, inner, gauss_next = random.getstate()
-    plain = {
+    plain: dict[str, list[object]] = {
         "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, gauss],
         "python": [version, list(inner), gauss_next],
     }
     return tensors, plain
 
 
-def load_generators(tensors: Mapping[str, Tensor], plain: Mapping[str, list[Any]]) -> None:
+def load_generators(tensors: Mapping[str, Tensor], plain: Mapping[str, list[object]]) -> None:
     """Put back what `generator_states` gave."""
     torch.set_rng_state(tensors["cpu"])
     if device := torch.accelerator.current_accelerator(check_available=True):
@@ -107,9 +107,11 @@ def load_generators(tensors: Mapping[str, Tensor], plain: Mapping[str, list[Any]
             state = tensors.get(f"{device.type}.{index}")
             if state is not None:
                 module.set_rng_state(*([state] if device.type == "mps" else [state, index]))
-    name, keys, position, has_gauss, gauss = plain["numpy"]
+    name, keys, position, has_gauss, gauss = cast(
+        "tuple[str, list[int], int, int, float]", plain["numpy"]
+    )
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))  # noqa: NPY002
-    version, inner, gauss_next = plain["python"]
+    version, inner, gauss_next = cast("tuple[int, list[int], float | None]", plain["python"])
     random.setstate((version, tuple(inner), gauss_next))
 
 
@@ -190,7 +192,7 @@ def read(folder: Path, rank: int) -> Saved:
     with damage_named(folder):
         tensors = load_file(states)
         own = {k.removeprefix(_OWN): v for k, v in tensors.items() if k.startswith(_OWN)}
-        load_generators(tensors, read_as(states.with_suffix(".json"), dict[str, list[Any]]))
+        load_generators(tensors, read_as(states.with_suffix(".json"), dict[str, list[object]]))
         meta = read_as(folder / "state.json", dict[str, object])
         return Saved(load_file(folder / "state.safetensors"), meta, own)
 

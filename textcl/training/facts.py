@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from textcl.data.cache import DataReport
 from textcl.data.json_files import decode, parse
@@ -83,7 +82,7 @@ class RunFacts:
     """
 
     recipe: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     data: DataReport
     recipe_sha256: str | None = None
     summary: str = ""

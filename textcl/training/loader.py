@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -94,11 +94,13 @@ class Collate:
             given={role: _table(rows, role) for role in NUMBERS if role in rows[0]},
         )
 
-    def _group(self, view: View, row: Mapping[str, Any], epoch: int, index: int, slot: str) -> int:
+    def _group(
+        self, view: View, row: Mapping[str, object], epoch: int, index: int, slot: str
+    ) -> int:
         identity = view.identify(row, self.seed, epoch, index, slot)
         return text_group(identity) if identity else ABSENT
 
-    def _labels(self, rows: Sequence[Mapping[str, Any]]) -> torch.Tensor | None:
+    def _labels(self, rows: Sequence[Mapping[str, object]]) -> torch.Tensor | None:
         if "labels" in rows[0]:
             hot = torch.zeros((len(rows), len(self.classes)))
             for i, row in enumerate(rows):
@@ -113,7 +115,7 @@ def _marked(read: Callable[[Sequence[str]], Tokens], tokens: Tokens) -> Tokens:
     return read.mark(tokens) if isinstance(read, Reader) else tokens
 
 
-def _table(rows: Sequence[Mapping[str, Any]], role: str) -> torch.Tensor:
+def _table(rows: Sequence[Mapping[str, object]], role: str) -> torch.Tensor:
     """The numbers of a role, a row each, NaN behind the end of a short list."""
     values = [row[role] for row in rows]
     if not isinstance(values[0], list):

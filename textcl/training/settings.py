@@ -75,7 +75,7 @@ class TrainSettings:
         save_every: Updates between two checkpoints; 0 saves only at the end.
         patience: Evaluations without a better score after which training stops; 0 never stops early.
         log_every: Updates between two lines of the log.
-        trackers: Any of tensorboard, wandb, mlflow, trackio, … that Accelerate knows.
+        trackers: One or several of tensorboard, wandb, mlflow, trackio, … that Accelerate knows.
         seed: Seed of everything.
     """
 

@@ -29,7 +29,7 @@ def mask_span(
     """`text` with `length` characters replaced by the mask token between two spaces.
 
     Args:
-        text: Any text; characters are code points.
+        text: A text; characters are code points.
         start: First character of the span.
         length: Characters of the span; 0 leaves the text alone.
         mask_token: What stands for the span.

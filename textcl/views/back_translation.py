@@ -43,7 +43,7 @@ class BackTranslate:
         """Translate the texts that the cache lacks.
 
         Args:
-            texts: Any texts; a repeated one is translated once.
+            texts: The texts; a repeated one is translated once.
             batch_size: Texts the translator gets at once.
         """
         new = [text for text in dict.fromkeys(texts) if text.strip() and text not in self.cache]

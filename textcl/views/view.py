@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import cast
 
 from textcl.errors import UserError
 from textcl.types import Tokens
@@ -89,7 +89,9 @@ class View:
             return self._raw(row)
         return self(row, draw_generator(seed, 0 if self.once else epoch, index, slot))
 
-    def identify(self, row: Mapping[str, Any], seed: int, epoch: int, index: int, slot: str) -> str:
+    def identify(
+        self, row: Mapping[str, object], seed: int, epoch: int, index: int, slot: str
+    ) -> str:
         """What tells the text of `row` apart, before augmentations; "" where there is no text. See `draw`."""
         return str(row[self.identity or self.column])
 
@@ -144,27 +146,32 @@ class ListView(View):
         """Whether its text changes from one epoch to the next."""
         return self.place is None or bool(self.augmentations)
 
-    def __call__(self, row: Mapping[str, Any], rng: random.Random) -> str:
+    def __call__(self, row: Mapping[str, object], rng: random.Random) -> str:
         """The text of `row`, chosen and changed by draws from `rng`."""
-        text = self._item(row[self.column], row, rng)
+        text = self._item(self.column, row, rng)
         for augment in self.augmentations if text else ():
             text = augment(text, rng)
         return text
 
-    def draw(self, row: Mapping[str, Any], seed: int, epoch: int, index: int, slot: str) -> str:
+    def draw(self, row: Mapping[str, object], seed: int, epoch: int, index: int, slot: str) -> str:
         """The text of `row` number `index`; see `View.draw`."""
         return super().draw(row, seed, epoch, index, self.column)
 
-    def identify(self, row: Mapping[str, Any], seed: int, epoch: int, index: int, slot: str) -> str:
+    def identify(
+        self, row: Mapping[str, object], seed: int, epoch: int, index: int, slot: str
+    ) -> str:
         """What tells the text of `row` apart; "" where there is no text."""
         rng = draw_generator(seed, 0 if self.once else epoch, index, self.column)
-        return self._item(row[self.identity or self.column], row, rng)
+        return self._item(self.identity or self.column, row, rng)
 
-    def _raw(self, row: Mapping[str, Any]) -> str:
-        texts: Sequence[str] = row[self.column]
+    def _raw(self, row: Mapping[str, object]) -> str:
+        texts = cast("Sequence[str]", row[self.column])
         assert self.place is not None
         return texts[self.place] if self.place < len(texts) else ""
 
-    def _item(self, values: Sequence[str], row: Mapping[str, Any], rng: random.Random) -> str:
-        place = rng.randrange(len(row[self.column])) if self.place is None else self.place
+    def _item(self, column: str, row: Mapping[str, object], rng: random.Random) -> str:
+        """What one of the lists of a row holds at the place of the view, or at the one drawn for it."""
+        values = cast("Sequence[str]", row[column])
+        texts = cast("Sequence[str]", row[self.column])
+        place = rng.randrange(len(texts)) if self.place is None else self.place
         return values[place] if place < len(values) else ""

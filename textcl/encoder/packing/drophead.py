@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -139,14 +138,17 @@ class _Dropper:
     heads: int
     packing: Packing | None = None
 
-    def note_rows(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def note_rows(
+        self, block: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> None:
         # At each call of the block, so that a recomputation in the backward pass finds its own rows.
-        self.packing = kwargs.get("packing")
+        packing = kwargs.get("packing")
+        self.packing = packing if isinstance(packing, Packing) else None
 
-    def drop(self, projection: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def drop(self, projection: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         if not projection.training or self.p == 0:
             return None
-        context: Tensor = args[0]
+        context = args[0]
         device = context.device
         if self.packing is None:
             keep = draw_head_mask(len(context), self.heads, self.p, device=device)

@@ -26,7 +26,7 @@ def dropout(x: Float[Tensor, " ..."], p: float, training: bool = True) -> Float[
     this is torch's own dropout.
 
     Args:
-        x: Any shape.
+        x: Numbers of one or more dimensions.
         p: Probability in [0, 1] to drop an element.
         training: Whether to drop at all.
 

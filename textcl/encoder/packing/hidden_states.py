@@ -60,7 +60,7 @@ def hidden_states(
     """Hidden states of every token, in the order of `tokens`.
 
     Args:
-        backbone: Any HuggingFace text encoder.
+        backbone: A text encoder of HuggingFace.
         tokens: Rows of token ids on the device of the model; rows without tokens are allowed.
         layers: Which states: 0 is the embedding output, -1 the last layer.
         layout: Where they lie, on the device of the model; made here when None.
@@ -106,7 +106,7 @@ def padded_hidden_states(
     """Hidden states of rows padded on the right, and a mask that is True on real tokens.
 
     Args:
-        backbone: Any HuggingFace text encoder.
+        backbone: A text encoder of HuggingFace.
         tokens: Rows of token ids on the device of the model, none empty.
         layers: As in `hidden_states`.
         width: Padded length; the longest row when None.
