@@ -13,7 +13,13 @@ from rich.console import Console
 from safetensors.numpy import load_file
 
 from textcl import Classifier, Encoder
+from textcl.data.files import to_json
+from textcl.probe.numbers import ProbeResult
+from textcl.report.runs import open_all
+from textcl.sweep.curve import curve_of
+from textcl.sweep.run import Sweep
 from textcl.training import resume
+from textcl.versions import versions
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TEXTS = ["a man runs", "the cat eats red food", "", "a dog plays in the street with a ball"]
@@ -78,3 +84,19 @@ def test_a_stopped_run_with_queue_average_and_dev_ends_with_the_same_weights(tmp
     for name in ended:
         if not name.endswith("key.bias"):  # softmax cancels it: its gradient is rounding alone
             np.testing.assert_allclose(ended[name], weights[name], atol=1e-5)
+
+
+def test_results_of_a_sweep_and_of_a_probe_load_whole(tmp_path):
+    shutil.copy(FIXTURES / "results" / "sweep.json", tmp_path)
+    content = json.loads((tmp_path / "sweep.json").read_text())
+    sweep = Sweep.open(tmp_path)
+    assert json.loads(to_json(sweep.content())) == {**content, "versions": versions()}
+    (cell, *_), (record,) = sweep.results.values(), open_all([tmp_path])[1]
+    assert cell.probes["labelled.jsonl"].tolerance == pytest.approx(
+        content["cells"][0]["probes"]["labelled.jsonl"]["tolerance"]
+    )
+    curve = curve_of(record.content.table)
+    assert curve is not None
+    assert curve.best()["unsup-simcse"].value == 0.1
+    file = FIXTURES / "results" / "probe.json"
+    assert json.loads(to_json(ProbeResult.read(file))) == json.loads(file.read_text())

@@ -266,11 +266,10 @@ def _require_free(path: Path, kind: str, overwrite: bool | None) -> None:
 
 def write_text(path: Path | None, text: str) -> None:
     """Write a text file whole or not at all; nothing where there is no path."""
-    from textcl.data.files import atomic_write
+    from textcl.data import files
 
     if path is not None:
-        with atomic_write(path) as file:
-            file.write(text.encode())
+        files.write_text(path, text)
 
 
 def log_console(*, quiet: bool = False) -> Console:

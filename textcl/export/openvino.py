@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ def load(path: Path, precision: str) -> Run:
     queue = openvino.AsyncInferQueue(openvino.Core().compile_model(model, "CPU", settings))
 
     def run(batches: Iterable[Padded], receive: Receive) -> None:
-        def done(request: openvino.InferRequest, span: tuple[int, int]) -> None:
+        def done(request: Any, span: tuple[int, int]) -> None:
             receive(*span, np.asarray(request.get_output_tensor(0).data, dtype=np.float32))
 
         queue.set_callback(done)

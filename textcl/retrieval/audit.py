@@ -7,7 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from textcl.data.files import atomic_write
+from textcl.data.files import write_text
 from textcl.figures import html as page
 from textcl.figures import specification
 from textcl.figures.mining import score_distributions
@@ -47,8 +47,7 @@ def write_audit(path: Path, tally: Tally, model: str) -> None:
         model=model,
         marks=MARKS,
     )
-    with atomic_write(path) as file:
-        file.write(text.encode())
+    write_text(path, text)
 
 
 def _marked_rows(sample: list[Choice]) -> list[tuple[str, str]]:
