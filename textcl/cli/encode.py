@@ -245,7 +245,6 @@ def encode_command(
     options: EncodeOptions = {
         "normalize": normalize,
         "precision": precision and precision.value,
-        "dtype": dtype.value,
         "batch_tokens": batch_tokens,
     }
     encoder = load_encoder(model, backend and backend.value)
@@ -261,6 +260,7 @@ def encode_command(
                 prompt=prompt,
                 prompt_text=prompt_text,
                 truncate_dim=truncate_dim,
+                dtype=dtype.value,
                 **options,
             )
     except BrokenPipeError:  # whoever reads standard output, such as head, has seen enough

@@ -203,7 +203,7 @@ class JsonObject:
 
 
 def _decode(value: object, kind: object, place: str) -> object:
-    if kind is object:
+    if kind is object or kind is Any:
         return value
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _decode_fields(_object(value, place), kind, place)

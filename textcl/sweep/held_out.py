@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from textcl.classifier.classifier import Classifier
-from textcl.classifier.dev import DevTexts, SelectBy
+from textcl.classifier.dev import DevTexts
 from textcl.classifier.supervision import ClassifierSettings, dev_texts
 from textcl.data.rows import Rows, load_rows
 from textcl.encoder.encoder import Encoder
@@ -55,7 +54,7 @@ def _texts(folder: RunFolder, name: str, model: Classifier) -> DevTexts:
     settings = ClassifierSettings(
         classes=tuple(model.classes),
         multi_label=model.multi_label,
-        select_by=cast("SelectBy | None", folder.facts.settings.get("select_by")),
+        select_by=folder.facts.settings.get("select_by"),
     )
     role = "labels" if model.multi_label else "label"
     return dev_texts(_labelled(name, role), settings, name)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from textcl.data.cache import DataReport
-from textcl.data.json_files import decode, parse
+from textcl.data.json_files import JsonDict, decode, parse
 from textcl.errors import UserError
 
 QUANTILES = 7
@@ -82,7 +82,7 @@ class RunFacts:
     """
 
     recipe: str
-    settings: Mapping[str, object]
+    settings: JsonDict
     data: DataReport
     recipe_sha256: str | None = None
     summary: str = ""
