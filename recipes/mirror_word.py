@@ -35,6 +35,8 @@ from textcl import (
 
 ROLES = ("text",)
 
+ROWS = "words"
+
 PRESETS = {
     "bert-base-uncased": {"pooling": "cls"},
     "roberta-base": {"pooling": "cls"},

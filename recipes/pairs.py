@@ -87,8 +87,8 @@ def objective_of(s: Settings, world: World) -> nn.Module:
     if s.directions == "four":
         four = PairTable(negatives=s.negative_names, terms=FOUR_WAYS)
         return JointDirections(temperature, four, masks, world=world)
-    there = Contrastive(PairTable(negatives=s.negative_names), temperature, masks, world=world)
+    forward = Contrastive(PairTable(negatives=s.negative_names), temperature, masks, world=world)
     if s.directions == "one":
-        return there
+        return forward
     back = Contrastive(PairTable("positive", "anchor"), temperature, masks, world=world)
-    return WeightedSum([(0.5, there), (0.5, back)])
+    return WeightedSum([(0.5, forward), (0.5, back)])

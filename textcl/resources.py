@@ -1,4 +1,4 @@
-"""Where the files that travel with the package are: in a wheel inside it, in a checkout beside it."""
+"""Places of the files that travel with the package: in a wheel inside it, in a checkout beside it."""
 
 from __future__ import annotations
 

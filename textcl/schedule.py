@@ -1,4 +1,4 @@
-"""How far a training is, for numbers that move with it."""
+"""Progress of a training, for numbers that move with it."""
 
 from __future__ import annotations
 

@@ -98,14 +98,14 @@ def to_device(value: T, device: torch.device | str) -> T:
     if not _share_buffer(parts, starts):
         value = in_one_buffer(value, pin=device.type == "cuda")
         parts = _distinct(value)
-    there: dict[int, Tensor] = {}
+    copies: dict[int, Tensor] = {}
     if parts:
         storage = parts[0].untyped_storage()
         buffer = torch.empty(0, dtype=torch.uint8).set_(storage)[:size]
         copied = buffer.to(device, non_blocking=True)
-        there = {id(x): _view(copied, start, x) for x, start in zip(parts, starts, strict=True)}
+        copies = {id(x): _view(copied, start, x) for x, start in zip(parts, starts, strict=True)}
     return with_tensors(
-        value, lambda x: there[id(x)] if id(x) in there else x.to(device, non_blocking=True)
+        value, lambda x: copies[id(x)] if id(x) in copies else x.to(device, non_blocking=True)
     )
 
 

@@ -194,17 +194,17 @@ def measure(
     on_dev = classifier.probabilities(logits, 1.0)
     temperature = fit_temperature(logits, truth)
     score = score_labels if dev.multi_label else score_classes
-    said: dict[str, object] = {
+    content: dict[str, object] = {
         "dev": 100 * score(on_dev, truth, classes).accuracy,
         "fitted_temperature": temperature,
     }
     if test is None:
-        return said
+        return content
     vectors = classifier.encoder.encode(test.texts, precision="float32", normalize=False)
     found, goal = classifier.logits_of(vectors), classifier.targets(test.labels, "test")
     plain, scaled = (classifier.probabilities(found, t) for t in (1.0, temperature))
     result, after = score(plain, goal, classes), score(scaled, goal, classes)
-    said |= {
+    content |= {
         "test_rows": len(test.texts),
         **numbers(result),
         "calibrated_ece": 100 * after.calibration.error,
@@ -212,13 +212,13 @@ def measure(
     }
     if not dev.multi_label:
         return {
-            **said,
+            **content,
             "tolerance": float(tolerance(torch.from_numpy(vectors), torch.from_numpy(goal))),
         }
     thresholds = fit_thresholds(on_dev, truth)
     tuned = score_labels(plain, goal, classes, thresholds)
     return {
-        **said,
+        **content,
         **{f"tuned_{name}": value for name, value in numbers(tuned).items()},
         "by_label": [
             {
@@ -290,13 +290,13 @@ def comparison(stage: str, runs: list[dict[str, Any]], everything: list[dict[str
                 if r["task"] == task and (r["stage"], r["method"]) in compared
             }
             both = [r for r in mine if r["seed"] in baseline]
-            told = "–"
+            shown = "–"
             if both and mine[0]["method"] != cross_entropy:
                 tested = paired_test(
                     [r["accuracy"] for r in both], [baseline[r["seed"]] for r in both]
                 )
                 difference = statistics.mean(r["accuracy"] - baseline[r["seed"]] for r in both)
-                told = str(tested) if tested else f"{difference:+.2f} (1 pair, no test)"
+                shown = str(tested) if tested else f"{difference:+.2f} (1 pair, no test)"
             cells = [
                 mean_sd([r[name] for r in mine], digits)
                 for name, digits in (
@@ -313,7 +313,7 @@ def comparison(stage: str, runs: list[dict[str, Any]], everything: list[dict[str
             seconds = f"{statistics.mean(r['seconds'] for r in mine):.0f}"
             seeds = ", ".join(str(r["seed"]) for r in mine)
             lines.append(
-                f"| {task} | {method} | {seeds} | " + " | ".join([*cells, seconds, told]) + " |"
+                f"| {task} | {method} | {seeds} | " + " | ".join([*cells, seconds, shown]) + " |"
             )
     return "\n".join(lines)
 
@@ -327,9 +327,9 @@ def multi_label(runs: list[dict[str, Any]]) -> str:
         "|---|---|---|---:|---:|---:|",
     ]
     for r in runs:
-        for told, prefix in (("0.5", ""), ("tuned on dev", "tuned_")):
+        for shown, prefix in (("0.5", ""), ("tuned on dev", "tuned_")):
             scores = [f"{r[prefix + name]:.2f}" for name in ("macro_f1", "micro_f1", "accuracy")]
-            lines.append(f"| {r['method']} | {r['seed']} | {told} | {' | '.join(scores)} |")
+            lines.append(f"| {r['method']} | {r['seed']} | {shown} | {' | '.join(scores)} |")
     return "\n".join(lines)
 
 
@@ -371,8 +371,8 @@ def main() -> None:
     for result in results_of(todo, options.jobs, start + 60 * options.minutes):
         kept.append(result)
         score = f" test {result['accuracy']:.2f}" if "accuracy" in result else ""
-        told = f"dev {result['dev']:.2f}{score} in {result['seconds']:.0f} s"
-        print(*(result[name] for name in ("stage", "task", "method", "seed")), told, flush=True)
+        shown = f"dev {result['dev']:.2f}{score} in {result['seconds']:.0f} s"
+        print(*(result[name] for name in ("stage", "task", "method", "seed")), shown, flush=True)
         with atomic_write(path) as file:
             file.write((json.dumps({"facts": facts(), "results": kept}, indent=1) + "\n").encode())
         (options.output / "table.md").write_text(table(kept), encoding="utf-8")

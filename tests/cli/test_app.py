@@ -37,7 +37,7 @@ def test_recipes_are_listed_shown_and_copied(monkeypatch, capsys, tmp_path):
     assert all(name in out for name in recipe.names())
     assert max(map(len, out.splitlines())) <= 80
     heads = [line.split(" (")[0] for line in out.splitlines() if " (columns " in line]
-    assert heads[:4] == ["sentences", "pairs", "triplets", "graded pairs"]
+    assert heads[:5] == ["sentences", "words", "pairs", "triplets", "graded pairs"]
     assert "texts with classes" in heads
     code, out, _err = run(monkeypatch, capsys, "recipes", "show", "unsup-simcse")
     assert code == 0, _err

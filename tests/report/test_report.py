@@ -235,7 +235,7 @@ def test_an_unfinished_run_is_shown_as_far_as_it_came(run, tmp_path):
         ),
         (
             lambda facts: facts["data"].update(sha256="0" * 64),
-            "cannot be told any more: the data in corpus.txt changed since the run",
+            "is no longer known: the data in corpus.txt changed since the run",
         ),
     ],
 )  # fmt: skip

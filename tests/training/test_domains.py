@@ -13,7 +13,7 @@ import pytest
 from textcl.errors import UserError
 from textcl.training import recipes
 from textcl.training.domains import Domain, Values, values_of
-from textcl.training.settings import TrainSettings, complete_override, parse_overrides, with_values
+from textcl.training.settings import TrainSettings, parse_overrides, with_values
 
 
 def outside(values: Values) -> list[object]:
@@ -151,18 +151,6 @@ def test_another_default_keeps_the_domain():
         UserError, match="setting share is a number of at least 0 and at most 1, not 2"
     ):
         Settings(share=2)
-
-
-def test_shells_complete_names_and_choices():
-    assert complete_override(TrainSettings, "warm") == ["warmup=", "warmup_steps="]
-    assert complete_override(TrainSettings, "schedule=c") == [
-        "schedule=cosine",
-        "schedule=constant",
-    ]
-    assert complete_override(TrainSettings, "gradient_checkpointing=") == [
-        "gradient_checkpointing=true", "gradient_checkpointing=false",
-    ]  # fmt: skip
-    assert complete_override(TrainSettings, "batch_size=") == []
 
 
 def test_a_model_has_the_same_preset_as_an_override():

@@ -11,7 +11,7 @@ from textcl.encoder.folder import Description, known_elsewhere
 
 
 def render_classifier_card(
-    said: Description,
+    description: Description,
     config: PretrainedConfig,
     classes: Sequence[str],
     multi_label: bool,
@@ -22,7 +22,7 @@ def render_classifier_card(
     """The README.md of a classifier's folder.
 
     Args:
-        said: Pooling and maximum length of its encoder.
+        description: Pooling and maximum length of its encoder.
         config: Of the backbone.
         classes: Their names.
         multi_label: Whether a text has any number of them.
@@ -36,8 +36,8 @@ def render_classifier_card(
     )
     facts = {
         "Classes": ", ".join(flat(name) for name in classes),
-        "Pooling": f"`{said.pooling}`",
-        "Maximum length": length_of(said),
+        "Pooling": f"`{description.pooling}`",
+        "Maximum length": length_of(description),
     }
     use = [
         "\n".join(f"- {key}: {value}" for key, value in facts.items()),
@@ -53,9 +53,9 @@ def render_classifier_card(
         else "`AutoModelForSequenceClassification` of transformers loads the folder too, with equal logits (a fitted "
         "temperature and thresholds are known to textcl alone)."
     )
-    if known_elsewhere(said.pooling):
+    if known_elsewhere(description.pooling):
         use.append(
             '`SentenceTransformer("path/to/this/folder")` of sentence-transformers loads its encoder alone.'
         )
     front = front_matter(card, "text-classification", ["text-classification"])
-    return render_page(front, said, what, use, card)
+    return render_page(front, description, what, use, card)

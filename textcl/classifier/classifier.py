@@ -225,7 +225,7 @@ class Classifier(nn.Module):
 
         Args:
             directory: Folder to make or replace.
-            card: What the model card tells, as of `Encoder.save_pretrained`.
+            card: Facts for the model card, as in `Encoder.save_pretrained`.
 
         Raises:
             UserError: If the place is not a folder.
@@ -246,7 +246,7 @@ class Classifier(nn.Module):
             key: w.detach().float().cpu().contiguous() for key, w in self.head.state_dict().items()
         }
         with replacing(Path(directory)) as folder:
-            said = replace(self.encoder.write(folder), transformer=Path(directory))
+            written = replace(self.encoder.write(folder), transformer=Path(directory))
             backbone, pooling = self.encoder.backbone, self.encoder.pooling
             apart = why_not(backbone, pooling, len(self.encoder.dense), self.head)
             if not apart:
@@ -256,7 +256,7 @@ class Classifier(nn.Module):
             save_file(weights, folder / HEAD_FILE)
             write_json(folder / NOTE_FILE, note)
             text = render_classifier_card(
-                said,
+                written,
                 self.encoder.backbone.config,
                 self.classes,
                 self.multi_label,

@@ -81,7 +81,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         n_iter_: Updates of the training.
     """
 
-    @no_type_check  # scikit-learn checks arguments in fit, where a wrong one is told
+    @no_type_check  # scikit-learn checks arguments in fit, and reports a wrong one there
     def __init__(
         self,
         model: str | Path = "sentence-transformers/all-MiniLM-L6-v2",

@@ -40,7 +40,7 @@ def read_labels(y: object) -> GivenLabels:
     """Labels of any hashable kind, lists of labels, or an indicator matrix.
 
     Raises:
-        UserError: If a label is missing or none that can be told from others by its name.
+        UserError: If a label is missing or one whose name is also that of another.
     """
     values = as_column(y)
     values = None if values is None else list(values)

@@ -1,4 +1,4 @@
-"""Fit on held-out rows when a classifier rejects a text, and measure how well it tells known classes from none."""
+"""Fit on held-out rows when a classifier rejects a text, and measure how well it separates known classes from none."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class RejectionReport:
             best = max(self.scores, key=lambda name: self.scores[name].auroc)
             if best != self.rejection.name:
                 lines.append(
-                    f"{best} tells these {self.outside:,} rows of no class better, by AUROC: --score {best}"
+                    f"{best} tells these {self.outside:,} rows of no class apart better, by AUROC: --score {best}"
                 )
         return "\n".join(lines)
 

@@ -69,9 +69,9 @@ def load_dev_texts(
     """
     role = "labels" if settings.multi_label else "label"
     if task := named_task(settings.dev):
-        there = load_labelled(task[0], "dev", lcl_preparation=task[1])
+        dev = load_labelled(task[0], "dev", lcl_preparation=task[1])
         return dev_texts(
-            load_rows(there.rows(), roles=("text", role)), settings, f"{settings.dev}, dev"
+            load_rows(dev.rows(), roles=("text", role)), settings, f"{settings.dev}, dev"
         )
     if not Path(settings.dev).exists():
         raise UserError(

@@ -161,7 +161,7 @@ def _misfit(classifier: Classifier, task: LabelledTask) -> str:
     several = {True: "several labels a text", False: "one label a text"}
     ours, theirs = set(classifier.classes), set(task.classes)
     if ours == theirs:
-        told = (
+        note = (
             f"{several[classifier.multi_label]}, those of {task.name} {several[task.multi_label]}"
         )
     else:
@@ -171,8 +171,8 @@ def _misfit(classifier: Classifier, task: LabelledTask) -> str:
             for words, names in (("it lacks", missing), ("only it has", extra))
             if names
         ]
-        told = f"{len(ours)} classes, {task.name} has {len(theirs)}: {'; '.join(parts)}"
-    return f"the classifier has {told}; train one on this task, or score it on a file with --data"
+        note = f"{len(ours)} classes, {task.name} has {len(theirs)}: {'; '.join(parts)}"
+    return f"the classifier has {note}; train one on this task, or score it on a file with --data"
 
 
 def _score(classifier: Classifier, task: LabelledTask, options: ReadingOptions) -> ClassifierScore:

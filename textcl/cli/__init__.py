@@ -29,9 +29,9 @@ def main() -> None:
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             raise
-        told = StoppedError.by(error) if isinstance(error, KeyboardInterrupt) else error
-        sys.stderr.write(f"textcl: {_message(told)}\n")
-        sys.exit(_exit_code(told))
+        shown = StoppedError.by(error) if isinstance(error, KeyboardInterrupt) else error
+        sys.stderr.write(f"textcl: {_message(shown)}\n")
+        sys.exit(_exit_code(shown))
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -161,7 +161,7 @@ def draw(score: ClassifierScore, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     result, stem = score.result, score.name.replace("/", "-").replace(",", "-")
     stem = Path(score.name).stem if score.protocol == "own-texts" else stem
-    told = f"accuracy {100 * result.accuracy:.2f}, macro-F1 {100 * result.macro_f1:.2f}, n = {result.n:,}"
+    summary = f"accuracy {100 * result.accuracy:.2f}, macro-F1 {100 * result.macro_f1:.2f}, n = {result.n:,}"
     curves = {"as trained": score.uncalibrated.calibration}
     if result.calibration.error != score.uncalibrated.calibration.error:
         curves["calibrated"] = result.calibration
@@ -174,7 +174,7 @@ def draw(score: ClassifierScore, folder: Path) -> None:
     if result.confusion is not None:
         names = [each.name for each in result.per_class]
         title = f"{score.label}: which class is taken for which"
-        charts["confusion"] = confusion_figure(result.confusion, names, title, told)
+        charts["confusion"] = confusion_figure(result.confusion, names, title, summary)
     for name, chart in charts.items():
         for ending in ("png", "svg"):
             save(chart, folder / f"{stem}-{name}.{ending}")
@@ -241,10 +241,10 @@ def _show(
         )
     for row in rows:
         value, spread = row.scores[score.name], row.spread.get(score.name)
-        told = f"{value:.2f}" + (f" ± {spread:.2f}" if spread is not None else "")
+        summary = f"{value:.2f}" + (f" ± {spread:.2f}" if spread is not None else "")
         place = {"lcl-weighted-f1": 2, "goemotions-28": 1}.get(row.protocol, 0)
         cells = ["", "", ""]
-        cells[place] = told
+        cells[place] = summary
         head.add_row(escape(f"{row.model}, {row.backbone}"), *cells, "", "", "")
     console.print(head)
     classes = result_table("class", "precision", "recall", "F1", "texts", "predicted")

@@ -74,16 +74,18 @@ def _list() -> None:
     from textcl.training import recipes as recipe
 
     console = Console()
-    groups: dict[tuple[str, ...], list[recipe.Recipe]] = {roles: [] for roles in _ROWS}
-    for name in recipe.names():
-        found = recipe.find(name)
-        groups.setdefault(found.roles, []).append(found)
+    groups: dict[tuple[str, tuple[str, ...]], list[recipe.Recipe]] = {}
+    for found in map(recipe.find, recipe.names()):
+        group = found.rows or _ROWS.get(found.roles, "rows"), found.roles
+        groups.setdefault(group, []).append(found)
     width = max(len(name) for name in recipe.names()) + 2
-    for roles, group in groups.items():
-        if not group:
-            continue
+    known = list(_ROWS)
+    for (rows, roles), group in sorted(
+        groups.items(),
+        key=lambda item: known.index(item[0][1]) if item[0][1] in known else len(known),
+    ):
         columns = ", ".join(roles).replace("|", " or ")
-        console.print(f"[bold]{_ROWS.get(roles, 'rows')}[/] (columns {columns})", highlight=False)
+        console.print(f"[bold]{rows}[/] (columns {columns})", highlight=False)
         for one in group:
             summary = shorten(one.summary, max(20, console.width - width - 2), placeholder=" …")
             console.print(f"  {one.name:{width}}{summary}", highlight=False, markup=False)

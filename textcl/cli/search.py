@@ -153,7 +153,7 @@ def serve_page(index: Index, port: int, threshold: float | None, log: Console) -
     """Answer requests until the command is stopped."""
     from textcl.retrieval.serve import SearchServer
 
-    _ = index.model  # loaded before the address is told
+    _ = index.model  # loaded before the address is shown
     with SearchServer(index, port, threshold) as server:
         log.print(f"search {index.folder} at {server.address} (Ctrl-C ends it)")
         server.serve_forever()

@@ -34,7 +34,7 @@ class Stream(nn.Module):
         return np.random.default_rng((self.seed, self.drawn))
 
     def get_extra_state(self) -> Tensor:
-        """How many were drawn, as a tensor so that any checkpoint format holds it."""
+        """The number of draws, as a tensor so that any checkpoint format holds it."""
         return torch.tensor(self.drawn)
 
     def set_extra_state(self, state: Tensor) -> None:

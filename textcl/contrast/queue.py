@@ -1,4 +1,4 @@
-"""What outlives a batch: the queue of keys, and the prototypes of a clustering.
+"""State that outlives a batch: the queue of keys, and the prototypes of a clustering.
 
 Both hold buffers, so that a checkpoint restores them; only hooks write into them, never an objective.
 """

@@ -64,7 +64,7 @@ def table_statistics(
     Args:
         contrast: The table after all transforms.
         temperature: What divides its similarities.
-        row_loss: The loss of a row; without it nothing is said of the push.
+        row_loss: The loss of a row; without it the push is not measured.
         world: The processes that train together, all of which must call it.
 
     Returns:

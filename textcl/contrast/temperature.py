@@ -105,7 +105,7 @@ def current(temperature: Temperature) -> float | Float[Tensor, ""]:
 
 
 def temperature_terms(temperature: Temperature) -> dict[str, Tensor]:
-    """What every objective logs of its temperature: the number, and of a learned one whether it can go no lower."""
+    """The log terms of a temperature: the number, and of a learned one whether it can go no lower."""
     terms = {"temperature": torch.as_tensor(current(temperature)).detach()}
     if isinstance(temperature, LearnableTemperature):
         terms["temperature_at_bound"] = temperature.at_bound.float()

@@ -1,6 +1,6 @@
 """Files and folders that appear whole under their name, or not at all: the one writer of the package.
 
-What is being written lies beside its target under a name that tells the machine and the process. A process that dies
+What is being written lies beside its target under a name that contains the machine and the process. A process that dies
 leaves it there, and the next one that writes in the folder removes it.
 """
 

@@ -1,7 +1,7 @@
 """Readers of every format: a stream of records with their line or row numbers.
 
 Text formats are read line by line and checked on the way (UTF-8, no NUL bytes, no endless lines), so a mistake is
-told with its file and line, and a file of any size needs the memory of one line.
+reported with its file and line, and a file of any size needs the memory of one line.
 
 | format  | one record is           | notes                                                                    |
 | ------- | ----------------------- | ------------------------------------------------------------------------ |

@@ -35,7 +35,7 @@ _SPLITS = {"train", "training", "dev", "valid", "validation", "val", "test"}
 
 @dataclass(frozen=True)
 class Source:
-    """What can be said of a source without reading its records.
+    """Facts of a source that are known without reading its records.
 
     Args:
         name: As the user wrote it.

@@ -1,6 +1,6 @@
 """What people pass as texts or as a table: taken value by value, or refused by name.
 
-Libraries for tables are told by what their objects can do, so none of them needs to be installed.
+Libraries for tables are recognised by what their objects can do, so none of them needs to be installed.
 """
 
 from __future__ import annotations

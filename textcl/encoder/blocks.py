@@ -1,4 +1,4 @@
-"""How `Encoder.encode` cuts its work: blocks of texts, batches of tokens."""
+"""The units of work of `Encoder.encode`: blocks of texts, batches of tokens."""
 
 from __future__ import annotations
 

@@ -15,41 +15,47 @@ _TITLES = {"recipe": "Recipe", "data": "Data", "seed": "Seed", "command": "Comma
 
 
 def render_card(
-    said: Description, config: PretrainedConfig, dimension: int, card: Mapping[str, object]
+    description: Description, config: PretrainedConfig, dimension: int, card: Mapping[str, object]
 ) -> str:
     """The README.md of an encoder's folder.
 
     Args:
-        said: Pooling, normalisation and prompts.
+        description: Pooling, normalisation and prompts.
         config: Of the backbone.
         dimension: Length of a vector.
         card: What is known of the training. "language", "license", "base_model" and "datasets" go into the front
             matter; "scores" is a mapping, or a list of mappings with the same keys (task, score, protocol, …);
-            "settings" is a mapping; "command" a line; everything else is told as it is.
+            "settings" is a mapping; "command" a line; everything else is listed as it is.
     """
     what = (
         f"A sentence encoder ({kind_of(config)}) that maps a text to a vector of "
         f"{dimension} numbers, trained with textcl."
     )
     front = front_matter(card, "sentence-similarity", ["sentence-similarity"])
-    return render_page(front, said, what, [_facts(said, dimension), *_usage(said)], card)
+    return render_page(
+        front, description, what, [_facts(description, dimension), *_usage(description)], card
+    )
 
 
 def render_page(
-    front: str, said: Description, what: str, parts: Sequence[str], card: Mapping[str, object]
+    front: str,
+    description: Description,
+    what: str,
+    parts: Sequence[str],
+    card: Mapping[str, object],
 ) -> str:
     """The whole card: front matter, what the model is, the given parts, and how it was made."""
-    parts = [front, f"# {card.get('name') or said.transformer.name}", what, *parts]
+    parts = [front, f"# {card.get('name') or description.transformer.name}", what, *parts]
     if card.get("scores"):
         scores = cast("Mapping[str, object] | Sequence[Mapping[str, object]]", card["scores"])
         parts += ["## Scores", _table(scores)]
-    told = {
+    facts = {
         key: value for key, value in card.items() if key not in _ELSEWHERE and value is not None
     }
-    if told:
+    if facts:
         parts += [
             "## Training",
-            "\n".join(f"- {_title(key)}: {flat(v)}" for key, v in told.items()),
+            "\n".join(f"- {_title(key)}: {flat(v)}" for key, v in facts.items()),
         ]
     if card.get("command"):
         parts.append(f"```sh\n{card['command']}\n```")
@@ -86,30 +92,30 @@ def kind_of(config: PretrainedConfig) -> str:
     return f"{config.model_type}, {layers} layers" if layers else "a table of token vectors"
 
 
-def length_of(said: Description) -> str:
+def length_of(description: Description) -> str:
     """The longest text of a model, in words."""
-    uncut = said.max_length is None or said.max_length >= UNCUT
-    return "any" if uncut else f"{said.max_length} tokens"
+    uncut = description.max_length is None or description.max_length >= UNCUT
+    return "any" if uncut else f"{description.max_length} tokens"
 
 
-def _facts(said: Description, dimension: int) -> str:
+def _facts(description: Description, dimension: int) -> str:
     facts = {
-        "Pooling": f"`{said.pooling}`",
+        "Pooling": f"`{description.pooling}`",
         "Dimensions": dimension,
-        "Normalised": "yes" if said.normalize else "no",
-        "Maximum length": length_of(said),
-        **{f"Prompt `{name}`": f"`{text}`" for name, text in said.prompts.items() if text},
+        "Normalised": "yes" if description.normalize else "no",
+        "Maximum length": length_of(description),
+        **{f"Prompt `{name}`": f"`{text}`" for name, text in description.prompts.items() if text},
     }
     return "\n".join(f"- {key}: {value}" for key, value in facts.items())
 
 
-def _usage(said: Description) -> list[str]:
+def _usage(description: Description) -> list[str]:
     parts = [
         "## Use",
         '```python\nfrom textcl import Encoder\n\nencoder = Encoder.from_pretrained("path/to/this/folder")\n'
         'vectors = encoder.encode(["A first sentence.", "A second one."])\n```',
     ]
-    if known_elsewhere(said.pooling):
+    if known_elsewhere(description.pooling):
         parts.append(
             "The folder is also one of sentence-transformers, with the same vectors:\n\n"
             "```python\nfrom sentence_transformers import SentenceTransformer\n\n"
@@ -117,7 +123,7 @@ def _usage(said: Description) -> list[str]:
         )
     else:
         parts.append(
-            f"**Only textcl gives these vectors.** sentence-transformers does not know the pooling `{said.pooling}` "
+            f"**Only textcl gives these vectors.** sentence-transformers has no pooling `{description.pooling}` "
             "and stops with an error when it loads this folder."
         )
     return parts

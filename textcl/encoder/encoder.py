@@ -42,7 +42,7 @@ class Encoder(TextEncoder):
         dense: Layers behind the pooling that belong to the model.
         prompts: Texts that `encode` can put in front, by name.
         default_prompt: Name of the prompt that is used when none is asked for.
-        truncate_dim: How many leading dimensions `encode` keeps when not told otherwise; all when None.
+        truncate_dim: Leading dimensions that `encode` keeps by default; all when None.
         similarity_name: What `similarity` computes, one of `SIMILARITIES`.
         kept: Settings of a sentence-transformers folder that are written again as they were.
         include_prompt: Whether the tokens of a prompt are part of the pooling, and not only seen by those of the text.
@@ -179,7 +179,7 @@ class Encoder(TextEncoder):
 
         Args:
             directory: Folder to make or replace.
-            card: What the card tells: any of "recipe", "settings", "data", "seed", "scores", "command", and more.
+            card: Facts for the card: any of "recipe", "settings", "data", "seed", "scores", "command", and more.
 
         Raises:
             UserError: If the place is not a folder.

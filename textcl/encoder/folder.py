@@ -1,4 +1,4 @@
-"""What a model folder says about the encoder in it, in the layout of sentence-transformers.
+"""The description of an encoder in its folder, in the layout of sentence-transformers.
 
 A folder holds, besides a HuggingFace model: modules.json (the chain of modules), one folder for each of pooling,
 Dense and Normalize, config_sentence_transformers.json (prompts and more), and from textcl also textcl.json (what the
@@ -48,7 +48,7 @@ ST_LAYER_MEANS = ("first_last", "first_last_embedding", "top2")
 
 @dataclass(frozen=True)
 class Description:
-    """What a folder says about the encoder in it.
+    """The description of an encoder in its folder.
 
     Args:
         transformer: Folder of the HuggingFace model.

@@ -72,7 +72,7 @@ def role_arguments(
 
 @dataclass(frozen=True)
 class OwnArguments:
-    """What `encode` was asked for, under whichever name.
+    """The arguments of `encode`, whichever name they were given by.
 
     Args:
         batch_tokens: Most tokens of a batch.
@@ -95,7 +95,7 @@ def own_arguments(
     Args:
         own: Those under textcl's names.
         peers: Those under the other names.
-        budget: Tokens of a batch when nothing is said.
+        budget: Tokens of a batch by default.
         max_length: Most tokens of a row.
 
     Raises:
@@ -123,7 +123,7 @@ def own_arguments(
 
 @dataclass
 class EvaluatorScores:
-    """What evaluators of sentence-transformers reported, the latest scores of each; they leave them with a model.
+    """The latest scores of each evaluator of sentence-transformers; evaluators leave them with a model.
 
     Args:
         scores: By name of the evaluator.

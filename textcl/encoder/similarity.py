@@ -1,4 +1,4 @@
-"""How similar two vectors are, by the four measures of sentence-transformers."""
+"""Similarity of vectors by the four measures of sentence-transformers."""
 
 from __future__ import annotations
 

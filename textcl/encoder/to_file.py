@@ -24,7 +24,7 @@ class CountsCut(Protocol):
     """Texts to tokens."""
 
     def count_cut(self, texts: Sequence[str]) -> int:
-        """How many texts have more tokens than a row."""
+        """The number of texts that have more tokens than a row."""
         ...
 
 

@@ -61,7 +61,7 @@ class Reader:
         return replace(self, max_length=_UNCUT)(texts).lengths.tolist()
 
     def count_cut(self, texts: Sequence[str]) -> int:
-        """How many texts have more tokens than a row.
+        """The number of texts that have more tokens than a row.
 
         A token but the special ones covers at least a byte, so most texts need not be looked at.
         """
@@ -71,7 +71,7 @@ class Reader:
         return int((longer(long).lengths > self.max_length).sum()) if long else 0
 
     def fingerprint(self) -> str | None:
-        """A digest of all that the tokens of a text follow from; None where that cannot be told."""
+        """Hash of everything that determines the tokens of a text; None where that is unknown."""
         digest = fingerprint(self.tokenizer)
         if digest is None:
             return None
@@ -183,7 +183,7 @@ def _read_backend(
 
 
 def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """A digest of all that the tokens of a text follow from but `max_length`; None where that cannot be told."""
+    """Hash of everything but `max_length` that determines the tokens of a text; None where that is unknown."""
     rust: Any = getattr(tokenizer, "backend_tokenizer", None)
     if rust is None:
         return None

@@ -1,4 +1,4 @@
-"""What a folder of vectors holds: its manifest, and its shards, which are checked before they are used."""
+"""A folder of vectors: its manifest, and its shards, which are checked before they are used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MANIFEST_FILE = "manifest.json"
 
 @dataclass(frozen=True)
 class VectorJob:
-    """What the vectors of a folder are; all of its shards have it in common.
+    """Facts that all shards of a folder of vectors share.
 
     Args:
         model_sha256: Hash of the model folder.
@@ -115,7 +115,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder of shards holds.
+    """The content of a folder of shards.
 
     Args:
         job: What the vectors are.

@@ -16,7 +16,7 @@ _TABLE = 2**22  # indices held at once
 
 @dataclass(frozen=True)
 class PairedBootstrap:
-    """What resampled differences a − b of the same queries say.
+    """Interval and p-values of resampled differences a − b of the same queries.
 
     Args:
         difference: Their mean over the queries, in the unit of the metric.

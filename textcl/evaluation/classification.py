@@ -1,4 +1,4 @@
-"""How good a classifier's probabilities are: accuracy, F1, confusions, confidence and calibration.
+"""The quality of a classifier's probabilities: accuracy, F1, confusions, confidence and calibration.
 
 Pure arithmetic in float64; which texts the probabilities belong to is the business of `textcl.evaluation.labelled`.
 Tolerance, how close the embeddings of a class stay, is in `textcl.evaluation.geometry`.
@@ -35,7 +35,7 @@ class ClassScore:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How often a probability comes true.
+    """The share of predictions that came true, by their probability.
 
     Args:
         confidence: Mean probability of each bin, NaN where it is empty. Bins are equal parts of [0, 1], closed at
@@ -57,7 +57,7 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False)
 class ClassificationResult:
-    """What a classifier is worth on labelled rows. Shares lie in [0, 1].
+    """Scores of a classifier on labelled rows. Shares lie in [0, 1].
 
     Args:
         n: Rows.
@@ -84,7 +84,7 @@ class ClassificationResult:
 
     @property
     def standard_error(self) -> float:
-        """How far accuracy would scatter, one standard deviation, on other samples of n rows."""
+        """Standard deviation of accuracy over other samples of n rows."""
         return float(np.sqrt(self.accuracy * (1 - self.accuracy) / self.n))
 
 

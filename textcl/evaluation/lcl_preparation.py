@@ -1,4 +1,4 @@
-"""What the code of LCL does to the texts of two data sets before anything else.
+"""The cleaning that LCL's code does on the texts of two data sets before anything else.
 
 Source: Suresh & Ong 2021, https://arxiv.org/abs/2109.05427, data preparation of their code
 """

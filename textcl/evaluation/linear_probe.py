@@ -26,7 +26,7 @@ Split = tuple[Places, Places]
 
 @runtime_checkable
 class Trainer(Protocol):
-    """How one linear classifier comes from rows and labels."""
+    """The settings of a linear classifier on rows and labels."""
 
     @property
     def nested_grid(self) -> Sequence[float]:

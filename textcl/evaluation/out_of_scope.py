@@ -229,7 +229,7 @@ def _check(scores: np.ndarray, inside: int, outside: int) -> None:
 
 @dataclass(frozen=True)
 class OutOfScopeResult:
-    """What a score with a threshold is worth. Shares lie in [0, 1].
+    """Results of a score with a threshold. Shares lie in [0, 1].
 
     Args:
         auroc: See `auroc`; needs no threshold.

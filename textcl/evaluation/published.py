@@ -28,7 +28,7 @@ class PublishedRow:
         source: Paper and table, or file.
         source_kind: "primary" (the authors), "secondary" (collected by others) or "reproduction".
         notes: What a reader should know before comparing.
-        spread: Standard deviation over seeds by task, times 100, where the source tells it.
+        spread: Standard deviation over seeds by task, times 100, where the source gives it.
     """
 
     id: str

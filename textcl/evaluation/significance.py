@@ -47,7 +47,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """What the differences a − b of the same seeds say.
+    """A paired test of the differences a − b of the same seeds.
 
     Args:
         difference: Their mean, in the unit of the scores.

@@ -16,7 +16,7 @@ FOLDS = 10
 
 @dataclass(frozen=True, eq=False)
 class TransferScore:
-    """What a linear classifier on frozen rows is worth.
+    """Scores of a linear classifier on frozen rows.
 
     Args:
         accuracy: Of the test rows times 100, to two decimals; with nested folds the mean over folds.

@@ -42,7 +42,7 @@ Run = Callable[[Iterable[Padded], Receive], None]
 
 @runtime_checkable
 class Backend(Protocol):
-    """What a file of this package holds."""
+    """The content of a file of this package."""
 
     FILE: str
     PRECISIONS: tuple[str, ...]

@@ -34,12 +34,12 @@ BATCH_TOKENS = 1024
 """Positions of a batch; the best of 512, 1024 and 2048 where it was measured, on a wide plateau."""
 
 LOWEST_COSINE: Mapping[str, float] = {"float32": 0.9999, "bfloat16": 0.999, "int8": 0.95}
-"""What `closeness` to the float32 vectors of torch must reach, by the arithmetic of the graph."""
+"""Lowest `closeness` to the float32 vectors of torch that is accepted, by the arithmetic of the graph."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """What `textcl_export.json` says.
+    """The content of `textcl_export.json`.
 
     Args:
         backend: Name of the backend.
@@ -54,7 +54,7 @@ class Export:
         texts: Texts whose vectors are known.
         vectors: Their vectors in torch, float32.
         versions: Of the libraries that made the graph.
-        truncate_dim: How many leading dimensions `encode` keeps when not told otherwise; all when None.
+        truncate_dim: Leading dimensions that `encode` keeps by default; all when None.
     """
 
     backend: str
@@ -73,7 +73,7 @@ class Export:
 
     @classmethod
     def read(cls, folder: Path) -> Export:
-        """What the folder says.
+        """The description of an export folder.
 
         Raises:
             UserError: If it is not the folder of an export, or its file is damaged.

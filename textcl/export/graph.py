@@ -125,7 +125,7 @@ def _pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 
 def _weights(mask: Tensor, pooling: str) -> Tensor:
-    """How much each position counts, (B, L)."""
+    """The weight of each position, (B, L)."""
     real, place = mask.float(), mask.cumsum(1)  # the first real token has place 1
     length = real.sum(1, keepdim=True)
     if pooling in {"cls", "cls_pooler"}:

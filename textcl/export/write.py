@@ -63,7 +63,7 @@ def export_encoder(
             f"only an encoder on the CPU can be exported, this one is on {encoder.device}"
         )
     exact = encoder.encode(_parity_texts(encoder), prompt="", precision="float32")
-    said = Export(
+    export = Export(
         backend=backend,
         int8=int8,
         dimension=encoder.dimension,
@@ -90,8 +90,8 @@ def export_encoder(
         if int8:
             rows = list(calibration or sample_sentences())[:CALIBRATION_ROWS]
             _quantize(library, exact_graph, folder / library.FILE, encoder, rows)
-        said.write(folder)
-        ExportedEncoder(folder, said, encoder.tokenizer).check("float32")
+        export.write(folder)
+        ExportedEncoder(folder, export, encoder.tokenizer).check("float32")
     return ExportedEncoder.from_pretrained(target)
 
 

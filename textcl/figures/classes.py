@@ -69,7 +69,7 @@ def confusion_figure(
         marks.append(base.transform_filter("datum.right").mark_point(shape="diamond", size=14))
     shaded = base.transform_filter("!datum.right").mark_rect().encode(color=shade)
     pairs = confused_pairs(confusion, classes, 3)
-    told = "; ".join(
+    confused = "; ".join(
         f"{pair.rows} texts of {pair.true} taken for {pair.predicted} ({pair.share:.0%})"
         for pair in pairs
     )
@@ -78,7 +78,7 @@ def confusion_figure(
         alt.layer(shaded, *marks).properties(width={"step": step}, height={"step": step}),
         title,
         f"True against predicted class for {int(confusion.sum()):,} texts of {len(classes)} classes, "
-        f"{share:.1%} right. Most confused: {told or 'none'}.",
+        f"{share:.1%} right. Most confused: {confused or 'none'}.",
         subtitle or None,
     )
 
@@ -87,7 +87,7 @@ def calibration_figure(curves: dict[str, Calibration], title: str, subtitle: str
     """How often a probability came true, against the diagonal on which it does as often as it says.
 
     Args:
-        curves: By name, such as before and after calibration; the size of a point tells the predictions in its bin.
+        curves: By name, such as before and after calibration; the size of a point counts the predictions of its bin.
         title: What was classified.
         subtitle: Protocol and numbers.
 
@@ -129,7 +129,7 @@ def calibration_figure(curves: dict[str, Calibration], title: str, subtitle: str
         ],
     )
     size = alt.Size("predictions:Q", legend=None).scale(range=[20, 400])
-    told = "; ".join(f"{name}: {100 * curve.error:.1f}" for name, curve in curves.items())
+    errors = "; ".join(f"{name}: {100 * curve.error:.1f}" for name, curve in curves.items())
     return titled(
         alt.layer(
             ideal.encode(x=x, y=y),
@@ -137,6 +137,6 @@ def calibration_figure(curves: dict[str, Calibration], title: str, subtitle: str
             drawn.mark_circle(opacity=0.8).encode(size=size),
         ).properties(width=320, height=320),
         title,
-        f"How often a probability came true, by its size. Expected calibration error times 100: {told}.",
+        f"How often a probability came true, by its size. Expected calibration error times 100: {errors}.",
         subtitle or None,
     )

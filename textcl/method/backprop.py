@@ -1,4 +1,4 @@
-"""How gradients are obtained: the whole batch at once, or cached at the embeddings."""
+"""Ways to obtain gradients: from the whole batch at once, or cached at the embeddings."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class Moves(Protocol):
 
 
 class MoveSchedules(Hook):
-    """Tells schedules how far the training is. List it after `MoveMomentum`, so that update t uses m_t as BYOL does.
+    """Moves schedules with the training. List it after `MoveMomentum`, so that update t uses m_t as BYOL does.
 
     Args:
         schedules: Temperatures, momenta and the like.

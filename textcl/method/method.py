@@ -66,7 +66,7 @@ class Method:
 
     @property
     def trained(self) -> nn.Module:
-        """What is scored and saved."""
+        """The encoder that is scored and saved, or the classifier around it."""
         return self.encoders["online"] if self.model is None else self.model
 
     @property
@@ -75,7 +75,7 @@ class Method:
         return tuple(dict.fromkeys(view.column for view in self.views.values()))
 
     def readers(self, max_length: int) -> dict[str, Reader]:
-        """What turns the texts of each view into tokens, with its prompt in front.
+        """The reader of each view: its texts to tokens, with its prompt in front.
 
         Args:
             max_length: Most tokens of a row, for views that name no length of their own.
@@ -113,7 +113,7 @@ class Method:
         given: Mapping[str, Tensor] | None = None,
         first: int = 0,
     ) -> dict[str, float]:
-        """What the objective will log, found by calling it on made-up embeddings of `rows` rows.
+        """Names of what the objective logs, from a call on random embeddings of `rows` rows.
 
         Where several processes train, all of them must call it.
 

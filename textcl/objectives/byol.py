@@ -106,9 +106,9 @@ class SimSiam(nn.Module):
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
         first, second = (z[name] for name in self.names)
-        there = mean_cosine(predicted(self.predictor, first), second, self.world)
+        forward = mean_cosine(predicted(self.predictor, first), second, self.world)
         back = mean_cosine(predicted(self.predictor, second), first, self.world)
-        return LossOutput(-(there + back) / 2, collapse_terms(first))
+        return LossOutput(-(forward + back) / 2, collapse_terms(first))
 
 
 def predicted(predictor: nn.Module, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:

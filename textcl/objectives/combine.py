@@ -34,8 +34,10 @@ class WeightedSum(nn.Module):
             terms |= output.terms
             terms[_unused(f"loss/{type(part).__name__}", terms)] = output.loss.detach()
         losses = [w * output.loss for w, output in zip(self.weights, outputs, strict=True)]
-        told = [output.statistics for output in outputs if output.statistics is not None]
-        return LossOutput(torch.stack(losses).sum(), terms, partial(_first_of, told))
+        parts_statistics = [
+            output.statistics for output in outputs if output.statistics is not None
+        ]
+        return LossOutput(torch.stack(losses).sum(), terms, partial(_first_of, parts_statistics))
 
 
 class Projected(nn.Module):
@@ -102,9 +104,9 @@ class Alternate(nn.Module):
         self.turn = int(state)
 
 
-def _first_of(told: Sequence[Callable[[], Statistics]]) -> Statistics:
+def _first_of(parts_statistics: Sequence[Callable[[], Statistics]]) -> Statistics:
     merged: Statistics = {}
-    for statistics in told:
+    for statistics in parts_statistics:
         merged = {**statistics(), **merged}
     return merged
 

@@ -123,10 +123,10 @@ def symmetric(
     """
     from textcl.objectives.combine import WeightedSum
 
-    there = AnchorPositive("anchor", "positive", negatives, hard_negative_weight)
+    forward = AnchorPositive("anchor", "positive", negatives, hard_negative_weight)
     back = AnchorPositive("positive", "anchor")
     return WeightedSum(
-        [(0.5, Contrastive(pairing, temperature, world=world)) for pairing in (there, back)]
+        [(0.5, Contrastive(pairing, temperature, world=world)) for pairing in (forward, back)]
     )
 
 

@@ -67,7 +67,7 @@ class JointDirections(nn.Module):
 
 def _log_sum_and_pull(block: Block) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:
     """Not a loss and a count yet: what an anchor brings to the sum of its row, and the logit of its positive."""
-    there = ~torch.isneginf(block.logits).all(1)
-    log_sums = torch.logsumexp(block.logits.masked_fill(~there[:, None], 0.0), 1)
+    present = ~torch.isneginf(block.logits).all(1)
+    log_sums = torch.logsumexp(block.logits.masked_fill(~present[:, None], 0.0), 1)
     aimed = torch.where(block.targets > 0, block.logits, 0.0)
-    return torch.where(there, log_sums, -torch.inf), aimed.sum(1)
+    return torch.where(present, log_sums, -torch.inf), aimed.sum(1)

@@ -58,15 +58,15 @@ class DistillScores(nn.Module):
         if self.measure == "kl":
             return float(weights.sum())
         texts = torch.stack([batch.groups[views[name]] != ABSENT for name in self.names[1:]], 1)
-        there = texts & ~_as_wide(batch.given["scores"], texts.shape[1]).isnan()
-        return float(((there[:, 1:] & there[:, :1]).sum(1) * weights).sum())
+        present = texts & ~_as_wide(batch.given["scores"], texts.shape[1]).isnan()
+        return float(((present[:, 1:] & present[:, :1]).sum(1) * weights).sum())
 
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
-        similarity, scores, there = self._candidates(z)
+        similarity, scores, present = self._candidates(z)
         measure = self._margins if self.measure == "margin-mse" else self._divergences
-        values, counts = measure(similarity, scores, there)
-        terms = {"candidates": there.to(values.dtype).sum(1).mean().detach()}
+        values, counts = measure(similarity, scores, present)
+        terms = {"candidates": present.to(values.dtype).sum(1).mean().detach()}
         values, counts = weighted(z, values, counts)
         return LossOutput(self.world.mean(values, counts, z.items.get(self)), terms)
 
@@ -79,23 +79,25 @@ class DistillScores(nn.Module):
         similarity = torch.stack([(anchor * x).sum(1) for x in candidates], 1)
         scores = _as_wide(z.numbers("scores").detach().to(similarity), len(candidates))
         texts = torch.stack([z.group(name) != ABSENT for name in self.names[1:]], 1)
-        there = texts & ~scores.isnan()
+        present = texts & ~scores.isnan()
         zero = torch.zeros_like(similarity)
-        return torch.where(there, similarity, zero), torch.where(there, scores, zero), there
+        return torch.where(present, similarity, zero), torch.where(present, scores, zero), present
 
-    def _margins(self, similarity: Tensor, scores: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        counted = (there[:, 1:] & there[:, :1]).to(similarity.dtype)
+    def _margins(
+        self, similarity: Tensor, scores: Tensor, present: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        counted = (present[:, 1:] & present[:, :1]).to(similarity.dtype)
         mine, taught = (x[:, :1] - x[:, 1:] for x in (similarity, scores))
         return ((mine - taught).square() * counted).sum(1), counted.sum(1)
 
     def _divergences(
-        self, similarity: Tensor, scores: Tensor, there: Tensor
+        self, similarity: Tensor, scores: Tensor, present: Tensor
     ) -> tuple[Tensor, Tensor]:
         lowest = torch.finfo(similarity.dtype).min
-        mine = (similarity / self.temperature).masked_fill(~there, lowest).log_softmax(1)
-        taught = (scores / self.teacher_temperature).masked_fill(~there, lowest).softmax(1)
+        mine = (similarity / self.temperature).masked_fill(~present, lowest).log_softmax(1)
+        taught = (scores / self.teacher_temperature).masked_fill(~present, lowest).softmax(1)
         entropy = torch.special.entr(taught).sum(1)
-        crossed = torch.where(there, taught * mine, 0.0).sum(1)
+        crossed = torch.where(present, taught * mine, 0.0).sum(1)
         values = -(self.temperature**2) * (crossed + entropy)
         return values, torch.ones_like(values)
 

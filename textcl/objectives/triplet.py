@@ -248,8 +248,8 @@ class GivenTriplets(nn.Module):
         """Triplets of a batch, times the weights of their rows; unknown for "avg_nonzero"; see `Counted`."""
         if self.reduction == "avg_nonzero":
             return None
-        there = torch.stack([batch.groups[views[name]] != ABSENT for name in self.names[2:]])
-        return float((there.sum(0) * row_weights(batch)).sum())
+        present = torch.stack([batch.groups[views[name]] != ABSENT for name in self.names[2:]])
+        return float((present.sum(0) * row_weights(batch)).sum())
 
     def forward(self, z: Embeddings) -> LossOutput:
         """Loss of the batch."""
@@ -261,9 +261,9 @@ class GivenTriplets(nn.Module):
             if self.swap:
                 far = torch.minimum(far, _rowwise(positive, negative, self.distance))
             loss = hinge(near - far + self.margin, self.smooth)
-            there = z.group(name) != ABSENT
-            counted = there & (loss > 0) if self.reduction == "avg_nonzero" else there
-            values = values + torch.where(there, loss, 0.0)
+            present = z.group(name) != ABSENT
+            counted = present & (loss > 0) if self.reduction == "avg_nonzero" else present
+            values = values + torch.where(present, loss, 0.0)
             counts = counts + counted.to(loss.dtype)
         terms = {"triplets": counts.detach().sum()}
         values, counts = weighted(z, values, counts)

@@ -51,7 +51,7 @@ def probe_models(
         components: Leading directions that it keeps.
         seed: Draws texts where there are too many.
         precision: Of the encoder.
-        say: Told which model is being probed.
+        say: Called with a line on the model that is being probed.
 
     Returns:
         The numbers of every model, see `textcl.probe.numbers`.

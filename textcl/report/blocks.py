@@ -1,4 +1,4 @@
-"""What the page of a report is made of: each block has a template of its own."""
+"""Blocks of the page of a report, each with a template of its own."""
 
 from __future__ import annotations
 

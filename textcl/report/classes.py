@@ -14,7 +14,7 @@ from textcl.report.runs import RunRecord
 
 
 def class_section(page: Document, run: RunRecord, data: ProbeData, alone: bool) -> None:
-    """What a classifier confuses, on labelled texts."""
+    """The confusions of a classifier on labelled texts."""
     of = "" if alone else f" of {run.label}"
     page.section(f"classes-{slug(run.label)}", f"Classes{of}")
     if run.best is None or not is_classifier(run.best):
@@ -39,9 +39,9 @@ def class_section(page: Document, run: RunRecord, data: ProbeData, alone: bool) 
     )
     assert result.confusion is not None
     selected = (run.facts.dev or "").startswith(Path(data.source).name)
-    said = f"{result.n:,} texts of {data.source}; accuracy {result.accuracy:.1%}, macro-F1 {result.macro_f1:.1%}"
+    subtitle = f"{result.n:,} texts of {data.source}; accuracy {result.accuracy:.1%}, macro-F1 {result.macro_f1:.1%}"
     tall = max(260, 26 * len(classifier.classes))
-    drawn_table = confusion_figure(result.confusion, classifier.classes, f"Confusion{of}", said)
+    drawn_table = confusion_figure(result.confusion, classifier.classes, f"Confusion{of}", subtitle)
     name = "" if alone else f"-{slug(run.label)}"
     table = drawn_table.properties(width="container", height=tall)
     many = len(classifier.classes) > 12

@@ -82,12 +82,12 @@ def stages(runs: Sequence[RunRecord]) -> list[Stage]:
 def models_of(
     found: Sequence[Stage], data: ProbeData, say: Callable[[str], object]
 ) -> tuple[list[Model], list[str]]:
-    """What models make of the same texts.
+    """The models with their vectors of the same texts.
 
     Args:
         found: The models.
         data: Texts.
-        say: Told what is being encoded.
+        say: Called with a line on what is being encoded.
 
     Returns:
         The models that can be loaded, at most `MODELS`, and a sentence for each that is left out.

@@ -13,7 +13,7 @@ from textcl.report.texts import training_rows
 
 
 def data_section(page: Document, runs: Sequence[RunRecord]) -> None:
-    """What the runs were trained on."""
+    """The data that the runs were trained on."""
     page.section("data", "Data")
     rows = []
     for run in runs:
@@ -54,7 +54,7 @@ def _truncation(run: RunRecord) -> str:
         rows = training_rows(run)
         encoder = started_from(run.folder.path)
     except (UserError, RunError) as error:
-        return f"how many texts were cut cannot be told any more: {error}."
+        return f"how many texts were cut is no longer known: {error}."
     longest = run.facts.common.max_length or encoder.max_length
     read = encoder.reader(prompt=run.facts.common.prompt)
     report = truncation_report(read.lengths, rows, longest)

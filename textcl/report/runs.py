@@ -1,4 +1,4 @@
-"""What run folders and sweep folders hold, finished or not."""
+"""The content of run folders and sweep folders, finished or not."""
 
 from __future__ import annotations
 

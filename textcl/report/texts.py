@@ -39,9 +39,12 @@ def shown_texts(
     if classifies and dev and held_out_share(dev) is not None:
         return _held_out(run, float(dev), seed)
     if classifies and (task := named_task(dev)):
-        there = load_labelled(task[0], "dev", lcl_preparation=task[1])
+        task_texts = load_labelled(task[0], "dev", lcl_preparation=task[1])
         return _labelled(
-            f"{dev}, dev", there.texts, None if there.multi_label else there.labels, seed
+            f"{dev}, dev",
+            task_texts.texts,
+            None if task_texts.multi_label else task_texts.labels,
+            seed,
         )
     retrieves = bool(dev) and (held_out_share(dev) is not None or is_beir(dev))
     if dev and not retrieves and (classifies or facts.dev):
@@ -56,7 +59,7 @@ def shown_texts(
 
 
 def training_source(run: RunRecord) -> str:
-    """Where the training rows are; of several data sets, the first.
+    """The place of the training rows; of several data sets, the first.
 
     Raises:
         UserError: If they were in memory.

@@ -13,7 +13,7 @@ from textcl.report.page import Document, slug
 from textcl.report.runs import RunRecord
 
 RUNS = 7
-"""Most runs in one figure, each with a colour that can be told from the others."""
+"""Most runs in one figure, each with a colour of its own."""
 
 RIDGES = 9
 """Most histograms of a run."""
@@ -84,7 +84,7 @@ def training_section(page: Document, runs: Sequence[RunRecord]) -> None:
     shown = runs[:RUNS]
     if len(runs) > RUNS:
         page.missing(
-            f"Curves show the first {RUNS} of {len(runs)} runs, more colours could not be told apart."
+            f"Curves show the first {RUNS} of {len(runs)} runs, as more colours are hard to distinguish."
         )
     silent = [run.label for run in shown if not run.updates]
     if silent:
@@ -118,7 +118,7 @@ def _logged(run: RunRecord) -> str:
 
 
 def push_section(page: Document, runs: Sequence[RunRecord]) -> None:
-    """How the loss treats positives and negatives, from the statistics in the log."""
+    """The treatment of positives and negatives by the loss, from the statistics in the log."""
     page.section(
         "scores",
         "What the loss does to the scores",

@@ -75,7 +75,7 @@ def write_report(
         options: What it shows.
         figures: Folder for a PNG and an SVG of every figure.
         atlas: Parquet file for embedding-atlas, of the first run's model.
-        say: Told what is being done.
+        say: Called with a line on what is being done.
 
     Returns:
         The names of the figures.
@@ -84,7 +84,7 @@ def write_report(
         UserError: If a folder is no run, a benchmark or data that was asked for is not there, or an extra is missing.
     """
     options = options or ReportOptions()
-    altair()  # a missing extra is told before any work
+    altair()  # a missing extra ends the command before any work
     vl_convert()
     if "umap" in options.maps and not umap_there():
         raise UserError(
@@ -140,7 +140,7 @@ def _lead(runs: Sequence[RunRecord], sweeps: int) -> str:
 def _space(
     page: Document, runs: Sequence[RunRecord], options: ReportOptions, say: Callable[[str], object]
 ) -> tuple[list[Model], ProbeData | str]:
-    """The models on their texts, or why there are none; models that are left out are told later."""
+    """The models on their texts, or why there are none; models that are left out are listed in `left_out`."""
     if not runs:
         return [], "no run was given"
     try:

@@ -67,7 +67,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Source:
-    """Documents, and what a first pass over them told."""
+    """Documents, and the facts that a first pass over them gave."""
 
     documents: Documents
     about: Survey

@@ -40,7 +40,7 @@ Documents = Callable[[], Iterable[Document]]
 
 @dataclass(frozen=True)
 class Survey:
-    """What a first pass over documents tells.
+    """Facts that a first pass over documents gives.
 
     Args:
         rows: Documents with a text.

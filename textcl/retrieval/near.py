@@ -14,7 +14,7 @@ _ALIKE = 0.8
 
 
 class NearTexts:
-    """Tells whether a text is almost one of some others: by the trigrams of letters that both share.
+    """Recognises texts that are almost one of some others, by the trigrams of letters that both share.
 
     Args:
         texts: The others.

@@ -52,7 +52,7 @@ class Manifest:
 
     Args:
         model: Its name, as the builder gave it.
-        model_sha256: What `model_hash` said of it.
+        model_sha256: Its `model_hash`.
         query_prompt: What the model puts before queries.
         document_prompt: What it puts before documents.
         similarity: "cosine", for which vectors have length 1, or "dot".

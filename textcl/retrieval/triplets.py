@@ -56,11 +56,11 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Marks:
-    """What somebody said of mined negatives.
+    """Judgements of mined negatives.
 
     Args:
         relevant: Identities of documents that answer the anchor, by its identity (see `text_group`).
-        irrelevant: How many were said not to.
+        irrelevant: How many were judged not to.
     """
 
     relevant: Mapping[int, frozenset[int]]

@@ -40,7 +40,7 @@ class Alike:
 def classes_alike(
     labels: Int[np.ndarray, " N"], probabilities: Float[np.ndarray, "N C"], classes: Sequence[str]
 ) -> list[Alike]:
-    """Pairs that a model tells apart badly: `told_apart` below 0.75, from 5 mixed rows on; the largest gain first.
+    """Pairs that a model hardly distinguishes: `told_apart` below 0.75, from 5 mixed rows on; the largest gain first.
 
     The gain is that of the same probabilities, those of the two classes added.
 

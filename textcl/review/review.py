@@ -59,7 +59,7 @@ class Near:
 
 @dataclass(frozen=True)
 class Review:
-    """What a review gave.
+    """The result of a review.
 
     Args:
         rows: All judged rows, the most suspicious first.

@@ -19,7 +19,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Difference:
-    """What the same resamples of both systems say of one measure. Scores are times 100.
+    """Two systems compared by one measure, over the same resamples. Scores are times 100.
 
     Args:
         task: Name of the task, "average" for the mean over several.

@@ -23,7 +23,7 @@ _KINDS: Mapping[str, Callable[[SuiteManifest], Task]] = {
     "names": Names.of_manifest,
     "transfer": Transfer.of_manifest,
 }
-"""How the tasks of each kind are made from their manifest."""
+"""Makers of the tasks of each kind from their manifest."""
 
 
 @checked_arguments

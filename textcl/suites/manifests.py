@@ -1,4 +1,4 @@
-"""What the manifests of a suite's tasks say, and their files, checked against them."""
+"""The manifests of a suite's tasks, and their files, checked against them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REMEDY = "put the original there"
 
 @dataclass(frozen=True)
 class SuiteManifest:
-    """What `eval/tasks/*.toml` says about one task of a suite.
+    """The manifest of one task of a suite, from `eval/tasks/*.toml`.
 
     Args:
         name: Name in scores and on the command line.
@@ -51,7 +51,7 @@ class SuiteManifest:
     note: str = ""
 
     def file(self, part: str) -> Path:
-        """Where a part of the data is, after a look at its rows and hash.
+        """The file of a part of the data, once its rows and hash are checked.
 
         Raises:
             UserError: If there is no TEXTCL_DATA, or the file there is not the one of the manifest.

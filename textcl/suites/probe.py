@@ -125,7 +125,7 @@ class LabelledRows:
     def _check(self, path: str) -> None:
         trained = Counter(self.labels[: self.train_rows])
         if len(trained) < 2:
-            raise UserError(f"{path} has one class only: a probe tells at least two apart")
+            raise UserError(f"{path} has one class only: a probe needs at least two")
         label, count = min(trained.items(), key=lambda item: item[1])
         if count < FOLDS:
             raise UserError(

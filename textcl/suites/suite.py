@@ -1,4 +1,4 @@
-"""What every task of a suite is, and one run of a model over several: each text encoded once."""
+"""Tasks of a suite, and one run of a model over several: each text encoded once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from textcl.evaluation.resampling import Statistic
 
 
 class Role(StrEnum):
-    """What a text is to the model, which may put another prompt before each."""
+    """The role of a text, by which the model chooses its prompt."""
 
     plain = "plain"
     query = "query"
@@ -59,7 +59,7 @@ class TaskResult:
 
     @property
     def units(self) -> int:
-        """How many queries, pairs or rows there are."""
+        """The number of queries, pairs or rows."""
         return next(iter(self.statistics.values())).units
 
     def to_dict(self) -> JsonDict:
@@ -111,13 +111,13 @@ class Task(Protocol):
         ...
 
     def score(self, vectors: Vectors) -> TaskResult:
-        """What the vectors of these texts are worth."""
+        """The scores of the vectors of these texts."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class SuiteResult:
-    """What a model scored.
+    """The scores of a model.
 
     Args:
         tasks: By name, in the order asked for.

@@ -62,6 +62,6 @@ def _texts(folder: RunFolder, name: str, model: Classifier) -> DevTexts:
 
 def _labelled(name: str, role: str) -> Rows:
     if task := named_task(name):
-        there = load_labelled(task[0], "test", lcl_preparation=task[1])
-        return load_rows(there.rows(), roles=("text", role))
+        test = load_labelled(task[0], "test", lcl_preparation=task[1])
+        return load_rows(test.rows(), roles=("text", role))
     return load_rows(name, roles=("text", role))

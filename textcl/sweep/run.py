@@ -1,4 +1,4 @@
-"""Running a sweep: every cell a process of its own, nothing done twice, failures told and not hidden."""
+"""Running a sweep: every cell a process of its own, nothing done twice, failures reported and not hidden."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Sweep:
 
         Args:
             jobs: Runs at the same time; they share the cores.
-            say: Told about every run.
+            say: Called with a line on every run.
 
         Raises:
             RunError: If a run failed; the others are finished.
@@ -173,7 +173,7 @@ class Sweep:
         return self.path / "cells" / cell.name
 
     def log_of(self, cell: Cell) -> Path:
-        """What its process said."""
+        """The log of its process."""
         return self.folder_of(cell).with_name(f"seed-{cell.seed}.log")
 
     def _run_cell(self, cell: Cell, jobs: int) -> Result:
@@ -182,8 +182,8 @@ class Sweep:
             code = self._start(cell, folder.path, jobs)
             if code != 0 or not folder.finished:
                 log = self.log_of(cell).read_text(encoding="utf-8", errors="replace").strip()
-                said = log.splitlines()[-1] if log else f"exit code {code}"
-                return Result(cell, "failed", error=said.removeprefix("textcl: "))
+                last_line = log.splitlines()[-1] if log else f"exit code {code}"
+                return Result(cell, "failed", error=last_line.removeprefix("textcl: "))
         scores = folder.scores()
         seconds = round(time.perf_counter() - started, 1)
         score = scores.last if self.plan.metric == "last" else scores.best

@@ -32,7 +32,7 @@ def run_search(sweep: Sweep, jobs: int = 1, say: Say = lambda text: None) -> Non
     Args:
         sweep: A sweep whose plan has trials.
         jobs: Seeds that run at the same time.
-        say: Told about every run.
+        say: Called with a line on every run.
 
     Raises:
         UserError: If Optuna is not installed.

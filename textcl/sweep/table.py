@@ -25,7 +25,7 @@ class Result:
         score: The number that is compared.
         scores: What it measured on dev.
         seconds: Wall time of its process, the last attempt only.
-        error: Last line it said, if it failed.
+        error: Last line of its log, if it failed.
         probes: What it was probed on after training.
     """
 

@@ -42,7 +42,7 @@ def accelerator_of(settings: TrainSettings) -> Accelerator:
     _refuse_what_is_not_honoured()
     use_deterministic_operators(settings.deterministic)
     return Accelerator(
-        # said outright, or Accelerate takes several processes without a GPU for strangers
+        # explicit, or Accelerate does not connect several processes without a GPU
         cpu=not torch.accelerator.is_available(),
         mixed_precision=_precision(settings, device),
         gradient_accumulation_steps=settings.accumulation,
@@ -64,7 +64,7 @@ def use_deterministic_operators(wanted: bool) -> None:
 
 
 def _precision(settings: TrainSettings, device: str) -> str:
-    """What Accelerate calls the precision: the setting, else that of `accelerate launch`, else the machine's best."""
+    """The precision by Accelerate's name: the setting, else that of `accelerate launch`, else the machine's best."""
     if settings.precision != "auto":
         return "no" if settings.precision == "fp32" else settings.precision
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "")

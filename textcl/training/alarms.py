@@ -16,7 +16,7 @@ SPREAD = 0.1
 
 
 class Alarms:
-    """Says each kind of trouble once.
+    """Reports each kind of trouble once.
 
     Args:
         names: Embeddings that must not collapse.
@@ -24,12 +24,12 @@ class Alarms:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
 
     def look(
         self, z: Embeddings, norm: Tensor, terms: Mapping[str, Tensor]
     ) -> tuple[list[str], list[str]]:
-        """What is wrong with a batch.
+        """The trouble with a batch.
 
         Args:
             z: Its embeddings.
@@ -37,7 +37,7 @@ class Alarms:
             terms: What the objective logged.
 
         Returns:
-            All kinds of trouble, and a message for each that had not been said before.
+            All kinds of trouble, and a message for each that was not reported before.
         """
         found = dict(
             text.split(": ", 1)
@@ -48,12 +48,14 @@ class Alarms:
                 _temperature(terms),
                 *(
                     _spread(z, name) for name in reversed(self.names)
-                ),  # of several, the first is said
+                ),  # of several, the first is reported
             )
             if text
         )
-        new = [f"alarm, {kind}: {text}" for kind, text in found.items() if kind not in self.told]
-        self.told |= found.keys()
+        new = [
+            f"alarm, {kind}: {text}" for kind, text in found.items() if kind not in self.reported
+        ]
+        self.reported |= found.keys()
         return list(found), new
 
 
@@ -72,7 +74,7 @@ def _classes(z: Embeddings) -> str:
         or bool((z.labels != z.labels[0]).any())
     ):
         return ""
-    return "one-class batch: all its rows have one label, so nothing is told apart; raise batch_size or shuffle"
+    return "one-class batch: all its rows have one label, so there is nothing to separate; raise batch_size or shuffle"
 
 
 def _positives(terms: Mapping[str, Tensor]) -> str:

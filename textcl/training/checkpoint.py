@@ -30,7 +30,7 @@ _OWN = "own."  # prefix of what a process keeps for itself, beside its generator
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Args:
         tensors: Everything that all processes have alike.

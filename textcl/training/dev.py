@@ -23,22 +23,22 @@ class Dev(Protocol):
 
     @property
     def protocol(self) -> str:
-        """What the number is."""
+        """Protocol of the score."""
         ...
 
     @property
     def note(self) -> str:
-        """What a reader must know about the data."""
+        """A remark on the data, "" without."""
         ...
 
     @property
     def size(self) -> str:
-        """How much data it is, with its unit."""
+        """Size of the data, with its unit."""
         ...
 
     @property
     def texts(self) -> Sequence[str]:
-        """What the model reads for it."""
+        """The texts that the model reads for it."""
         ...
 
     def __call__(self, model: Any) -> float:
@@ -58,18 +58,18 @@ class DevPairs:
 
     @property
     def protocol(self) -> str:
-        """What the number is."""
+        """Protocol of the score."""
         label = self.task.manifest.label if self.task.manifest else self.task.name
         return f"{label}, {describe(self.task.protocol('all'), 'all')}, float32"
 
     @property
     def note(self) -> str:
-        """What a reader must know about these pairs."""
+        """A remark on these pairs, "" without."""
         return self.task.manifest.note if self.task.manifest else ""
 
     @property
     def size(self) -> str:
-        """How much data it is."""
+        """Size of the data."""
         return f"{len(self.task.scores):,} pairs"
 
     @property

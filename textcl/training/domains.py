@@ -103,7 +103,7 @@ AdapterSetting = Annotated[
 PoolingSetting = Annotated[
     str, Text(f"one of {', '.join(POOLINGS)}, or several joined by +", check_pooling)
 ]
-"""How token states become one vector."""
+"""The way from token states to one vector."""
 
 TemperatureSetting = Annotated[
     float | str,
@@ -138,12 +138,6 @@ class Values:
     several: bool = False
     not_empty: bool = False
 
-    @property
-    def completions(self) -> tuple[str, ...]:
-        """All texts that stand for a value, where these are but a few."""
-        switch = ("true", "false") if bool in self.kinds else ()
-        return (*self.choices, *switch, *(("none",) if self.optional else ()))
-
     @classmethod
     def of(cls, hint: object) -> Values:
         """The values of an annotation.
@@ -167,7 +161,7 @@ class Values:
         raise TypeError(f"a setting cannot be of type {hint}")
 
     def __str__(self) -> str:
-        """What the values are, in words."""
+        """The values in words."""
         parts = [f"one of {', '.join(self.choices)}"] if self.choices else []
         if bool in self.kinds:
             parts.append("true or false")

@@ -57,7 +57,7 @@ class CommonSettings:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What was asked of a run, and on what it ran: the content of settings.json.
+    """The request of a run, and the machine that it ran on: the content of settings.json.
 
     Args:
         recipe: Name of the recipe, or the file it came from.
@@ -138,7 +138,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Scores:
-    """What was measured: the content of scores.json, written when a run ends.
+    """The scores of a run: the content of scores.json, written when it ends.
 
     Args:
         finished: Whether the run came to its end.

@@ -77,11 +77,11 @@ class Interrupts:
         asked = torch.tensor(float(bool(self.signal_number)), device=device)
         if not self.world.sum(asked) > 0:
             return False
-        self.signal_number = self.signal_number or signal.SIGINT  # where another process was told
+        self.signal_number = self.signal_number or signal.SIGINT  # where another process got it
         return True
 
     def error(self, step: int, total: int, folder: Path) -> InterruptedRunError:
-        """What ends a run that was stopped and saved.
+        """The error that ends a run that was stopped and saved.
 
         Args:
             step: Updates done.

@@ -51,7 +51,7 @@ class Collate:
     def texts(
         self, rows: Sequence[Mapping[str, object]], index: np.ndarray, epoch: int
     ) -> dict[str, list[str]]:
-        """What every view shows of the rows."""
+        """The texts of every view of the rows."""
         numbered = list(zip(rows, index.tolist(), strict=True))
         return {
             name: [view.draw(row, self.seed, epoch, i, name) for row, i in numbered]
@@ -62,11 +62,11 @@ class Collate:
         """The tokens of what a view shows of the rows with these numbers."""
         if name in self.tables:
             return _marked(self.readers[name], self.tables[name].take(index))
-        there = torch.tensor([bool(text) for text in texts])
+        present = torch.tensor([bool(text) for text in texts])
         tokens = self.readers[name]([text for text in texts if text])
-        if there.all():
+        if present.all():
             return tokens
-        lengths = torch.zeros(len(texts), dtype=torch.long).masked_scatter(there, tokens.lengths)
+        lengths = torch.zeros(len(texts), dtype=torch.long).masked_scatter(present, tokens.lengths)
         return _marked(self.readers[name], replace(tokens, lengths=lengths, prompt=None))
 
     def __call__(

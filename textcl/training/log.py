@@ -63,7 +63,7 @@ class Log:
         return size
 
     def _numbers(self, at: Position, rate: float) -> dict[str, object]:
-        """What every method has."""
+        """The numbers that every method has."""
         seen = at.step * self.settings.batch_size * self.settings.accumulation
         return {
             "step": at.step,

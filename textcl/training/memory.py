@@ -1,4 +1,4 @@
-"""What to do when a training step does not fit into the memory of the device."""
+"""The error of a training step that does not fit into the memory of the device, with a way out."""
 
 from __future__ import annotations
 

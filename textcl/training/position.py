@@ -1,4 +1,4 @@
-"""Where a run is: written by the loop alone, and whole in every checkpoint."""
+"""The position of a run: written by the loop alone, and whole in every checkpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Position:
-    """Where a run is.
+    """The position of a run.
 
     Args:
         step: Updates done.

@@ -125,7 +125,7 @@ def _direction(online: Encoder) -> str:
 
 
 def _dev(dev: Dev, online: Encoder) -> str:
-    """Where the dev score comes from, and how many of its texts the model does not read to their end."""
+    """The source of the dev score, and the number of its texts that are longer than the model reads."""
     cut = cut_note(online.reader().count_cut(dev.texts), len(dev.texts), online.max_length)
     return " ".join(filter(None, (f"{dev.protocol}, {dev.size}.", dev.note, cut)))
 

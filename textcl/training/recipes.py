@@ -1,8 +1,8 @@
 """Recipes: find, load and configure them.
 
 A recipe is a Python file with a method section as its docstring, `ROLES` (the columns it trains on), `Settings` (a
-frozen dataclass of every number), `build(settings, world) -> Method`, and, where a paper has several backbones,
-`PRESETS` (model name to the settings that differ).
+frozen dataclass of every number), `build(settings, world) -> Method`, where a paper has several backbones
+`PRESETS` (model name to the settings that differ), and `ROWS` where its columns do not say what a row is: "words".
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Recipe:
         settings_type: Its settings.
         presets: Settings that differ for some models.
         build: From settings to a method.
+        rows: What its rows are, such as "words", where `roles` leaves it open; "" otherwise.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Recipe:
     settings_type: type[TrainSettings]
     presets: Mapping[str, Mapping[str, object]]
     build: Callable[[TrainSettings, World], Method]
+    rows: str = ""
 
     @property
     def sha256(self) -> str | None:
@@ -129,6 +131,7 @@ def find(name: str) -> Recipe:
         settings_type=module.Settings,
         presets=getattr(module, "PRESETS", {}),
         build=module.build,
+        rows=getattr(module, "ROWS", ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a run writes: the log, the scores, the best weights and the checkpoints; and how it reads them again."""
+"""The files of a run: log, scores, best weights and checkpoints, which it writes and reads again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from textcl.training.run_folder import RunFolder
 
 @runtime_checkable
 class Trainable(Protocol):
-    """What a run trains: an encoder, or a classifier."""
+    """A module that a run trains: an encoder, or a classifier."""
 
     def save_pretrained(
         self, directory: str | Path, *, card: Mapping[str, object] | None = None

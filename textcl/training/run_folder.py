@@ -116,7 +116,7 @@ class RunFolder:
 
     @property
     def facts(self) -> RunFacts:
-        """What was asked of the run.
+        """The request of the run.
 
         Raises:
             UserError: If settings.json cannot be read; names the place.
@@ -136,7 +136,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints are."""
+        """The folder of checkpoints."""
         return self.path / "checkpoints"
 
     @property
@@ -151,7 +151,7 @@ class RunFolder:
         return self.scores().finished
 
     def scores(self) -> Scores:
-        """What was measured, all undefined before scores.json is written.
+        """The scores, all undefined before scores.json is written.
 
         Raises:
             UserError: If scores.json cannot be read; names the place.

@@ -160,7 +160,7 @@ class SourceBatches:
         return len(self.sources) // self.batch_size
 
     def visits(self) -> list[float]:
-        """How often a row of each data set comes in an epoch, on average."""
+        """Mean number of times that a row of each data set comes in an epoch."""
         return [
             count * size / len(rows)
             for count, size, rows in zip(self._counts, self._blocks, self._rows, strict=True)

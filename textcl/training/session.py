@@ -42,7 +42,7 @@ from textcl.training.trained import Trained
 from textcl.versions import versions
 
 RUNS = "runs"
-"""Where run folders are made that have no other name."""
+"""The folder of runs that are given no name."""
 
 
 @checked_arguments
@@ -161,7 +161,7 @@ def resume(
 
 
 class _Session:
-    """What `start` and `go_on` share: processes, and the way from rows to a trained model."""
+    """Processes, and the way from rows to a trained model, for a run that starts or goes on."""
 
     def __init__(self, found: Recipe, settings: TrainSettings, console: Console | None) -> None:
         self.recipe, self.settings = found, settings

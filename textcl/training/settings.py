@@ -36,7 +36,7 @@ Tracker = Literal[
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How a method is trained. Recipes inherit this value, so that one flat list of settings describes a run.
+    """Settings of a training. Recipes inherit this value, so that one flat list of settings describes a run.
 
     Args:
         model: Name or folder of the HuggingFace model or sentence-transformers model to start from.
@@ -219,16 +219,6 @@ def with_values(settings: S, values: Mapping[str, object]) -> S:
         key = _known(type(settings), name)
         changes[key] = _checked(key, takes[key], value)
     return replace(settings, **changes)
-
-
-def complete_override(settings_type: type[TrainSettings], text: str) -> list[str]:
-    """How a `key=value` text that has been begun may go on, as shells complete it."""
-    name, equals, value = text.partition("=")
-    known = values_of(settings_type)
-    if not equals:
-        return [f"{key}=" for key in known if key.startswith(name)]
-    choices = known[name].completions if name in known else ()
-    return [f"{name}={choice}" for choice in choices if choice.startswith(value)]
 
 
 def as_mapping(settings: TrainSettings) -> dict[str, object]:

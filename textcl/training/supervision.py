@@ -1,4 +1,4 @@
-"""What the labels of a run are: its rows, what selects its weights, its batches, and what the user is told of them.
+"""Everything that follows from the labels of a run: its rows, dev set, batches, and what its user reads of them.
 
 `supervise` chooses by the type of the settings, so that a recipe decides it: rows without labels are supervised here,
 and `textcl.classifier.supervision` registers what labelled rows need.
@@ -46,7 +46,7 @@ class Supervision(Protocol):
 
     @property
     def dev(self) -> Dev | None:
-        """What selects the weights."""
+        """The dev set, which selects the weights."""
         ...
 
     @property
@@ -165,7 +165,7 @@ class Pairs:
         return ShuffledBatches(len(self.rows), self.settings.batch_size, self.settings.seed)
 
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
-        """How many negatives each anchor gets."""
+        """The number of negatives of each anchor."""
         given = loader.batch(0, 0).given if set(self.rows.roles) & set(NUMBERS) else None
         return {"negatives": describe_negatives(method, self.settings, loader.world, given=given)}
 

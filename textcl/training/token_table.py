@@ -84,9 +84,9 @@ def cached_tokens(
     if not (ids.exists() and offsets.exists()):
         tell(f"tokenising {len(rows):,} texts; later runs find the tokens in {folder}")
         _write(ids, offsets, rows, role, read)
-    there = ids.stat().st_size > 0  # nothing cannot be mapped
+    filled = ids.stat().st_size > 0  # nothing cannot be mapped
     return TokenTable(
-        np.memmap(ids, np.int32, mode="r") if there else np.zeros(0, np.int32), np.load(offsets)
+        np.memmap(ids, np.int32, mode="r") if filled else np.zeros(0, np.int32), np.load(offsets)
     )
 
 

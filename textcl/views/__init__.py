@@ -1,4 +1,4 @@
-"""What a row looks like to an encoder: columns, augmentations and changes behind the tokenizer."""
+"""Views of a row as an encoder sees them: columns, augmentations and changes behind the tokenizer."""
 
 import lazy_loader
 

@@ -72,7 +72,7 @@ class SpanMask:
         _check_variant(self.variant, ("corrected", "official"))
 
     def starts(self, text: str) -> int:
-        """How many starts there are to draw from; 0 if the text stays as it is."""
+        """The number of starts to draw from; 0 if the text stays as it is."""
         if self.length == 0 or len(text) <= self.length or len(text) < self.min_characters:
             return 0
         return len(text) - self.length + (self.variant == "corrected")

@@ -22,14 +22,14 @@ from textcl.errors import UserError
 from textcl.types import Changes, Tokens
 
 CutVariant = Literal["default", "consert", "cutoff_repo"]
-"""What two codes do, and ours: "consert" draws without replacement and leaves the attention mask alone;
+"""The ways of two codes, and ours: "consert" draws without replacement and leaves the attention mask alone;
 "cutoff_repo" draws with replacement, so that fewer may be cut, and nothing attends to a cut token; the default
 draws without replacement, nothing attends to a cut token, and the first token is never cut."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What a cutoff leaves of the tokens of all rows.
+    """The tokens of all rows that a cutoff leaves.
 
     Args:
         embed: False where the embedding output (after its normalisation and dropout) becomes 0.

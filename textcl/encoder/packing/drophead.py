@@ -132,7 +132,7 @@ def _blocks(backbone: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
 
 @dataclass
 class _Dropper:
-    """The two hooks of one attention block: on its way in it tells the rows, on its way out it drops."""
+    """The two hooks of one attention block: the first notes the rows, the second drops."""
 
     p: float
     heads: int
