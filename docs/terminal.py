@@ -9,6 +9,7 @@ import io
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -17,12 +18,20 @@ PICTURE = Path(__file__).parent / "quickstart.svg"
 WIDTH = 118
 
 
+class _Wrapping(Console):
+    """A terminal, which wraps long lines; consoles of rich cut those that are printed with `soft_wrap`."""
+
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **options: Any) -> None:
+        """Print without `soft_wrap`."""
+        super().print(*objects, **options)
+
+
 def main() -> None:
     """Train, and draw what was printed."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     from textcl import train
 
-    console = Console(record=True, width=WIDTH, file=io.StringIO(), color_system="truecolor")
+    console = _Wrapping(record=True, width=WIDTH, file=io.StringIO(), color_system="truecolor")
     console.print(f"[bold green]$[/] {COMMAND}", highlight=False)
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
