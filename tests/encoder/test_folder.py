@@ -260,7 +260,7 @@ def test_saving_replaces_an_older_folder_whole(tmp_path):
 
 def test_saving_onto_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("precious")
-    with pytest.raises(UserError, match="is a file: name a folder for the model"):
+    with pytest.raises(UserError, match="is a file: name a folder"):
         families.tiny_encoder().save_pretrained(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "precious"
 
