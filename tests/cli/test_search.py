@@ -74,6 +74,17 @@ def test_documents_are_shown_as_they_are(textcl_in, place):
     assert "[b]man[/b]" in out
 
 
+def test_a_text_of_the_corpus_does_not_steer_the_terminal(textcl_in, place):
+    text = "red\x1b]0;title\x07 food \x1b[2J\u202e"
+    row = json.dumps({"_id": "d\x1b[1m", "title": "", "text": text})
+    (place / "hostile.jsonl").write_text(f"{row}\n")
+    assert textcl_in("index", "hostile.jsonl", "-m", "bert", "-o", "hostile")[0] == 0
+    code, out, err = textcl_in("search", "hostile", "red food")
+    assert code == 0, err
+    assert "food" in out
+    assert not {"\x1b", "\x07", "\u202e"} & set(out)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

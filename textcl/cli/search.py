@@ -204,9 +204,12 @@ def show(found: Hits, *, as_json: bool) -> None:
 
 
 def _plain(text: str) -> str:
+    """A text of the corpus as a cell: neither markup nor what would steer the terminal, as an escape sequence does."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(
+        "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    )
 
 
 def _read(source: str, column: list[str] | None) -> list[str]:
