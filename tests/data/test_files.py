@@ -70,16 +70,16 @@ def test_what_fails_leaves_the_older_one(tmp_path):
         raise KeyError(file.write(b"half"))
     assert read(tmp_path / "x") == {"old": 1}
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "old").write_text("")
+    (tmp_path / "model" / "config.json").write_text("")
     with pytest.raises(KeyError), replacing(tmp_path / "model") as folder:
         fail_half_way(folder / "new", KeyError())
     assert names(tmp_path) == ["model", "x"]
-    assert names(tmp_path / "model") == ["old"]
+    assert names(tmp_path / "model") == ["config.json"]
 
 
 def test_a_folder_that_cannot_be_moved_in_leaves_the_older_one(tmp_path, monkeypatch):
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "old").write_text("")
+    (tmp_path / "model" / "config.json").write_text("")
 
     def fail(path, target):
         raise OSError(errno.EIO, "broken")
@@ -87,7 +87,7 @@ def test_a_folder_that_cannot_be_moved_in_leaves_the_older_one(tmp_path, monkeyp
     with pytest.raises(OSError, match="broken"), replacing(tmp_path / "model"):
         monkeypatch.setattr(Path, "replace", fail)
     assert names(tmp_path) == ["model"]
-    assert names(tmp_path / "model") == ["old"]
+    assert names(tmp_path / "model") == ["config.json"]
 
 
 def test_numbers_of_numpy_and_paths_are_written_as_what_they_hold(tmp_path):
