@@ -107,7 +107,7 @@ def test_span_mask_rejects_a_negative_length():
 
 
 def test_unknown_variant_is_named_with_the_known_ones():
-    # Called directly: in tests beartype stops a wrong literal before the constructor sees it.
+    # Called directly: where all types are checked, a wrong literal is stopped before the constructor sees it.
     with pytest.raises(UserError, match="'oficial': choose one of corrected, official"):
         augmentations._check_variant("oficial", ("corrected", "official"))
 
