@@ -1,9 +1,9 @@
 """How an update grows with processes: measured, beside what a small model of it expects.
 
 An update of P processes with B rows is expected to take the update of one process with B/P rows, plus one sum of all
-gradients over the processes (2 (P - 1)/P times their bytes pass every process), plus the rows that are gathered. The first
-is measured with P processes that do not talk, so that what they share of the machine is in it; the second with tensors of
-that size. gloo sums after the backward pass has begun, so that a part of it may hide behind the arithmetic.
+gradients over the processes (2 (P - 1)/P times their bytes pass every process), plus the rows that are gathered. The
+first is measured with P processes that do not talk, so that what they share of the machine is in it; the second with
+tensors of that size. Sums begin before the backward pass ends, so that a part of them may hide behind the arithmetic.
 
 python eval/bench/scaling.py --output eval/results/… [--processes 2] [--batch 64] [--steps 20] [--model NAME]
 """
@@ -88,7 +88,8 @@ def main() -> None:
         apart = [folder / f"apart-{number}" for number in range(processes)]
         commands = [train(path, [sys.executable], share, arguments) for path in apart]
         running = [subprocess.Popen(command, env=environment) for command in commands]
-        assert not any([process.wait() for process in running])
+        codes = [process.wait() for process in running]
+        assert not any(codes)
         torch.multiprocessing.spawn(
             sum_seconds, (processes, values, 29531, str(folder / "sum")), processes
         )
