@@ -70,6 +70,7 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
         UserError: When called with something else, by the wrapped function.
     """
     signature = inspect.signature(function)
+    called = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
 
     @functools.cache
     def checks() -> dict[str, _Check]:
@@ -81,11 +82,11 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
-            raise UserError(f"{function.__name__}: {error}") from None
+            raise UserError(f"{called}: {error}") from None
         for name, (expected, fits) in checks().items():
             if name in given and not fits(given[name]):
                 raise UserError(
-                    f"{function.__name__}: {name} is {expected}, got {_shown(given[name])}"
+                    f"{called}: {name} is {expected}, got {_shown(given[name])}"
                 )
         return function(*args, **kwargs)
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -48,6 +49,7 @@ class Encoder(TextEncoder):
         include_prompt: Whether the tokens of a prompt are part of the pooling, and not only seen by those of the text.
     """
 
+    @checked_arguments
     def __init__(
         self,
         backbone: PreTrainedModel | str | Path,
@@ -67,9 +69,11 @@ class Encoder(TextEncoder):
         if isinstance(backbone, str | Path):
             self.__dict__.update(self.from_pretrained(backbone).__dict__)
             return
-        if tokenizer is None or not hasattr(tokenizer, "model_max_length"):
+        is_model = isinstance(cast("object", backbone), PreTrainedModel)
+        if tokenizer is None or not is_model or not hasattr(tokenizer, "model_max_length"):
             raise UserError(
-                "an Encoder is made of a backbone and its tokenizer, or of the name of a model"
+                f"an Encoder is made of a backbone of transformers and its tokenizer, or of the name of a model, got "
+                f"a {type(backbone).__name__} and a {type(tokenizer).__name__}"
             )
         super().__init__(
             backbone,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -234,6 +234,8 @@ def evaluate(
         )
         if whiten is not None:
             fitted = whiten(np.concatenate([first, second]))
+            if not isinstance(cast("object", fitted), Whitening):
+                raise UserError(f"whiten must give a Whitening, not a {type(fitted).__name__}")
             first, second = fitted.apply(first), fitted.apply(second)
         score = _score(task, pair_scores(first, second), aggregation)
         scores[task.name] = _with_cut(score, task, reader)
