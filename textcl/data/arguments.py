@@ -85,9 +85,7 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
             raise UserError(f"{called}: {error}") from None
         for name, (expected, fits) in checks().items():
             if name in given and not fits(given[name]):
-                raise UserError(
-                    f"{called}: {name} is {expected}, got {_shown(given[name])}"
-                )
+                raise UserError(f"{called}: {name} is {expected}, got {_shown(given[name])}")
         return function(*args, **kwargs)
 
     return call
