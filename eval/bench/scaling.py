@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from common import facts
+from torch.multiprocessing.spawn import spawn
 
 from textcl import Encoder
 
@@ -90,9 +91,7 @@ def main() -> None:
         running = [subprocess.Popen(command, env=environment) for command in commands]
         codes = [process.wait() for process in running]
         assert not any(codes)
-        torch.multiprocessing.spawn(
-            sum_seconds, (processes, values, 29531, str(folder / "sum")), processes
-        )
+        spawn(sum_seconds, (processes, values, 29531, str(folder / "sum")), processes)
         launcher = [
             sys.executable,
             "-m",
