@@ -75,6 +75,8 @@ class Encoder(TextEncoder):
                 f"an Encoder is made of a backbone of transformers and its tokenizer, or of the name of a model, got "
                 f"a {type(backbone).__name__} and a {type(tokenizer).__name__}"
             )
+        if not all(isinstance(cast("object", layers), nn.Sequential) for layers in dense):
+            raise UserError("Encoder: dense is a list of torch.nn.Sequential")
         super().__init__(
             backbone,
             tokenizer,
