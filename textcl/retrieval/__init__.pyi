@@ -3,8 +3,8 @@ from .beir import evaluate_retrieval as evaluate_retrieval
 from .beir import load_beir as load_beir
 from .build import Tools as Tools
 from .concepts import ConceptSettings as ConceptSettings
+from .found import Found as Found
 from .hard_negatives import MiningOptions as MiningOptions
-from .index import Found as Found
 from .index import Index as Index
 from .mining import Mined as Mined
 from .mining import MiningRules as MiningRules

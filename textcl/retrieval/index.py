@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from textcl.retrieval.build import (
     save_graph,
 )
 from textcl.retrieval.documents import documents_of, require_space, survey, with_text
+from textcl.retrieval.found import Found, documents_of_pairs, found_documents
 from textcl.retrieval.hnsw import Graph
 from textcl.retrieval.models import Embeds, check_model, embed
 from textcl.retrieval.quantization import nearest_bits, to_bits
@@ -37,21 +38,6 @@ from textcl.retrieval.store import Dtype, Kind, Manifest, StoredRows, Writer
 
 RESCORED = 4
 """Times k that a coarse search keeps for scoring again."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A document that a search gave.
-
-    Args:
-        id: Its id.
-        text: Its text.
-        score: Similarity of its vector and the query's.
-    """
-
-    id: str
-    text: str
-    score: float
 
 
 class Index:
@@ -178,7 +164,7 @@ class Index:
             if not query.strip():
                 raise UserError(f"query {number} is empty: a search takes texts")
         vectors = torch.from_numpy(embed(self.model, queries, "query", self.manifest.similarity))
-        return self._found(self.nearest(vectors, k), threshold)
+        return found_documents(self.rows, self.nearest(vectors, k), threshold)
 
     @checked_arguments
     def neighbours(
@@ -202,7 +188,7 @@ class Index:
                 own, hits.rows.tolist(), hits.scores.tolist(), strict=True
             )
         ]
-        return [self._documents(pairs, threshold) for pairs in others]
+        return [documents_of_pairs(self.rows, pairs, threshold) for pairs in others]
 
     def nearest(self, vectors: Float[Tensor, "Q D"], k: int) -> Hits:
         """The rows of the largest dot product with some vectors; fewer than k where the index has no more."""
@@ -326,26 +312,6 @@ class Index:
         known = self.rows.known(ids)
         if known is not None:
             raise UserError(f"{self.folder} has the id {known!r} already: remove it first")
-
-    def _found(self, hits: Hits, threshold: float | None) -> list[list[Found]]:
-        return [
-            self._documents(list(zip(rows, scores, strict=True)), threshold)
-            for rows, scores in zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
-        ]
-
-    def _documents(
-        self, pairs: Sequence[tuple[int, float]], threshold: float | None
-    ) -> list[Found]:
-        kept = [
-            (row, score)
-            for row, score in pairs
-            if row >= 0 and (threshold is None or score >= threshold)
-        ]
-        documents = self.rows.documents(row for row, _ in kept)
-        return [
-            Found(document.id, document.text, score)
-            for document, (_, score) in zip(documents, kept, strict=True)
-        ]
 
 
 def _name(corpus: object) -> str:

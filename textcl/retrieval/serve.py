@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from textcl.errors import UserError
-from textcl.retrieval.index import Found, Index
+from textcl.retrieval.found import Found
+from textcl.retrieval.index import Index
 from textcl.retrieval.pages import render
 
 HOST = "127.0.0.1"
