@@ -18,6 +18,7 @@ from textcl.classifier.classifier import Classifier, vectors_of
 from textcl.classifier.comparison import FROZEN, HALF, TRAINED, Comparison, blend, learnt_weights
 from textcl.classifier.linear_probe import fit_linear_probe
 from textcl.classifier.supervision import can_fold, for_fewer_rows
+from textcl.data.rows import load_rows
 from textcl.encoder.encoder import Encoder
 from textcl.method.hooks import Hook
 from textcl.training.recipes import find
@@ -162,10 +163,22 @@ def test_a_dry_run_compares_nothing(model, tmp_path):
     assert "parts of the rows in turn" not in shown
 
 
-def test_a_class_that_a_part_would_lack_is_not_compared():
-    settings = find("few-shot").settings(None, {"classes": ("a", "b"), "class_rows": (8, 1)})
-    assert not can_fold(settings)
-    assert can_fold(find("few-shot").settings(None, {"classes": ("a", "b"), "class_rows": (8, 2)}))
+@pytest.mark.parametrize(
+    ("texts", "folds"),
+    [
+        (["one", "two"], True),
+        (["one"], False),
+        (["one", " ONE"], False),  # equal texts are in one part
+    ],
+)
+def test_a_class_that_a_part_would_lack_is_not_compared(texts, folds):
+    rows = [{"text": f"text {n}", "label": "a"} for n in range(8)]
+    rows += [{"text": text, "label": "b"} for text in texts]
+    loaded = load_rows(rows, roles=("text", "label"))
+    settings = find("few-shot").settings(
+        None, {"classes": ("a", "b"), "class_rows": (8, len(texts))}
+    )
+    assert can_fold(settings, loaded) == folds
 
 
 def test_fewer_rows_are_seen_as_often():

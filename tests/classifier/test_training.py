@@ -24,7 +24,8 @@ from safetensors.torch import load_file
 import textcl.training.session
 from textcl.classifier.classifier import Classifier
 from textcl.errors import UserError
-from textcl.evaluation.labelled import LabelledManifest
+from textcl.evaluation.labelled import LabelledFiles, LabelledManifest
+from textcl.evaluation.tasks import DataFile
 from textcl.method.hooks import Hook
 from textcl.training.run_folder import RunFolder
 from textcl.training.session import resume, train
@@ -281,7 +282,7 @@ def test_a_task_is_trained_on_by_its_name_and_its_dev_split_selects(model, tmp_p
     for split, rows in parts.items():
         content = Path(write_jsonl(tmp_path / f"{split}.jsonl", rows)).read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        about[split] = {"path": f"{split}.jsonl", "rows": len(rows), "sha256": digest}
+        about[split] = DataFile(f"{split}.jsonl", digest, rows=len(rows))
     toy = LabelledManifest(
         name="Toy",
         label="Toy",
@@ -292,7 +293,7 @@ def test_a_task_is_trained_on_by_its_name_and_its_dev_split_selects(model, tmp_p
         licence="CC0",
         citation="nobody",
         classes=("food", "sport", "town"),
-        local={**about, "columns": {"text": "text", "label": "label"}},
+        local=LabelledFiles({"text": "text", "label": "label"}, **about),
     )
     monkeypatch.setattr("textcl.evaluation.labelled.labelled_manifests", lambda: {"Toy": toy})
     monkeypatch.setenv("TEXTCL_DATA", str(tmp_path))

@@ -43,7 +43,7 @@ COMMANDS = {  # what each command does its work in, and how it is called
     "neighbours": ("textcl.retrieval.index.Index.load", ["m", "1"]),
     "eval": ("textcl.cli.eval._load", ["m", "--task", "sample-pairs-dev", "-o", "out.json"]),
     "probe": ("textcl.probe.models.probe_models", ["m", "-o", "out.json"]),
-    "review": ("textcl.data.rows.load_rows", ["x.csv", "-m", "m", "-o", "out"]),
+    "review": ("textcl.data.rows.settle_roles", ["x.csv", "-m", "m", "-o", "out"]),
     "report": ("textcl.report.write.write_report", ["m", "-o", "out.html"]),
 }
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -82,7 +82,7 @@ def test_a_stopped_command_says_what_is_kept(monkeypatch, textcl_in, name, numbe
     monkeypatch.setattr("textcl.cli.sweep.show", lambda sweep: None)
     monkeypatch.setattr("textcl.cli.sweep.draw", lambda sweep: None)
     code, err = textcl_in(name, *arguments)
-    assert code == 128 + number
+    assert code == 128 + number, err
     lines = [line for line in err.splitlines() if line.startswith("textcl: ")]
     assert len(lines) == 1
     assert lines[0].startswith("textcl: stopped; ")

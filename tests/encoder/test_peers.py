@@ -33,7 +33,7 @@ def encoder(folder):
 def test_the_name_of_a_folder_is_enough(encoder, folder):
     assert np.array_equal(encoder.encode(TEXTS), Encoder.from_pretrained(folder).encode(TEXTS))
     assert not encoder.training
-    with pytest.raises(UserError, match="a backbone and its tokenizer, or of the name of a model"):
+    with pytest.raises(UserError, match="and its tokenizer, or of the name of a model"):
         Encoder(encoder.backbone)
 
 

@@ -23,6 +23,7 @@ from textcl.classifier.labels import dev_texts, load_dev_texts, targets_of_rows,
 from textcl.classifier.settings import ClassifierSettings as ClassifierSettings
 from textcl.classifier.settings import LabelledSettings as LabelledSettings
 from textcl.data.rows import Rows
+from textcl.data.splits import distinct_texts
 from textcl.errors import UserError
 from textcl.method.hooks import Hook
 from textcl.method.method import Method, online_of
@@ -91,7 +92,11 @@ class Labels:
     ) -> Labels:
         """Choose between the frozen and the trained encoder where no dev rows do it: see `compare_by_folds`."""
         settings, baseline = self.settings, self.baseline
-        if self.dev is not None or baseline is None or not (baseline.starts and can_fold(settings)):
+        if (
+            self.dev is not None
+            or baseline is None
+            or not (baseline.starts and can_fold(settings, self.rows))
+        ):
             return self
         tell(
             f"first without each of {settings.compare_folds} parts of the rows in turn, to see whether training helps"
@@ -164,12 +169,20 @@ def _(
     return Labels(with_classes(settings, rows), rows, texts, held_out)
 
 
-def can_fold(settings: LabelledSettings) -> bool:
-    """Whether the frozen and the trained encoder are compared on rows left out in turn: rows are few, and enough."""
+def can_fold(settings: LabelledSettings, rows: Rows) -> bool:
+    """Whether the frozen and the trained encoder are compared on rows left out in turn: rows are few, and enough.
+
+    Args:
+        settings: Of the run, with its classes.
+        rows: All training rows.
+    """
     classes, folds = len(settings.classes), settings.compare_folds
-    few = settings.row_count < _ROWS_TO_HOLD_OUT * classes
-    enough = settings.multi_label or min(settings.class_rows) >= folds
-    return settings.keep_frozen and folds > 1 and few and enough
+    if not (settings.keep_frozen and folds > 1 and len(rows) < _ROWS_TO_HOLD_OUT * classes):
+        return False
+    if settings.multi_label:
+        return True
+    texts = distinct_texts(rows.strings("text"), rows.column("label"))
+    return min(texts[name] for name in settings.classes) >= folds
 
 
 def for_fewer_rows(

@@ -124,6 +124,19 @@ def fold_of(
     return numbers
 
 
+def distinct_texts(texts: Sequence[str], labels: Sequence[object]) -> Counter[str]:
+    """How many different texts each label has, as `fold_of` counts them.
+
+    Args:
+        texts: N texts; those that are equal once `normalised` are one.
+        labels: The label of each; of equal texts that of the first counts.
+    """
+    label_of: dict[str, str] = {}
+    for text, label in zip(texts, labels, strict=True):
+        label_of.setdefault(normalised(text), str(label))
+    return Counter(label_of.values())
+
+
 def _names(labels: Sequence[str | Sequence[str]] | None, rows: Sequence[int]) -> set[str]:
     """All labels of some rows; the empty name stands for a row without any."""
     if labels is None:
