@@ -48,6 +48,7 @@ def test_the_readme_shows_each_job_in_three_commands():
     assert [[words[1] for words in job.commands] for job in jobs] == [
         ["train", "eval", "encode"],
         ["train", "eval", "predict"],
+        ["train", "index", "search"],
     ]
 
 
