@@ -95,8 +95,9 @@ def test_gemma_by_its_own_word_stays_bidirectional(plain, tmp_path):
     model.load_state_dict(encoder.backbone.state_dict())
     Encoder(model.eval(), encoder.tokenizer, pooling="mean").save_pretrained(tmp_path / "g")
     again = load(tmp_path / "g", bidirectional=True)
-    assert again.backbone.config.sliding_window == 5
     theirs = SentenceTransformer(str(tmp_path / "g"), device="cpu")
+    # older versions of transformers halve it once more when a folder is opened
+    assert again.backbone.config.sliding_window == theirs[0].auto_model.config.sliding_window
     np.testing.assert_allclose(theirs.encode(TEXTS), vectors(again), atol=1e-5)
     with pytest.raises(UserError, match="was made bidirectional in its training"):
         load(tmp_path / "g", bidirectional=False)

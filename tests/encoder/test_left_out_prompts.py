@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 
 import families
 import numpy as np
@@ -21,6 +22,7 @@ from textcl.training import recipes
 from textcl.training.session import train
 from textcl.types import Tokens
 
+OLDER = int(metadata.version("sentence-transformers").partition(".")[0]) < 6
 TEXTS = ["a dog runs in the street", "two men play the guitar in a park by night", "", "one"]
 PROMPTS = {"query": "find the dog : ", "document": ""}
 
@@ -34,6 +36,8 @@ def model(family="bert", **options):
 @pytest.mark.parametrize("family", ["bert", "qwen3"])
 @pytest.mark.parametrize("pooling", [*ST_POOLINGS, "mean+lasttoken"])
 def test_vectors_are_those_of_sentence_transformers(pooling, family, tmp_path):
+    if OLDER and pooling in ("cls", "weightedmean"):
+        pytest.skip("sentence-transformers before 6 pools a prompt that is left out here")
     encoder = model(family, pooling=pooling)
     if family == "qwen3":
         families.tiny_tokenizer(family).save_pretrained(tmp_path / "t")
