@@ -1,5 +1,8 @@
 """An encoder whose vectors are known without a model."""
 
+import os
+import signal
+
 import numpy as np
 
 
@@ -44,3 +47,17 @@ class StubReader:
 
     def count_cut(self, texts):
         return sum(len((self.prompt + text).split()) + 2 > self.max_length for text in texts)
+
+
+class DiesOnce(StubEncoder):
+    """Kills its process at the row that has 30 letters, unless the file is there."""
+
+    def __init__(self, flag):
+        super().__init__()
+        self.flag = flag
+
+    def encode(self, texts, **options):
+        if any("x" * 30 in text for text in texts) and not self.flag.exists():
+            self.flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode(texts, **options)

@@ -1,14 +1,13 @@
 """Encoding on a local Ray cluster gives the vectors of one process, also when a worker is killed."""
 
 import os
-import signal
 import sys
 from functools import partial
 
 import numpy as np
 import pytest
 from families import tiny_encoder
-from stub_encoder import StubEncoder
+from stub_encoder import DiesOnce, StubEncoder
 
 from textcl.data.sources import open_source
 from textcl.data.stream import stream_rows
@@ -46,20 +45,6 @@ def texts(tmp_path):
     path = tmp_path / "texts.txt"
     path.write_text("".join(f"{'word ' * (n % 5)}{'x' * n}\n" for n in range(ROWS)))
     return path
-
-
-class DiesOnce(StubEncoder):
-    """Kills its process at the row that has 30 letters, unless the file is there."""
-
-    def __init__(self, flag):
-        super().__init__()
-        self.flag = flag
-
-    def encode(self, texts, **options):
-        if any("x" * 30 in text for text in texts) and not self.flag.exists():
-            self.flag.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().encode(texts, **options)
 
 
 def write(texts, folder, load):

@@ -1,12 +1,10 @@
 """Shards made in other processes are those of one process; a process that dies loses its shard and nothing else."""
 
-import os
-import signal
 from functools import partial
 
 import numpy as np
 import pytest
-from stub_encoder import StubEncoder
+from stub_encoder import DiesOnce, StubEncoder
 
 from textcl.data.sources import open_source
 from textcl.data.stream import stream_rows
@@ -31,20 +29,6 @@ def write(texts, folder, load, workers, **options):
     return encode_shards(
         load, stream_rows(source), folder, JOB, source=source, workers=workers, **options
     )
-
-
-class DiesOnce(StubEncoder):
-    """Kills its process at the row that has 30 letters, unless the file is there."""
-
-    def __init__(self, flag):
-        super().__init__()
-        self.flag = flag
-
-    def encode(self, texts, **options):
-        if any("x" * 30 in text for text in texts) and not self.flag.exists():
-            self.flag.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().encode(texts, **options)
 
 
 def check(texts, folder):
