@@ -301,3 +301,14 @@ def test_card_tells_where_the_model_comes_from(tmp_path):
         f"- pytorch {torch.__version__}",
     ):
         assert line in body.splitlines()
+
+
+@pytest.mark.parametrize("length", [None, 5])
+def test_the_saved_tokenizer_cuts_at_the_length_of_the_model_whatever_it_read_last(
+    tmp_path, length
+):
+    encoder = families.tiny_encoder(max_length=9)
+    encoder.tokenize(["the cat sat on the mat"], length)
+    encoder.save_pretrained(tmp_path / "model")
+    saved = json.loads((tmp_path / "model" / "tokenizer.json").read_text())
+    assert (saved["truncation"]["max_length"], saved["padding"]) == (9, None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from families import FAMILIES, tiny_tokenizer
 
@@ -69,3 +72,24 @@ def test_a_class_that_changes_the_way_to_ids_is_asked_itself():
     plain = tiny_tokenizer()
     shouting = Shouting(tokenizer_object=plain.backend_tokenizer, model_max_length=64)
     assert tokenize(shouting, ["dog"], 64).lengths.tolist() == [4]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_two_threads_cut_their_texts_each_to_its_own_length(plain, monkeypatch):
+    tokenizer = tiny_tokenizer("bert")
+    name = "set_truncation_and_padding"
+    sets = getattr(type(tokenizer), name)
+
+    def set_slowly(*args, **kwargs):
+        sets(*args, **kwargs)
+        time.sleep(0.01)  # the other thread's turn
+
+    monkeypatch.setattr(type(tokenizer), name, set_slowly)
+    monkeypatch.setattr(tokenizing, "_is_plain", lambda _: plain)
+    text = "the cat sat on the mat " * 9
+
+    def lengths(length):
+        return {int(tokenize(tokenizer, [text], length).lengths) for _ in range(5)}
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lengths, [8, 16])) == [{8}, {16}]

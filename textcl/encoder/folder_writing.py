@@ -29,6 +29,7 @@ from textcl.encoder.folder import (
 )
 from textcl.encoder.pooling import layers_of
 from textcl.encoder.static import UNCUT, StaticBackbone, write_static
+from textcl.encoder.tokenizing import cut_at
 
 _ST = "sentence_transformers.models."
 
@@ -90,7 +91,7 @@ def write_tokenizer(
     if max_length is not None:
         tokenizer.model_max_length = max_length
     tokenizer.init_kwargs.pop("max_length", None)
-    with quiet():
+    with quiet(), cut_at(tokenizer, max_length):
         tokenizer.save_pretrained(folder)
 
 

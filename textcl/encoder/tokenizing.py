@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -21,6 +23,10 @@ from textcl.errors import UserError
 from textcl.types import Tokens
 
 _UNCUT = 10**6  # tokens; longer than any text
+
+# A tokenizer keeps the length of its last call, and batches are read in a thread beside the evaluation: without
+# this, one of the two would set the length while the other one reads.
+_reading = threading.Lock()
 
 _AT_ONCE = 2048  # texts whose encodings are in memory together: each is about a hundred times as large as its ids
 
@@ -129,16 +135,17 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_lengt
     if not texts:
         return Tokens.from_lists([])
     try:
-        if _is_plain(tokenizer):
-            return _read_backend(tokenizer, texts, max_length)
-        rows = tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=max_length,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )["input_ids"]
+        with _reading:
+            if _is_plain(tokenizer):
+                return _read_backend(tokenizer, texts, max_length)
+            rows = tokenizer(
+                list(texts),
+                truncation=True,
+                max_length=max_length,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )["input_ids"]
     except (TypeError, UnicodeError) as error:  # what lone surrogates raise
         bad = next(place for place, text in enumerate(texts) if not _encodable(text))
         raise UserError(f"text number {bad} is not valid Unicode: {texts[bad]!r:.80}") from error
@@ -159,15 +166,8 @@ def _read_backend(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int
 ) -> Tokens:
     """Ids without the dictionaries of lists that transformers makes of them, which take ten times as long."""
+    _set_length(tokenizer, max_length)
     plain: Any = tokenizer
-    plain.set_truncation_and_padding(
-        padding_strategy=PaddingStrategy.DO_NOT_PAD,
-        truncation_strategy=TruncationStrategy.LONGEST_FIRST,
-        max_length=max_length,
-        stride=0,
-        pad_to_multiple_of=None,
-        padding_side=None,
-    )
     backend = plain.backend_tokenizer
     backend.encode_special_tokens = plain.split_special_tokens
     encode = getattr(backend, "encode_batch_fast", backend.encode_batch)  # new in tokenizers 0.20
@@ -180,6 +180,33 @@ def _read_backend(
         ids.append(np.fromiter(one_by_one, np.int64, int(size.sum())))
         lengths.append(size)
     return Tokens(torch.from_numpy(np.concatenate(ids)), torch.from_numpy(np.concatenate(lengths)))
+
+
+@contextmanager
+def cut_at(tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> Generator[None]:
+    """The tokenizer as it is saved: it cuts texts at a length, whatever it read last, and pads none.
+
+    Args:
+        tokenizer: Of any kind; only those of the library `tokenizers` keep a length.
+        max_length: Most tokens of a row, special ones included; None to cut nothing.
+    """
+    with _reading:
+        if isinstance(tokenizer, PreTrainedTokenizerFast):
+            _set_length(tokenizer, max_length)
+        yield
+
+
+def _set_length(tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> None:
+    longest = TruncationStrategy.LONGEST_FIRST
+    plain: Any = tokenizer
+    plain.set_truncation_and_padding(
+        padding_strategy=PaddingStrategy.DO_NOT_PAD,
+        truncation_strategy=TruncationStrategy.DO_NOT_TRUNCATE if max_length is None else longest,
+        max_length=max_length,
+        stride=0,
+        pad_to_multiple_of=None,
+        padding_side=None,
+    )
 
 
 def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str | None:
