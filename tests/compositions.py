@@ -10,34 +10,40 @@ from torch import nn
 from textcl.classifier.head import ClassificationHead
 from textcl.contrast.clustering import KMeansClusters
 from textcl.contrast.draws import BetaMix, Subset
+from textcl.contrast.masks import MaskDuplicates
 from textcl.contrast.mixing import ExtrapolatePositives, InterpolateBatch, InterpolateQueue
 from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.contrast.prototypes import Prototypes
 from textcl.contrast.queue import AppendQueue, MemoryQueue
 from textcl.contrast.soft_targets import SoftQueueTargets
 from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperature
-from textcl.contrast.transforms import KeepHardest, MaskDuplicates, only_own_positive
+from textcl.contrast.transforms import KeepHardest, only_own_positive
 from textcl.distributed import World
 from textcl.encoder.momentum import MomentumEncoder
 from textcl.method.hooks import Enqueue, MoveMomentum, MoveSchedules, Recluster
 from textcl.method.method import Method
 from textcl.method.routes import Route
 from textcl.objectives.batch_triplet import BatchTriplet
-from textcl.objectives.byol import Byol, Predictor, SimSiam
+from textcl.objectives.byol import Byol, SimSiam
 from textcl.objectives.combine import Projected, WeightedSum, mlp
-from textcl.objectives.contrastive import Contrastive, nt_xent, sup_con, symmetric
+from textcl.objectives.contrastive import Contrastive, nt_xent
 from textcl.objectives.cross_entropy import CrossEntropy
-from textcl.objectives.distillation import DistillEmbeddings, DistillSimilarity
+from textcl.objectives.distillation import DistillEmbeddings
+from textcl.objectives.given_triplets import GivenTriplets
 from textcl.objectives.hard_negative import HardNegative
 from textcl.objectives.joint import JointDirections
 from textcl.objectives.label_aware import LabelAware
 from textcl.objectives.matryoshka import Matryoshka
 from textcl.objectives.nt_xent_pairs import nt_xent_pairs
+from textcl.objectives.predictor import Predictor
 from textcl.objectives.proto_nce import ProtoNce
 from textcl.objectives.ranking import angle, cosent
+from textcl.objectives.similarity_distillation import DistillSimilarity
 from textcl.objectives.simple import hard_contrastive, simple
 from textcl.objectives.soft_byol import SoftByol
-from textcl.objectives.triplet import GivenTriplets, TripletMargin
+from textcl.objectives.sup_con import sup_con
+from textcl.objectives.symmetric import symmetric
+from textcl.objectives.triplet import TripletMargin
 from textcl.types import Batch, Tokens
 from textcl.views.view import View
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -33,3 +35,25 @@ class FollowsProgress(nn.Module):
 def _read(module: nn.Module, _keys: object) -> None:
     assert isinstance(module, FollowsProgress)
     module.done = float(module.progress)
+
+
+class Annealed(FollowsProgress):
+    """A number that falls to 0 in equal steps while training goes on, and is 0 in the last stage.
+
+    Args:
+        start: The number in the first stage.
+        stages: Equal shares of the training, at least 2.
+
+    Source: the annealing of Robinson et al. 2021, https://arxiv.org/abs/2010.04592
+
+    Note: The authors' code stays one stage behind, so that its number reaches 0 only when training is over.
+    """
+
+    def __init__(self, start: float, stages: int = 9) -> None:
+        super().__init__()
+        self.start, self.stages = start, stages
+
+    def forward(self) -> float:
+        """The number now."""
+        stage = min(math.floor(self.done * self.stages), self.stages - 1)
+        return self.start * (1 - stage / (self.stages - 1))

@@ -20,7 +20,7 @@ import torch
 from common import facts
 
 from textcl.contrast.pairings import AnchorPositive
-from textcl.contrast.temperature import as_temperature
+from textcl.contrast.temperature_setting import as_temperature
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.packing.lookup import clear_gradients
 from textcl.figures.charts import altair, titled

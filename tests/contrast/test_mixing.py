@@ -10,6 +10,7 @@ from contracts import check_objective
 from score_statistics import score_statistics
 
 from textcl.contrast.draws import BetaMix, Mix, Subset
+from textcl.contrast.masks import MaskDuplicates
 from textcl.contrast.mixing import (
     ExtrapolatePositives,
     InterpolateBatch,
@@ -17,7 +18,7 @@ from textcl.contrast.mixing import (
 )
 from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.contrast.queue import AppendQueue, MemoryQueue
-from textcl.contrast.transforms import MaskDuplicates, only_own_positive
+from textcl.contrast.transforms import only_own_positive
 from textcl.objectives.contrastive import Contrastive
 from textcl.types import Embeddings
 

@@ -9,9 +9,9 @@ from made_up import rows
 
 from textcl.arithmetic import unit
 from textcl.contrast.draws import BetaMix, Mix
+from textcl.contrast.masks import MaskDuplicates
 from textcl.contrast.mixing import MixAnchors
 from textcl.contrast.pairings import AllViews, AnchorPositive
-from textcl.contrast.transforms import MaskDuplicates
 from textcl.objectives.contrastive import Contrastive
 from textcl.types import Embeddings
 

@@ -9,8 +9,8 @@ import torch
 from contracts import check_objective
 from made_up import cosine, log_sum_exp
 
+from textcl.contrast.masks import MaskAbove, MaskDuplicates
 from textcl.contrast.pair_table import FOUR_WAYS, PairTable, only_own_row
-from textcl.contrast.transforms import MaskAbove, MaskDuplicates
 from textcl.distributed import ALONE
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.joint import JointDirections

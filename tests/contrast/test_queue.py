@@ -6,10 +6,11 @@ import pytest
 import torch
 from contracts import on_ranks
 
+from textcl.contrast.masks import MaskDuplicates
 from textcl.contrast.pairings import AnchorPositive
 from textcl.contrast.prototypes import Clusters, Prototypes
 from textcl.contrast.queue import NO_GROUP, AppendQueue, MemoryQueue
-from textcl.contrast.transforms import MaskDuplicates, only_own_positive
+from textcl.contrast.transforms import only_own_positive
 from textcl.objectives.contrastive import Contrastive
 from textcl.types import Embeddings
 

@@ -9,12 +9,14 @@ import torch
 from contracts import check_objective, loss_and_gradients
 from torch import nn
 
+from textcl.contrast.masks import MaskDuplicates
 from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.contrast.queue import AppendQueue, MemoryQueue
 from textcl.contrast.soft_targets import SoftQueueTargets, soft_labels
-from textcl.contrast.transforms import MaskDuplicates, only_own_positive
-from textcl.objectives.byol import Byol, Predictor
+from textcl.contrast.transforms import only_own_positive
+from textcl.objectives.byol import Byol
 from textcl.objectives.contrastive import Contrastive
+from textcl.objectives.predictor import Predictor
 from textcl.objectives.soft_byol import SoftByol
 from textcl.types import Embeddings
 

@@ -21,19 +21,22 @@ from score_statistics import score_statistics
 
 import textcl
 from textcl.contrast.draws import Mix
+from textcl.contrast.masks import MaskDuplicates
 from textcl.contrast.mixing import ExtrapolatePositives, InterpolateQueue
 from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.contrast.queue import AppendQueue, MemoryQueue
 from textcl.contrast.row_losses import softmax as info_nce
 from textcl.contrast.statistics import BINS, dimension_spread, gradient_weights, table_statistics
 from textcl.contrast.table import Contrast
-from textcl.contrast.transforms import KeepHardest, MaskDuplicates, only_own_positive
+from textcl.contrast.transforms import KeepHardest, only_own_positive
 from textcl.method.backprop import FullBatch
 from textcl.objectives.combine import WeightedSum
-from textcl.objectives.contrastive import Contrastive, sup_con, symmetric
+from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.joint import JointDirections
 from textcl.objectives.matryoshka import Matryoshka
 from textcl.objectives.simple import simple
+from textcl.objectives.sup_con import sup_con
+from textcl.objectives.symmetric import symmetric
 from textcl.types import Embeddings
 
 TAU = 0.2

@@ -11,9 +11,10 @@ from made_up import cosine, log_sum_exp, rows
 
 import textcl.contrast.table
 from textcl.arithmetic import unit
+from textcl.contrast.masks import MaskDuplicates
 from textcl.contrast.pairings import AllViews, AnchorPositive, Pairing
 from textcl.contrast.temperature import LearnableTemperature
-from textcl.contrast.transforms import KeepHardest, MaskDuplicates, Transform, only_own_positive
+from textcl.contrast.transforms import KeepHardest, Transform, only_own_positive
 from textcl.distributed import ALONE
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.hard_negative import HardNegative

@@ -9,7 +9,8 @@ import torch
 from contracts import check_objective, loss_and_gradients
 from torch import nn
 
-from textcl.objectives.byol import Byol, Predictor, SimSiam
+from textcl.objectives.byol import Byol, SimSiam
+from textcl.objectives.predictor import Predictor
 from textcl.types import Embeddings
 
 VIEWS = ("anchor", "positive", "anchor_target", "positive_target")

@@ -8,8 +8,8 @@ import torch
 from contracts import check_objective
 from made_up import rows
 
+from textcl.contrast.masks import MaskDuplicates
 from textcl.contrast.pairings import AllViews, AnchorPositive
-from textcl.contrast.transforms import MaskDuplicates
 from textcl.distributed import ALONE
 from textcl.objectives.combine import Alternate, Projected, WeightedSum, mlp
 from textcl.objectives.contrastive import Contrastive

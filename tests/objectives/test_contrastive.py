@@ -9,11 +9,14 @@ import torch
 from contracts import check_objective, loss_and_gradients
 from made_up import cosine, rows
 
+from textcl.contrast.masks import MaskDuplicates
 from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.contrast.temperature import LearnableTemperature
-from textcl.contrast.transforms import KeepHardest, MaskDuplicates
+from textcl.contrast.transforms import KeepHardest
 from textcl.distributed import ALONE
-from textcl.objectives.contrastive import Contrastive, nt_xent, sup_con, symmetric
+from textcl.objectives.contrastive import Contrastive, nt_xent
+from textcl.objectives.sup_con import sup_con
+from textcl.objectives.symmetric import symmetric
 from textcl.types import Embeddings
 
 

@@ -10,7 +10,8 @@ from contracts import check_objective, loss_and_gradients
 from torch import nn
 
 from textcl.distributed import ALONE
-from textcl.objectives.distillation import DistillEmbeddings, DistillSimilarity
+from textcl.objectives.distillation import DistillEmbeddings
+from textcl.objectives.similarity_distillation import DistillSimilarity
 from textcl.types import Embeddings
 
 

@@ -12,7 +12,8 @@ from made_up import cosine, rows
 from textcl.contrast.pairings import AllViews
 from textcl.contrast.temperature import LearnableTemperature
 from textcl.objectives.contrastive import nt_xent
-from textcl.objectives.hard_negative import Annealed, HardNegative
+from textcl.objectives.hard_negative import HardNegative
+from textcl.schedule import Annealed
 from textcl.types import LossOutput
 
 PRIORS_AND_BETAS = [(0.0, 0.0), (0.1, 0.0), (0.1, 0.5), (0.1, 2.0), (0.9, 1.0)]

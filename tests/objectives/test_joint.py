@@ -9,7 +9,7 @@ import torch
 from contracts import check_objective, loss_and_gradients
 from made_up import cosine, log_sum_exp, rows
 
-from textcl.contrast.transforms import MaskDuplicates
+from textcl.contrast.masks import MaskDuplicates
 from textcl.objectives.joint import JointDirections
 from textcl.types import Embeddings
 

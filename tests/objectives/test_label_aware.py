@@ -12,8 +12,8 @@ from made_up import cosine, rows
 from torch import nn
 
 from textcl.contrast.transforms import KeepHardest
-from textcl.objectives.contrastive import sup_con
 from textcl.objectives.label_aware import LabelAware
+from textcl.objectives.sup_con import sup_con
 from textcl.types import Embeddings
 
 LABELS = [0, 1, 0, 2, 1, 0, 3, 3]

@@ -9,8 +9,9 @@ import torch
 from contracts import check_objective, loss_and_gradients
 from made_up import cosine, rows
 
-from textcl.objectives.contrastive import nt_xent, sup_con
+from textcl.objectives.contrastive import nt_xent
 from textcl.objectives.nt_xent_pairs import nt_xent_pairs
+from textcl.objectives.sup_con import sup_con
 
 LABELS = [0, 1, 0, 2, 1, 0, 3, 3]
 

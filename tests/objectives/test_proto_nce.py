@@ -10,7 +10,8 @@ import pytest
 import torch
 from contracts import check_objective
 
-from textcl.contrast.clustering import KMeansClusters, density
+from textcl.contrast.clustering import KMeansClusters
+from textcl.contrast.density import density
 from textcl.contrast.draws import Subset
 from textcl.contrast.pairings import AnchorPositive
 from textcl.contrast.prototypes import Clusters, Prototypes

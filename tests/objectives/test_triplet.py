@@ -10,7 +10,8 @@ import torch
 from contracts import check_objective, loss_and_gradients
 
 from textcl.objectives.batch_triplet import BatchTriplet
-from textcl.objectives.triplet import GivenTriplets, TripletMargin
+from textcl.objectives.given_triplets import GivenTriplets
+from textcl.objectives.triplet import TripletMargin
 from textcl.types import Embeddings
 
 LABELS = [0, 0, 1, 1, 2, 0, 1, 3]

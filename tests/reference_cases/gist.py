@@ -2,8 +2,8 @@
 
 from reference_cases.leaves import gradients, leaves
 
+from textcl.contrast.masks import MaskAbove
 from textcl.contrast.pair_table import PairTable
-from textcl.contrast.transforms import MaskAbove
 from textcl.objectives.joint import JointDirections
 from textcl.types import Embeddings
 

@@ -1,8 +1,9 @@
 from reference_cases.leaves import embeddings, gradients, leaves
 
 from textcl.contrast.pairings import AnchorPositive
-from textcl.objectives.contrastive import Contrastive, symmetric
+from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.joint import JointDirections
+from textcl.objectives.symmetric import symmetric
 
 NAMES = {"z1": "anchor", "z2": "positive", "z3": "negative"}
 

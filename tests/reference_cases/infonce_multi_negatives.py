@@ -5,10 +5,11 @@ import itertools
 import torch
 from reference_cases.leaves import gradients, leaves
 
+from textcl.contrast.masks import MaskAbove, MaskDuplicates
 from textcl.contrast.pair_table import PairTable, only_own_row
-from textcl.contrast.transforms import MaskAbove, MaskDuplicates
-from textcl.objectives.contrastive import Contrastive, symmetric
+from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.joint import JointDirections
+from textcl.objectives.symmetric import symmetric
 from textcl.types import ABSENT, Embeddings
 
 TERMS = {

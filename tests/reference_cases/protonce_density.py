@@ -1,7 +1,7 @@
 import torch
 
 from textcl.arithmetic import unit
-from textcl.contrast.clustering import density
+from textcl.contrast.density import density
 
 
 def run(case):

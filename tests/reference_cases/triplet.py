@@ -1,6 +1,7 @@
 import torch
 
-from textcl.objectives.triplet import GivenTriplets, TripletMargin
+from textcl.objectives.given_triplets import GivenTriplets
+from textcl.objectives.triplet import TripletMargin
 from textcl.types import Embeddings
 
 DISTANCES = {"l2": "euclidean", "l2_normalized": "euclidean_unit", "cosine_similarity": "cosine"}

@@ -12,17 +12,18 @@ from families import tiny_model_dir
 from rich.console import Console
 
 import textcl
+from textcl.contrast.masks import MaskDuplicates
 from textcl.contrast.pairings import AllViews, AnchorPositive
 from textcl.contrast.temperature import LearnableTemperature
-from textcl.contrast.transforms import MaskDuplicates
 from textcl.distributed import ALONE
 from textcl.objectives.combine import WeightedSum
-from textcl.objectives.contrastive import Contrastive, sup_con
+from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.hard_negative import HardNegative
 from textcl.objectives.joint import JointDirections
 from textcl.objectives.label_aware import LabelAware
 from textcl.objectives.matryoshka import Matryoshka
 from textcl.objectives.ranking import RankingPairs, cosine_of_pairs
+from textcl.objectives.sup_con import sup_con
 from textcl.training.alarms import Alarms
 from textcl.types import Embeddings
 

@@ -19,9 +19,9 @@ from textcl.method.routes import Route
 from textcl.objectives.combine import WeightedSum
 from textcl.objectives.cross_entropy import CrossEntropy
 from textcl.objectives.distillation import DistillEmbeddings
+from textcl.objectives.given_triplets import GivenTriplets
 from textcl.objectives.ratio import RatioOfSums
 from textcl.objectives.score_distillation import DistillScores
-from textcl.objectives.triplet import GivenTriplets
 from textcl.training.items import ItemCounts
 from textcl.training.loader import Collate, Loader
 from textcl.training.samplers import ShuffledBatches

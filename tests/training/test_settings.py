@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import get_scheduler
 
-from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperature, as_temperature
+from textcl.contrast.temperature import LearnableTemperature, ScheduledTemperature
+from textcl.contrast.temperature_setting import as_temperature
 from textcl.errors import UserError
 from textcl.training.settings import (
     TrainSettings,

@@ -1,6 +1,8 @@
 from .clustering import KMeansClusters as KMeansClusters
 from .draws import BetaMix as BetaMix
 from .draws import Subset as Subset
+from .masks import MaskAbove as MaskAbove
+from .masks import MaskDuplicates as MaskDuplicates
 from .mixing import ExtrapolatePositives as ExtrapolatePositives
 from .mixing import InterpolateBatch as InterpolateBatch
 from .mixing import InterpolateQueue as InterpolateQueue
@@ -28,10 +30,8 @@ from .table import Mask as Mask
 from .table import RowLoss as RowLoss
 from .table import Rule as Rule
 from .table import exclude as exclude
-from .temperature import as_temperature as as_temperature
+from .temperature_setting import as_temperature as as_temperature
 from .transforms import KeepHardest as KeepHardest
-from .transforms import MaskAbove as MaskAbove
-from .transforms import MaskDuplicates as MaskDuplicates
 from .transforms import Transform as Transform
 from .transforms import lay_out as lay_out
 from .transforms import only_own_positive as only_own_positive

@@ -89,3 +89,11 @@ def negatives_only(block: Block) -> tuple[Float[Tensor, " r"], Float[Tensor, " r
     """A row loss: LSE of the negatives. Nothing pulls together."""
     against, contested = log_sum_negatives(block)
     return torch.where(contested, against, 0.0), contested.to(against.dtype)
+
+
+def times_own_weight(block: Block) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:
+    """A row loss: the weight of the positives as a factor of the loss instead of inside its logarithm."""
+    value, counted = softmax(block)
+    log_weights = torch.where(block.targets > 0, block.log_weights, 0.0)
+    log_own = (log_weights * block.targets).sum(1)
+    return log_own.exp() * (value + log_own), counted

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from textcl.distributed import ALONE, World
-from textcl.objectives.triplet import Distance, LabelledEmbeddings, Neighbours, TripletMargin, hinge
+from textcl.objectives.neighbours import Distance, LabelledEmbeddings, Neighbours
+from textcl.objectives.triplet import TripletMargin, hinge
 from textcl.types import Embeddings, LossOutput
 
 Form = Literal["hard", "hard_soft_margin", "semihard", "all"]

@@ -1,9 +1,8 @@
-"""BYOL and SimSiam: agreement without negatives, kept from collapsing by a predictor and a stopped gradient."""
+"""BYOL and SimSiam: agreement without negatives, kept from collapsing by a predictor and stopped gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -11,42 +10,8 @@ from torch import Tensor, nn
 
 from textcl.arithmetic import unit
 from textcl.distributed import ALONE, World
+from textcl.objectives.predictor import predicted
 from textcl.types import Embeddings, LossOutput
-
-
-class Predictor(nn.Module):
-    """Linear(D, hidden) → norm → ReLU → Linear(hidden, D).
-
-    Args:
-        dimension: Width D of the embeddings.
-        hidden: Width inside; 4096 in BYOL, 512 in ASCL.
-        norm: "batch" as published: rows depend on one another, and a batch needs at least 2. "layer" keeps them apart,
-            so that the rows of several processes or of one row alone give the same loss.
-
-    Source: Grill et al. 2020, https://arxiv.org/abs/2006.07733
-
-    Note:
-        The BatchNorm keeps no running statistics: nothing ever evaluates a predictor.
-    """
-
-    def __init__(
-        self, dimension: int, hidden: int = 4096, *, norm: Literal["batch", "layer"] = "batch"
-    ) -> None:
-        super().__init__()
-        self.inwards, self.outwards = nn.Linear(dimension, hidden), nn.Linear(hidden, dimension)
-        self.norm = (
-            nn.BatchNorm1d(hidden, track_running_stats=False)
-            if norm == "batch"
-            else nn.LayerNorm(hidden)
-        )
-
-    def forward(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        """Predictions of the target embeddings."""
-        if len(x) < 2 and isinstance(self.norm, nn.BatchNorm1d):
-            raise ValueError(
-                'a predictor with BatchNorm needs at least 2 rows in a batch; use norm="layer"'
-            )
-        return self.outwards(torch.relu(self.norm(self.inwards(x))))
 
 
 class Byol(nn.Module):
@@ -109,12 +74,6 @@ class SimSiam(nn.Module):
         forward = mean_cosine(predicted(self.predictor, first), second, self.world)
         back = mean_cosine(predicted(self.predictor, second), first, self.world)
         return LossOutput(-(forward + back) / 2, collapse_terms(first))
-
-
-def predicted(predictor: nn.Module, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-    """What a predictor makes of embeddings, in full precision whatever autocast says."""
-    with torch.autocast(x.device.type, enabled=False):
-        return predictor(x)
 
 
 def mean_cosine(

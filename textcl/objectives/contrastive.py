@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from textcl.contrast.pairings import AllViews, AnchorPositive, Pairing
+from textcl.contrast.pairings import AllViews, Pairing
 from textcl.contrast.row_losses import softmax
 from textcl.contrast.statistics import table_statistics
 from textcl.contrast.table import Contrast, RowLoss
@@ -104,66 +104,6 @@ def lonely_terms(contrast: Contrast, counts: Float[Tensor, " A"]) -> dict[str, T
     return {"without_positive": (counts == 0).float().mean()}
 
 
-def symmetric(
-    temperature: Temperature,
-    *,
-    negatives: Sequence[str] = (),
-    hard_negative_weight: float = 0.0,
-    world: World = ALONE,
-) -> nn.Module:
-    """InfoNCE from anchors to positives and back, averaged; only the first direction sees hard negatives.
-
-    Args:
-        temperature: Number > 0, or a module that returns one, which both directions then share.
-        negatives: Views of hard negatives.
-        hard_negative_weight: Added to the logit of an anchor's own hard negative.
-        world: The processes that train together.
-
-    Source: Radford et al. 2021, https://arxiv.org/abs/2103.00020
-    """
-    from textcl.objectives.combine import WeightedSum
-
-    forward = AnchorPositive("anchor", "positive", negatives, hard_negative_weight)
-    back = AnchorPositive("positive", "anchor")
-    return WeightedSum(
-        [(0.5, Contrastive(pairing, temperature, world=world)) for pairing in (forward, back)]
-    )
-
-
 def nt_xent(temperature: Temperature, *, world: World = ALONE) -> Contrastive:
     """SimCLR's loss over two views of every row (Chen et al. 2020, https://arxiv.org/abs/2002.05709)."""
     return Contrastive(AllViews(), temperature, world=world)
-
-
-def sup_con(
-    temperature: Temperature,
-    *,
-    names: Sequence[str] = ("anchor", "positive"),
-    base_temperature: float | None = None,
-    no_positive: NoPositive = "skip",
-    transforms: Sequence[Transform] = (),
-    world: World = ALONE,
-) -> Contrastive:
-    """Supervised contrastive loss: -mean_p (s_ip - LSE_{k≠i} s_ik) over the rows p of the anchor's label.
-
-    Args:
-        temperature: Number > 0, or a module that returns one.
-        names: The views, all of them anchors and candidates.
-        base_temperature: The loss is multiplied by temperature / base_temperature, as SupContrast does with 0.07.
-        no_positive: What an anchor without a positive does. LCL's code: "nan"; SupContrast's: "zero".
-        transforms: Applied to the table, left to right.
-        world: The processes that train together.
-
-    Source: Khosla et al. 2020, https://arxiv.org/abs/2004.11362; Gunel et al. 2021,
-        https://arxiv.org/abs/2011.01403
-
-    Note: The papers sum over anchors, both codes take the mean.
-    """
-    return Contrastive(
-        AllViews(names, same="labels"),
-        temperature,
-        transforms,
-        no_positive=no_positive,
-        base_temperature=base_temperature,
-        world=world,
-    )

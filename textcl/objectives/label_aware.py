@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from textcl.arithmetic import widen
 from textcl.contrast.pairings import AllViews
-from textcl.contrast.row_losses import softmax
+from textcl.contrast.row_losses import softmax, times_own_weight
 from textcl.contrast.statistics import table_statistics
-from textcl.contrast.table import Block, Contrast, Rule
+from textcl.contrast.table import Contrast, Rule
 from textcl.contrast.temperature import Temperature, checked, current
 from textcl.contrast.transforms import Transform, lay_out
 from textcl.distributed import ALONE, World
@@ -123,11 +123,3 @@ def class_weights(log_confidences: Float[Tensor, "A classes"], labels: Tensor) -
         return confidences.clamp(min=torch.finfo(confidences.dtype).tiny).log()
 
     return rule
-
-
-def times_own_weight(block: Block) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:
-    """A row loss: the weight of the positives as a factor of the loss instead of inside its logarithm."""
-    value, counted = softmax(block)
-    log_weights = torch.where(block.targets > 0, block.log_weights, 0.0)
-    log_own = (log_weights * block.targets).sum(1)
-    return log_own.exp() * (value + log_own), counted

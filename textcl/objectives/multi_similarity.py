@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from textcl.distributed import ALONE, World
-from textcl.objectives.triplet import LabelledEmbeddings, Neighbours
+from textcl.objectives.neighbours import LabelledEmbeddings, Neighbours
 from textcl.types import Embeddings, LossOutput
 
 Miner = Literal["none", "all", "hard", "semihard", "easy"]

@@ -12,7 +12,8 @@ from textcl.contrast.row_losses import agreement
 from textcl.contrast.soft_targets import Softening, soft_labels
 from textcl.contrast.table import Contrast
 from textcl.distributed import ALONE, World
-from textcl.objectives.byol import collapse_terms, predicted
+from textcl.objectives.byol import collapse_terms
+from textcl.objectives.predictor import predicted
 from textcl.types import Embeddings, LossOutput
 
 

@@ -12,7 +12,8 @@ from typing import Annotated
 import numpy as np
 from jaxtyping import Int64
 
-from textcl.contrast.transforms import MaskAbove, MaskDuplicates, Transform
+from textcl.contrast.masks import MaskAbove, MaskDuplicates
+from textcl.contrast.transforms import Transform
 from textcl.data.pairs import named_sources, open_pairs, same_roles
 from textcl.data.rows import Rows
 from textcl.data.splits import hold_out

@@ -17,7 +17,8 @@ from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 
-from textcl.contrast.temperature import LOWEST_LEARNED, as_temperature
+from textcl.contrast.temperature import LOWEST_LEARNED
+from textcl.contrast.temperature_setting import as_temperature
 from textcl.encoder.adapter import AdapterSpec
 from textcl.encoder.pooling import POOLINGS, check_pooling
 from textcl.errors import UserError

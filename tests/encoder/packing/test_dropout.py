@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from textcl.encoder.packing.dropout import Dropout, draw_mask, dropout, use_fast_dropout
-from textcl.method.backprop import Generators
+from textcl.method.generators import Generators
 
 COUNT = 200_000
 
