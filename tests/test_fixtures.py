@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from textcl import Classifier, Encoder
 from textcl.data.files import to_json
-from textcl.probe.numbers import ProbeResult
+from textcl.probe.result import ProbeResult
 from textcl.report.runs import open_all
 from textcl.sweep.curve import curve_of
 from textcl.sweep.run import Sweep

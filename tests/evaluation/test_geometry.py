@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from textcl.evaluation import geometry
-from textcl.evaluation.geometry import alignment, entropy, relative_penalty, tolerance, uniformity
+from textcl.evaluation.geometry import alignment, entropy, tolerance, uniformity
 
 
 def naive_unit(row):
@@ -127,21 +127,7 @@ def test_tolerance_without_a_pair_of_one_class_is_nan_only_when_conditional():
         assert tolerance(x[:1], labels[:1], "joint").isnan()
 
 
-def test_relative_penalty_equals_naive_softmax_and_its_entropy_grows_with_temperature():
-    similarities = torch.tensor([[0.9, 0.5, 0.1], [0.2, 0.2, 0.2]], dtype=torch.float64)
-    entropies = []
-    for temperature in (0.05, 0.3, 2.0):
-        shares = relative_penalty(similarities, temperature)
-        weights = [math.exp(s / temperature) for s in (0.9, 0.5, 0.1)]
-        assert shares[0].tolist() == pytest.approx([w / sum(weights) for w in weights], abs=1e-12)
-        entropies.append(entropy(shares))
-    assert entropies[0][0] < entropies[1][0] < entropies[2][0]
-    for values in entropies:
-        assert values[1].item() == pytest.approx(math.log(3), abs=1e-12)
-
-
-def test_relative_penalty_skips_masked_negatives_and_an_anchor_without_any():
-    similarities = torch.tensor([[0.5, -torch.inf, 0.5], [-torch.inf] * 3])
-    shares = relative_penalty(similarities, 0.1)
-    assert shares.tolist() == [[0.5, 0.0, 0.5], [0.0, 0.0, 0.0]]
+def test_entropy_is_in_nats_or_bits_and_zero_where_there_is_no_share():
+    shares = torch.tensor([[0.5, 0.0, 0.5], [0.0, 0.0, 0.0]])
+    assert entropy(shares).tolist() == pytest.approx([math.log(2), 0.0])
     assert entropy(shares, "bits").tolist() == [1.0, 0.0]

@@ -20,8 +20,9 @@ from textcl.cli.probe import probe_command
 from textcl.contrast.statistics import BINS
 from textcl.errors import RunError, UserError
 from textcl.evaluation.correlation import spearman
-from textcl.evaluation.geometry import alignment, spectrum, tolerance, uniformity
+from textcl.evaluation.geometry import alignment, tolerance, uniformity
 from textcl.evaluation.labelled import find_labelled
+from textcl.evaluation.spectrum import spectrum
 from textcl.evaluation.tasks import DataFile
 from textcl.evaluation.whitening import Whitening
 from textcl.probe import measure as probe_module

@@ -9,7 +9,7 @@ def run(case):
     result = paired_bootstrap(a, b, indices, case["hyper"]["level"])
     values = {
         "difference": result.difference,
-        "resampled_differences": resampled_means(a, b, indices),
+        "resampled_differences": resampled_means(np.subtract(a, b), indices),
         "interval": list(result.interval),
         "p_one_sided_a_not_better": result.p_one_sided,
         "p_two_sided": result.p_two_sided,

@@ -32,7 +32,7 @@ from textcl.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from textcl.probe.numbers import ProbedModel, ProbeResult
+    from textcl.probe.result import ProbedModel, ProbeResult
 
 EXAMPLES = """Examples:
 

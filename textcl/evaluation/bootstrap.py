@@ -1,4 +1,4 @@
-"""Whether one system beats another on the same queries: the paired bootstrap."""
+"""The paired bootstrap: the chance that one system beats another only by the choice of queries."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def paired_bootstrap(
         raise UserError(
             f"resamples of {len(differences)} queries have {len(differences)} indices each, got {indices.shape}"
         )
-    mean, means = float(differences.mean()), _resampled(differences, indices)
+    mean, means = float(differences.mean()), resampled_means(differences, indices)
     one = len(means) + 1
     centred = (1 + int((np.abs(means - mean) >= abs(mean) - 1e-12).sum())) / one
     several = len(differences) > 1
@@ -121,13 +121,6 @@ def two_sided_p(differences: Float[np.ndarray, " R"]) -> float:
     return min(1.0, 2 * (1 + min(below, above)) / (len(differences) + 1))
 
 
-def resampled_means(
-    a: Sequence[float], b: Sequence[float], indices: Int[np.ndarray, "R N"]
-) -> Float[np.ndarray, " R"]:
-    """Mean difference a − b over the queries of every resample; arguments as for `paired_bootstrap`."""
-    return _resampled(_differences(a, b), indices)
-
-
 def _differences(a: Sequence[float], b: Sequence[float]) -> Float[np.ndarray, " N"]:
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if first.shape != second.shape or first.ndim != 1 or not len(first):
@@ -140,9 +133,10 @@ def _differences(a: Sequence[float], b: Sequence[float]) -> Float[np.ndarray, " 
     return first - second
 
 
-def _resampled(
+def resampled_means(
     differences: Float[np.ndarray, " N"], indices: Int[np.ndarray, "R N"]
 ) -> Float[np.ndarray, " R"]:
+    """Mean difference over the queries of every resample."""
     rows = max(1, _TABLE // len(differences))
     blocks = range(0, len(indices), rows)
     return np.concatenate([differences[indices[i : i + rows]].mean(axis=1) for i in blocks])

@@ -67,23 +67,12 @@ def class_centres(
     return sums / np.bincount(places)[:, None]
 
 
-def shared_covariance(
-    vectors: Float[np.ndarray, "N D"], labels: Int[np.ndarray, " N"]
-) -> Float[np.ndarray, "D D"]:
-    """Covariance of rows around the centre of their class, one for all classes (divided by N).
-
-    Args:
-        vectors: Of N rows.
-        labels: Class id of each row.
-    """
-    rest = _around_centres(vectors, labels)
-    return rest.T @ rest / len(rest)
-
-
 def shrunk_covariance(
     vectors: Float[np.ndarray, "N D"], labels: Int[np.ndarray, " N"]
 ) -> Float[np.ndarray, "D D"]:
-    """`shared_covariance` drawn towards a multiple of the identity, so that it has an inverse for few rows too.
+    """Covariance of rows around their class centre, one for all classes, shrunk towards a multiple of the identity.
+
+    It therefore has an inverse for few rows, too.
 
     Args:
         vectors: Of N rows.

@@ -21,7 +21,8 @@ from textcl.contrast.statistics import histogram
 from textcl.errors import RunError
 from textcl.evaluation.benchmarks import Encodes
 from textcl.evaluation.correlation import spearman
-from textcl.evaluation.geometry import alignment, spectrum, tolerance, uniformity
+from textcl.evaluation.geometry import alignment, tolerance, uniformity
+from textcl.evaluation.spectrum import spectrum
 from textcl.evaluation.whitening import Whitening
 from textcl.probe.numbers import Band, Space
 from textcl.probe.texts import ProbeData

@@ -17,7 +17,7 @@ from textcl.errors import UserError
 from textcl.evaluation.benchmarks import Encodes, EncodeWith
 from textcl.evaluation.whitening import Whitening
 from textcl.probe.measure import embed, probe
-from textcl.probe.numbers import ProbedModel, ProbeResult
+from textcl.probe.result import ProbedModel, ProbeResult
 from textcl.probe.texts import ProbeData, load_probe_data
 from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
