@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ from textcl.data.files import (
     write_json,
 )
 from textcl.data.json_files import parse, read_text
+from textcl.data.records import open_records
 from textcl.data.splits import Split
+from textcl.data.vectors import open_vectors
 from textcl.errors import RunError, UserError
 
 
@@ -118,6 +121,21 @@ def test_numbers_that_are_not_finite_are_written_as_null(tmp_path):
         "c": [None, 2.0],
         "d": {"e": [None, "NaN"]},
     }
+
+
+def test_lines_hold_null_for_numbers_that_are_not_finite(tmp_path):
+    record = {"a": np.nan, "b": [1.5, np.inf], "c": {"d": -np.inf}, "day": date(2026, 1, 2)}
+    with open_records(tmp_path / "x.jsonl") as write:
+        write([record, {"a": 1}])
+    with open_vectors(tmp_path / "v.jsonl", 2) as write:
+        write(np.ones((1, 2), np.float32), [record])
+    for name in ("x.jsonl", "v.jsonl"):
+        first = (tmp_path / name).read_text().splitlines()[0]
+        values = json.loads(first, parse_constant=pytest.fail)
+        assert values["a"] is None
+        assert values["b"] == [1.5, None]
+        assert values["c"] == {"d": None}
+        assert values["day"] == "2026-01-02"
 
 
 def test_a_dataclass_is_written_as_its_fields(tmp_path):

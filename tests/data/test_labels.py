@@ -143,6 +143,35 @@ def test_ids_below_zero_among_several_are_missing():
 @pytest.mark.parametrize("written", ["joy,love", "joy; love", "joy|love"])
 def test_names_in_one_text_are_refused_with_the_form_that_is_meant(tmp_path, written):
     (tmp_path / "x.csv").write_text(f'text,labels\nt,"{written}"\n')
-    with pytest.raises(UserError, match=r'x\.csv:2, .* JSON list, \["joy", "love"\], but got'):
+    with pytest.raises(
+        UserError,
+        match=r'x\.csv:2, .* JSON list, \["joy", "love"\], or with --label-separator, but',
+    ):
         load_rows(tmp_path / "x.csv", roles=["text", "labels"])
     assert LabelReader(several=True)(json.dumps([written])) == [written]
+
+
+@pytest.mark.parametrize(
+    ("separator", "written", "expected"),
+    [
+        (",", "joy,love", ["joy", "love"]),
+        (",", " joy , love,", ["joy", "love"]),
+        ("; ", "joy; love; joy", ["joy", "love"]),
+        (" ", "joy  love", ["joy", "love"]),
+        ("|", "joy, fear|love", ["joy, fear", "love"]),
+        (",", '["joy, fear", "love"]', ["joy, fear", "love"]),
+        (",", "[sic], joy", ["[sic]", "joy"]),
+        (",", "[]", []),
+        (",", "joy", ["joy"]),
+    ],
+)
+def test_names_between_separators_are_several(tmp_path, separator, written, expected):
+    values = [written, "fear", "fear"]
+    assert labels_of(values, "labels", label_separator=separator)[0] == expected
+
+
+def test_a_text_without_a_name_between_separators_is_no_label():
+    with pytest.raises(UserError, match="1 row has no label"):
+        labels_of(["joy", " , ", "fear"], "labels", label_separator=",")
+    with pytest.raises(UserError, match="say which column that is with --column labels=NAME"):
+        labels_of(["joy,love", "joy", "love"], label_separator=",")

@@ -109,6 +109,15 @@ def test_a_byte_that_is_no_text_is_named(run):
         run.scores()
 
 
+def test_a_number_that_is_not_finite_is_null_in_the_log_and_read_as_nothing(run):
+    line = {"step": 3, "loss": 2.0, "grad_norm": float("inf"), "std/quantiles": [float("nan")] * 7}
+    run.log(line)
+    written = (run.path / "metrics.jsonl").read_text().splitlines()[-1]
+    assert json.loads(written, parse_constant=pytest.fail)["grad_norm"] is None
+    last = run.log_lines()[-1]
+    assert (last.step, dict(last.numbers), dict(last.lists)) == (3, {"loss": 2.0}, {})
+
+
 def test_a_half_written_last_line_does_not_count(run):
     with (run.path / "metrics.jsonl").open("ab") as file:
         file.write(b'{"step": 3, "loss": 1.\xc3')

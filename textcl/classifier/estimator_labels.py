@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -12,6 +13,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
+from textcl.data.labels import joined_names
 from textcl.data.texts import as_column, is_missing, normal_text
 from textcl.errors import UserError
 
@@ -55,6 +57,7 @@ def read_labels(y: object) -> GivenLabels:
             "labels", [[str(n) for n in names] for names in lists], classes, _names(classes)
         )
     column = [_clean(value) for value in values]
+    _tell_joined(column)
     if all(isinstance(value, str | bool | int | float | np.generic) for value in column):
         check_classification_targets(column)
         classes = np.unique(column_or_1d(column))
@@ -122,6 +125,17 @@ def _check_present(labels: Sequence[object]) -> None:
     if len({isinstance(label, str) for label in labels}) > 1:
         raise UserError(
             "y mixes texts and numbers, so that 1 and '1' would be one class: write all in one way"
+        )
+
+
+def _tell_joined(column: Sequence[object]) -> None:
+    """Warn of labels that look like several in one text: each of them is a class of its own."""
+    if joined := sorted(joined_names({label for label in column if isinstance(label, str)})):
+        warnings.warn(
+            f"y has the label {joined[0]!r} beside those that it is made of, and takes it as one more class; several "
+            "labels of a text are a list",
+            UserWarning,
+            stacklevel=4,
         )
 
 

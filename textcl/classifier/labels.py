@@ -83,6 +83,7 @@ def load_dev_texts(
         roles=("text", role),
         columns=columns,
         drop_unlabelled=settings.drop_unlabelled,
+        label_separator=settings.label_separator,
     )
     return dev_texts(rows, settings, Path(settings.dev).name, left_out(rows.report.blank))
 

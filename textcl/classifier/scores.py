@@ -104,15 +104,24 @@ def _known(value: float) -> float | None:
 
 
 def own_task(
-    path: str, classifier: Classifier, columns: Mapping[str, str] | None = None
+    path: str,
+    classifier: Classifier,
+    columns: Mapping[str, str] | None = None,
+    label_separator: str = "",
 ) -> LabelledTask:
     """A labelled file as a task: columns `text` and `label`, or `labels` where texts have several.
+
+    Args:
+        path: The file.
+        classifier: What it is to score.
+        columns: Role to column name, where they differ.
+        label_separator: What stands between several labels that are written as one text; "" where they are lists.
 
     Raises:
         UserError: If something is wrong in the file, or a label is none of the classes.
     """
     role = "labels" if classifier.multi_label else "label"
-    rows = load_rows(path, roles=("text", role), columns=columns)
+    rows = load_rows(path, roles=("text", role), columns=columns, label_separator=label_separator)
     labels = rows.column(role)
     classifier.targets(labels, path)
     return LabelledTask(

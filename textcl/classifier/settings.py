@@ -34,6 +34,8 @@ class LabelledSettings(TrainSettings):
         class_weights: "balanced" lets rows of rare classes count more in the cross-entropy, by rows / (classes × rows
             of the class); where rows have several labels, each label by rows without it / rows with it.
         drop_unlabelled: Whether rows without a label are left out instead of refused.
+        label_separator: What stands between the labels of a row where a text holds several, such as "," in "joy,love";
+            "" where they are lists.
         epochs: Passes over the data; 0 makes five, and on small data as many as make 60 updates.
         classes: Names of the classes in the order of their ids; found in the training data when empty.
         class_rows: Training rows of each class; found in the data.
@@ -50,6 +52,7 @@ class LabelledSettings(TrainSettings):
     rows_per_class: Annotated[int, Domain(at_least=0)] = 0
     class_weights: Literal["none", "balanced"] = "none"
     drop_unlabelled: bool = False
+    label_separator: str = ""
     epochs: Annotated[float, Domain(at_least=0)] = 0.0
     classes: tuple[str, ...] = ()
     class_rows: tuple[Annotated[int, Domain(at_least=0)], ...] = ()

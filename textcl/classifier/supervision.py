@@ -155,7 +155,11 @@ def _(
 ) -> Labels:
     if dev == "default" and request.task:  # its own dev split
         settings = replace(settings, dev=str(request.source))
-    rows = replace(request, drop_unlabelled=settings.drop_unlabelled).rows()
+    rows = replace(
+        request,
+        drop_unlabelled=settings.drop_unlabelled,
+        label_separator=settings.label_separator,
+    ).rows()
     settings = with_classes(settings, rows)
     if dev == "default" and not settings.dev:
         settings = replace(settings, dev=default_dev(len(rows), len(settings.classes)))

@@ -13,6 +13,7 @@ from rich.console import Console
 from textcl.cli.options import (
     OUTPUT,
     Columns,
+    LabelSeparator,
     Split,
     parse_columns,
     require_new_folder,
@@ -36,6 +37,7 @@ def calibrate_command(
         typer.Argument(help="Labelled texts, used neither for training nor for testing."),
     ],
     column: Columns = None,
+    label_separator: LabelSeparator = "",
     split: Split = None,
     output: Annotated[
         Path | None,
@@ -68,7 +70,11 @@ def calibrate_command(
     classifier = Classifier.from_pretrained(model)
     role = "labels" if classifier.multi_label else "label"
     rows = load_rows(
-        dev, roles=("text", role), columns=parse_columns(column, ["text", role]), split=split
+        dev,
+        roles=("text", role),
+        columns=parse_columns(column, ["text", role]),
+        split=split,
+        label_separator=label_separator,
     )
     report = calibrate(classifier, rows.column("text"), rows.column(role), dev)
     folder = find_model(model)

@@ -20,6 +20,7 @@ from textcl.cli.options import (
     ExactPrecision,
     Json,
     JsonFile,
+    LabelSeparator,
     Overwrite,
     Precision,
     Quiet,
@@ -107,6 +108,7 @@ def eval_command(
         ),
     ] = None,
     column: Columns = None,
+    label_separator: LabelSeparator = "",
     lcl_preparation: Annotated[
         bool,
         typer.Option(
@@ -170,6 +172,8 @@ def eval_command(
 
     if data and (suite or task):
         raise UserError("--data scores a model on your own data: leave --suite and --task out")
+    if label_separator and not data:
+        raise UserError("--label-separator goes with --data FILE, whose labels it separates")
     quiet = quiet or not is_main_process()
     names = task_names([*(suite or ([] if task or data else ["sts"])), *(task or [])])
     require_new_file(output, overwrite=overwrite)
@@ -178,21 +182,23 @@ def eval_command(
     tasks = _suite_tasks(model, names, data, train, columns, aggregation, against)
     labelled = [] if tasks else labelled_tasks(names, lcl_preparation)
     if tasks:
-        if whiten or figures or lcl_preparation:
+        if whiten or figures or lcl_preparation or label_separator:
             raise UserError(
-                "--whiten, --figures and --lcl-preparation do not go with suites or --against"
+                "--whiten, --figures, --lcl-preparation and --label-separator do not go with suites or --against"
             )
         content, show = _eval_suite(
             model, tasks, against, beside or [], precision, batch_tokens, quiet
         )
     elif against:
         content, show = _compare_classifiers(
-            model, against, labelled, data, columns, precision, batch_tokens, quiet
+            model, against, labelled, data, columns, label_separator, precision, batch_tokens, quiet
         )
     elif data or labelled:
         if whiten:
             raise UserError("--whiten is for encoders on graded pairs: leave it out")
-        request = Request(model, labelled, data, columns, not task, tuple(beside or ()))
+        request = Request(
+            model, labelled, data, columns, label_separator, not task, tuple(beside or ())
+        )
         content, show = eval_classifier(request, figures, precision.value, batch_tokens, quiet)
     else:
         if figures or column or lcl_preparation:
@@ -280,6 +286,7 @@ def _compare_classifiers(
     tasks: list[LabelledTask],
     data: str | None,
     columns: dict[str, str],
+    label_separator: str,
     precision: Precision,
     batch_tokens: int | None,
     quiet: bool,
@@ -292,7 +299,7 @@ def _compare_classifiers(
         "precision": precision.value,
         "show_progress": sys.stderr.isatty() and not quiet,
     }
-    systems = compare_classifiers(model, against, tasks, data, columns, options)
+    systems = compare_classifiers(model, against, tasks, data, columns, label_separator, options)
     return systems.content(precision.value), systems.show
 
 

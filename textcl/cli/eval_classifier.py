@@ -32,6 +32,7 @@ class Request:
         tasks: Those asked for.
         data: A labelled file instead of tasks; None for the tasks.
         columns: Role to column name of the file.
+        label_separator: What stands between several labels that are written as one text; "" where they are lists.
         suite: Whether tasks of other classes are left out instead of refused.
         beside: Words that published rows match; all rows of the task and its protocol when empty.
     """
@@ -40,6 +41,7 @@ class Request:
     tasks: Sequence[LabelledTask]
     data: str | None
     columns: Mapping[str, str]
+    label_separator: str
     suite: bool
     beside: Sequence[str]
 
@@ -90,7 +92,7 @@ def eval_classifier(
 
     classifier = _load(request.model)
     if request.data:
-        chosen = [own_task(request.data, classifier, request.columns)]
+        chosen = [own_task(request.data, classifier, request.columns, request.label_separator)]
     else:
         chosen = _fitting(classifier, request.tasks) if request.suite else request.tasks
     scores = score_classifier(

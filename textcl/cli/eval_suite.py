@@ -133,6 +133,7 @@ def compare_classifiers(
     tasks: Sequence[LabelledTask],
     data: str | None,
     columns: Mapping[str, str],
+    label_separator: str,
     options: ReadingOptions,
 ) -> Systems:
     """Two classifiers on the same labelled texts: those tasks that have the classes of both, or a file.
@@ -150,7 +151,10 @@ def compare_classifiers(
         raise UserError(
             f"{model} and {against} have other classes: two classifiers are compared on the classes of both"
         )
-    chosen = [own_task(data, both[0], columns)] if data else [t for t in tasks if fits(both[0], t)]
+    if data:
+        chosen = [own_task(data, both[0], columns, label_separator)]
+    else:
+        chosen = [task for task in tasks if fits(both[0], task)]
     if not chosen:
         raise UserError(
             f"the classes of {model} are those of no task asked for: name one that it was trained for, or a file with "

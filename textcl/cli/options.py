@@ -122,6 +122,15 @@ Split = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+LabelSeparator = Annotated[
+    str,
+    typer.Option(
+        "--label-separator",
+        metavar="TEXT",
+        help='What stands between the names in the column labels, such as , in "joy,love". Default: JSON lists.',
+        rich_help_panel=DATA,
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -187,11 +186,13 @@ def _found(index: Index, texts: Sequence[str], k: int, threshold: float | None) 
 
 def show(found: Hits, *, as_json: bool) -> None:
     """Print hits as a table for each query, or as a line of JSON for each."""
+    from textcl.data.files import to_json_line
+
     console = result_console()
     for query, hits in found:
         if as_json:
             rows = [{"id": hit.id, "score": hit.score, "text": hit.text} for hit in hits]
-            typer.echo(json.dumps({"query": query, "hits": rows}, ensure_ascii=False))
+            typer.echo(to_json_line({"query": query, "hits": rows}))
             continue
         table = result_table("rank", "score", "id", "text", left=4)
         for rank, hit in enumerate(hits, 1):

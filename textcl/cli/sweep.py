@@ -15,6 +15,7 @@ from textcl.cli.options import (
     Columns,
     Deduplicate,
     Dev,
+    LabelSeparator,
     Limit,
     Quiet,
     Split,
@@ -97,6 +98,7 @@ def sweep_command(
     data: TrainData = None,
     dev: Dev = None,
     column: Columns = None,
+    label_separator: LabelSeparator = "",
     split: Split = None,
     limit: Limit = None,
     deduplicate: Deduplicate = False,
@@ -155,8 +157,8 @@ def sweep_command(
 
     names = [name.strip() for name in recipe.split(",") if name.strip()]
     if resume is not None:
-        given = (set_, model, data, dev, column, split, limit, deduplicate, test, probe, output)
-        if any(given):
+        given = (set_, model, data, dev, column, label_separator, split, limit, deduplicate)
+        if any((*given, test, probe, output)):
             raise UserError(
                 "--resume goes on with the plan of the sweep: leave the other options out (except --recipe FILE.py, "
                 "if the sweep has recipe files of its own)"
@@ -176,7 +178,7 @@ def sweep_command(
         model=model,
         options=train_options(
             model=model, data=data, dev=dev, column=column, split=split, limit=limit,
-            deduplicate=deduplicate,
+            deduplicate=deduplicate, label_separator=label_separator or None,
         ),
         probes=probe or [],
         metric=metric,
@@ -205,7 +207,8 @@ def new_path(names: list[str]) -> Path:
 def train_options(**given: object) -> list[str]:
     """What `textcl train` gets of these options."""
     parts: list[str] = []
-    for name, value in given.items():
+    for key, value in given.items():
+        name = key.replace("_", "-")
         if value is None or value is False:
             continue
         for one in cast("list[object]", value) if isinstance(value, list) else [value]:

@@ -14,6 +14,7 @@ from textcl.cli.options import (
     Columns,
     Deduplicate,
     Dev,
+    LabelSeparator,
     Limit,
     Quiet,
     Split,
@@ -87,6 +88,7 @@ def train_command(
     data: TrainData = None,
     dev: Dev = None,
     column: Columns = None,
+    label_separator: LabelSeparator = "",
     split: Split = None,
     limit: Limit = None,
     deduplicate: Deduplicate = False,
@@ -115,9 +117,8 @@ def train_command(
 
     console = log_console(quiet=quiet)
     if resume is not None:
-        if any(
-            (model, data, dev, output, set_, column, split, limit, deduplicate, overwrite, seeds)
-        ):
+        given = (model, data, dev, output, set_, column, label_separator, split, limit)
+        if any((*given, deduplicate, overwrite, seeds)):
             raise UserError(
                 "--resume goes on with the settings of the run: leave the other options out (except --recipe FILE.py, "
                 "if the run has a recipe file of its own)"
@@ -133,15 +134,17 @@ def train_command(
             raise UserError("--seeds does not go with --overwrite or --dry-run")
         options = {"model": model, "data": data, "dev": dev, "column": column, "split": split}
         options |= {"limit": limit, "deduplicate": deduplicate}
+        options |= {"label_separator": label_separator or None}
         train_seeds(recipe, set_ or [], seeds, output, options, quiet=quiet)
         return
+    separated = [f"label_separator={label_separator}"] if label_separator else []
     session.train(
         recipe,
         model=model,
         data=" + ".join(data) if data else None,
         dev=dev,
         output=output,
-        settings=set_ or [],
+        settings=[*(set_ or []), *separated],
         columns=parse_columns(column),
         split=split,
         limit=limit,

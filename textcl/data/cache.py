@@ -17,7 +17,7 @@ from textcl.data.files import atomic_write, write_json
 from textcl.data.formats import Part
 from textcl.data.json_files import read_as
 from textcl.data.labels import LabelReader
-from textcl.data.roles import column_for, kind_of, row_group, texts_in
+from textcl.data.roles import column_for, kind_of, reader_of, row_group, texts_in
 from textcl.data.sources import Source
 from textcl.errors import UserError
 
@@ -95,6 +95,7 @@ class Selection(NamedTuple):
     roles: tuple[str, ...]
     columns: dict[str, str]
     limit: int | None
+    label_separator: str = ""
 
 
 class Reading:
@@ -106,7 +107,7 @@ class Reading:
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
-        self._readers = [kind_of(role).reader() for role in selection.roles]
+        self._readers = [reader_of(role, selection.label_separator) for role in selection.roles]
         self.blank = 0
         self.unlabelled: list[str] = []
 

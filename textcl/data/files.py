@@ -160,6 +160,20 @@ def to_json(content: object) -> str:
     return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def to_json_line(content: object) -> str:
+    """JSON on one line without its end, as `to_json` has it; what has no form in JSON is written as its text.
+
+    Args:
+        content: As for `to_json`.
+    """
+    try:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, default=str)
+    except (
+        ValueError
+    ):  # a number that is not finite, which is rare: only then every value is looked at
+        return json.dumps(_plain(content), ensure_ascii=False, allow_nan=False, default=str)
+
+
 def _plain(value: object) -> object:
     if isinstance(value, np.generic | np.ndarray):
         return _plain(value.tolist())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Collection
 
 import numpy as np
 
@@ -20,10 +21,11 @@ class LabelReader:
 
     Args:
         several: Whether a row has a list of labels.
+        separator: What stands between the names of a list that is written as a text; "" where it is a JSON list.
     """
 
-    def __init__(self, several: bool) -> None:
-        self._several = several
+    def __init__(self, several: bool, separator: str = "") -> None:
+        self._several, self._separator = several, separator
         self._kind = ""
         self._written: dict[str, set[str]] = {}
 
@@ -38,7 +40,7 @@ class LabelReader:
         if not self._several:
             return self._name(value)
         if isinstance(value, str):
-            value = _listed(value)
+            value = _listed(value, self._separator)
         if isinstance(value, set | frozenset):
             value = sorted(value, key=str)
         if not isinstance(value, list | tuple):
@@ -84,8 +86,23 @@ class LabelReader:
             )
 
 
-def _listed(value: str) -> object:
+def joined_names(names: Collection[str]) -> list[str]:
+    """Names that are several others of the same names in one text, such as "joy,love" beside "joy" and "love"."""
+    known = set(names)
+    return [name for name in known if len(parts := _parts(name)) > 1 and known.issuperset(parts)]
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between the commas, semicolons and bars of a text."""
+    return [part.strip() for part in re.split("[,;|]", text)]
+
+
+def _listed(value: str, separator: str) -> object:
     """A list as csv holds it; a single name is a list of one.
+
+    Args:
+        value: A JSON list, or names between separators, of which empty ones do not count.
+        separator: "" where there is none.
 
     Raises:
         ValueError: If it is no JSON list, or looks like several names.
@@ -95,17 +112,17 @@ def _listed(value: str) -> object:
         try:
             return json.loads(text)
         except ValueError:
-            raise ValueError(
-                f"expected class names as a JSON list in the column labels, got {shown(value)}"
-            ) from None
-    parts: Sequence[str] = [text]
-    for separator in ",;|":
-        parts = [part for each in parts for part in each.split(separator)]
-    if len(parts) > 1:
-        example = json.dumps([part.strip() for part in parts if part.strip()], ensure_ascii=False)
+            if not separator:
+                raise ValueError(
+                    f"expected class names as a JSON list in the column labels, got {shown(value)}"
+                ) from None
+    if separator:
+        return [part for part in map(str.strip, value.split(separator)) if part] or ""
+    if len(parts := _parts(text)) > 1:
+        example = json.dumps([part for part in parts if part], ensure_ascii=False)
         raise ValueError(
-            f"several class names are written as a JSON list, {example}, but got {shown(value)}; "
-            f"one name with a comma in it is {json.dumps([text], ensure_ascii=False)}"
+            f"several class names are written as a JSON list, {example}, or with --label-separator, but got "
+            f"{shown(value)}; one name with a comma in it is {json.dumps([text], ensure_ascii=False)}"
         )
     return text
 

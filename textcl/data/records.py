@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from typing import IO
 import pyarrow
 from pyarrow import parquet
 
-from textcl.data.files import WritesBytes, atomic_write, output_format
+from textcl.data.files import WritesBytes, atomic_write, output_format, to_json_line
 from textcl.errors import UserError
 
 Record = Mapping[str, object]
@@ -128,7 +127,7 @@ def _late(name: str, kind: str) -> UserError:
 def _flat(value: object) -> object:
     """Nested objects as JSON text: their keys may differ from row to row, those of a parquet column may not."""
     nested = isinstance(value, list) and any(isinstance(inner, (dict, list)) for inner in value)
-    return json.dumps(value, ensure_ascii=False) if nested or isinstance(value, dict) else value
+    return to_json_line(value) if nested or isinstance(value, dict) else value
 
 
 def _settled(given: pyarrow.DataType) -> pyarrow.DataType:
@@ -168,7 +167,7 @@ class _Jsonl:
 
     def write(self, records: Sequence[Record]) -> None:
         for record in records:
-            line = json.dumps(dict(record), ensure_ascii=False, default=str) + "\n"
+            line = to_json_line(dict(record)) + "\n"
             self._file.write(line.encode("utf-8", "surrogatepass"))
 
     def finish(self) -> None:
@@ -198,7 +197,7 @@ class _Csv:
 
 def _cell(value: object) -> object:
     if isinstance(value, (list, dict)):
-        return json.dumps(value, ensure_ascii=False)
+        return to_json_line(value)
     return value
 
 

@@ -219,6 +219,18 @@ def kind_of(role: str) -> Kind:
     return _OTHERS.get(role, TEXT)
 
 
+def reader_of(role: str, label_separator: str = "") -> Callable[[object], object]:
+    """What checks the values of `role` in one pass, see `Kind`.
+
+    Args:
+        role: Such as "labels".
+        label_separator: What stands between several labels that are written as one text.
+    """
+    if role == "labels":
+        return LabelReader(several=True, separator=label_separator)
+    return kind_of(role).reader()
+
+
 def texts_in(role: str, value: object) -> list[str]:
     """The texts that a value of `role` holds: one, those of a list, or none."""
     if role in _TEXT_LISTS:

@@ -116,6 +116,7 @@ def load_rows(
     limit: int | None = None,
     deduplicate: bool = False,
     drop_unlabelled: bool = False,
+    label_separator: str = "",
 ) -> Rows:
     """Read, check and memory-map the rows of a source.
 
@@ -129,6 +130,8 @@ def load_rows(
         limit: Read no more than the first `limit` rows that are not blank.
         deduplicate: Keep only the first of rows that are equal.
         drop_unlabelled: Leave out rows whose label is missing, which are refused otherwise.
+        label_separator: What stands between the names of the role "labels" where a text holds several, such as "," in
+            "joy,love"; "" where they are lists.
 
     Returns:
         At least one row.
@@ -142,7 +145,12 @@ def load_rows(
         raise UserError(f"--column {unknown[0]}: the roles here are {', '.join(roles)}")
     if limit is not None and limit < 1:
         raise UserError(f"limit must be at least 1 row, got {limit}")
-    selection = Selection(opened, tuple(roles), dict(columns or {}), limit)
+    if label_separator and "labels" not in roles:
+        raise UserError(
+            "--label-separator is for rows with several labels, which the role labels holds: say which column that is "
+            "with --column labels=NAME"
+        )
+    selection = Selection(opened, tuple(roles), dict(columns or {}), limit, label_separator)
     table, report = cached_table(selection, drop_unlabelled=drop_unlabelled)
     data = datasets.Dataset.from_file(str(table))
     if deduplicate and report.duplicates:

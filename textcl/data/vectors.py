@@ -26,7 +26,7 @@ import pyarrow
 from jaxtyping import Float
 from pyarrow import parquet
 
-from textcl.data.files import WritesBytes, atomic_write, output_format
+from textcl.data.files import WritesBytes, atomic_write, output_format, to_json_line
 from textcl.data.records import Record, RecordColumns
 from textcl.errors import RunError, UserError
 
@@ -191,7 +191,7 @@ class _Jsonl:
     def write(self, vectors: Float[np.ndarray, "N D"], records: Sequence[Record]) -> None:
         for vector, record in zip(vectors.tolist(), records, strict=True):
             _check_names(record)
-            fields = json.dumps(dict(record), ensure_ascii=False, default=str)[1:-1]
+            fields = to_json_line(dict(record))[1:-1]
             numbers = self._numbers % tuple(vector)
             line = f'{{{fields}{", " if fields else ""}"{VECTOR_COLUMN}": [{numbers}]}}\n'
             self._file.write(line.encode("utf-8", "surrogatepass"))

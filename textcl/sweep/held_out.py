@@ -13,6 +13,7 @@ from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task
 from textcl.training.dev import load_dev
+from textcl.training.request import RowRequest
 from textcl.training.run_folder import RunFolder
 
 
@@ -57,11 +58,12 @@ def _texts(folder: RunFolder, name: str, model: Classifier) -> DevTexts:
         select_by=folder.facts.settings.get("select_by"),
     )
     role = "labels" if model.multi_label else "label"
-    return dev_texts(_labelled(name, role), settings, name)
+    separator = RowRequest.of_run(folder.facts, ()).label_separator
+    return dev_texts(_labelled(name, role, separator), settings, name)
 
 
-def _labelled(name: str, role: str) -> Rows:
+def _labelled(name: str, role: str, label_separator: str) -> Rows:
     if task := named_task(name):
         test = load_labelled(task[0], "test", lcl_preparation=task[1])
         return load_rows(test.rows(), roles=("text", role))
-    return load_rows(name, roles=("text", role))
+    return load_rows(name, roles=("text", role), label_separator=label_separator)

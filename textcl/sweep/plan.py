@@ -30,7 +30,8 @@ METRICS = ("best", "last")
 """Dev scores that can be compared."""
 
 RUN_OPTIONS = {
-    "--model": 1, "--data": 1, "--dev": 1, "--column": 1, "--split": 1, "--limit": 1, "--deduplicate": 0,
+    "--model": 1, "--data": 1, "--dev": 1, "--column": 1, "--label-separator": 1, "--split": 1, "--limit": 1,
+    "--deduplicate": 0,
 }  # fmt: skip
 """Options of `textcl train` that a plan may hold, with the number of their values."""
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeGuard
 
 from textcl.data.cache import DataReport
 from textcl.data.json_files import JsonDict, decode, parse
@@ -173,8 +174,9 @@ class LogLine:
 
     Args:
         step: Updates done.
-        numbers: What is a number, such as "loss", "dev" or "grad_norm"; may be infinite or not a number.
-        lists: What is a list of numbers: histograms (counts in equal bins) and quantiles.
+        numbers: What is a number, such as "loss", "dev" or "grad_norm". One that is not finite is written as null and
+            left out; lines of earlier versions may hold it.
+        lists: What is a list of numbers, all of them finite: histograms (counts in equal bins) and quantiles.
     """
 
     step: int
@@ -221,9 +223,12 @@ def _log_line(part: bytes, place: str) -> LogLine:
     for key, value in values.items():
         where = f"{place}: {key}"
         if isinstance(value, list) and value and not all(isinstance(v, str) for v in value):
-            lists[key] = decode(value, list[float], where)
-            _check_list(key, lists[key], where)
-        elif isinstance(value, float) and not math.isfinite(value):
+            known = [v for v in value if v is not None and not _is_undefined(v)]
+            finite = decode(known, list[float], where)
+            if len(known) == len(value):
+                _check_list(key, finite, where)
+                lists[key] = finite
+        elif _is_undefined(value):
             numbers[key] = value
         elif isinstance(value, int | float) and not isinstance(value, bool):
             numbers[key] = decode(value, float, where)
@@ -232,6 +237,11 @@ def _log_line(part: bytes, place: str) -> LogLine:
                 f"{where}: expected a number, not {value!r}; was the file edited by hand?"
             )
     return LogLine(step, numbers, lists)
+
+
+def _is_undefined(value: object) -> TypeGuard[float]:
+    """Whether it is a number that JSON has not, which earlier versions wrote as NaN or Infinity instead of null."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _check_list(key: str, values: Sequence[float], place: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from textcl.data.cache import DataReport
+from textcl.data.json_files import decode
 from textcl.data.rows import Rows, load_rows, settle_roles
 from textcl.errors import UserError
 from textcl.evaluation.labelled import LabelledManifest, load_labelled, named_task
@@ -27,6 +28,7 @@ class RowRequest:
         limit: Read only so many rows.
         deduplicate: Leave out exact duplicates.
         drop_unlabelled: Leave out rows whose label is missing, which are refused otherwise.
+        label_separator: What stands between several labels that are written as one text; "" where they are lists.
     """
 
     source: object
@@ -36,6 +38,7 @@ class RowRequest:
     limit: int | None = None
     deduplicate: bool = False
     drop_unlabelled: bool = False
+    label_separator: str = ""
 
     @classmethod
     def of_run(cls, facts: RunFacts, roles: tuple[str, ...], data: object = None) -> RowRequest:
@@ -55,6 +58,7 @@ class RowRequest:
             deduplicate=facts.deduplicate,
             # runs of before this was noted have it as a setting alone
             drop_unlabelled=facts.drop_unlabelled or facts.settings.get("drop_unlabelled") is True,
+            label_separator=decode(facts.settings.get("label_separator", ""), str, "settings"),
         )
 
     @property
@@ -95,6 +99,7 @@ class RowRequest:
             limit=self.limit,
             deduplicate=self.deduplicate,
             drop_unlabelled=self.drop_unlabelled,
+            label_separator=self.label_separator,
         )
         if shown_as:
             rows.report = replace(rows.report, source=shown_as)

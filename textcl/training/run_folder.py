@@ -9,14 +9,13 @@ checkpoints/    what `--resume` needs
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from textcl.data.files import write_json
+from textcl.data.files import to_json_line, write_json
 from textcl.data.json_files import parse, read_as, read_text
 from textcl.data.lock import sole_writer
 from textcl.errors import UserError
@@ -181,7 +180,7 @@ class RunFolder:
     def log(self, line: Mapping[str, object]) -> None:
         """Append a line to metrics.jsonl."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(to_json_line(line) + "\n")
 
     def logged(self) -> int:
         """Bytes in metrics.jsonl."""
