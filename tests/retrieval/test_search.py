@@ -1,10 +1,8 @@
-import importlib
-
 import pytest
 import torch
 
 from textcl.errors import UserError
-from textcl.retrieval import products, search
+from textcl.retrieval import candidates, products, search
 from textcl.retrieval.search import Hits, rescored
 
 
@@ -119,11 +117,36 @@ def test_most_rows_are_never_scored_exactly(monkeypatch):
     corpus = torch.nn.functional.normalize(torch.randn(20_000, 96, generator=draw))
     scored = []
 
-    def counted(queries, rows):
-        scored.append(len(queries))
-        return products.exact_pairs(queries, rows)
+    def counted(queries, rows, fetch):
+        scored.append(int((rows >= 0).sum()))
+        return products.exact_lists(queries, rows, fetch)
 
-    module = importlib.import_module("textcl.retrieval.search")
-    monkeypatch.setattr(module, "exact_pairs", counted)
-    search(corpus[:32], corpus, 10, corpus_block=1000)
-    assert 0 < sum(scored) < 0.02 * 32 * len(corpus)
+    monkeypatch.setattr(candidates, "exact_lists", counted)
+    hits = search(corpus[:32], corpus, 10, corpus_block=1000)
+    assert 32 * 10 <= sum(scored) < 32 * 40
+    assert hits.rows[:, 0].tolist() == [*range(32)]
+
+
+@pytest.mark.parametrize("corpus_block", [300, 5000])
+@pytest.mark.parametrize("least", [1, 40])
+def test_crowded_lists_are_scored_block_by_block(monkeypatch, corpus_block, least):
+    """A model whose vectors are all alike, rows that come many times, and a query without a direction."""
+    monkeypatch.setattr(candidates, "_KEPT_LEAST", least)
+    queries, corpus = dense(1e-3)
+    corpus[100:1500:3] = corpus[1].clone()
+    queries[3] = 0
+    removed = torch.arange(len(corpus)) % 5 == 1
+    scores = (queries.double() @ corpus.double().T).float().masked_fill(removed, float("-inf"))
+    wanted = scores.argsort(dim=1, descending=True, stable=True)[:, :9]
+    hits = search(queries, corpus, 9, corpus_block=corpus_block, removed=removed)
+    assert torch.equal(hits.rows, wanted)
+    assert torch.equal(hits.scores, scores.gather(1, wanted))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_what_may_have_reached_its_limit_before_rounding(dtype):
+    values = torch.tensor([-3.0, -1.5, -0.0, 0.0, 1e-3, 1.0, 2.0, float("-inf")], dtype=dtype)
+    for limit in (-2.0, -1.5, 0.0, 1e-3, 1.5, float("-inf")):
+        limits = torch.full((1,), limit)
+        found = products.at_least(values.repeat(1, 1), limits)[0]
+        assert found.tolist() == ((values >= limits.to(dtype)) & values.isfinite()).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,13 +12,18 @@ from torch import Tensor
 
 from textcl.encoder.precision import fast_bfloat16
 
+Fetch = Callable[[Int[Tensor, " n"]], Float[Tensor, "n D"]]
+"""Vectors of some rows of a corpus."""
+
 _ROUNDING = (
     2.0**-8
 )  # of bfloat16, the coarsest arithmetic that a product of float32 may be taken in
 _FEW = 16  # queries for which the change to bfloat16 costs more than it saves
 _MOST = 1e38  # beyond, sums may overflow
 _TINY = 1e-35  # covers values that are flushed to zero
+_SAFE = 1.01  # covers the rounding of the bound itself
 _PAIRS = 512  # multiplied at once, few enough for the cache
+_GATHERED = 1 << 16  # rows gathered at once on a GPU
 
 
 def exact(queries: Float[Tensor, "Q D"], rows: Float[Tensor, "n D"]) -> Float[Tensor, "Q n"]:
@@ -31,28 +37,64 @@ def exact_pairs(queries: Float[Tensor, "P D"], rows: Float[Tensor, "P D"]) -> Fl
     return torch.cat([torch.linalg.vecdot(q.double(), r.double()).to(q.dtype) for q, r in parts])
 
 
+def exact_lists(
+    queries: Float[Tensor, "Q D"], rows: Int[Tensor, "Q w"], fetch: Fetch
+) -> Float[Tensor, "Q w"]:
+    """Products of every query with rows of its own, as of `exact`; −inf where its list has ended.
+
+    Args:
+        queries: Vectors.
+        rows: Places in the corpus; −1 where a list has ended.
+        fetch: Gives their vectors.
+    """
+    scores = queries.new_empty(rows.shape)
+    lengths = (rows >= 0).sum(dim=1).tolist()
+    wide, there = queries.double()[:, :, None], rows.clamp(min=0)
+    step = 1 if queries.device.type == "cpu" else max(1, _GATHERED // max(1, rows.shape[1]))
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        some = there[part, : max(lengths[part])]
+        vectors = fetch(some.flatten()).double().view(*some.shape, queries.shape[1])
+        scores[part, : some.shape[1]] = torch.matmul(vectors, wide[part])[:, :, 0]
+    return scores.masked_fill_(rows < 0, -torch.inf)
+
+
 @dataclass(frozen=True)
-class Pairs:
-    """Queries and rows by their places, in the order of the queries and then of the rows."""
+class Block:
+    """Rows of a corpus that lie side by side.
 
-    query: Int[Tensor, " P"]
-    row: Int[Tensor, " P"]
+    Args:
+        rows: Their vectors, finite.
+        start: Place of the first.
+        longest: Norm of the longest.
+        removed: Those that do not count; None where all do.
+    """
 
-    def without(self, queries: Bool[Tensor, " S"]) -> Pairs:
-        """The pairs of the other queries, which are counted anew."""
-        kept = ~queries[self.query]
-        return Pairs((~queries).cumsum(0)[self.query[kept]] - 1, self.row[kept])
+    rows: Float[Tensor, "n D"]
+    start: int
+    longest: float
+    removed: Bool[Tensor, " n"] | None
+
+    @cached_property
+    def low(self) -> Tensor:
+        """The rows in bfloat16."""
+        return self.rows.to(torch.bfloat16)
+
+    @cached_property
+    def lost(self) -> float:
+        """Norm of the largest difference between a row and its form in bfloat16."""
+        return float((self.rows - self.low).norm(dim=1).max())
 
 
 @dataclass(frozen=True)
 class Screen:
-    """Queries that products in fast arithmetic rule most rows out for.
+    """Queries whose products in fast arithmetic rule most rows out.
 
-    A product of vectors q and c that were rounded by a share u each, and summed in float32 over D terms, is off by at
-    most (2u + D·2⁻²²)·‖q‖·‖c‖; the rounding of the product itself keeps the order.
+    Where q' and c' are the rounded forms of the vectors q and c, q·c and q'·c' differ by at most
+    ‖q − q'‖·‖c‖ + ‖q'‖·‖c − c'‖, and a sum in float32 over D terms is off by at most D·2⁻²²·‖q‖·‖c‖.
 
     Args:
-        queries: In float32.
+        queries: In float32 or wider.
     """
 
     queries: Float[Tensor, "Q D"]
@@ -64,36 +106,61 @@ class Screen:
         fast = device == "cpu" and len(self.queries) > _FEW and fast_bfloat16(device)
         return self.queries.to(torch.bfloat16) if fast else self.queries
 
+    def products(self, block: Block) -> Float[Tensor, "Q n"] | None:
+        """Coarse products, −inf for rows that do not count; None where they may overflow."""
+        if not bool((self.norms * block.longest < _MOST).all()):
+            return None
+        rows = block.low if self._rounds else block.rows
+        products = self.coarse @ rows.T
+        return (
+            products if block.removed is None else products.masked_fill_(block.removed, -torch.inf)
+        )
+
+    def error(self, block: Block) -> Float[Tensor, " Q"]:
+        """How far a product may be off before it is rounded itself."""
+        width = block.rows.shape[1]
+        if self._rounds:
+            lost = self._lost * block.longest + (self.norms + self._lost) * block.lost
+        else:  # a product of float32 may be rounded inside
+            lost = 2 * _ROUNDING * self.norms * block.longest
+        sums = width * 2.0**-22 * self.norms * block.longest
+        return _SAFE * (lost + sums) + width * _TINY
+
+    @property
+    def _rounds(self) -> bool:
+        return self.coarse.dtype == torch.bfloat16
+
     @cached_property
-    def _norms(self) -> Tensor:
+    def norms(self) -> Float[Tensor, " Q"]:
+        """Of the queries."""
         return self.queries.norm(dim=1)
 
-    def possible(
-        self,
-        rows: Float[Tensor, "n D"],
-        longest: float,
-        best: Float[Tensor, " Q"],
-        removed: Bool[Tensor, " n"] | None,
-    ) -> tuple[Int[Tensor, " S"], Pairs] | None:
-        """Queries for which a row may score above `best`, and these rows by the place of the query among them.
+    @cached_property
+    def _lost(self) -> Tensor:
+        return (self.queries - self.coarse).norm(dim=1)
 
-        Nothing can be ruled out where it is None.
 
-        Args:
-            rows: A block of the corpus.
-            longest: Norm of its longest row.
-            best: Score of each query that a row must exceed.
-            removed: Rows that do not count.
-        """
-        if not float(self._norms.max()) * longest < _MOST:
-            return None
-        width = rows.shape[1]
-        share = 2.02 * _ROUNDING + width * 2.0**-22
-        slack = share * longest * self._norms + width * _TINY
-        products = self.coarse @ rows.to(self.coarse.dtype).T
-        if removed is not None:
-            products.masked_fill_(removed, float("-inf"))
-        limits = (best - slack).to(products.dtype)
-        places = (products.amax(dim=1) >= limits).nonzero()[:, 0]
-        pairs = (products[places] >= limits[places, None]).nonzero(as_tuple=True)
-        return places, Pairs(*pairs)
+def rounding(products: Tensor) -> Tensor:
+    """How far products may be off by their own rounding."""
+    return products.abs() * (_SAFE * torch.finfo(products.dtype).eps / 2)
+
+
+def at_least(products: Float[Tensor, "Q n"], limits: Float[Tensor, " Q"]) -> Bool[Tensor, "Q n"]:
+    """Where a product, of its limit's query, may have been as large before it was rounded; nowhere where it is −inf."""
+    low = torch.finfo(products.dtype).min
+    limits = limits.to(products.dtype).clamp(min=low)[:, None]  # rounding keeps the order
+    if products.device.type != "cpu":
+        return products >= limits
+    if products.dtype != torch.bfloat16:
+        return torch.from_numpy(products.numpy() >= limits.numpy())
+    # whole numbers in the order of bfloat16 are compared many times as fast
+    numbers, least = products.view(torch.int16), limits.view(torch.int16)
+    if not bool((limits > 0).all()):
+        numbers, least = _ordered(numbers), _ordered(least)
+        least = least - (least == 0).to(torch.int16)  # −0 is not below 0
+    return torch.from_numpy(numbers.numpy() >= least.numpy())
+
+
+def _ordered(bits: Tensor) -> Tensor:
+    """The bits of bfloat16 as whole numbers of the same order, negative ones among them."""
+    return bits ^ ((bits >> 15) & 0x7FFF)
