@@ -24,7 +24,7 @@ def page(tmp_path):
     tally = Tally(2, sample_size=3)
     for number in range(5):
         negatives = [scored(f"{NASTY} {number}", 0.4), scored(f"other {number}", 0.3)]
-        dropped = [(scored("close", 0.8), ["above 95 % of the positive's score"])]
+        dropped = [(0.8, ["above 95 % of the positive's score"])]
         tally.count(Choice(f"{NASTY} anchor {number}", [scored("yes", 0.9)], negatives, dropped))
     tally.count(Choice("short", [scored("yes", 0.9)], [], []))
     path = tmp_path / "audit.html"

@@ -94,8 +94,9 @@ def test_equal_and_near_texts_and_marks_are_left_out_and_counted(mined, tmp_path
     tally, rows = mined(corpus, PAIRS[1:2], **options)
     given = {rows[0][f"negative_{place}_id"] for place in (1, 2, 3)}
     assert not given & {"same", "near", "self", "d40"}
-    reasons = dict(tally.rules)
-    assert reasons.keys() >= {EQUAL, NEAR}
+    assert EQUAL in tally.rules
+    drawn, _ = mined(corpus, PAIRS[1:2], sampling="random", range_max=125, **options)
+    assert drawn.rules == {EQUAL: 2, NEAR: 1}  # drawn from all ranks, all of them are judged
     marks = tmp_path / "marks.csv"
     marks.write_text(
         f'anchor,negative,mark\n"{anchor}","{rows[0]["negative_1"]}",relevant\n'
@@ -112,6 +113,29 @@ def test_equal_and_near_texts_and_marks_are_left_out_and_counted(mined, tmp_path
     marks.write_text("anchor,negative,mark\na,b,\n")
     with pytest.raises(UserError, match="has no mark"):
         Marks.read(marks)
+
+
+@pytest.mark.parametrize("sampling", ["top", "random"])
+def test_near_texts_are_left_out_wherever_they_rank(model, mined, sampling):
+    anchor, positive = PAIRS[1].values()
+    words = positive.split()
+    copies = [
+        {"_id": f"near{n}", "title": "", "text": f"{positive} {word}"}
+        for n, word in enumerate(words * 2)
+    ]
+    options = {"negatives": 5, "range_max": 150, "relative_margin": 0.1, "sampling": sampling}
+    near = NearTexts([anchor, positive], 0.8)
+    assert sum(copy["text"] in near for copy in copies) > 5
+    _, rows = mined([*copies, *CORPUS], PAIRS[1:2], near=0.8, **options)
+    kept = [each for each in copies if each["text"] not in near]
+    _, wanted = mined(
+        [*kept, *(row for row in CORPUS if row["text"] not in near or row["text"] == positive)],
+        PAIRS[1:2],
+        near=2,
+        **options,
+    )
+    ids = [[row[f"negative_{place}"] for place in range(1, 6)] for row in (rows[0], wanted[0])]
+    assert ids[0] == ids[1]
 
 
 class Letters:

@@ -99,9 +99,9 @@ def text_value(value: object) -> str | None:
     Raises:
         ValueError: With half a sentence, if it is something else or cannot be stored.
     """
-    if is_missing(value):
-        return None
     if not isinstance(value, str):
+        if is_missing(value):
+            return None
         raise ValueError(f"expected a text, got {shown(value)}")
     if not value or value.isspace():
         return None

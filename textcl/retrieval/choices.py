@@ -34,13 +34,13 @@ class Choice:
         anchor: Its text.
         positives: Its positives.
         negatives: Those taken, best first; fewer than asked for where too few passed.
-        dropped: Candidates that a rule dropped, each with the names of the rules.
+        dropped: Score of every candidate that a rule dropped, with the names of the rules.
     """
 
     anchor: str
     positives: list[Scored]
     negatives: list[Scored]
-    dropped: list[tuple[Scored, list[str]]]
+    dropped: list[tuple[float, list[str]]]
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Tally:
         short: Those with too few negatives, which are left out.
         pairs: Pairs written.
         candidates: Documents that were judged.
-        rules: Candidates dropped, by rule.
+        rules: Candidates dropped, by rule; near-equal texts as far down as negatives were taken from.
         touched: Anchors for which a rule dropped something, by rule.
         scores: Scores of positives, of negatives kept and of candidates dropped.
         sample: Anchors drawn at random among those written.
@@ -86,7 +86,7 @@ class Tally:
         self.rules.update(reasons)
         self.touched.update(set(reasons))
         self.scores["positive"].extend(each.score for each in choice.positives)
-        self.scores["dropped"].extend(each.score for each, _ in choice.dropped)
+        self.scores["dropped"].extend(score for score, _ in choice.dropped)
         if len(choice.negatives) < self.negatives:
             self.short += 1
             return False

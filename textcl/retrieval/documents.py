@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from textcl.data.sources import open_source
-from textcl.data.stream import stream_rows
+from textcl.data.stream import row_blocks, stream_rows
 from textcl.errors import UserError
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """A text that can be retrieved.
 
     Args:
@@ -30,6 +30,8 @@ class Document:
     text: str
     row: int
 
+
+_BLOCK, _BLOCK_CHARACTERS = 1024, 4_000_000
 
 START = blake2b(b"textcl index", digest_size=16).hexdigest()
 """The digest of no document."""
@@ -46,7 +48,7 @@ class Survey:
         rows: Documents with a text.
         text_bytes: Bytes of their texts and ids.
         blank: Documents without a text, which are left out.
-        digest: Of all ids and texts.
+        digest: Of all ids and texts, the same where they are the same; another than `extended` gives.
     """
 
     rows: int
@@ -95,23 +97,30 @@ def documents_of(
 
     def read() -> Iterator[Document]:
         for number, row in enumerate(stream_rows(opened, columns=chosen), 1):
-            place = f"{opened.name}, row {number:,}"
-            title = row.values.get("title") if "_id" in row.values and not chosen else None
-            text = f"{title} {row.text}" if isinstance(title, str) and title else row.text
-            yield Document(_id(row.values, id_column, number, place), text.strip(), number)
+            values, text = row.values, row.text
+            if "_id" in values and not chosen:
+                title = values.get("title")
+                text = f"{title} {text}" if isinstance(title, str) and title else text
+            name = _id(values, id_column, opened.name, number)
+            yield Document(name, text.strip(), number)
 
     return read
 
 
-def _id(values: Mapping[str, object], column: str | None, number: int, place: str) -> str:
-    if not values:
+def _id(values: Mapping[str, object], column: str | None, source: str, number: int) -> str:
+    if column is None:
+        column = "_id" if "_id" in values else "id" if "id" in values else None
+        if column is None:
+            return str(number)
+    elif not values:
         return str(number)
-    if column is not None and column not in values:
-        raise UserError(f"{place} has no column {column!r} for the id")
-    names = [column] if column is not None else [name for name in ("_id", "id") if name in values]
-    value = values[names[0]] if names else number
+    if column not in values:
+        raise UserError(f"{source}, row {number:,} has no column {column!r} for the id")
+    value = values[column]
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise UserError(f"{place}: an id is a text or a whole number, got {value!r:.60}")
+        raise UserError(
+            f"{source}, row {number:,}: an id is a text or a whole number, got {value!r:.60}"
+        )
     return str(value)
 
 
@@ -132,21 +141,21 @@ def survey(documents: Documents, name: str) -> Survey:
     """
     keys = array("q")
     rows = size = blank = 0
-    digest = START
-    for document in documents():
-        if not document.text:
-            blank += 1
-            continue
-        keys.append(key_of(document.id))
-        rows += 1
-        digest = extended(digest, [document])
-        size += len(document.id.encode("utf-8", "surrogatepass")) + len(
-            document.text.encode("utf-8", "surrogatepass")
-        )
+    digest = blake2b(digest_size=16)
+    for block in row_blocks(documents(), _BLOCK, _BLOCK_CHARACTERS):
+        full = list(with_text(block))
+        blank += len(block) - len(full)
+        rows += len(full)
+        names, texts = [document.id for document in full], [document.text for document in full]
+        keys.extend(map(hash, names))
+        for part in (names, texts):
+            raw = "".join(part).encode("utf-8", "surrogatepass")
+            size += len(raw)
+            digest.update(np.array([*map(len, part)], "<i8").tobytes() + raw)
     _check_ids(np.frombuffer(keys, np.int64), documents, name)
     if not rows:
         raise UserError(f"{name} has no document with a text")
-    return Survey(rows, size, blank, digest)
+    return Survey(rows, size, blank, digest.hexdigest())
 
 
 def _check_ids(keys: np.ndarray, documents: Documents, name: str) -> None:
@@ -156,7 +165,7 @@ def _check_ids(keys: np.ndarray, documents: Documents, name: str) -> None:
         return
     first: dict[str, int] = {}
     for document in with_text(documents()):
-        if key_of(document.id) in suspects:
+        if hash(document.id) in suspects:
             earlier = first.setdefault(document.id, document.row)
             if earlier != document.row:
                 raise UserError(

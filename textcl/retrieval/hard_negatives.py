@@ -14,14 +14,16 @@ from torch import Tensor
 from textcl.data.roles import text_group
 from textcl.errors import RunError, UserError
 from textcl.retrieval.choices import Choice, Scored
+from textcl.retrieval.documents import Document
 from textcl.retrieval.index import Index
 from textcl.retrieval.mining import MiningRules, Threshold, absolute_margin, relative_margin, select
 from textcl.retrieval.near import NearTexts
 from textcl.retrieval.products import exact_pairs
+from textcl.retrieval.store import StoredRows
 
 EQUAL, NEAR, MARKED = "equal text", "near-equal text", "marked as relevant"
 _SPARE = 8  # candidates searched beyond the range, for texts that are equal or nearly so
-_BLOCK = 1024
+_BLOCK = 4096
 
 
 @runtime_checkable
@@ -167,12 +169,12 @@ class Miner:
             part = slice(start, start + _BLOCK)
             own = [[self.row_of(text) for text in texts] for texts in positives[part]]
             hits = self.index.nearest(vectors[part], last + most + _SPARE)
-            texts = self._documents(own, hits.rows)
+            documents = _Documents(self.index.rows)
             found = zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
             own_scores = self._own_scores(vectors[part], own)
             for anchor, rows, pairs in zip(anchors[part], own_scores, found, strict=True):
                 candidates = [pair for pair in zip(*pairs, strict=True) if pair[0] >= 0]
-                yield self._choose(anchor, rows, candidates, texts, last)
+                yield self._choose(anchor, rows, candidates, documents, last)
 
     def _own_scores(self, queries: Tensor, own: list[list[int]]) -> list[dict[int, float]]:
         """Scores of the positives of each query by their rows, read in one pass."""
@@ -187,65 +189,83 @@ class Miner:
         anchor: str,
         positives: Mapping[int, float],
         candidates: list[tuple[int, float]],
-        texts: Mapping[int, tuple[str, str]],
+        documents: _Documents,
         last: int,
     ) -> Choice:
         own = list(positives)
-        by_model = {**dict(candidates), **positives}
-        banned = self._banned(anchor, own, candidates, texts)
-        open_rows = [row for row, _ in candidates if row not in banned and row not in own]
-        scores = self._scores(anchor, [*own, *open_rows], by_model, texts)
+        others = {row: score for row, score in candidates if row not in positives}
+        banned = self._known(anchor, own, list(others))
+        allowed = {row: score for row, score in others.items() if row not in banned}
+        near = NearTexts([anchor, *(documents[row].text for row in own)], self.options.near)
+        weakest = min(positives.values())
+        banned |= dict.fromkeys(self._near(allowed, weakest, last, near, documents), NEAR)
+        by_model = {**others, **positives}
+        open_rows = [row for row in allowed if row not in banned]
+        scores = self._scores(anchor, [*own, *open_rows], by_model, documents)
         judged = sorted(((row, scores[row]) for row in open_rows), key=lambda pair: -pair[1])
         own_scores = [scores[row] for row in own]
         mined = select(own, own_scores, judged, self.options.rules, last, self._generator)
 
         def scored(row: int) -> Scored:
-            name, text = texts[row]
-            return Scored(name, text, scores.get(row, by_model[row]), by_model[row])
+            document = documents[row]
+            return Scored(document.id, document.text, scores[row], by_model[row])
 
         weakest = min(own_scores)
         dropped = [
-            (scored(row), self.options.reasons(scores[row], weakest)) for row in mined.dropped
+            (scores[row], self.options.reasons(scores[row], weakest)) for row in mined.dropped
         ]
-        dropped += [(scored(row), [reason]) for row, reason in banned.items()]
+        dropped += [(scores.get(row, by_model[row]), [reason]) for row, reason in banned.items()]
         return Choice(anchor, [*map(scored, own)], [*map(scored, mined.rows)], dropped)
 
-    def _banned(
-        self,
-        anchor: str,
-        own: list[int],
-        candidates: list[tuple[int, float]],
-        texts: Mapping[int, tuple[str, str]],
-    ) -> dict[int, str]:
-        """Candidates that no score makes a negative, with the reason."""
+    def _known(self, anchor: str, own: list[int], rows: list[int]) -> dict[int, str]:
+        """Candidates whose text rules them out whatever the options, with the reason."""
         group = text_group(anchor)
-        seen = {group, *(int(self._groups[row]) for row in own)}
+        seen = {group, *self._groups[own].tolist()}
         marked = self._marked.get(group, frozenset[int]())
-        near = NearTexts([anchor, *(texts[row][1] for row in own)], self.options.near)
         banned: dict[int, str] = {}
-        for row, _ in candidates:
-            if row in own:
-                continue
-            identity = int(self._groups[row])
+        for row, identity in zip(rows, self._groups[rows].tolist(), strict=True):
             if identity in seen:
                 banned[row] = EQUAL
             elif identity in marked:
                 banned[row] = MARKED
-            elif texts[row][1] in near:
-                banned[row] = NEAR
             seen.add(identity)
         return banned
+
+    def _near(
+        self,
+        candidates: Mapping[int, float],
+        weakest: float,
+        last: int,
+        near: NearTexts,
+        documents: _Documents,
+    ) -> Iterator[int]:
+        """Candidates that are nearly the anchor or a positive, as far down as negatives are taken from."""
+        if self.options.near > 1:
+            return
+        lowest, highest = self.options.rules.bounds(weakest)
+        wanted = self.options.range_min + self.options.negatives
+        if self._generator is not None:
+            wanted = last
+        if self.reranker is not None:  # its scores may take any of them
+            wanted = len(candidates) + 1
+        for row, score in candidates.items():
+            if documents[row].text in near:
+                yield row
+            elif lowest <= score <= highest:
+                wanted -= 1
+                if not wanted:
+                    return
 
     def _scores(
         self,
         anchor: str,
         rows: list[int],
         by_model: Mapping[int, float],
-        texts: Mapping[int, tuple[str, str]],
+        documents: _Documents,
     ) -> dict[int, float]:
         if self.reranker is None:
             return {row: by_model[row] for row in rows}
-        given = self.reranker.predict([(anchor, texts[row][1]) for row in rows])
+        given = self.reranker.predict([(anchor, documents[row].text) for row in rows])
         scores = np.asarray(given, np.float64)
         if scores.shape != (len(rows),) or not np.isfinite(scores).all():
             raise RunError(
@@ -254,12 +274,17 @@ class Miner:
             )
         return dict(zip(rows, scores.tolist(), strict=True))
 
-    def _documents(self, own: list[list[int]], found: Tensor) -> dict[int, tuple[str, str]]:
-        """Ids and texts of a block, read in the order of the file."""
-        rows = np.unique(np.concatenate([found.numpy().ravel(), np.concatenate(own)]))
-        wanted = [int(row) for row in rows if row >= 0]
-        documents = self.index.rows.documents(wanted)
-        return {document.row: (document.id, document.text) for document in documents}
+
+class _Documents(dict[int, Document]):
+    """Documents of an index by their rows, read when they are asked for."""
+
+    def __init__(self, rows: StoredRows) -> None:
+        super().__init__()
+        self._rows = rows
+
+    def __missing__(self, row: int) -> Document:
+        self[row] = self._rows.document(row)
+        return self[row]
 
 
 def read_vectors(values: Float[np.ndarray, "Q D"]) -> Tensor:

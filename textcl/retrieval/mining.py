@@ -78,6 +78,11 @@ class MiningRules:
         drops = bool(self.thresholds) or self.max_score < float("inf")
         return self.range_min + self.negatives * (10 if drops else 1) + positives
 
+    def bounds(self, weakest: float) -> tuple[float, float]:
+        """The lowest and the highest score of a negative, beside a positive of the score `weakest`."""
+        highest = min([self.max_score, *(threshold(weakest) for threshold in self.thresholds)])
+        return self.min_score, highest
+
 
 @dataclass(frozen=True)
 class Mined:
@@ -162,9 +167,8 @@ def select(
         last: Rank at which candidates end, see `MiningRules.last_rank`.
         generator: Draws among those eligible; None takes those of the highest scores.
     """
-    weakest = min(positive_scores)
-    highest = min([rules.max_score, *(threshold(weakest) for threshold in rules.thresholds)])
-    passing = [pair for pair in candidates if rules.min_score <= pair[1] <= highest]
+    lowest, highest = rules.bounds(min(positive_scores))
+    passing = [pair for pair in candidates if lowest <= pair[1] <= highest]
     eligible = passing[rules.range_min : last]
     taken = eligible[: rules.negatives]
     if generator is not None:
@@ -176,7 +180,7 @@ def select(
         [row for row, _ in taken],
         [score for _, score in taken],
         [row for row, _ in eligible],
-        [row for row, score in candidates if not rules.min_score <= score <= highest],
+        [row for row, score in candidates if not lowest <= score <= highest],
     )
 
 

@@ -22,6 +22,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, get_args
@@ -32,7 +33,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from textcl.data.files import write_json
-from textcl.data.json_files import decode, parse, read_as
+from textcl.data.json_files import parse, read_as
 from textcl.data.roles import text_group
 from textcl.errors import UserError
 from textcl.retrieval.documents import START, Document, extended, key_of
@@ -214,23 +215,33 @@ class StoredRows:
         Raises:
             UserError: If one of them is damaged.
         """
-        ends = self._map("offsets", np.dtype("<i8"), 1).numpy()[:, 0]
-        with (self.folder / "rows.jsonl").open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            for row in rows:
-                start, end = int(ends[row - 1]) if row else 0, int(ends[row])
-                place = f"{self.folder}: row {row + 1} of rows.jsonl"
-                if not 0 <= start < end <= size:
-                    raise UserError(
-                        f"{place} lies outside the file: restore rows.jsonl and offsets"
-                    )
-                file.seek(start)
-                line = parse(file.read(end - start).decode("utf-8", "replace"), place)
-                match decode(line, tuple[str, ...], place):
-                    case (name, text):
-                        yield Document(name, text, row)
-                    case _:
-                        raise UserError(f"{place} holds something else: restore rows.jsonl")
+        return map(self.document, rows)
+
+    def document(self, row: int) -> Document:
+        """Id and text of a row.
+
+        Raises:
+            UserError: If it is damaged.
+        """
+        ends = self._ends
+        start, end = int(ends[row - 1]) if row else 0, int(ends[row])
+        place = f"{self.folder}: row {row + 1} of rows.jsonl"
+        if not 0 <= start < end <= len(self._lines):
+            raise UserError(f"{place} lies outside the file: restore rows.jsonl and offsets")
+        match parse(self._lines[start:end].tobytes().decode("utf-8", "replace"), place):
+            case [str(name), str(text)]:
+                return Document(name, text, row)
+            case _:
+                raise UserError(f"{place} holds something else: restore rows.jsonl")
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return self._map("offsets", np.dtype("<i8"), 1).numpy()[:, 0]
+
+    @cached_property
+    def _lines(self) -> np.ndarray:
+        size = self.manifest.text_bytes
+        return np.memmap(self.folder / "rows.jsonl", np.uint8, "r", shape=(size,)).view(np.ndarray)
 
     def find(self, ids: Sequence[str]) -> list[int]:
         """The rows of some ids, of those that count.

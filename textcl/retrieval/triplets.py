@@ -18,6 +18,7 @@ from textcl.data.records import Record, open_records
 from textcl.data.roles import text_group
 from textcl.data.rows import Rows
 from textcl.data.stream import stream_rows
+from textcl.data.texts import normal_text
 from textcl.errors import UserError
 from textcl.progress import progress
 from textcl.retrieval.build import Source, Tools, build_folder, new_manifest
@@ -28,7 +29,7 @@ from textcl.retrieval.index import Index
 from textcl.retrieval.models import Embeds, embed
 from textcl.retrieval.store import Kind, Manifest
 
-_LAYOUT = 1
+_LAYOUT = 2
 _BLOCK_ROWS = 1000
 MARKS = ("relevant", "irrelevant")
 """What a mark can say of a negative: it answers the anchor, or it does not."""
@@ -173,10 +174,11 @@ def _with_positives(corpus: Documents | None, positives: Sequence[Sequence[str]]
     """The corpus and, after it, the positives that it lacks."""
 
     def read() -> Iterator[Document]:
-        missing = {text_group(text): text for own in positives for text in own}
+        missing = {normal_text(text): text for own in positives for text in own}
         row = 0
         for document in corpus() if corpus is not None else ():
-            missing.pop(text_group(document.text), None)
+            if missing:
+                missing.pop(normal_text(document.text), None)
             row = document.row
             yield document
         for number, text in enumerate(missing.values(), 1):
