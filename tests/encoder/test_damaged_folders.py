@@ -63,6 +63,11 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def expected(intact: Path) -> Encoder:
+    return Encoder.from_pretrained(intact, device="cpu")
+
+
 def facts(encoder: Encoder) -> tuple[object, ...]:
     return (
         encoder.pooling,
@@ -81,8 +86,9 @@ def opened(folder: Path) -> tuple[Encoder | None, str]:
         return None, str(error)
 
 
-def assert_told_or_equal(damaged: Path, intact: Path, caplog: pytest.LogCaptureFixture) -> None:
-    expected = Encoder.from_pretrained(intact, device="cpu")
+def assert_told_or_equal(
+    damaged: Path, expected: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.clear()
     encoder, error = opened(damaged)
     if encoder is None:
@@ -101,7 +107,7 @@ def assert_told_or_equal(damaged: Path, intact: Path, caplog: pytest.LogCaptureF
 
 @pytest.mark.parametrize("ours", [True, False], ids=["textcl", "foreign"])
 @pytest.mark.parametrize("file", FILES)
-def test_every_file_missing_or_of_another_kind(file, ours, intact, tmp_path, caplog):
+def test_every_file_missing_or_of_another_kind(file, ours, intact, expected, tmp_path, caplog):
     if not ours and file in OURS:
         pytest.skip("not in a foreign folder")
     for kind, content in {"missing": None, **CONTENTS}.items():
@@ -114,7 +120,7 @@ def test_every_file_missing_or_of_another_kind(file, ours, intact, tmp_path, cap
             (folder / file).unlink()
         else:
             (folder / file).write_bytes(content)
-        assert_told_or_equal(folder, intact, caplog)
+        assert_told_or_equal(folder, expected, caplog)
 
 
 def change(folder: Path, file: str, **values: object) -> None:
@@ -152,7 +158,7 @@ def change(folder: Path, file: str, **values: object) -> None:
 )
 def test_every_value_of_another_type_or_size(file, key, intact, tmp_path):
     for number, value in enumerate(
-        ([], {}, "384", "nonsense", 0, -1, 10**7, 1e300, [[]], {"a": 1})
+        ([], {}, "384", "nonsense", 0, -1, 10**5, 1e300, [[]], {"a": 1})
     ):
         folder = tmp_path / str(number)
         shutil.copytree(intact, folder)
