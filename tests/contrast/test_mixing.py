@@ -170,6 +170,39 @@ def test_batch_mix_keeps_duplicates_hidden():
         assert (~hidden).sum(1).tolist() == [3, 4, 3, 4]
 
 
+def test_batch_mix_hides_what_is_mixed_with_a_duplicate():
+    z = rows(5)
+    groups = torch.tensor([7, 8, 9, 7, 5])  # of anchor 0 the duplicate is 3, with which 1 is mixed
+    z = Embeddings.of(groups={"anchor": groups, "key": groups}, **z.by_name)
+    mix = InterpolateBatch(given("row"))
+    for transforms in ([MaskDuplicates(), mix], [mix, MaskDuplicates()]):
+        table = Contrastive(AnchorPositive(positive="key"), 1.0, transforms).table(z)
+        hidden = torch.isneginf(table.block(torch.arange(5), 1.0).logits)
+        visible = [torch.nonzero(~row)[:, 0].tolist() for row in hidden]
+        assert visible[0] == [0, 5 + 2, 5 + 4]
+        assert visible[3] == [1, 3, 5 + 2, 5 + 4]
+        assert visible[4] == [2, 4, 5, 5 + 1, 5 + 3]
+
+
+def test_a_key_that_is_mixed_with_a_duplicate_of_the_anchor_is_no_negative_of_it():
+    z, queue = rows(3), MemoryQueue(SIZE, DIM).double()
+    z = Embeddings.of(
+        groups={"anchor": torch.tensor([1, 2, 3]), "key": torch.tensor([1, 9, 3])}, **z.by_name
+    )
+    queue.enqueue(torch.randn((SIZE, DIM)).double(), torch.tensor([4, 5, 2, 9, 6, 1]))
+    mix = InterpolateQueue(given("row"))
+    for after in ([MaskDuplicates(), mix], [mix, MaskDuplicates()]):
+        transforms = [only_own_positive, AppendQueue(queue), *after]
+        objective = Contrastive(AnchorPositive(positive="key"), 1.0, transforms)
+        table = objective.table(z)
+        hidden = torch.isneginf(table.block(torch.arange(3), 1.0).logits)[:, 3:]
+        # key j is mixed with key j + 2; anchor 1 has the text 2 and its positive the text 9
+        assert [torch.nonzero(row)[:, 0].tolist() for row in hidden] == [[3, 5], [0, 1, 2, 3], []]
+        assert torch.isfinite(objective(z).loss)
+        assert table.masked is not None
+        assert table.masked(torch.arange(3)).sum(1).tolist() == [2, 4, 0]
+
+
 def test_batch_and_positive_mixes_go_together():
     z = rows(5)
     transforms = [InterpolateBatch(given("row")), ExtrapolatePositives(given("row", 1.0))]

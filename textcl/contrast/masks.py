@@ -21,7 +21,8 @@ class MaskDuplicates:
     """Takes a column out where it holds the text of the anchor or of a positive of it, but is no positive itself.
 
     Two equal sentences in a batch otherwise cost each of their anchors about ln 2, whatever the encoder does. Where the
-    pairing names partners (`PairTable`), the positive of another row with the same anchor goes, too.
+    pairing names partners (`PairTable`), the positive of another row with the same anchor goes, too. A column that was
+    mixed goes if either of the two would.
     """
 
     def __call__(self, contrast: Contrast, z: Embeddings) -> Contrast:
@@ -36,7 +37,9 @@ class MaskDuplicates:
             equal = (mine[rows, None] == theirs) | positives(rows, weights)
             if contrast.candidate_partners is not None:
                 equal |= mine[rows, None] == contrast.candidate_partners
-            return equal & (weights == 0)
+            hidden = equal & (weights == 0)
+            both = contrast.mixed_with
+            return hidden if both is None else hidden | hidden[:, both]
 
         return _hide(contrast, same_text)
 

@@ -75,6 +75,8 @@ class ExtrapolatePositives:
 class InterpolateQueue:
     """Mixes the queue's keys among themselves: Q̂_j = λQ_j + (1-λ)Q_π(j). The stored keys stay as they are.
 
+    Where the table hides one of the two from an anchor, such as a duplicate of it, their mixture is hidden, too.
+
     Args:
         draw: λ in [0, 1] and the order π for the queue's columns; `BetaMix(1.6)` as published.
 
@@ -94,7 +96,16 @@ class InterpolateQueue:
         queue = contrast.candidates[first:]
         mix = self.draw(queue)
         queue = mixed(queue, queue[mix.partners], mix.coefficient)
-        return replace(contrast, candidates=torch.cat([contrast.candidates[:first], queue]))
+        unmixed = torch.arange(first, device=mix.partners.device)
+        mixed_with = torch.cat([unmixed, first + mix.partners])
+        masked = contrast.masked
+        return replace(
+            contrast,
+            candidates=torch.cat([contrast.candidates[:first], queue]),
+            log_weights=tuple(_unless_either(rule, mixed_with) for rule in contrast.log_weights),
+            mixed_with=mixed_with,
+            masked=masked and (lambda rows: masked(rows) | masked(rows)[:, mixed_with]),
+        )
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,7 @@ class InterpolateBatch:
     """Mixes the batch's candidates among themselves: anchor i sees λk_j + (1-λ)k_π(j) in place of k_j.
 
     Its own positive stays unmixed, and so does k_j where π(j) is its positive, which therefore never leaks into its
-    negatives.
+    negatives. Where the table hides k_j or k_π(j) from an anchor, such as a duplicate of it, their mixture is hidden, too.
 
     Args:
         draw: λ in [0, 1] and the order π for the candidates; the same on all ranks.
@@ -129,8 +140,9 @@ class InterpolateBatch:
             candidates=torch.cat(
                 [candidates, mixed(candidates, candidates[mix.partners], mix.coefficient)]
             ),
-            log_weights=tuple(_twice(rule) for rule in contrast.log_weights),
+            log_weights=tuple(_twice(rule, mix.partners) for rule in contrast.log_weights),
             candidate_groups=None if groups is None else groups.repeat(2),
+            mixed_with=torch.cat([columns, mix.partners]),
         ).weighted(exclude(not_this_one, contrast.dtype))
 
 
@@ -151,8 +163,20 @@ def _positives(contrast: Contrast, who: str) -> Int[Tensor, " A"]:
     return contrast.targets
 
 
-def _twice(rule: Rule) -> Rule:
-    return lambda rows: rule(rows).repeat(1, 2)
+def _unless_either(rule: Rule, mixed_with: Int[Tensor, " C"]) -> Rule:
+    """The rule for columns that were mixed: what it says of each, and -inf if it hides the other one."""
+
+    def either(rows: Tensor) -> Tensor:
+        values = rule(rows)
+        return values.masked_fill(torch.isneginf(values[:, mixed_with]), -torch.inf)
+
+    return either
+
+
+def _twice(rule: Rule, partners: Int[Tensor, " C"]) -> Rule:
+    """The rule for columns that are there unmixed, and again mixed with their partners."""
+    mixture = _unless_either(rule, partners)
+    return lambda rows: torch.cat([rule(rows), mixture(rows)], 1)
 
 
 @dataclass(frozen=True)

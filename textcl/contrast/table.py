@@ -84,6 +84,7 @@ class Contrast:
         candidate_places: The same of the candidates; -1 for queue columns.
         candidate_partners: Text identity of the other text of each candidate's pair, where the pairing says it;
             `ABSENT` for hard negatives and queue columns.
+        mixed_with: Which column each candidate was mixed with, itself where it was not; None where none was.
         queued: How many trailing columns come from a queue.
         census: Negatives per anchor by where they come from, for the log.
         masked: Which of them are masked for their text; None where nothing looks for them.
@@ -99,6 +100,7 @@ class Contrast:
     anchor_places: Int[Tensor, " A"] | None = None
     candidate_places: Int[Tensor, " C"] | None = None
     candidate_partners: Int[Tensor, " C"] | None = None
+    mixed_with: Int[Tensor, " C"] | None = None
     queued: int = 0
     census: Mapping[str, int] = field(default_factory=dict[str, int])
     masked: Mask | None = None
@@ -189,9 +191,15 @@ class Contrast:
             else torch.cat([self.candidate_groups, groups]),
             candidate_places=_padded(self.candidate_places, extra, -1),
             candidate_partners=_padded(self.candidate_partners, extra, ABSENT),
+            mixed_with=None if self.mixed_with is None else self._extended(self.mixed_with, extra),
             queued=self.queued + extra,
             census={**self.census, "queue": self.census.get("queue", 0) + extra},
         )
+
+    def _extended(self, mixed_with: Tensor, extra: int) -> Tensor:
+        """The same with further columns that are not mixed."""
+        first = len(self.candidates)
+        return torch.cat([mixed_with, torch.arange(first, first + extra, device=mixed_with.device)])
 
     @property
     def dtype(self) -> torch.dtype:
