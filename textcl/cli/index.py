@@ -222,7 +222,8 @@ def tools_for(
 
 def kept(parameters: Mapping[str, object]) -> str:
     """What there is of the index when the command is stopped."""
-    output = parameters["output"]
+    output = Path(str(parameters["output"]))
     if parameters["mode"] != Mode.build:
         return f"{output} is as it was"
-    return f"the same command goes on where it was; nothing is in {output} yet"
+    state = "is as it was" if output.exists() else "is not there yet"
+    return f"the same command goes on where it was; {output} {state}"

@@ -113,7 +113,8 @@ class InterpolateBatch:
     """Mixes the batch's candidates among themselves: anchor i sees λk_j + (1-λ)k_π(j) in place of k_j.
 
     Its own positive stays unmixed, and so does k_j where π(j) is its positive, which therefore never leaks into its
-    negatives. Where the table hides k_j or k_π(j) from an anchor, such as a duplicate of it, their mixture is hidden, too.
+    negatives. Where the table hides k_j or k_π(j) from an anchor, such as a duplicate of it, their mixture is
+    hidden, too.
 
     Args:
         draw: λ in [0, 1] and the order π for the candidates; the same on all ranks.

@@ -265,6 +265,24 @@ def whole_path(target: Path) -> Generator[Path]:
         _remove(old)
 
 
+@contextmanager
+def full_disk_named(kept: str) -> Generator[None]:
+    """End the block in one sentence where the disk fills up.
+
+    Args:
+        kept: What is kept of the work, and how to go on.
+
+    Raises:
+        RunError: If the disk fills up.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _is_full(error) or (error.__cause__ is not None and _is_full(error.__cause__)):
+            raise RunError(f"the disk is full: {kept}") from error
+        raise
+
+
 def remove_stale(folder: Path) -> None:
     """Remove what processes of this machine that are no longer alive were writing in a folder; looked for once.
 
@@ -309,7 +327,7 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-def _is_full(error: Exception) -> bool:
+def _is_full(error: BaseException) -> bool:
     """Whether a write failed for want of space; safetensors says so in words only."""
     return getattr(error, "errno", None) in _NO_SPACE or any(
         words in str(error) for words in _NO_SPACE_WORDS

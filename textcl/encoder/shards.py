@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, count, islice
 from pathlib import Path
 
-from textcl.data.files import check_writable, write_json
+from textcl.data.files import check_writable, full_disk_named, write_json
 from textcl.data.json_files import read_as
 from textcl.data.lock import sole_writer
 from textcl.data.sources import Source
@@ -73,7 +73,8 @@ def encode_shards(
             f"--overwrite would remove what the other jobs write: remove {path} before they start"
         )
     check_writable(path)
-    with sole_writer(path / f".{share.manifest}.lock", f"{path}"):
+    kept = f"the finished shards of {path} are kept; once there is room the same command goes on with the rest"
+    with full_disk_named(kept), sole_writer(path / f".{share.manifest}.lock", f"{path}"):
         if overwrite:
             _clear(path)
         folder = VectorFolder(path, _begin(path, job, share))

@@ -17,6 +17,7 @@ from torch import Tensor
 from textcl.data.files import (
     atomic_write,
     check_writable,
+    full_disk_named,
     require_replaceable,
     whole_path,
     write_json,
@@ -116,7 +117,10 @@ def build_folder(
     if manifest.kind == "hnsw":
         Graph.empty(manifest.dimension)  # found missing in a moment; encoding may take hours
     place = target.with_name(f".{target.name}.building")
-    with sole_writer(place / ".lock", f"the index {target}"):
+    kept = (
+        "what is encoded so far is kept; once there is room the same command goes on with the rest"
+    )
+    with full_disk_named(kept), sole_writer(place / ".lock", f"the index {target}"):
         start = _resumed(place, source, manifest, tools)
         ahead = source.about.rows - start.rows
         require_space(place, ahead * manifest.row_bytes + source.about.text_bytes)

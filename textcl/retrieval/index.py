@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from textcl.data.arguments import checked_arguments
-from textcl.data.files import atomic_write
+from textcl.data.files import atomic_write, full_disk_named
 from textcl.data.lock import sole_writer
 from textcl.errors import UserError
 from textcl.export.load import load_encoder
@@ -239,7 +239,10 @@ class Index:
         documents = documents_of(corpus, columns=columns, split=split)
         about = survey(documents, _name(corpus))
         tools = tools or Tools()
-        with sole_writer(self.folder / ".lock", f"the index {self.folder}"):
+        with (
+            full_disk_named(f"the index {self.folder} is as it was"),
+            sole_writer(self.folder / ".lock", f"the index {self.folder}"),
+        ):
             self._open(Manifest.read(self.folder))
             self._refuse_known(document.id for document in with_text(documents()))
             require_space(self.folder, about.rows * self.manifest.row_bytes + about.text_bytes)
