@@ -30,7 +30,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
 
 from textcl import AnchorPositive, Contrastive, Embeddings, Encoder
-from textcl.encoder.packing.hidden_states import hidden_states, padded_hidden_states
+from textcl.encoder.packing.hidden_states import hidden_states
+from textcl.encoder.packing.padded import padded_hidden_states
 from textcl.types import Tokens
 
 VOCABULARY, WIDTH, LAYERS, RANK = 8000, 256, 4, 16

@@ -77,8 +77,8 @@ def textcl_compile(given):
     import torch
     from torch.nn import functional as F
 
-    from textcl.encoder.blocks import padded_batches
     from textcl.encoder.encoder import Encoder
+    from textcl.encoder.packing.padded import padded_batches
     from textcl.encoder.precision import in_bfloat16
 
     encoder = Encoder.from_pretrained(given["model"], device="cpu")
@@ -91,7 +91,7 @@ def textcl_compile(given):
         order = torch.argsort(tokens.lengths, stable=True)
         tokens, parts = tokens.take(order), []
         with torch.inference_mode():
-            for start, stop in padded_batches(tokens.lengths.tolist(), 2048):
+            for start, stop in padded_batches(tokens.lengths.tolist(), smallest=8, budget=2048):
                 ids, mask = tokens.rows(start, stop).padded(0)
                 hidden = backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state
                 weight = mask[..., None].float()

@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import torch
 from common import ceiling, in_pairs, report
@@ -33,7 +34,8 @@ import textcl.training.session
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.hub import find_model
 from textcl.encoder.packing import buckets as bucketed_attention
-from textcl.encoder.packing import hidden_states as packing
+from textcl.encoder.packing import hidden_states
+from textcl.encoder.packing import padded as padding
 from textcl.method.hooks import Hook
 from textcl.training.session import train
 
@@ -103,14 +105,11 @@ def ours(
 
 def padded(data: Path, batch: int, length: int, steps: int) -> float:
     """Ours with every batch padded to its longest row, through the model's own attention."""
-    names = ("is_packed", "_buckets")
-    before = {name: getattr(packing, name) for name in names}
-    packing.is_packed, packing._buckets = lambda _: False, lambda lengths: [(0, len(lengths))]
-    try:
+    with (
+        mock.patch.object(hidden_states, "is_packed", return_value=False),
+        mock.patch.object(padding, "padded_batches", lambda lengths, smallest: [(0, len(lengths))]),
+    ):
         return ours(data, batch, length, steps)
-    finally:
-        for name, function in before.items():
-            setattr(packing, name, function)
 
 
 def compiled(data: Path, batch: int, length: int, steps: int) -> float:

@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 import textcl.cli.encode
 import textcl.export.graph
 from textcl.cli.export import EXAMPLES, export_command
-from textcl.encoder.blocks import padded_batches
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.pooling import POOLINGS
 from textcl.errors import RunError, UserError
@@ -223,15 +222,6 @@ def test_closeness_sees_lengths_too():
     np.testing.assert_allclose(closeness(exact, exact), 1)
     np.testing.assert_allclose(closeness(2 * exact[:1], exact[:1]), 1 - 25 / 100)
     np.testing.assert_allclose(closeness(np.array([[0.0, 1.0]]), exact[2:]), 0)
-
-
-def test_batches_hold_their_budget_and_waste_little():
-    lengths = sorted([3] * 40 + [4, 5, 9, 30, 31, 32] * 7 + [500])
-    found = list(padded_batches(lengths, 128))
-    assert [i for a, b in found for i in range(a, b)] == list(range(len(lengths)))
-    for start, stop in found:
-        assert stop - start == 1 or (stop - start) * lengths[stop - 1] <= 128
-        assert stop - start <= 9 or lengths[stop - 1] <= 1.25 * lengths[start]
 
 
 def test_a_missing_extra_is_told(monkeypatch):

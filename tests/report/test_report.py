@@ -391,7 +391,7 @@ def sweep():
 
 
 def test_an_atlas_holds_the_texts_and_their_neighbours(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("textcl.report.atlas.umap_there", lambda: False)
+    monkeypatch.setattr("textcl.report.atlas.has_umap", lambda: False)
     report([run], tmp_path, atlas=tmp_path / "atlas.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "atlas.parquet").to_pylist()
     assert {"text", "x", "y", "neighbors"} <= set(table[0])
@@ -475,7 +475,7 @@ def test_a_broken_line_of_the_log_is_named(run, tmp_path):
 
 
 def test_missing_extras_are_told_before_any_work(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("textcl.report.write.umap_there", lambda: False)
+    monkeypatch.setattr("textcl.report.write.has_umap", lambda: False)
     with pytest.raises(UserError, match=r"pip install 'textcl-train\[umap\]'"):
         report([run], tmp_path, ReportOptions(maps=("umap",)))
     monkeypatch.setitem(sys.modules, "altair", None)

@@ -1,4 +1,4 @@
-"""How dense the clusters of embeddings are."""
+"""Density of the clusters of embeddings, the concentration of ProtoNCE."""
 
 from __future__ import annotations
 

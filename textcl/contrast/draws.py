@@ -70,7 +70,7 @@ class Subset(Stream):
 
 @dataclass(frozen=True)
 class Mix:
-    """How each row is mixed with another: coefficient·row + (1 - coefficient)·other.
+    """A mixture of each row with another: coefficient·row + (1 - coefficient)·other.
 
     Args:
         coefficient: One number, one a row, or one an element.

@@ -21,7 +21,7 @@ from textcl.distributed import ALONE, World
 from textcl.types import Embeddings
 
 Draw = Callable[[Float[Tensor, "N D"]], Mix]
-"""How to mix the given rows, such as `BetaMix`."""
+"""Draws a mixture of the given rows, such as `BetaMix`."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ Term = Literal[
     "positive_negative",
     "positive_own_negative",
 ]
-"""Who is contrasted with whom, besides anchors with positives and negatives: anchors with other anchors, positives with
+"""A contrast besides that of anchors with positives and negatives: anchors with other anchors, positives with
 all anchors, with other positives, with the negatives of other rows, with those of their own row."""
 
 FOUR_WAYS: tuple[Term, ...] = (
@@ -106,7 +106,7 @@ class PairTable:
     def _hidden(
         self, table: Contrast, columns: Tensor, rows_of_batch: int
     ) -> Callable[[Tensor], Tensor]:
-        """Which cells no term asks for, and where there is no text."""
+        """Mask of the cells that no term asks for, or that hold no text."""
         asked = self._asked().to(columns.device, non_blocking=True)
         absent = table.candidate_groups == ABSENT
 

@@ -28,7 +28,7 @@ class Clusters:
 
     @property
     def occupied(self) -> Bool[Tensor, " C"]:
-        """Which clusters hold a row."""
+        """Mask of the clusters that hold a row."""
         none = self.assignment.new_zeros(len(self.centroids), dtype=torch.bool)
         return none.index_fill(0, self.assignment, True)
 

@@ -1,4 +1,4 @@
-"""State that outlives a batch: the queue of keys, and the prototypes of a clustering.
+"""A queue of keys, which outlives a batch, and its columns in the table.
 
 Both hold buffers, so that a checkpoint restores them; only hooks write into them, never an objective.
 """

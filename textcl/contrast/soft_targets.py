@@ -18,7 +18,7 @@ from textcl.contrast.table import Contrast
 from textcl.types import Embeddings
 
 Softening = Literal["ascl", "ahcl", "hard", "normal"]
-"""What a neighbour j of key i takes beside the positive's 1, with p the softmax over neighbours, c = 1 - H(p)/ln M its
+"""Weight of neighbour j of key i beside the positive's 1, with p the softmax over neighbours, c = 1 - H(p)/ln M its
 confidence and K neighbours asked for: min(1, c·K·p_j), c if among the K nearest, 1 if among the K nearest, nothing."""
 
 
@@ -30,7 +30,7 @@ def soft_labels(
     temperature: float,
     neighbours: int,
 ) -> Float[Tensor, "r M"]:
-    """How much each neighbour of a key counts as its positive, before the weights are made to sum to 1.
+    """Weight of each neighbour of a key as its positive, before the weights are scaled to sum to 1.
 
     Args:
         similarity: Of keys with their neighbours.

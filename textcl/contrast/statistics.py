@@ -1,9 +1,9 @@
-"""What a loss does to the space, looked at whenever a line of the log is written.
+"""Statistics of a table and of the push of its loss, taken whenever a line of the log is written.
 
-An objective over a table hands its table on; nothing here is computed in the updates between two lines. Large tables
+An objective over a table passes its table on; nothing here is computed in the updates between two lines. Large tables
 are read from their first block of anchors. Keys of `metrics.jsonl`, any of which is null where it is undefined:
 
-    statistics/anchors           anchors that were looked at, of all processes
+    statistics/anchors           anchors in the sample, over all processes
     scores/positive_mean         over positive pairs; scores are dot products of what the loss compares: cosines, but
     scores/positive_variance     for feature transformation, which leaves the sphere; variances are unbiased
     scores/negative_mean         mean and variance over the negatives of an anchor, a mean over anchors
@@ -59,7 +59,7 @@ def table_statistics(
     row_loss: RowLoss | None = None,
     world: World = ALONE,
 ) -> Statistics:
-    """Scores of a table, and how a loss over it pushes.
+    """Scores of a table, and the push of a loss over it.
 
     Args:
         contrast: The table after all transforms.
@@ -169,7 +169,7 @@ def gradient_weights(
 
 
 def histogram(values: Float[Tensor, "*shape"], which: Bool[Tensor, "*shape"]) -> Tensor:
-    """How many of the chosen values lie in each of `BINS` equal bins over [-1, 1], as float64.
+    """Counts of the chosen values in `BINS` equal bins over [-1, 1], as float64.
 
     The outer bins also hold what lies beyond them.
     """

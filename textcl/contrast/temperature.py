@@ -43,7 +43,7 @@ class LearnableTemperature(nn.Module):
 
     @property
     def at_bound(self) -> Bool[Tensor, ""]:
-        """Whether the temperature is as low as it can be; where the weights are."""
+        """Whether the temperature is at its lower bound, on the device of the weights."""
         return self.log_scale.detach() >= self.highest
 
     def move(self, progress: float) -> None:

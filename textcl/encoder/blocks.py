@@ -201,19 +201,3 @@ def batches(cost: Sequence[int], budget: int, first: int = 0) -> Iterator[tuple[
         spent += tokens
     if start < len(cost):
         yield start, len(cost)
-
-
-def padded_batches(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, int]]:
-    """Runs of rows of ascending lengths that stay within the budget when padded, and waste little on padding.
-
-    A run ends where a row would be a quarter longer than its first one, unless it is very small.
-    """
-    start = 0
-    for row, length in enumerate(lengths):
-        rows = row - start
-        stretched = length > 1.25 * lengths[start] and rows >= 8
-        if rows and ((rows + 1) * length > budget or stretched):
-            yield start, row
-            start = row
-    if start < len(lengths):
-        yield start, len(lengths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import PretrainedConfig, PreTrainedModel
 
-from textcl.encoder.packing.hidden_states import DECODERS
+from textcl.encoder.packing.calling import DECODERS
 from textcl.encoder.packing.reach import is_causal
 from textcl.errors import UserError
 

@@ -14,14 +14,10 @@ from transformers import PreTrainedModel
 from textcl.encoder.backbone import checkpoint_activations
 from textcl.encoder.dense import tanh_layer
 from textcl.encoder.packing.dropout import use_fast_dropout
-from textcl.encoder.packing.hidden_states import (
-    layout_of,
-    no_states,
-    padded_hidden_states,
-    placed_states,
-)
+from textcl.encoder.packing.hidden_states import layout_of, no_states, placed_states
 from textcl.encoder.packing.layout import Layout
 from textcl.encoder.packing.lookup import use_kept_gradients
+from textcl.encoder.packing.padded import padded_hidden_states
 from textcl.encoder.pooling import (
     Segments,
     check_pooling,

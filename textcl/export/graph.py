@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from textcl.encoder.encoder import Encoder
-from textcl.encoder.packing.hidden_states import is_packed
+from textcl.encoder.packing.calling import is_packed
 from textcl.encoder.pooling import layers_of
 from textcl.errors import UserError
 

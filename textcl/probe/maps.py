@@ -60,7 +60,7 @@ def umap_map(units: Float[np.ndarray, "N D"], seed: int) -> Map:
     return Map(points, f"UMAP, cosine, {neighbours} neighbours, minimal distance 0.1, seed {seed}")
 
 
-def umap_there() -> bool:
+def has_umap() -> bool:
     """Whether UMAP can be used."""
     import importlib.util
 

@@ -1,4 +1,4 @@
-"""What a probe measures, as values: of one space, of a model, and of all models that were probed on the same texts."""
+"""Numbers of a probe: the shape of one space, in single numbers, histograms and bands."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class ProbedModel(Space):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeResult:
-    """What `textcl probe --json` writes.
+    """The file that `textcl probe --json` writes.
 
     Args:
         data: What the texts are.

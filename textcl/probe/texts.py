@@ -27,7 +27,7 @@ POSITIVE = 0.8
 
 @dataclass(frozen=True)
 class TextFacts:
-    """What a reader of a probe's numbers must know of its texts.
+    """Facts about the texts of a probe that its numbers depend on.
 
     Args:
         source: As the user named it.
@@ -94,7 +94,7 @@ class ProbeData:
         return self.pairs[self.gold > self.threshold]
 
     def facts(self) -> TextFacts:
-        """What a reader of the numbers must know."""
+        """Facts about the texts that the numbers depend on."""
         positives = "all pairs" if self.kind == "pairs" else None
         if self.threshold is not None:
             positives = (

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from textcl.data.files import atomic_write
-from textcl.probe.maps import pca_map, umap_map, umap_there
+from textcl.probe.maps import has_umap, pca_map, umap_map
 from textcl.probe.neighbours import distinct, nearest, unit
 from textcl.probe.texts import ProbeData
 from textcl.report.models import Model
@@ -36,7 +36,7 @@ def write_atlas(model: Model, data: ProbeData, path: Path, seed: int = 0) -> str
     """
     places = distinct(data.texts)
     units = unit(model.vectors[places])
-    plane = umap_map(units, seed) if umap_there() and len(units) > 15 else pca_map(units)
+    plane = umap_map(units, seed) if has_umap() and len(units) > 15 else pca_map(units)
     rows = np.arange(len(units))
     near, cosines = nearest(units, rows, NEIGHBOURS)
     ids = np.concatenate([rows[:, None], near], 1)

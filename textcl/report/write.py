@@ -19,7 +19,7 @@ from textcl.errors import RunError, UserError
 from textcl.evaluation.tasks import load_task, task_names
 from textcl.figures.charts import altair, vl_convert
 from textcl.figures.files import save
-from textcl.probe.maps import umap_there
+from textcl.probe.maps import has_umap
 from textcl.probe.numbers import Space
 from textcl.probe.texts import ProbeData
 from textcl.report import classes, provenance, scores, space, training
@@ -86,7 +86,7 @@ def write_report(
     options = options or ReportOptions()
     altair()  # a missing extra ends the command before any work
     vl_convert()
-    if "umap" in options.maps and not umap_there():
+    if "umap" in options.maps and not has_umap():
         raise UserError(
             "a UMAP needs umap-learn, which is not installed: pip install 'textcl-train[umap]'"
         )
@@ -211,9 +211,9 @@ def _shape(
         what += f", drawn with seed {options.seed}"
     page.text(f"{what}. All models see the same texts.")
     space.space_section(page, models, data)
-    kinds = options.maps or ("pca", *(("umap",) if umap_there() else ()))
+    kinds = options.maps or ("pca", *(("umap",) if has_umap() else ()))
     space.map_section(page, models, data, kinds, options.points, options.seed)
-    if not options.maps and not umap_there():
+    if not options.maps and not has_umap():
         page.text(
             "A UMAP is drawn too where umap-learn is installed (pip install 'textcl-train[umap]').",
             "note",

@@ -13,8 +13,8 @@ from textcl.data.lengths import TruncationReport, cut_note, truncation_report
 from textcl.data.rows import Rows
 from textcl.distributed import World
 from textcl.encoder.encoder import Encoder
+from textcl.encoder.packing.calling import DECODERS
 from textcl.encoder.packing.dropout import has_dropout
-from textcl.encoder.packing.hidden_states import DECODERS
 from textcl.encoder.packing.reach import is_causal
 from textcl.encoder.tokenizing import Reader
 from textcl.method.method import Method, online_of

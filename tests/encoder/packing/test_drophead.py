@@ -8,7 +8,8 @@ from families import FAMILIES, tiny_model
 from transformers import AlbertConfig, AutoModel, CLIPTextConfig, LlamaConfig
 
 from textcl.encoder.packing.drophead import draw_head_mask, drop_heads, install_drophead
-from textcl.encoder.packing.hidden_states import hidden_states, padded_hidden_states
+from textcl.encoder.packing.hidden_states import hidden_states
+from textcl.encoder.packing.padded import padded_hidden_states
 from textcl.errors import UserError
 from textcl.types import Tokens
 

@@ -14,9 +14,10 @@ import torch
 from transformers import AutoModel
 
 from textcl.encoder.packing import attention, card
-from textcl.encoder.packing import hidden_states as packing
 from textcl.encoder.packing.attention import Packing
-from textcl.encoder.packing.hidden_states import hidden_states, is_packed, padded_hidden_states
+from textcl.encoder.packing.calling import is_packed
+from textcl.encoder.packing.hidden_states import hidden_states
+from textcl.encoder.packing.padded import _warn_padded, padded_hidden_states
 from textcl.encoder.packing.reach import Reach
 from textcl.errors import UserError
 from textcl.types import Changes, Tokens
@@ -326,7 +327,7 @@ def test_rows_without_tokens_give_no_states(family):
 
 
 def test_fallback_says_once_that_it_pads(caplog):
-    packing._tell_padded.cache_clear()
+    _warn_padded.cache_clear()
     model, tokens = families.tiny_model("mpnet"), random_tokens("mpnet")
     with caplog.at_level(logging.WARNING, "textcl"):
         hidden_states(model, tokens)
@@ -334,17 +335,6 @@ def test_fallback_says_once_that_it_pads(caplog):
     assert [r.message for r in caplog.records if "mpnet models run with padding" in r.message] == [
         "mpnet models run with padding: their attention cannot be replaced, so short rows cost more"
     ]
-
-
-def test_buckets_cover_every_row_once_and_waste_little():
-    lengths = sorted(torch.randint(1, 200, (300,), generator=torch.Generator().manual_seed(0)))
-    lengths = [int(length) for length in lengths]
-    buckets = packing._buckets(lengths)
-    assert buckets[0][0] == 0
-    assert buckets[-1][1] == len(lengths)
-    assert all(a[1] == b[0] for a, b in pairwise(buckets))
-    cost = sum((stop - start) * lengths[stop - 1] for start, stop in buckets)
-    assert cost < 1.25 * sum(lengths)
 
 
 def test_groups_hold_rows_of_one_length():

@@ -1,4 +1,4 @@
-"""How the rows of a packed batch attend: each to itself, however they lie.
+"""Attention of a packed batch: each row attends to itself alone.
 
 Rows are sorted by length, so that attention runs once per length over a plain slice; in training on a CPU once for all
 lengths up to the next multiple of 16. On CUDA flash attention takes the rows as they lie, and where it does not
@@ -24,7 +24,7 @@ from textcl.encoder.packing.places import Packing as Packing
 from textcl.encoder.packing.reach import Reach, visible_keys
 
 NAME = "textcl_packed"
-"""Under which transformers knows this attention."""
+"""Name of this attention in transformers."""
 
 _SHORT = 128  # tokens up to which plain products beat the fused attention on CPUs in bfloat16
 

@@ -1,4 +1,4 @@
-"""How the rows of a packed batch attend on a card: as they lie where a kernel takes them so, else padded."""
+"""Attention of a packed batch on a GPU: without padding where a kernel takes such rows, else padded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FEW_ROWS, _LONG_ROW = 512, 32
 
 
 def attention_for(value: Tensor, packing: Packing, dropout: float) -> Callable[..., Tensor]:
-    """The kind of attention for rows on a card.
+    """The kind of attention for rows on a GPU.
 
     Args:
         value: Values of the packed rows, with their heads.
@@ -67,7 +67,7 @@ def attend_varlen(
     dropout: float,
     reach: Reach,
 ) -> Float[Tensor, "T H d"]:
-    """Flash attention over the rows as they lie, without dropout."""
+    """Flash attention over the rows without padding, and without dropout."""
     offsets, longest = packing.places_on(query.device).offsets, packing.longest
     query, key = query.to(value.dtype), key.to(value.dtype)  # a rotation may have widened them
     return varlen_attn(  # pyright: ignore[reportOptionalCall, reportReturnType]
@@ -92,7 +92,7 @@ def attend_flash(
     dropout: float,
     reach: Reach,
 ) -> Float[Tensor, "T H d"]:
-    """Flash attention over the rows as they lie, with dropout, by the operator behind torch's own attention."""
+    """Flash attention over the rows without padding, with dropout, by the operator behind torch's own attention."""
     offsets, longest = packing.places_on(query.device).offsets, packing.longest
     left, right = reach.sides
     query, key = query.to(value.dtype), key.to(value.dtype)

@@ -23,7 +23,7 @@ PROJECTIONS = {
     "self_attn.o_proj": "Llama, Mistral, Qwen, Gemma, EuroBERT",
     "SelfAttention.o": "T5",
 }
-"""Where the attention context leaves an attention block: the path from its first word on is the block's."""
+"""Names of the projection that the attention context leaves a block by; the first word of a name is the block."""
 
 
 def drop_heads(
@@ -55,7 +55,7 @@ def draw_head_mask(
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
 ) -> Bool[Tensor, "rows heads"]:
-    """Which heads each row keeps: each with probability 1 - p, drawn again until one is kept.
+    """Mask of the heads that each row keeps: each with probability 1 - p, drawn again until one is kept.
 
     The loop of redraws is folded into one draw of the same distribution, because asking a GPU whether to go on
     would wait for it at every layer: the first kept head is drawn from its truncated geometric distribution, the

@@ -57,7 +57,7 @@ def use_fast_dropout(model: nn.Module) -> None:
 
 
 def has_dropout(model: nn.Module) -> bool:
-    """Whether a model in training mode gives the same rows other vectors each time; hooks may drop, too."""
+    """Whether a model in training mode gives other vectors each time; hooks may drop, too."""
     return any(
         (isinstance(module, nn.Dropout) and module.p > 0)
         or (isinstance(rate := getattr(module, "attention_dropout", 0), float) and rate > 0)

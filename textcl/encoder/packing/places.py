@@ -1,4 +1,4 @@
-"""Where the rows of a packed batch lie, as the kinds of attention read it; the same for all layers."""
+"""Places of the rows of a packed batch, as the kinds of attention read them; the same for all layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from textcl.transfer import ON_HOST, to_device
 
 @dataclass(frozen=True)
 class Places:
-    """Where the rows of a packed batch lie for the attention of a card.
+    """Places of the rows of a packed batch, for the attention of a GPU.
 
     Args:
         offsets: Where each row starts, and the end of the last one.
@@ -33,7 +33,7 @@ class Places:
 
     @classmethod
     def of(cls, lengths: Int[Tensor, " B"]) -> Places:
-        """Those of rows of these lengths, on the CPU."""
+        """The places of rows of these lengths, on the CPU."""
         given = lengths.numpy()
         offsets = np.concatenate([[0], given.cumsum()])
         rows, longest = np.repeat(np.arange(len(given)), given), int(given.max())
@@ -48,7 +48,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the rows of a packed batch lie.
+    """Rows of a packed batch: their lengths, and the places of their tokens.
 
     Args:
         lengths: Tokens of each row, none 0, equal ones side by side; on the CPU.
@@ -64,7 +64,7 @@ class Packing:
     def of(
         cls, lengths: Int[Tensor, " B"], attend: Bool[Tensor, " T"] | None, device: torch.device
     ) -> Packing:
-        """That of a batch that will run on a device."""
+        """The packing of a batch that will run on a device."""
         return cls(lengths, attend, None if device.type == "cpu" else Places.of(lengths))
 
     @cached_property
@@ -80,7 +80,7 @@ class Packing:
         return {}
 
     def buckets(self, heads: int) -> bucketed_attention.Buckets:
-        """Where the rows lie when attention pads them a little; the same for all layers."""
+        """Rows by buckets of padded widths; the same for all layers."""
         if heads not in self._buckets:
             self._buckets[heads] = bucketed_attention.Buckets.of(self.lengths, heads)
         return self._buckets[heads]
@@ -104,7 +104,7 @@ class Packing:
         return {}
 
     def places_on(self, device: torch.device) -> Places:
-        """Where the rows lie; the same tensors for all layers."""
+        """Places of the rows on a device; the same tensors for all layers."""
         if self.places is not None:
             return self.places
         if device not in self._on_device:
@@ -112,7 +112,7 @@ class Packing:
         return self._on_device[device]
 
     def visible(self, device: torch.device, reach: Reach) -> Bool[Tensor, "B 1 #L L"]:
-        """Which keys of the padded batch a query attends to; the same for all layers."""
+        """Mask of the keys of the padded batch that a query attends to; the same for all layers."""
         if reach not in self._visible:
             places = self.places_on(device)
             keys = places.real

@@ -1,4 +1,4 @@
-"""How far a token sees inside its row: to both sides or back alone, and how many places."""
+"""Reach of attention inside a row: both ways or backwards only, and over how many places."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 @dataclass(frozen=True)
 class Reach:
-    """Which tokens of its row a token attends to by their places.
+    """Reach of a token over the places of its row.
 
     Args:
         window: It attends to tokens fewer places away than this; to all when None.
@@ -24,7 +24,7 @@ class Reach:
 
     @classmethod
     def of(cls, attention: nn.Module, is_causal: bool | None, window: int | None) -> Reach:
-        """How far the tokens of an attention block see.
+        """The reach of the tokens of an attention block.
 
         Args:
             attention: A block of transformers.
@@ -62,7 +62,7 @@ class Reach:
 
 
 def is_causal(model: PreTrainedModel) -> bool:
-    """Whether the tokens of a model see nothing of what stands behind them."""
+    """Whether the tokens of a model attend to none behind them."""
     said = getattr(model.config, "is_causal", None)
     if said is not None:
         return bool(said)
@@ -72,7 +72,7 @@ def is_causal(model: PreTrainedModel) -> bool:
 def visible_keys(
     keys: Bool[Tensor, "B 1 1 L"], near: Bool[Tensor, "1 1 L L"] | None
 ) -> Bool[Tensor, "B 1 _ L"]:
-    """Which keys each query attends to; itself where it would have none, because a row of zeros turns to nan.
+    """Mask of the keys that each query attends to; itself where there is none, as a row without keys becomes nan.
 
     Args:
         keys: False for tokens that none attends to.
