@@ -8,7 +8,7 @@ import torch
 from families import tiny_encoder
 from pretended_card import CARD, OnCard, pretended_card
 
-from textcl.encoder import blocks
+from textcl.encoder import batches, blocks
 from textcl.errors import RunError
 
 TEXTS = ["a dog runs", "", "two", "the man plays guitar in the street of the city"] * 5
@@ -46,10 +46,10 @@ def test_a_text_that_does_not_fit_is_one_sentence(monkeypatch):
 
 
 def test_a_batch_fits_into_the_memory_that_is_free():
-    assert blocks.fitting_tokens(80 * 2**30, 768, 65536) == 65536
-    assert blocks.fitting_tokens(2**30, 768, 65536) == 2**29 // (13 * 4 * 768)
-    assert blocks.fitting_tokens(1000, 768, 65536) == 1
-    assert blocks.usual_budget(torch.device("cpu"), 768) == 2048
+    assert batches.fitting_tokens(80 * 2**30, 768, 65536) == 65536
+    assert batches.fitting_tokens(2**30, 768, 65536) == 2**29 // (13 * 4 * 768)
+    assert batches.fitting_tokens(1000, 768, 65536) == 1
+    assert batches.usual_budget(torch.device("cpu"), 768) == 2048
 
 
 def test_vectors_leave_a_card_without_a_wait_until_they_are_asked_for():

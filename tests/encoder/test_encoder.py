@@ -10,7 +10,7 @@ import pandas
 import pytest
 import torch
 
-from textcl.encoder import blocks as inference
+from textcl.encoder import blocks
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.pooling import POOLINGS
 from textcl.encoder.similarity import compare
@@ -308,7 +308,7 @@ def test_progress_ends_at_the_number_of_texts(capsys, monkeypatch):
 
 
 def test_encode_tokenises_ahead_and_keeps_the_order(monkeypatch):
-    monkeypatch.setattr(inference, "BLOCK", 2)
+    monkeypatch.setattr(blocks, "BLOCK", 2)
     encoder, texts = families.tiny_encoder(), ["a man", "dog", "the cat eats", "ball", "red"]
     expected = encoder.encode(texts, precision="float32", batch_tokens=10**6)
     seen: list[str] = []
@@ -318,7 +318,7 @@ def test_encode_tokenises_ahead_and_keeps_the_order(monkeypatch):
             seen.append(text)
             yield text
 
-    first = next(inference._ahead(map(encoder.tokenize, inference.blocks(read()))))
+    first = next(blocks._ahead(map(encoder.tokenize, blocks.blocks(read()))))
     assert len(first) == 2
     assert len(seen) <= 4  # no more than one block ahead
     np.testing.assert_allclose(encoder.encode(read(), precision="float32"), expected, atol=1e-6)

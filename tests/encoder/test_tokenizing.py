@@ -9,7 +9,8 @@ import pytest
 from families import FAMILIES, tiny_tokenizer
 
 from textcl.encoder import tokenizing
-from textcl.encoder.tokenizing import Reader, tokenize
+from textcl.encoder.reader import Reader
+from textcl.encoder.tokenizing import tokenize
 from textcl.types import Tokens
 
 TEXTS = [

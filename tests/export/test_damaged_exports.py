@@ -9,7 +9,7 @@ import pytest
 
 from textcl.encoder.backbone import EXPORT_FILE
 from textcl.errors import UserError
-from textcl.export.exported import Export
+from textcl.export.folder import Export
 
 EXPORT = Export(
     backend="onnx",

@@ -15,15 +15,19 @@ from transformers.models.bert.modeling_bert import BertPooler
 from typer.testing import CliRunner
 
 import textcl.cli.encode
-import textcl.export.graph
+import textcl.export.pooling
+import textcl.export.program
 from textcl.cli.export import EXAMPLES, export_command
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.pooling import POOLINGS
 from textcl.errors import RunError, UserError
 from textcl.export import backends
-from textcl.export.exported import LOWEST_COSINE, Export, ExportedEncoder, closeness
-from textcl.export.graph import EncoderGraph, exportable
+from textcl.export.exported import ExportedEncoder
+from textcl.export.folder import Export
+from textcl.export.graph import EncoderGraph
 from textcl.export.load import load_encoder
+from textcl.export.parity import LOWEST_COSINE, closeness
+from textcl.export.program import exportable
 from textcl.export.write import export_encoder
 
 TEXTS = ["a man plays the guitar", "", "dog", "the dog and the cat run in the street " * 9, "x y"]
@@ -103,7 +107,7 @@ def test_no_query_of_a_graph_attends_to_nothing():
 
     theirs, ours = (
         mask(2, 7, 7, mask_function=near, attention_mask=seen)
-        for mask in (sdpa_mask, textcl.export.graph._mask)
+        for mask in (sdpa_mask, textcl.export.program._mask)
     )
     assert not theirs.any(-1).all()
     assert ours.any(-1).all()
@@ -187,7 +191,7 @@ def test_a_wrong_graph_leaves_nothing(tmp_path, monkeypatch):
     if not installed("openvino"):
         pytest.skip("the extra openvino is not installed")
     encoder = tiny("bert", layers=1)
-    monkeypatch.setattr(textcl.export.graph, "_weights", lambda mask, pooling: mask.float() / 7)
+    monkeypatch.setattr(textcl.export.pooling, "_weights", lambda mask, pooling: mask.float() / 7)
     with pytest.raises(RunError, match="does not give the vectors of torch"):
         export_encoder(encoder, tmp_path / "x", "openvino")
     assert list(tmp_path.iterdir()) == []

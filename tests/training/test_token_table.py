@@ -9,7 +9,9 @@ import torch
 
 from textcl.data.rows import load_rows
 from textcl.encoder import tokenizing
-from textcl.encoder.tokenizing import Reader, fingerprint, tokenize
+from textcl.encoder.fingerprint import tokenizer_fingerprint
+from textcl.encoder.reader import Reader
+from textcl.encoder.tokenizing import tokenize
 from textcl.training import token_table
 from textcl.training.loader import Collate
 from textcl.training.token_table import cached_tokens
@@ -74,9 +76,9 @@ def test_another_length_text_or_tokenizer_makes_other_tokens(monkeypatch):
 
 def test_a_new_token_changes_the_fingerprint():
     tokenizer = families.tiny_tokenizer("bert")
-    before = fingerprint(tokenizer)
+    before = tokenizer_fingerprint(tokenizer)
     tokenizer.add_tokens(["zwölf"])
-    assert before != fingerprint(tokenizer)
+    assert before != tokenizer_fingerprint(tokenizer)
 
 
 def test_texts_without_tokens_are_rows_without_tokens(monkeypatch):

@@ -16,7 +16,7 @@ from tokenizers import AddedToken, Tokenizer
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from textcl.encoder.blocks import run_in_batches
+from textcl.encoder.batches import run_in_batches
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.precision import inference
 from textcl.encoder.static import StaticBackbone, is_static, static_tokenizer

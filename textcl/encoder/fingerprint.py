@@ -1,9 +1,15 @@
-"""The hash of a model folder: equal for equal models, wherever they lie."""
+"""Hashes of models and tokenizers: equal for equal ones, wherever they lie."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
+
+import tokenizers
+import transformers
+from transformers import PreTrainedTokenizerBase
 
 # What decides a vector, of torch and of an exported graph; a card or a log beside it does not.
 _ENDINGS = (
@@ -37,3 +43,20 @@ def model_sha256(folder: Path) -> str:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
             digest.update(f"{content}  {inner.as_posix()}\n".encode())
     return digest.hexdigest()
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Hash of everything but `max_length` that determines the tokens of a text; None where that is unknown."""
+    rust: Any = getattr(tokenizer, "backend_tokenizer", None)
+    if rust is None:
+        return None
+    backend = json.loads(rust.to_str())
+    backend["truncation"] = backend["padding"] = None  # of the last call
+    facts = [
+        backend,
+        type(tokenizer).__name__,
+        tokenizer.truncation_side,
+        tokenizers.__version__,
+        transformers.__version__,
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

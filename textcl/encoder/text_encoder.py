@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Unpack, overload
 
 import numpy as np
@@ -13,23 +13,23 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textcl.data.arguments import checked_arguments
-from textcl.data.texts import as_texts, count_of
+from textcl.data.texts import as_texts
 from textcl.encoder.backbone import longest_row
-from textcl.encoder.blocks import encode_blocks, run_in_batches, usual_budget
+from textcl.encoder.batches import run_in_batches, usual_budget
+from textcl.encoder.blocks import encode_texts
 from textcl.encoder.peers import (
     EncodeArguments,
     EvaluatorScores,
-    OwnArguments,
     PeerOptions,
     own_arguments,
     role_arguments,
 )
 from textcl.encoder.precision import inference
+from textcl.encoder.reader import Reader, find_prompt, prompt_length
 from textcl.encoder.similarity import as_vectors, compare, compare_rows
 from textcl.encoder.token_encoder import TokenEncoder
-from textcl.encoder.tokenizing import Reader, find_prompt, prompt_length, tokenize
+from textcl.encoder.tokenizing import tokenize
 from textcl.errors import UserError
-from textcl.progress import progress
 from textcl.types import Tokens
 
 
@@ -178,47 +178,26 @@ class TextEncoder(TokenEncoder):
             "batch_tokens": batch_tokens, "prompt": prompt, "normalize": normalize, "show_progress": show_progress,
         }  # fmt: skip
         own = own_arguments(given, peers, self._budget, self.max_length)
-        vectors = self._encode(
-            [texts] if isinstance(texts, str) else texts,
-            own,
-            prompt_text,
-            truncate_dim,
-            precision,
-            dtype,
-        )
-        one = vectors[0] if isinstance(texts, str) else vectors
-        return torch.from_numpy(one).to(self.device) if convert_to_tensor else one
-
-    def _encode(
-        self,
-        texts: Iterable[str],
-        own: OwnArguments,
-        prompt_text: str | None,
-        truncate_dim: int | None,
-        precision: str | None,
-        dtype: str,
-    ) -> Float[np.ndarray, "N _"]:
-        total = count_of(texts)
+        reader = self.reader(prompt=own.prompt, prompt_text=prompt_text)
         unit = self.normalize and own.normalize is None
-        with (
-            inference(self, self.backbone, precision),
-            progress("encoding", "texts", total=total, show=own.show_progress) as advance,
-        ):
 
-            def vectors_of(block: Tokens) -> Tensor:
-                places = self.positions(block)
-                vectors = run_in_batches(self.embed, block, places, own.batch_tokens, advance)
-                return F.normalize(vectors, dim=-1) if unit else vectors
+        def vectors_of(block: Tokens, advance: Callable[[int], None]) -> Tensor:
+            places = self.positions(block)
+            vectors = run_in_batches(self.embed, block, places, own.batch_tokens, advance)
+            return F.normalize(vectors, dim=-1) if unit else vectors
 
-            return encode_blocks(
+        with inference(self, self.backbone, precision):
+            vectors = encode_texts(
                 texts,
-                self.reader(prompt=own.prompt, prompt_text=prompt_text),
+                reader,
                 vectors_of,
                 width=self.dimension,
                 truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
                 normalize=own.normalize is True,
                 dtype=dtype,
+                show_progress=own.show_progress,
             )
+        return torch.from_numpy(vectors).to(self.device) if convert_to_tensor else vectors
 
     def encode_query(
         self,

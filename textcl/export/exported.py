@@ -6,103 +6,25 @@ The folder holds the graph (pooling, the layers behind it and the scaling to len
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32
-from torch import Tensor
+from jaxtyping import Float
 from transformers import PreTrainedTokenizerBase
 
 from textcl.data.arguments import checked_arguments
-from textcl.data.files import write_json
-from textcl.data.json_files import JsonObject
-from textcl.data.texts import as_texts, count_of
-from textcl.encoder.backbone import EXPORT_FILE, load_tokenizer
-from textcl.encoder.blocks import encode_blocks, padded_batches
+from textcl.data.texts import as_texts
+from textcl.encoder.backbone import load_tokenizer
+from textcl.encoder.blocks import encode_texts
 from textcl.encoder.hub import find_model
-from textcl.encoder.precision import check_precision, fast_bfloat16
-from textcl.encoder.tokenizing import Reader, find_prompt, tokenize
+from textcl.encoder.reader import Reader, find_prompt
+from textcl.encoder.tokenizing import tokenize
 from textcl.errors import RunError, UserError
-from textcl.export.backends import Padded, Run, find_backend
-from textcl.progress import progress
+from textcl.export.folder import Export
+from textcl.export.parity import LOWEST_COSINE, closeness
+from textcl.export.running import Graph
 from textcl.types import Tokens
-
-BATCH_TOKENS = 1024
-"""Positions of a batch; the best of 512, 1024 and 2048 where it was measured, on a wide plateau."""
-
-LOWEST_COSINE: Mapping[str, float] = {"float32": 0.9999, "bfloat16": 0.999, "int8": 0.95}
-"""Lowest `closeness` to the float32 vectors of torch that is accepted, by the arithmetic of the graph."""
-
-
-@dataclass(frozen=True)
-class Export:
-    """The content of `textcl_export.json`.
-
-    Args:
-        backend: Name of the backend.
-        int8: Whether weights and activations have 8 bits.
-        dimension: Length of a vector.
-        pooling: Name of the pooling in the graph.
-        normalize: Whether the graph scales vectors to length 1.
-        max_length: Most tokens of a text.
-        pad_id: Token id of padding.
-        prompts: Texts to put in front, by name.
-        default_prompt: Name of the prompt that is used when none is asked for.
-        texts: Texts whose vectors are known.
-        vectors: Their vectors in torch, float32.
-        versions: Of the libraries that made the graph.
-        truncate_dim: Leading dimensions that `encode` keeps by default; all when None.
-    """
-
-    backend: str
-    int8: bool
-    dimension: int
-    pooling: str
-    normalize: bool
-    max_length: int
-    pad_id: int
-    prompts: Mapping[str, str]
-    default_prompt: str | None
-    texts: Sequence[str]
-    vectors: Sequence[Sequence[float]]
-    versions: Mapping[str, str] = field(default_factory=dict[str, str])
-    truncate_dim: int | None = None
-
-    @classmethod
-    def read(cls, folder: Path) -> Export:
-        """The description of an export folder.
-
-        Raises:
-            UserError: If it is not the folder of an export, or its file is damaged.
-        """
-        if not (folder / EXPORT_FILE).is_file():
-            raise UserError(
-                f"{folder} is not a folder that textcl export wrote: {EXPORT_FILE} is missing"
-            )
-        values = JsonObject.read(folder / EXPORT_FILE)
-        texts = values.require("texts", list[str])
-        return cls(
-            backend=values.require("backend", str),
-            int8=values.require("int8", bool),
-            dimension=values.require("dimension", int),
-            pooling=values.require("pooling", str),
-            normalize=values.require("normalize", bool),
-            max_length=values.require("max_length", int),
-            pad_id=values.require("pad_id", int),
-            prompts=values.texts("prompts"),
-            default_prompt=values.get("default_prompt", str),
-            texts=texts,
-            vectors=values.table("vectors", rows=len(texts)).tolist(),
-            versions=values.texts("versions"),
-            truncate_dim=values.get("truncate_dim", int),
-        )
-
-    def write(self, folder: Path) -> None:
-        """Write it into the folder."""
-        write_json(folder / EXPORT_FILE, self)
 
 
 class ExportedEncoder:
@@ -116,11 +38,10 @@ class ExportedEncoder:
 
     def __init__(self, folder: Path, export: Export, tokenizer: PreTrainedTokenizerBase) -> None:
         self.folder, self.export, self.tokenizer = folder, export, tokenizer
-        self.backend = find_backend(export.backend)
+        self.graph = Graph(folder, export)
         self.dimension, self.max_length = export.dimension, export.max_length
         self.prompts, self.default_prompt = dict(export.prompts), export.default_prompt
         self.normalize, self.truncate_dim = export.normalize, export.truncate_dim
-        self._runs: dict[str, Run] = {}
 
     @classmethod
     @checked_arguments
@@ -142,17 +63,17 @@ class ExportedEncoder:
         Raises:
             RunError: If one is below `LOWEST_COSINE`.
         """
-        precision = self._precision(precision)
+        precision = self.graph.precision(precision)
         vectors = self.encode(self.export.texts, prompt="", precision=precision)
-        found = closeness(vectors, np.asarray(self.export.vectors, np.float32))
+        cosines = closeness(vectors, np.asarray(self.export.vectors, np.float32))
         arithmetic = "int8" if self.export.int8 else precision
-        wanted = LOWEST_COSINE[arithmetic]
-        if not found.min() >= wanted:
+        lowest = LOWEST_COSINE[arithmetic]
+        if not cosines.min() >= lowest:
             raise RunError(
                 f"the {self.export.backend} graph in {self.folder} does not give the vectors of torch: lowest cosine "
-                f"{found.min():.6f} in {arithmetic}, expected at least {wanted}; use --backend torch for this model"
+                f"{cosines.min():.6f} in {arithmetic}, expected at least {lowest}; use --backend torch for this model"
             )
-        return found
+        return cosines
 
     def tokenize(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """Token ids with special tokens, cut to `max_length` (the encoder's own when None)."""
@@ -189,72 +110,14 @@ class ExportedEncoder:
             raise UserError(
                 f"the graph in {self.folder} scales its vectors to length 1: export it again with --no-normalize"
             )
-        run = self._run(self._precision(precision))
-        budget = batch_tokens or BATCH_TOKENS
-        several = [texts] if isinstance(texts, str) else texts
-        with progress("encoding", "texts", total=count_of(several), show=show_progress) as advance:
-            vectors = encode_blocks(
-                several,
-                self.tokenize,
-                lambda tokens: self._embed(run, tokens, budget, advance),
-                width=self.dimension,
-                prefix=find_prompt(self.prompts, self.default_prompt, prompt, prompt_text),
-                truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
-                normalize=normalize is True,
-                dtype=dtype,
-            )
-        return vectors[0] if isinstance(texts, str) else vectors
-
-    def _precision(self, precision: str | None) -> str:
-        check_precision(precision)
-        known = self.backend.PRECISIONS
-        if precision is None:
-            fast = "bfloat16" in known and fast_bfloat16("cpu")
-            return "bfloat16" if fast else "float32"
-        if precision not in known:
-            raise UserError(
-                f"the backend {self.export.backend!r} runs in {' or '.join(known)}, not in {precision}"
-            )
-        return precision
-
-    def _run(self, precision: str) -> Run:
-        if precision not in self._runs:
-            graph = self.folder / self.backend.FILE
-            try:
-                self._runs[precision] = self.backend.load(graph, precision)
-            except Exception as error:  # each backend has exceptions of its own
-                fault = " ".join(str(error).split())
-                raise UserError(
-                    f"{graph} is missing or damaged: export the model again ({fault:.200})"
-                ) from error
-        return self._runs[precision]
-
-    def _embed(
-        self, run: Run, tokens: Tokens, budget: int, advance: Callable[[int], None]
-    ) -> Float32[Tensor, "B D"]:
-        order = torch.argsort(tokens.lengths, stable=True)
-        vectors = np.empty((len(tokens), self.dimension), np.float32)
-        rows = order.numpy()
-
-        def receive(start: int, stop: int, found: Float32[np.ndarray, "R D"]) -> None:
-            vectors[rows[start:stop]] = found
-            advance(stop - start)
-
-        run(padded(tokens.take(order), self.export.pad_id, budget), receive)
-        return torch.from_numpy(vectors)
-
-
-def padded(tokens: Tokens, pad_id: int, budget: int) -> Iterator[Padded]:
-    """Batches of rows that are sorted by length."""
-    for start, stop in padded_batches(tokens.lengths.tolist(), budget):
-        ids, mask = tokens.rows(start, stop).padded(pad_id)
-        yield Padded(start, stop, ids.numpy(), mask.long().numpy())
-
-
-def closeness(
-    vectors: Float[np.ndarray, "N D"], exact: Float[np.ndarray, "N D"]
-) -> Float[np.ndarray, " N"]:
-    """Cosine of each vector to the exact one, lowered where their lengths differ: 1 − |a − b|² / (2 |a| |b|)."""
-    a, b = vectors.astype(np.float64), exact.astype(np.float64)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return 1 - np.square(a - b).sum(1) / (2 * np.maximum(lengths, 1e-12))
+        arithmetic = self.graph.precision(precision)
+        return encode_texts(
+            texts,
+            self.reader(prompt=prompt, prompt_text=prompt_text),
+            lambda tokens, advance: self.graph.vectors(tokens, arithmetic, batch_tokens, advance),
+            width=self.dimension,
+            truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
+            normalize=normalize is True,
+            dtype=dtype,
+            show_progress=show_progress,
+        )

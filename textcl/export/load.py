@@ -12,7 +12,8 @@ from textcl.encoder.encoder import Encoder
 from textcl.encoder.hub import find_model
 from textcl.errors import UserError
 from textcl.export.backends import find_backend
-from textcl.export.exported import Export, ExportedEncoder
+from textcl.export.exported import ExportedEncoder
+from textcl.export.folder import Export
 from textcl.export.write import export_encoder
 
 

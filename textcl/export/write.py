@@ -1,4 +1,4 @@
-"""From an encoder to a graph of another library, with the proof that it gives the same vectors."""
+"""Export of an encoder as a graph of another library, with the proof that it gives the same vectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
-from torch.export import ExportedProgram
 
 from textcl.data.arguments import checked_arguments
 from textcl.data.files import replacing
@@ -19,10 +18,12 @@ from textcl.encoder.encoder import PARITY_TEXTS, Encoder
 from textcl.encoder.folder import ST_POOLINGS, library_versions
 from textcl.encoder.folder_writing import write_modules, write_tokenizer
 from textcl.encoder.static import is_static
-from textcl.errors import RunError, UserError
-from textcl.export.backends import BACKENDS, Backend, find_backend
-from textcl.export.exported import Export, ExportedEncoder, padded
-from textcl.export.graph import EncoderGraph, exportable
+from textcl.errors import UserError
+from textcl.export.backends import BACKENDS, Padded, find_backend
+from textcl.export.exported import ExportedEncoder
+from textcl.export.folder import Export
+from textcl.export.program import exportable, program_of
+from textcl.export.running import padded
 from textcl.resources import sample_dir
 
 CALIBRATION_ROWS = 300
@@ -62,7 +63,7 @@ def export_encoder(
         raise UserError(
             f"only an encoder on the CPU can be exported, this one is on {encoder.device}"
         )
-    exact = encoder.encode(_parity_texts(encoder), prompt="", precision="float32")
+    texts = _parity_texts(encoder)
     export = Export(
         backend=backend,
         int8=int8,
@@ -74,22 +75,21 @@ def export_encoder(
         prompts=encoder.prompts,
         default_prompt=encoder.default_prompt,
         truncate_dim=encoder.truncate_dim,
-        texts=_parity_texts(encoder),
-        vectors=exact.tolist(),
-        versions={
-            **library_versions(),
-            **{name: metadata.version(name) for name in BACKENDS[backend]},
-        },
+        texts=texts,
+        vectors=encoder.encode(texts, prompt="", precision="float32").tolist(),
+        versions=library_versions() | {name: metadata.version(name) for name in BACKENDS[backend]},
     )
     with replacing(target) as folder, tempfile.TemporaryDirectory() as scratch:
         exact_graph = Path(scratch) / library.FILE if int8 else folder / library.FILE
         with exportable(encoder) as graph, warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")  # of the exporters, to their own makers
-            library.convert(_program(graph, encoder), exact_graph)
+            library.convert(program_of(graph, encoder), exact_graph)
         _write_settings(encoder, folder)
         if int8:
             rows = list(calibration or sample_sentences())[:CALIBRATION_ROWS]
-            _quantize(library, exact_graph, folder / library.FILE, encoder, rows)
+            library.quantize(
+                exact_graph, folder / library.FILE, _single_rows(encoder, rows, export.pad_id)
+            )
         export.write(folder)
         ExportedEncoder(folder, export, encoder.tokenizer).check("float32")
     return ExportedEncoder.from_pretrained(target)
@@ -109,8 +109,7 @@ def _write_settings(encoder: Encoder, folder: Path) -> None:
         config.save_pretrained(folder)
     write_tokenizer(folder, encoder.tokenizer, encoder.max_length)
     if opens_elsewhere(encoder):
-        described = encoder.describe(folder)
-        write_modules(folder, config, described, encoder.saved_dense)
+        write_modules(folder, config, encoder.describe(folder), encoder.saved_dense)
 
 
 def sample_sentences() -> list[str]:
@@ -124,27 +123,7 @@ def _parity_texts(encoder: Encoder) -> list[str]:
     return [*PARITY_TEXTS, *rows[:32], " ".join(sample_sentences()[: encoder.max_length])]
 
 
-def _program(graph: EncoderGraph, encoder: Encoder) -> ExportedProgram:
-    """The graph as torch exports it, for any number of rows and any length."""
-    ids, mask = encoder.tokenize(["a few words", "one"]).padded(0)
-    free = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
-    try:
-        with torch.no_grad():
-            return torch.export.export(
-                graph, (ids.cpu(), mask.long().cpu()), dynamic_shapes=(free, free)
-            )
-    except Exception as error:  # whatever stops the tracing of somebody else's model
-        kind = encoder.backbone.config.model_type
-        raise RunError(
-            f"torch cannot export this {kind} model: {str(error).strip().splitlines()[0]}; use --backend torch"
-        ) from error
-
-
-def _quantize(
-    library: Backend, graph: Path, target: Path, encoder: Encoder, rows: Sequence[str]
-) -> None:
-    """Quantise over single rows, as they come: a padded position must not widen a range."""
-    tokens = encoder.tokenize([*rows, ""])  # the shortest row has states of its own
-    pad_id = getattr(encoder.backbone.config, "pad_token_id", None) or 0
-    batches = padded(tokens.take(torch.argsort(tokens.lengths, stable=True)), pad_id, 1)
-    library.quantize(graph, target, list(batches))
+def _single_rows(encoder: Encoder, texts: Sequence[str], pad_id: int) -> list[Padded]:
+    """Batches of one row each, to quantise over: a padded position must not widen a range."""
+    tokens = encoder.tokenize([*texts, ""])  # the shortest row has states of its own
+    return list(padded(tokens.take(torch.argsort(tokens.lengths, stable=True)), pad_id, budget=1))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from textcl.encoder.encoder import Encoder
-from textcl.encoder.tokenizing import Reader
+from textcl.encoder.reader import Reader
 from textcl.errors import RunError
 from textcl.method.backprop import Backprop, FullBatch, GradCache
 from textcl.method.hooks import Hook

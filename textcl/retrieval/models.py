@@ -19,8 +19,8 @@ from textcl.encoder.encoder import Encoder
 from textcl.encoder.fingerprint import model_sha256
 from textcl.encoder.peers import Role as Role
 from textcl.encoder.peers import role_prompt
+from textcl.encoder.reader import find_prompt
 from textcl.encoder.to_file import EncodesFiles
-from textcl.encoder.tokenizing import find_prompt
 from textcl.errors import UserError
 from textcl.export.exported import ExportedEncoder
 from textcl.retrieval.store import Manifest

@@ -19,7 +19,7 @@ from textcl.data.rows import Rows
 from textcl.data.splits import hold_out
 from textcl.distributed import ALONE, World
 from textcl.encoder.encoder import Encoder
-from textcl.encoder.tokenizing import find_prompt
+from textcl.encoder.reader import find_prompt
 from textcl.errors import UserError
 from textcl.method.method import Method
 from textcl.method.routes import Route

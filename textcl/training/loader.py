@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from textcl.data.roles import NUMBERS, text_group
 from textcl.data.rows import Rows
 from textcl.distributed import World
-from textcl.encoder.tokenizing import Reader
+from textcl.encoder.reader import Reader
 from textcl.training.samplers import Sampler
 from textcl.training.token_table import TokenTable, cached_tokens
 from textcl.types import ABSENT, Batch, Tokens

@@ -16,7 +16,7 @@ from textcl.encoder.encoder import Encoder
 from textcl.encoder.packing.calling import DECODERS
 from textcl.encoder.packing.dropout import has_dropout
 from textcl.encoder.packing.reach import is_causal
-from textcl.encoder.tokenizing import Reader
+from textcl.encoder.reader import Reader
 from textcl.method.method import Method, online_of
 from textcl.objectives.counted import parts_of
 from textcl.training.dev import Dev

@@ -19,7 +19,7 @@ from jaxtyping import Int32, Int64
 from textcl.data.cache import cache_folder
 from textcl.data.files import atomic_write
 from textcl.data.rows import Rows
-from textcl.encoder.tokenizing import Reader
+from textcl.encoder.reader import Reader
 from textcl.types import Tokens
 
 _LAYOUT = 1  # of the cached files: a change of what they hold needs a new number
