@@ -29,7 +29,7 @@ from rich.console import Console
 import textcl
 from textcl.evaluation.linking import Query, concept_ids, linking_accuracy, nearest_names
 from textcl.evaluation.ranking import rank_measures
-from textcl.retrieval import evaluate_retrieval
+from textcl.suites import Ranking, run_suite
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 BUDGET = {"steps": 40, "learning_rate": 5e-5, "num_layers": 3, "log_every": 10}
@@ -80,12 +80,11 @@ class Retrieval:
     def score(self, encoder: textcl.Encoder) -> dict[str, float]:
         """The three numbers × 100."""
         encoder.max_length = 256
-        scores = {
-            name: evaluate_retrieval(encoder, self.folder / "retrieval" / name).mean["ndcg@10"]
-            for name in ("cranfield", "cisi")
-        }
-        scores["qnli"] = self.qnli.score(encoder)
-        return {name: round(100 * score, 2) for name, score in scores.items()}
+        tasks = [Ranking.of_folder(self.folder / "retrieval" / n) for n in ("cranfield", "cisi")]
+        results = run_suite(encoder, tasks).tasks
+        scores = {name: result.measures["ndcg@10"] or 0.0 for name, result in results.items()}
+        scores["qnli"] = 100 * self.qnli.score(encoder)
+        return {name: round(score, 2) for name, score in scores.items()}
 
 
 class Linking:

@@ -60,7 +60,7 @@ def cells(out):
 
 def test_a_folder_is_ranked_with_bm25_beside(corpus, monkeypatch):
     monkeypatch.setattr(ranking.Ranking, "score_bm25", lambda task: bm25())
-    monkeypatch.setattr(ranking, "bm25_installed", lambda: True)
+    monkeypatch.setattr("textcl.suites.bm25.bm25_installed", lambda: True)
     result = run("abcd", "--data", corpus)
     head, ours, theirs = cells(result.stdout)[1:6:1][0], *cells(result.stdout)[3:5]
     assert head[0] == "toy: 3 queries, 3 documents, 3 judgements"
@@ -72,7 +72,7 @@ def test_a_folder_is_ranked_with_bm25_beside(corpus, monkeypatch):
     content = json.loads(run("abcd", "--data", corpus, "--json").stdout)
     assert content["bm25"]["toy"]["measures"]["map"] == 40
     assert content["tasks"]["toy"]["queries"] == 3
-    monkeypatch.setattr(ranking, "bm25_installed", lambda: False)
+    monkeypatch.setattr("textcl.suites.bm25.bm25_installed", lambda: False)
     assert "BM25" not in run("abcd", "--data", corpus).stdout
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from textcl.errors import UserError
-from textcl.retrieval.beir import evaluate_retrieval, load_beir
+from textcl.retrieval.beir import load_beir
+from textcl.suites import Ranking, run_suite
 
 CORPUS = [{"_id": "a", "title": "T", "text": "one"}, {"_id": "b", "title": "", "text": "two"}]
 QUERIES = [{"_id": "q", "text": "one?"}, {"_id": "unjudged", "text": "?"}]
@@ -23,10 +24,15 @@ class Letters:
         return np.array([[text.count("o") + 0.0, text.count("w") + 0.5] for text in texts])
 
 
+def measures(place, **options):
+    (result,) = run_suite(Letters(), [Ranking.of_folder(place, **options)]).tasks.values()
+    return result.measures
+
+
 def test_judged_queries_are_ranked_with_titles_before_texts(tmp_path):
     task = load_beir(folder(tmp_path))
     assert (task.corpus["a"], list(task.queries)) == ("T one", ["q"])
-    assert evaluate_retrieval(Letters(), tmp_path).mean["ndcg@10"] == 1.0
+    assert measures(tmp_path)["ndcg@10"] == 100
 
 
 @pytest.mark.parametrize(
@@ -60,25 +66,16 @@ def test_a_judged_passage_without_a_text_counts_as_missed(tmp_path, caplog):
     task = load_beir(folder(tmp_path, corpus=BARE, qrels=["q\ta\t1", "q\te\t1"]))
     assert task.qrels == {"q": {"a": 1, "e": 1}}
     assert "1 judged passage without a text (e): their 1 judgements count as never" in caplog.text
-    mean = evaluate_retrieval(Letters(), tmp_path).mean
-    assert (mean["recall@10"], mean["mrr@10"]) == (0.5, 1.0)
+    scores = measures(tmp_path)
+    assert (scores["recall@10"], scores["mrr@10"]) == (50, 100)
 
 
 def test_its_judgements_can_be_left_out_with_the_queries_that_rest_on_them(tmp_path, caplog):
     qrels = ["q\ta\t1", "q\te\t1", "unjudged\te\t1"]
     task = load_beir(folder(tmp_path, corpus=BARE, qrels=qrels), empty="remove")
+    assert measures(tmp_path, empty="remove")["recall@10"] == 100
     assert task.qrels == {"q": {"a": 1}}
     assert list(task.queries) == ["q"]
     assert "their 2 judgements are left out, and with them 1 queries" in caplog.text
     with pytest.raises(UserError, match="no query has a relevant document with a text"):
         load_beir(folder(tmp_path, corpus=BARE, qrels=["q\te\t1"]), empty="remove")
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_vectors_that_are_not_finite_are_refused(tmp_path, value):
-    class Broken(Letters):
-        def encode(self, texts):
-            return np.full((len(texts), 2), value)
-
-    with pytest.raises(UserError, match="vectors is not finite"):
-        evaluate_retrieval(Broken(), folder(tmp_path))

@@ -9,13 +9,14 @@ from textcl.evaluation.linear_probe import GradientTrainer
 from textcl.evaluation.ranking import rank_measures
 from textcl.evaluation.resampling import observed
 from textcl.evaluation.tasks import StsTask, suites
+from textcl.suites.bm25 import bm25_installed
 from textcl.suites.graded import GradedPairs
 from textcl.suites.load import load_tasks
 from textcl.suites.manifests import SuiteManifest, suite_manifests
 from textcl.suites.names import Names
 from textcl.suites.probe import LabelledRows
 from textcl.suites.questions import Questions
-from textcl.suites.ranking import CUTS, Ranking, bm25_installed
+from textcl.suites.ranking import CUTS, Ranking
 from textcl.suites.suite import Role, TaskResult, run_suite
 from textcl.suites.transfer import Transfer
 from textcl.suites.translation import Translation

@@ -167,7 +167,8 @@ def compare_classifiers(
 
 
 def _bm25(tasks: Sequence[Task]) -> dict[str, TaskResult]:
-    from textcl.suites.ranking import Ranking, bm25_installed
+    from textcl.suites.bm25 import bm25_installed
+    from textcl.suites.ranking import Ranking
 
     ranked = [task for task in tasks if isinstance(task, Ranking)]
     return {task.name: task.score_bm25() for task in ranked} if bm25_installed() else {}

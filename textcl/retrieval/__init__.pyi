@@ -1,5 +1,4 @@
 from .beir import RetrievalTask as RetrievalTask
-from .beir import evaluate_retrieval as evaluate_retrieval
 from .beir import load_beir as load_beir
 from .build import Tools as Tools
 from .concepts import ConceptSettings as ConceptSettings

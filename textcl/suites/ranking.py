@@ -1,11 +1,10 @@
-"""A corpus in the layout of BEIR as a task: how well a model, or BM25, ranks it."""
+"""Ranking a corpus in the layout of BEIR: a task for a model, or for BM25."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,11 @@ import torch
 from jaxtyping import Float, Int
 
 from textcl.arithmetic import unit
-from textcl.errors import UserError
 from textcl.evaluation.ranking import rank_rows
 from textcl.evaluation.resampling import Mean
-from textcl.retrieval.beir import RetrievalTask, load_beir
+from textcl.retrieval.beir import EmptyPassages, RetrievalTask, load_beir
 from textcl.retrieval.search import search
+from textcl.suites.bm25 import rank_bm25
 from textcl.suites.manifests import SuiteManifest
 from textcl.suites.suite import Role, TaskResult, Vectors
 
@@ -26,7 +25,6 @@ DEPTH = 1000
 
 CUTS = (1, 3, 5, 10, 20, 100, 1000)
 HEADLINE = ("ndcg@10", "map", "mrr", "recall@100", "precision@10")
-K1, B = 1.5, 0.75
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class Ranking:
         split: Name of its judgements.
         source: The copy that is read.
         note: What a reader should know about the data.
+        empty: What becomes of judged passages without a text, see `load_beir`.
     """
 
     name: str
@@ -50,6 +49,7 @@ class Ranking:
     split: str
     source: str
     note: str = ""
+    empty: EmptyPassages = "last"
 
     @classmethod
     def of_manifest(cls, manifest: SuiteManifest) -> Ranking:
@@ -61,23 +61,30 @@ class Ranking:
         )  # fmt: skip
 
     @classmethod
-    def of_folder(cls, folder: str | Path, split: str = "test") -> Ranking:
+    def of_folder(
+        cls, folder: str | Path, split: str = "test", empty: EmptyPassages = "last"
+    ) -> Ranking:
         """A folder of your own; it is read at once.
+
+        A document whose id is that of the query stays, where BEIR drops it: both may be mere numbers.
+
+        Args:
+            folder: In the layout of BEIR, see `load_beir`.
+            split: Name of its judgements.
+            empty: What becomes of judged passages without a text, see `load_beir`.
 
         Raises:
             UserError: If something is wrong in it.
         """
-        place = Path(folder)
-        task = cls(
-            place.resolve().name, place.resolve().name, "own-corpus", place, split, str(folder)
-        )
+        name = Path(folder).resolve().name
+        task = cls(name, name, "own-corpus", Path(folder), split, str(folder), empty=empty)
         _ = task.data
         return task
 
     @cached_property
     def data(self) -> RetrievalTask:
         """Texts and judgements."""
-        return load_beir(self.place, self.split)
+        return load_beir(self.place, self.split, self.empty)
 
     def texts(self) -> Mapping[Role, Sequence[str]]:
         """Queries and documents."""
@@ -93,25 +100,13 @@ class Ranking:
         return self._measured(hits.rows.numpy(), hits.scores.numpy(), "cosine")
 
     def score_bm25(self) -> TaskResult:
-        """Measures of BM25 over lower-case words without stop words.
+        """Measures of the ranking by BM25.
 
         Raises:
             UserError: If bm25s is not installed.
-
-        Source: Robertson & Zaragoza 2009, https://doi.org/10.1561/1500000019; Lù 2024, https://arxiv.org/abs/2407.03618
         """
-        if not bm25_installed():
-            raise UserError("BM25 needs bm25s: install textcl-train[bm25]")
-        import bm25s
-
-        words = partial(bm25s.tokenize, stopwords="en", show_progress=False)
-        queries, documents = self.data.queries, self.data.corpus
-        index = bm25s.BM25(k1=K1, b=B, method="lucene")
-        index.index(words(list(documents.values())), show_progress=False)
-        tokens = words(list(queries.values()))
-        places, scores = index.retrieve(tokens, k=min(DEPTH, len(documents)), show_progress=False)
-        ranked_by = f"BM25 (lucene, k1={K1}, b={B}, bm25s {bm25s.__version__})"
-        return self._measured(np.asarray(places, np.int64), np.asarray(scores), ranked_by)
+        places, scores, name = rank_bm25(self.data.queries, self.data.corpus, DEPTH)
+        return self._measured(places, scores, name)
 
     def _measured(
         self, rows: Int[np.ndarray, "Q k"], scores: Float[np.ndarray, "Q k"], ranked_by: str
@@ -132,8 +127,3 @@ class Ranking:
             self.note,
             {"documents": len(self.data.corpus), "judgements": judgements},
         )
-
-
-def bm25_installed() -> bool:
-    """Whether bm25s can be imported."""
-    return importlib.util.find_spec("bm25s") is not None
