@@ -38,10 +38,10 @@ def test_bfloat16_weights_give_nearly_the_same_vectors(base):
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing")  # of peft
 def test_an_adapter_beside_them_learns_in_float32_and_loads_beside_others(base, tmp_path):
+    torch.manual_seed(0)
     encoder = Encoder.from_pretrained(base, weights="bfloat16", adapter="lora:4")
     learned = [p for p in encoder.parameters() if p.requires_grad]
     assert {p.dtype for p in learned} == {torch.float32}
-    torch.manual_seed(0)
     for name, parameter in encoder.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)

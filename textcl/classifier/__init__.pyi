@@ -1,9 +1,9 @@
 from .calibration import calibrate as calibrate
 from .calibration import write_calibration as write_calibration
 from .classifier import Classifier as Classifier
-from .classifier import is_classifier as is_classifier
 from .estimator import TextClassifier as TextClassifier
 from .fit_rejection import fit_rejection as fit_rejection
+from .folder import is_classifier as is_classifier
 from .head import ClassificationHead as ClassificationHead
 from .head import make_head as make_head
 from .supervision import ClassifierSettings as ClassifierSettings

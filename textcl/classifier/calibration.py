@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit, logit
 
-from textcl.classifier.classifier import NOTE_FILE, Classifier, Targets
+from textcl.classifier.classifier import Classifier, Targets
 from textcl.classifier.fitting import TEMPERATURES, fit_temperature, fit_thresholds
+from textcl.classifier.folder import NOTE_FILE
 from textcl.data.arguments import checked_arguments
 from textcl.data.files import write_json
 from textcl.data.json_files import JsonObject

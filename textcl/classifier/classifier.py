@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Unpack, overload
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from textcl.classifier.card import render_classifier_card
-from textcl.classifier.head import ClassificationHead, HeadShape
-from textcl.classifier.rejection import Rejection, read_rejection
-from textcl.classifier.sequence_classification import why_not, write_sequence_classifier
+from textcl.classifier.folder import (
+    NOTE_FILE,
+    ClassifierParts,
+    is_classifier,
+    read_classifier,
+    write_classifier,
+)
+from textcl.classifier.head import ClassificationHead
+from textcl.classifier.rejection import Rejection
 from textcl.classifier.targets import Targets, targets_of
 from textcl.data.arguments import checked_arguments
-from textcl.data.files import replacing, write_json
-from textcl.data.json_files import JsonObject
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
-from textcl.encoder.folder import Parity
 from textcl.encoder.hub import find_model
 from textcl.encoder.peers import ReadingOptions
 from textcl.errors import UserError
 from textcl.types import Tokens
 
-HEAD_FILE, NOTE_FILE = "classifier.safetensors", "classifier.json"
 _HEAD_ROWS = 8192
 
 
@@ -230,42 +228,17 @@ class Classifier(nn.Module):
         Raises:
             UserError: If the place is not a folder.
         """
-        note = {
-            "classes": list(self.classes),
-            "multi_label": self.multi_label,
-            "temperature": self.temperature,
-            "thresholds": self.thresholds.tolist(),
-            "head": asdict(self.head.shape),
-            "default_prompt": self.encoder.default_prompt,
-            "parity": {
-                "texts": list(PARITY_TEXTS),
-                "logits": self.logits(PARITY_TEXTS, precision="float32").tolist(),
-            },
-        }
-        weights = {
-            key: w.detach().float().cpu().contiguous() for key, w in self.head.state_dict().items()
-        }
-        with replacing(Path(directory)) as folder:
-            written = replace(self.encoder.write(folder), transformer=Path(directory))
-            backbone, pooling = self.encoder.backbone, self.encoder.pooling
-            apart = why_not(backbone, pooling, len(self.encoder.dense), self.head)
-            if not apart:
-                write_sequence_classifier(
-                    folder, self.encoder.backbone, self.head, self.classes, self.multi_label
-                )
-            save_file(weights, folder / HEAD_FILE)
-            write_json(folder / NOTE_FILE, note)
-            text = render_classifier_card(
-                written,
-                self.encoder.backbone.config,
-                self.classes,
-                self.multi_label,
-                card or {},
-                apart=apart,
-            )
-            (folder / "README.md").write_text(text, encoding="utf-8")
-            if self.rejection is not None:
-                self.rejection.write(folder)
+        parts = ClassifierParts(
+            self.encoder,
+            self.head,
+            self.classes,
+            self.multi_label,
+            self.temperature,
+            tuple(self.thresholds.tolist()),
+            self.rejection,
+        )
+        logits = self.logits(PARITY_TEXTS, precision="float32")
+        write_classifier(Path(directory), parts, logits, card or {})
 
     @classmethod
     @checked_arguments
@@ -293,32 +266,17 @@ class Classifier(nn.Module):
                 f"{name_or_path} is no classifier, it has no {NOTE_FILE}: train one with "
                 "textcl train --recipe lcl, supcon or cross-entropy"
             )
-        note = JsonObject.read(folder / NOTE_FILE)
-        saved = note.inner("parity")
-        texts = saved.require("texts", tuple[str, ...])
-        parity = Parity(texts, saved.table("logits", len(texts)))
-        encoder = Encoder.from_pretrained(folder, device=device)
-        if "default_prompt" not in note.values:  # an older folder, whose classifier read without
-            encoder.default_prompt = None
-        shape, classes = note.require("head", HeadShape), note.require("classes", tuple[str, ...])
-        try:
-            if (shape.dimension, shape.classes) != (encoder.dimension, len(classes)):
-                raise ValueError(f"{shape} stands before {len(classes)} classes")
-            head = ClassificationHead(**asdict(shape))
-            head.load_state_dict(load_file(folder / HEAD_FILE))
-        except (RuntimeError, OSError, ValueError, SafetensorError) as error:
-            fault = f"{folder / NOTE_FILE} and {HEAD_FILE} do not fit together ({error})"
-            raise UserError(f"{fault}: take both from the same training") from error
+        parts, parity = read_classifier(folder, device)
         classifier = cls(
-            encoder,
-            head.to(encoder.device),
-            classes,
-            multi_label=note.require("multi_label", bool),
-            temperature=note.require("temperature", float),
-            thresholds=note.require("thresholds", tuple[float, ...]),
+            parts.encoder,
+            parts.head,
+            parts.classes,
+            multi_label=parts.multi_label,
+            temperature=parts.temperature,
+            thresholds=parts.thresholds,
+            rejection=parts.rejection,
         ).eval()
-        parity.check(classifier.logits(texts, precision="float32"), folder)
-        classifier.rejection = read_rejection(folder, encoder.dimension)
+        parity.check(classifier.logits(parity.texts, precision="float32"), folder)
         return classifier
 
 
@@ -334,17 +292,3 @@ def vectors_of(
     """
     whole = encoder.dimension
     return encoder.encode(texts, normalize=False, truncate_dim=whole, **options)
-
-
-def left_out(blank: int) -> str:
-    """A sentence on rows without a text, which are neither trained on nor scored; empty where there are none.
-
-    Args:
-        blank: Their number.
-    """
-    return f"{blank:,} row{'s' * (blank != 1)} without a text left out." if blank else ""
-
-
-def is_classifier(folder: Path) -> bool:
-    """Whether a model folder holds a classifier."""
-    return (folder / NOTE_FILE).is_file()

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from textcl.classifier.classifier import left_out
 from textcl.classifier.dev import DevTexts
 from textcl.classifier.settings import LabelledSettings
 from textcl.classifier.targets import Targets, targets_of
 from textcl.data.rows import Rows, load_rows
+from textcl.data.summary import blank_note
 from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task
 
@@ -85,7 +85,7 @@ def load_dev_texts(
         drop_unlabelled=settings.drop_unlabelled,
         label_separator=settings.label_separator,
     )
-    return dev_texts(rows, settings, Path(settings.dev).name, left_out(rows.report.blank))
+    return dev_texts(rows, settings, Path(settings.dev).name, blank_note(rows.report.blank))
 
 
 def dev_texts(rows: Rows, settings: LabelledSettings, name: str, note: str = "") -> DevTexts:

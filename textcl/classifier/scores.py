@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from textcl.classifier.classifier import Classifier, Targets, left_out, vectors_of
+from textcl.classifier.classifier import Classifier, Targets, vectors_of
 from textcl.data.json_files import JsonDict
 from textcl.data.rows import load_rows
+from textcl.data.summary import blank_note
 from textcl.encoder.peers import ReadingOptions
 from textcl.errors import UserError
 from textcl.evaluation.classification import (
@@ -201,7 +202,7 @@ def _score(classifier: Classifier, task: LabelledTask, options: ReadingOptions) 
         manifest.label if manifest else task.name,
         manifest.protocol if manifest else "own-texts",
         task.source + (f", prepared as in LCL ({task.preparation})" if task.preparation else ""),
-        manifest.note if manifest else left_out(task.blank),
+        manifest.note if manifest else blank_note(task.blank),
         result,
         before,
         None if task.multi_label else _tolerance(vectors, truth),

@@ -57,9 +57,10 @@ def calibrate_command(
     A calibration is written only if it is better beyond doubt.
     """
     from textcl.classifier.calibration import calibrate, write_calibration
-    from textcl.classifier.classifier import Classifier, left_out
+    from textcl.classifier.classifier import Classifier
     from textcl.data.files import replacing
     from textcl.data.rows import load_rows
+    from textcl.data.summary import blank_note
     from textcl.encoder.hub import find_model
 
     if output is None and not Path(model).expanduser().is_dir():
@@ -86,7 +87,7 @@ def calibrate_command(
             if report.changed:
                 write_calibration(new, report, Path(dev).name)
     log = Console(soft_wrap=True, highlight=False, markup=False)
-    if blank := left_out(rows.report.blank):
+    if blank := blank_note(rows.report.blank):
         log.print(blank)
     written = "written to" if report.changed or output else "nothing is written to"
     log.print(f"{report.describe()}\n{written} {output or folder}")

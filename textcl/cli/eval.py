@@ -247,7 +247,7 @@ def _suite_tasks(
 
 def _is_encoder(model: str) -> bool:
     """Whether a model is there and no classifier."""
-    from textcl.classifier.classifier import is_classifier
+    from textcl.classifier.folder import is_classifier
     from textcl.encoder.hub import find_model
     from textcl.errors import UserError
 

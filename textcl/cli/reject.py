@@ -92,11 +92,12 @@ def reject_command(
     --out-of-scope all scores are compared: AUROC, and FPR@95, the share of those texts that is accepted where 95 % of
     DEV is; recall and accuracy are of rows that the threshold was not fitted on.
     """
-    from textcl.classifier.classifier import Classifier, left_out
+    from textcl.classifier.classifier import Classifier
     from textcl.classifier.fit_rejection import fit_rejection
     from textcl.classifier.rejection import kind_of_score
     from textcl.data.files import replacing
     from textcl.data.rows import load_rows
+    from textcl.data.summary import blank_note
     from textcl.encoder.hub import find_model
 
     kind_of_score(score)
@@ -131,7 +132,7 @@ def reject_command(
     console = result_console()
     if report.scores:
         console.print(_table(report.scores))
-    for line in filter(None, (left_out(rows.report.blank), report.describe())):
+    for line in filter(None, (blank_note(rows.report.blank), report.describe())):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(f"written to {output or folder}", soft_wrap=True, highlight=False, markup=False)
 

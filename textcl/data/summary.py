@@ -44,3 +44,12 @@ class WriteSummary:
             f"{self.seconds:.1f} s, {self.speed:,.0f} {self.unit}/s",
         ]
         return "; ".join(filter(None, notes))
+
+
+def blank_note(blank: int) -> str:
+    """A sentence on rows without a text, which are neither trained on nor scored; empty where there are none.
+
+    Args:
+        blank: Their number.
+    """
+    return f"{blank:,} row{'s' * (blank != 1)} without a text left out." if blank else ""

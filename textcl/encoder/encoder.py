@@ -16,11 +16,12 @@ from textcl.data.arguments import checked_arguments
 from textcl.data.files import replacing
 from textcl.encoder.card import render_card
 from textcl.encoder.dense import pooler_layer
-from textcl.encoder.folder import PARITY_TEXTS as PARITY_TEXTS
-from textcl.encoder.folder import Description, Parity
+from textcl.encoder.folder import Description
 from textcl.encoder.folder_writing import write_folder
 from textcl.encoder.hub import push_folder
 from textcl.encoder.loading import load_parts
+from textcl.encoder.parity import PARITY_TEXTS as PARITY_TEXTS
+from textcl.encoder.parity import Parity
 from textcl.encoder.pooling import POOLINGS as POOLINGS
 from textcl.encoder.precision import usable_device
 from textcl.encoder.similarity import SIMILARITIES as SIMILARITIES

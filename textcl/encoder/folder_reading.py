@@ -19,8 +19,8 @@ from textcl.encoder.folder import (
     ST_LAYER_MEANS,
     ST_POOLINGS,
     Description,
-    Parity,
 )
+from textcl.encoder.parity import Parity
 from textcl.encoder.pooling import check_pooling
 from textcl.encoder.similarity import SIMILARITIES
 from textcl.errors import UserError

@@ -24,9 +24,9 @@ from textcl.encoder.folder import (
     ST_LAYER_MEANS,
     ST_POOLINGS,
     Description,
-    Parity,
     library_versions,
 )
+from textcl.encoder.parity import Parity
 from textcl.encoder.pooling import layers_of
 from textcl.encoder.static import UNCUT, StaticBackbone, write_static
 from textcl.encoder.tokenizing import cut_at

@@ -20,9 +20,10 @@ from textcl.encoder.backbone import (
 )
 from textcl.encoder.decoders import check_sees_text, usual_pooling
 from textcl.encoder.dense import check_widths, load_dense
-from textcl.encoder.folder import ST_LAYER_MEANS, Description, Parity
+from textcl.encoder.folder import ST_LAYER_MEANS, Description
 from textcl.encoder.folder_reading import describe, lowercase, read_parity
 from textcl.encoder.hub import find_model
+from textcl.encoder.parity import Parity
 from textcl.encoder.static import drop_unknown, load_static
 from textcl.errors import UserError
 

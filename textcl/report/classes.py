@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textcl.classifier.classifier import Classifier, is_classifier
+from textcl.classifier.classifier import Classifier
+from textcl.classifier.folder import is_classifier
 from textcl.errors import RunError, UserError
 from textcl.evaluation.classification import confused_pairs, score_classes
 from textcl.figures.classes import calibration_figure, confusion_figure
