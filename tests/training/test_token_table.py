@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from textcl.data.rows import load_rows
-from textcl.encoder import tokenizing
+from textcl.encoder import reader
 from textcl.encoder.fingerprint import tokenizer_fingerprint
 from textcl.encoder.reader import Reader
 from textcl.encoder.tokenizing import tokenize
@@ -54,7 +54,7 @@ def test_tokens_are_made_once_and_told(monkeypatch):
     assert len(told) == 1
     assert "5 texts" in told[0]
     tokenizer(["another"], truncation=True, max_length=3)  # leaves its settings in the tokenizer
-    monkeypatch.setattr(tokenizing, "tokenize", refuse)
+    monkeypatch.setattr(reader, "tokenize", refuse)
     again = cached_tokens(rows, "text", Reader(tokenizer, 12), told.append)
     assert len(told) == 1
     assert np.array_equal(first.ids, again.ids)
@@ -63,7 +63,7 @@ def test_tokens_are_made_once_and_told(monkeypatch):
 def test_another_length_text_or_tokenizer_makes_other_tokens(monkeypatch):
     tokenizer = families.tiny_tokenizer("bert")
     cached_tokens(rows_of(TEXTS), "text", Reader(tokenizer, 12))
-    monkeypatch.setattr(tokenizing, "tokenize", refuse)
+    monkeypatch.setattr(reader, "tokenize", refuse)
     for rows, other, length in (
         (rows_of(TEXTS), tokenizer, 13),
         (rows_of([*TEXTS[:-1], "new"]), tokenizer, 12),
@@ -85,7 +85,7 @@ def test_texts_without_tokens_are_rows_without_tokens(monkeypatch):
     def nothing(_, texts, __):
         return Tokens.from_lists([[] for _ in texts])
 
-    monkeypatch.setattr(tokenizing, "tokenize", nothing)
+    monkeypatch.setattr(reader, "tokenize", nothing)
     table = cached_tokens(rows_of(TEXTS), "text", Reader(families.tiny_tokenizer("bert"), 12))
     assert table.take(np.array([1, 4])).lengths.tolist() == [0, 0]
 

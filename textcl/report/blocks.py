@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from markupsafe import Markup
-
-Size = Literal["", "wide", "tall", "half"]
+from textcl.figures.cards import Card
 
 
 class Figure(NamedTuple):
@@ -67,27 +65,6 @@ class Text:
     template: ClassVar[str] = "text.html.jinja"
     text: str
     kind: str
-
-
-@dataclass(frozen=True)
-class Card:
-    """A figure in its frame.
-
-    Args:
-        name: Its id.
-        title: Its heading.
-        subtitle: A line below it, "" without.
-        description: What it shows, for those who do not see it.
-        drawn: The element that is drawn into.
-        size: See `Document.figure`.
-    """
-
-    name: str
-    title: str
-    subtitle: str
-    description: str
-    drawn: Markup
-    size: Size
 
 
 @dataclass(frozen=True)

@@ -9,27 +9,22 @@ from typing import Any
 from markupsafe import Markup
 
 from textcl.figures import html
+from textcl.figures.cards import Card, Size
 from textcl.figures.charts import specification
-from textcl.figures.charts import title as title_of
 from textcl.figures.pages import render
 from textcl.report.blocks import (
     Block,
-    Card,
     Figure,
     Folded,
     Grid,
     Neighbour,
     Query,
     Section,
-    Size,
     Table,
     Text,
     Tile,
     Tiles,
 )
-
-MARKS = 3000
-"""Marks up to which a figure is drawn as SVG, which stays sharp; a browser draws more of them faster as pixels."""
 
 
 class Document:
@@ -80,7 +75,7 @@ class Document:
         grid = last if isinstance(last, Grid) else Grid()
         if grid is not last:
             self._add(grid)
-        grid.cards.append(_card(name, chart, size))
+        grid.cards.append(Card.of(name, chart, size))
 
     def table(
         self,
@@ -140,38 +135,6 @@ class Document:
 
     def _add(self, block: Block) -> None:
         self._sections[-1].blocks.append(block)
-
-
-def _card(name: str, chart: Any, size: Size) -> Card:
-    spec = specification(chart)
-    words = spec.get("title", {})
-    inside = {key: value for key, value in spec.items() if key != "title"}
-    height = spec.get("height", 260)
-    drawn = html.figure(
-        f"figure-{name}",
-        inside,
-        height=height + 40 if isinstance(height, int) else 320,
-        renderer="canvas" if _marks(spec) > MARKS else "svg",
-    )
-    return Card(
-        name=name,
-        title=title_of(spec),
-        subtitle=words.get("subtitle", "") if isinstance(words, dict) else "",
-        description=spec.get("description", ""),
-        drawn=Markup(drawn),
-        size=size,
-    )
-
-
-def _marks(spec: Any) -> int:
-    """Rows of data in a specification."""
-    if isinstance(spec, list):
-        return sum(map(_marks, spec))
-    if not isinstance(spec, dict):
-        return 0
-    own = spec.get("values")
-    rows = len(own) if isinstance(own, list) and own and isinstance(own[0], dict) else 0
-    return rows + sum(_marks(value) for key, value in spec.items() if key != "values")
 
 
 def plain(value: object) -> str:

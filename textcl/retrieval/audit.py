@@ -10,9 +10,10 @@ from markupsafe import Markup
 from textcl.data.files import write_text
 from textcl.figures import html as page
 from textcl.figures import specification
+from textcl.figures.cards import Card
 from textcl.figures.mining import score_distributions
+from textcl.figures.pages import render
 from textcl.retrieval.choices import Choice, Tally
-from textcl.retrieval.pages import render
 from textcl.retrieval.triplets import MARKS
 
 
@@ -37,9 +38,10 @@ def write_audit(path: Path, tally: Tally, model: str) -> None:
     spec = specification(chart)
     script = resources.files("textcl.retrieval").joinpath("templates/marks.js").read_text("utf-8")
     text = render(
-        "audit.html",
+        "textcl.retrieval",
+        "audit.html.jinja",
         policy=Markup(page.policy(spec, [script])),
-        figure=Markup(page.figure("scores", chart)),
+        scores=Card.of("scores", chart, "wide"),
         scripts=Markup(page.scripts(spec)),
         marking=Markup(script),
         sample=Markup(page.as_json(_marked_rows(tally.sample))),

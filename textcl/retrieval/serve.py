@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from textcl.errors import UserError
+from textcl.figures.pages import render
 from textcl.retrieval.found import Found
 from textcl.retrieval.index import Index
-from textcl.retrieval.pages import render
 
 HOST = "127.0.0.1"
 _LONGEST = 8192  # characters of a request's address
@@ -91,7 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.BAD_REQUEST, str(error))
             return
         page = render(
-            "search.html",
+            "textcl.retrieval",
+            "search.html.jinja",
             query=query,
             k=k,
             most=_MOST,
@@ -102,7 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.OK, page)
 
     def _send(self, status: HTTPStatus, page: str) -> None:
-        body = (page if status == HTTPStatus.OK else render("error.html", text=page)).encode()
+        if status != HTTPStatus.OK:
+            page = render("textcl.retrieval", "error.html.jinja", text=page)
+        body = page.encode()
         self.send_response(status)
         for name, value in _HEADERS.items():
             self.send_header(name, value)
