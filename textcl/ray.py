@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ray.util import ActorPool
 
 RETRIES = 3
-"""How often Ray makes a shard anew whose worker died."""
+"""Times that Ray makes a shard again whose worker died."""
 
 VECTOR_COLUMN = "vector"
 

@@ -26,7 +26,7 @@ NO_TARGET = -1
 
 @dataclass(frozen=True)
 class Changes:
-    """What token-level views change behind the tokens of some rows; None where nothing is changed.
+    """Changes of token-level views behind the tokens of some rows; None where nothing is changed.
 
     Args:
         positions: Place of each token in its row, from 0.
@@ -43,7 +43,7 @@ class Changes:
     targets: Int[Tensor, " T"] | None = None
 
     def take(self, tokens: slice | Tensor, rows: slice | Tensor) -> Changes:
-        """Those of some tokens, which make these rows."""
+        """The changes of some tokens, which make these rows."""
         return Changes(
             None if self.positions is None else self.positions[tokens],
             None if self.embed is None else self.embed[tokens],
@@ -54,7 +54,7 @@ class Changes:
 
     @staticmethod
     def concatenate(parts: Sequence[Tokens]) -> Changes | None:
-        """Those of all parts; what a part does not change stays as it is."""
+        """The changes of all parts; what a part does not change stays as it is."""
         if all(part.changes is None for part in parts):
             return None
         given = [part.changes or Changes() for part in parts]
@@ -128,7 +128,7 @@ class Tokens:
 
     @property
     def offsets(self) -> Int[Tensor, " _"]:
-        """Where each row starts in `ids`, and the end of the last one; on the CPU."""
+        """Start of each row in `ids`, and the end of the last one; on the CPU."""
         return torch.from_numpy(np.concatenate([[0], self.lengths.numpy().cumsum()]))
 
     def rows(self, start: int, stop: int) -> Tokens:
@@ -181,7 +181,7 @@ class Tokens:
         return ids.view(len(self), width), mask
 
     def padded_places(self, width: int) -> Int[Tensor, " T"]:
-        """Where each token stands in the flattened rows when they are padded to `width`; on the device of `ids`."""
+        """Place of each token in the flattened rows when they are padded to `width`; on the device of `ids`."""
         starts = np.arange(len(self)) * width
         places = torch.from_numpy(ranges(starts, self.lengths.numpy()))
         return places.to(self.ids.device, non_blocking=True)
@@ -261,7 +261,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What the encoders made of a batch, by name: `z["anchor"]` is (B, D).
+    """Embeddings of a batch by name: `z["anchor"]` is (B, D).
 
     Args:
         by_name: Embeddings, float32 or wider, not normalised.
@@ -305,7 +305,7 @@ class Embeddings:
         return len(self.rows)
 
     def numbers(self, role: str) -> Float[Tensor, "B ..."]:
-        """What `given` holds of a role.
+        """Numbers of a role in `given`.
 
         Raises:
             KeyError: If rows come without it.

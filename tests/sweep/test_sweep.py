@@ -183,7 +183,7 @@ def test_a_failed_run_is_told_and_the_others_go_on(tmp_path, monkeypatch):
     with pytest.raises(
         RunError, match=r"1 of 4 runs failed, first .*seed-1: the loss is not finite .*--resume"
     ):
-        sweep.run(say=said.append)
+        sweep.run(report=said.append)
     assert any("FAILED, the loss is not finite" in line for line in said)
     rows = table(list(sweep.results.values()))
     assert [(row.n, row.failed) for row in rows] == [(1, 1), (2, 0)]

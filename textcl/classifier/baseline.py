@@ -26,7 +26,7 @@ _FEW = 500
 
 @dataclass(frozen=True)
 class Baseline:
-    """What training has to beat, and how it was measured.
+    """Score that training has to beat, and how it was measured.
 
     Args:
         probe: The logistic regression.

@@ -1,4 +1,4 @@
-"""What the preview says of the batches of labelled rows: how often rows come, and whom they meet."""
+"""Lines of the preview on batches of labelled rows: how often a row is drawn, and its positives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textcl.training.samplers import ClassBatches, Sampler
 
 
 def describe_visits(sampler: ClassBatches, classes: Sequence[str]) -> str:
-    """How often a row of each class comes in the first epoch.
+    """A line on how often a row of each class is drawn in the first epoch.
 
     Args:
         sampler: Batches of the classes.

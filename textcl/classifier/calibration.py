@@ -48,7 +48,7 @@ class Change:
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """What was fitted, what it changes on rows that it was not fitted on, and what of it is used.
+    """Result of a calibration: what was fitted, its effect on rows left out of the fit, and what is used.
 
     A fit is used where the whole 95 % interval of its change is an improvement; else the classifier stays as it was.
 
@@ -206,7 +206,7 @@ def _folds(rows: int) -> Iterator[tuple[Int[np.ndarray, " R"], Int[np.ndarray, "
 
 
 def _resamples(rows: int) -> Float[np.ndarray, "R N"]:
-    """How often each row is in each bootstrap sample."""
+    """Count of each row in each bootstrap sample."""
     rng = np.random.Generator(np.random.PCG64(0))
     return rng.multinomial(rows, np.full(rows, 1 / rows), _RESAMPLES).astype(np.float64)
 
@@ -224,7 +224,7 @@ def _change(
 def _error_change(
     logits: Float[np.ndarray, "N C"], targets: Targets, classifier: Classifier
 ) -> Change:
-    """Of the calibration error, by a temperature."""
+    """Change of the calibration error by a temperature."""
     after = np.zeros(logits.shape)
     for rest, fold in _folds(len(logits)):
         fitted = fit_temperature(logits[rest], targets[rest])
@@ -266,7 +266,7 @@ def _f1_change(
     targets: Bool[np.ndarray, "N C"],
     thresholds: Float[np.ndarray, " C"],
 ) -> Change:
-    """Of macro-F1, by thresholds instead of those there were."""
+    """Change of macro-F1 by new thresholds in place of the present ones."""
     after = np.zeros(probabilities.shape, dtype=bool)
     for rest, fold in _folds(len(probabilities)):
         after[fold] = probabilities[fold] >= fit_thresholds(probabilities[rest], targets[rest])

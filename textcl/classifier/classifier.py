@@ -85,7 +85,7 @@ class Classifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.encoder.device
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B classes"]:

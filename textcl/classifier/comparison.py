@@ -33,7 +33,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """What rows that were left out of a training tell of it.
+    """Scores of the trained and the frozen encoder on rows left out of training.
 
     Args:
         scores: × 100 on these rows, by the share of the way from the frozen to the trained weights.
@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def share(self) -> float:
-        """What is saved: that of the highest score, and of equal scores that of the highest likelihood."""
+        """The kind that is saved: the highest score, and of equal scores the highest likelihood."""
         return max(self.scores, key=lambda share: (self.scores[share], self.likelihoods[share]))
 
     def verdict(self) -> str:

@@ -54,14 +54,14 @@ class DevTexts:
 
     @property
     def protocol(self) -> str:
-        """What the number is."""
+        """Protocol of the score."""
         metric = {"accuracy": "accuracy", "macro-f1": "macro-F1"}[self.select_by]
         threshold = ", threshold 0.5" if self.targets.ndim == 2 else ""
         return f"{self.name}, {metric} × 100{threshold}, float32"
 
     @property
     def size(self) -> str:
-        """How much data it is."""
+        """Size of the data, in words."""
         return f"{len(self.texts):,} texts"
 
     def __call__(self, model: Classifies) -> float:

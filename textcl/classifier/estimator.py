@@ -277,7 +277,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return estimator
 
     def __getstate__(self) -> dict[str, object]:
-        """What is pickled: weights lie in main memory, so that processes without a GPU can read them."""
+        """State to pickle, with the weights in main memory, so that processes without a GPU can read it."""
         state = cast("dict[str, object]", super().__getstate__())
         classifier = state.get("classifier_")
         if isinstance(classifier, Classifier) and classifier.device.type != "cpu":
@@ -285,7 +285,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return state
 
     def _columns(self) -> tuple[list[int], list[int]]:
-        """Which of `classes_` were learnt, and where the classifier has them."""
+        """Mask of the `classes_` that were learnt, and their places in the classifier."""
         place = {name: index for index, name in enumerate(self.classifier_.classes)}
         learnt = [column for column, label in enumerate(self.classes_) if str(label) in place]
         return learnt, [place[str(self.classes_[column])] for column in learnt]

@@ -44,7 +44,7 @@ class FittingRows:
         return [{"text": text, self.role: label} for text, label in pairs]
 
     def held_out(self, share: str, seed: int) -> Split:
-        """Which of the rows training holds out.
+        """Mask of the rows that training holds out.
 
         Args:
             share: Of the rows.
@@ -151,7 +151,7 @@ def row_weights(
     sample_weight: object,
     class_weight: object,
 ) -> Float[np.ndarray, " N"] | None:
-    """How much each row counts; None where all count alike. "balanced" is left to the recipe.
+    """Weight of each row; None where all count alike. "balanced" is left to the recipe.
 
     Args:
         names: The name of each row's label, or its list of names.

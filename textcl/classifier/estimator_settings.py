@@ -1,4 +1,4 @@
-"""From the parameters of an estimator to a run: its recipe, the rows that it holds out, and its settings."""
+"""The run that the parameters of an estimator ask for: recipe, rows held out, and settings."""
 
 from __future__ import annotations
 

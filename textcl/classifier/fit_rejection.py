@@ -25,7 +25,7 @@ _FOLDS, _ROWS, _OUTSIDE, _KEPT = 5, 20, 10, 0.95
 
 @dataclass(frozen=True)
 class RejectionReport:
-    """What was fitted, and what it is worth.
+    """Result of fitting a rejection, with its scores on rows left out.
 
     Args:
         rejection: The score and its threshold.

@@ -32,7 +32,7 @@ def is_classifier(folder: Path) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class ClassifierParts:
-    """What a folder of a classifier holds.
+    """Parts of a classifier, as its folder holds them.
 
     Args:
         encoder: From texts to vectors.

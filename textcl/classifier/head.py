@@ -19,7 +19,7 @@ _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 @dataclass(frozen=True)
 class HeadShape:
-    """What a `ClassificationHead` is built from, as classifier.json keeps it; see there."""
+    """Arguments of a `ClassificationHead`, as classifier.json keeps them; see there."""
 
     dimension: int
     classes: int
@@ -31,7 +31,7 @@ class HeadShape:
 
 
 class HeadOptions(TypedDict, total=False):
-    """What the head of an architecture sets beside its widths."""
+    """Settings of the head of an architecture, beside its widths."""
 
     activation: Activation
     dropout_input: bool
@@ -119,7 +119,7 @@ _OWN: dict[str, HeadOptions] = {
 
 
 def own_shape(model_type: str) -> HeadOptions:
-    """How the head of an architecture's sequence classifier differs from that of LCL; empty where it is unknown."""
+    """Options by which an architecture's own head differs from that of LCL; empty where they are unknown."""
     return _OWN.get(model_type, {})
 
 

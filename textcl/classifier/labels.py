@@ -29,17 +29,17 @@ def with_classes(settings: S, rows: Rows) -> S:
     """
     multi_label = "labels" in rows.roles
     labels = rows.column("labels" if multi_label else "label")
-    found = Counter(
+    occurrences = Counter(
         name for label in labels for name in (dict.fromkeys(label) if multi_label else [label])
     )
-    classes = settings.classes or tuple(sorted(found))
+    classes = settings.classes or tuple(sorted(occurrences))
     targets_of(labels, classes, multi_label, rows.report.source)
     if len({tuple(sorted(set(label))) if multi_label else label for label in labels}) < 2:
         raise UserError(
             f"all {len(labels):,} rows of {rows.report.source} have the same label "
-            f"({', '.join(found) or 'none'}): a classifier needs rows of at least 2 classes"
+            f"({', '.join(occurrences) or 'none'}): a classifier needs rows of at least 2 classes"
         )
-    counts = tuple(found[name] for name in classes)
+    counts = tuple(occurrences[name] for name in classes)
     return replace(
         settings,
         classes=classes,

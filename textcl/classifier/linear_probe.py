@@ -59,7 +59,7 @@ def as_read(vectors: Float[np.ndarray, "N D"], normalize: bool) -> Float[np.ndar
 
 
 def probe_places(rows: int, seed: int) -> list[int]:
-    """Which rows a logistic regression is fitted on: all, or of many a part that follows from the seed.
+    """Rows that a logistic regression is fitted on: all, or of many a part drawn with the seed.
 
     Args:
         rows: How many there are.

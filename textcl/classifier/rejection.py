@@ -1,4 +1,4 @@
-"""When a classifier rejects a text as one of none of its classes: a score, a threshold, and the file with both."""
+"""Rejection of texts that belong to none of the classes: a score, a threshold, and the file with both."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Scores = Float[np.ndarray, " N"]
 
 @runtime_checkable
 class RowScore(Protocol):
-    """From class logits and vectors of rows to scores, higher for rows of known classes."""
+    """Scores of rows by their logits and vectors, higher for rows of known classes."""
 
     def __call__(self, logits: Logits, vectors: Vectors) -> Scores:
         """Score N rows."""
@@ -46,7 +46,7 @@ class RowScore(Protocol):
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What it was fitted to, as it is stored."""
+        """Arrays that the score was fitted to, as they are stored."""
         ...
 
 
@@ -201,7 +201,7 @@ class Rejection:
 
 
 def read_rejection(folder: Path, dimension: int) -> Rejection | None:
-    """What a classifier's folder holds of it; None where nothing was fitted.
+    """The rejection in a classifier's folder; None where nothing was fitted.
 
     Args:
         folder: Of the classifier.

@@ -1,4 +1,4 @@
-"""From a classifier and labelled texts to scores: every text encoded once, every number with its protocol."""
+"""Scores of a classifier on labelled texts: every text encoded once, every number with its protocol."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from textcl.evaluation.labelled import LabelledTask
 
 @dataclass(frozen=True)
 class ClassifierScore:
-    """What a classifier scored on one task.
+    """Scores of a classifier on one task.
 
     Args:
         name: The task.

@@ -25,7 +25,7 @@ _LAYERS = {
 
 
 def why_not(backbone: PreTrainedModel, pooling: str, layers: int, head: ClassificationHead) -> str:
-    """What keeps transformers from computing the same logits; empty where nothing does.
+    """The reason why transformers cannot compute the same logits; empty where it can.
 
     Args:
         backbone: HuggingFace model.

@@ -18,7 +18,7 @@ _EPOCHS, _UPDATES, _HEAD_RATE = 5, 60, 1e-3
 
 @dataclass(frozen=True)
 class LabelledSettings(TrainSettings):
-    """How a classifier is trained, whatever becomes of its head.
+    """Settings of every training on labelled rows.
 
     Args:
         dev: File of labelled texts that selects the weights, or the share of the training rows that is held out for
@@ -69,7 +69,7 @@ class LabelledSettings(TrainSettings):
 
     @property
     def selection(self) -> SelectBy:
-        """What is measured on dev."""
+        """Name of the measure on dev."""
         return self.select_by or ("macro-f1" if self.multi_label else "accuracy")
 
     @property
@@ -85,7 +85,7 @@ class LabelledSettings(TrainSettings):
 
     @property
     def weights(self) -> tuple[float, ...] | None:
-        """What `CrossEntropy` takes as class weights; None where all count alike, or rows have several labels."""
+        """Class weights for `CrossEntropy`; None where all count alike, or rows have several labels."""
         if self.class_weights == "none" or self.multi_label:
             return None
         total = sum(self.class_rows)
@@ -93,7 +93,7 @@ class LabelledSettings(TrainSettings):
 
     @property
     def positive_weights(self) -> tuple[float, ...] | None:
-        """What `CrossEntropy` takes as positive weights; None where all count alike, or rows have one label each."""
+        """Positive weights for `CrossEntropy`; None where all count alike, or rows have one label each."""
         if self.class_weights == "none" or not self.multi_label:
             return None
         return tuple((self.row_count - rows) / rows if rows else 1.0 for rows in self.class_rows)
@@ -113,7 +113,7 @@ class LabelledSettings(TrainSettings):
 
 @dataclass(frozen=True)
 class ClassifierSettings(LabelledSettings):
-    """How a classifier is trained whose head learns with the encoder.
+    """Settings of training a classifier whose head learns with the encoder.
 
     Args:
         head: "linear" is one layer that starts as logistic regression on the vectors of the frozen encoder, of a

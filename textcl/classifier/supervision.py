@@ -127,13 +127,13 @@ class Labels:
 
     def hooks(self, method: Method) -> Sequence[Hook]:
         """Keeps what a comparison says; fits the head before it is needed, where it is not trained."""
-        classifier, found = method.trained, list[Hook]()
+        classifier, hooks = method.trained, list[Hook]()
         assert isinstance(classifier, Classifier)
         if self.comparison is not None and self.baseline is not None:
-            found.append(KeepShare(classifier, self.comparison.share, self.baseline.probe))
+            hooks.append(KeepShare(classifier, self.comparison.share, self.baseline.probe))
         if self.settings.FITS_HEAD:
-            found.append(FitHead(classifier, self.settings, self.rows, self.held_out))
-        return found
+            hooks.append(FitHead(classifier, self.settings, self.rows, self.held_out))
+        return hooks
 
     def verdict(self, position: Position) -> str:
         """Whether training beat the line."""
@@ -222,7 +222,7 @@ def default_dev(rows: int, classes: int) -> str:
 
 
 def batches_of(settings: LabelledSettings, rows: Rows) -> Sampler:
-    """Which rows make which batch.
+    """Sampler of the batches.
 
     Raises:
         UserError: If P × K batches are asked for and do not fit the data.

@@ -51,7 +51,7 @@ class Classifies(Protocol):
 
     @property
     def encoder(self) -> ReadsTexts:
-        """What reads the texts."""
+        """Encoder that reads the texts."""
         ...
 
     def predict_proba(
@@ -174,7 +174,7 @@ def _answers(
     top_k: int,
     rejected: Bool[np.ndarray, " N"] | None,
 ) -> list[dict[str, object]]:
-    """What is added to each row."""
+    """Fields that are added to each row."""
     decisions = classifier.decide(probabilities)
     names, shares = classifier.names(decisions), probabilities.tolist()
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k].tolist()

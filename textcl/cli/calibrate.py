@@ -94,6 +94,6 @@ def calibrate_command(
 
 
 def kept(parameters: Mapping[str, object]) -> str:
-    """What became of the model when the command is stopped."""
+    """State of the model when the command is stopped."""
     output = parameters["output"]
     return f"nothing of {output} was written" if output else f"{parameters['model']} is unchanged"

@@ -1,4 +1,4 @@
-"""What every command has: `--offline`, `--debug`, a help without noise, and an end in one line when it is stopped."""
+"""Common parts of all commands: `--offline`, `--debug`, plain help, and one line when a command is stopped."""
 
 from __future__ import annotations
 

@@ -281,7 +281,7 @@ def load_encoder(model: str, backend: str | None) -> Encoder | ExportedEncoder:
 
 
 def kept(parameters: Mapping[str, object]) -> str:
-    """What there is of the output when the command is stopped."""
+    """State of the output when the command is stopped."""
     output = str(parameters["output"])
     if output == "-":
         return "the output is incomplete"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def workers_of(devices: str | None, ray: str | None) -> Workers | None:
-    """Where shards are made, by `--devices` and `--ray`; in this process when None.
+    """Workers that make the shards, by `--devices` and `--ray`; this process when None.
 
     Raises:
         UserError: If both are given, or the machine has not as many devices.

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Aggregation(StrEnum):
-    """How the subsets of a task become one number."""
+    """Aggregation of the subsets of a task into one number."""
 
     all = "all"
     mean = "mean"

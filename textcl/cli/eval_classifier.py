@@ -25,7 +25,7 @@ _PAIRS, _CLASSES = 10, 40
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be scored.
+    """A classifier and the tasks that it is scored on.
 
     Args:
         model: A run, a folder or a name on the hub.
@@ -146,13 +146,13 @@ def _published(score: ClassifierScore, beside: Sequence[str]) -> list[PublishedR
         "lcl-accuracy": [("lcl-accuracy", "accuracy"), ("lcl-weighted-f1", "weighted-f1")],
         "goemotions-28": [("goemotions-28", "macro-f1")],
     }.get(score.protocol, [(score.protocol, "accuracy")])
-    found = [
+    rows = [
         row
         for protocol, metric in kinds
         for words in (beside or [""])
         for row in published_rows(protocol=protocol, metric=metric, match=words, tasks=[score.name])
     ]
-    return list({row.id: row for row in found}.values())
+    return list({row.id: row for row in rows}.values())
 
 
 def draw(score: ClassifierScore, folder: Path) -> None:

@@ -25,12 +25,12 @@ def published(scores: Scores, protocol: str, beside: list[str]) -> list[Publishe
     from textcl.evaluation.published import published_rows
 
     tasks = scores.by_protocol()[protocol]
-    found = [
+    rows = [
         row
         for words in beside
         for row in published_rows(protocol=protocol, match=words, tasks=tasks)
     ]
-    return list({row.id: row for row in found}.values())
+    return list({row.id: row for row in rows}.values())
 
 
 def plain(
@@ -40,7 +40,7 @@ def plain(
     rows: dict[str, list[PublishedRow]],
     white: Mapping[str, object] | None,
 ) -> JsonDict:
-    """What --json prints."""
+    """Content of --json."""
     from dataclasses import asdict
 
     content = {"model": model, "precision": precision, "whitening": white, **scores.to_dict()}
@@ -82,7 +82,7 @@ def _number(value: float | None) -> str:
 
 
 def whitening(whiten: str | None, components: int | None) -> Callable[[Encodes], Whitened | None]:
-    """How an encoder's vectors are whitened: from it to what `evaluate` takes; None for not at all.
+    """Whitening of an encoder's vectors: from the encoder to what `evaluate` takes; None without one.
 
     The file is read at once, so that a wrong one is reported before a model is loaded.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from textcl.suites.suite import SuiteResult, Task, TaskResult
 
 BM25 = "bm25"
-"""What --against takes in place of a model."""
+"""Value of --against that stands for BM25 in place of a model."""
 
 Load = Callable[[str], "EncodeWith"]
 Results = Mapping[str, "TaskResult"]
@@ -52,7 +52,7 @@ class Systems:
     speed: str = ""
 
     def content(self, precision: str) -> JsonDict:
-        """What --json prints."""
+        """Content of --json."""
         name, results = self.model
         content: JsonDict = {
             "model": name,

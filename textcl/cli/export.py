@@ -209,5 +209,5 @@ def _pairs() -> StsTask:
 
 
 def kept(parameters: Mapping[str, object]) -> str:
-    """What there is of the export when the command is stopped."""
+    """State of the export when the command is stopped."""
     return f"{parameters['output']} is either complete or was not touched"

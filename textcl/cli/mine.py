@@ -47,7 +47,7 @@ textcl mine RUN pairs.csv --corpus corpus.jsonl -o triplets.jsonl --marks marks.
 
 
 class Sampling(StrEnum):
-    """Which of the candidates that pass are taken."""
+    """Choice among the candidates that pass."""
 
     top = "top"
     random = "random"
@@ -323,5 +323,5 @@ def _of(columns: Mapping[str, str], roles: tuple[str, ...]) -> dict[str, str]:
 
 
 def kept(parameters: Mapping[str, object]) -> str:
-    """What there is when the command is stopped."""
+    """State of the output when the command is stopped."""
     return f"nothing of {parameters['output']} was written; vectors that are complete are kept in the cache"

@@ -1,4 +1,4 @@
-"""What commands share: options with their help, checks of outputs, tables and consoles."""
+"""Options of several commands with their help, checks of outputs, tables and consoles."""
 
 from __future__ import annotations
 

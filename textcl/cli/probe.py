@@ -133,7 +133,7 @@ def probe_command(
         components=components,
         seed=seed,
         precision=precision.value,
-        say=log.print,
+        log=log.print,
     )
     text = to_json(result)
     write_text(output, text)

@@ -64,7 +64,7 @@ _ROWS: dict[tuple[str, ...], str] = {
     ("text", "label"): "names of concepts",
     ("text", "vector"): "texts with vectors",
 }
-"""What one has, by the columns that a recipe trains on."""
+"""Kinds of data, by the columns that a recipe trains on."""
 
 
 def _list() -> None:
@@ -75,9 +75,9 @@ def _list() -> None:
 
     console = Console()
     groups: dict[tuple[str, tuple[str, ...]], list[recipe.Recipe]] = {}
-    for found in map(recipe.find, recipe.names()):
-        group = found.rows or _ROWS.get(found.roles, "rows"), found.roles
-        groups.setdefault(group, []).append(found)
+    for each in map(recipe.find, recipe.names()):
+        group = each.rows or _ROWS.get(each.roles, "rows"), each.roles
+        groups.setdefault(group, []).append(each)
     width = max(len(name) for name in recipe.names()) + 2
     known = list(_ROWS)
     for (rows, roles), group in sorted(
@@ -100,13 +100,13 @@ def _show(name: str) -> None:
     from textcl.training import recipes as recipe
     from textcl.training.settings import as_mapping
 
-    found, console = recipe.find(name), Console()
-    console.print(found.doc.strip(), highlight=False, markup=False)
+    chosen, console = recipe.find(name), Console()
+    console.print(chosen.doc.strip(), highlight=False, markup=False)
     table = Table("setting", "default", box=None, pad_edge=False)
-    for key, value in as_mapping(found.settings()).items():
+    for key, value in as_mapping(chosen.settings()).items():
         table.add_row(key, str(value))
     console.print()
     console.print(table)
-    for model, preset in found.presets.items():
+    for model, preset in chosen.presets.items():
         values = ", ".join(f"{key}={value}" for key, value in preset.items())
         console.print(f"\nwith --model {model}: {values}", highlight=False, markup=False)

@@ -35,7 +35,7 @@ textcl report runs/mine --atlas texts.parquet
 
 
 class MapKind(StrEnum):
-    """How texts are laid out in a plane."""
+    """Method that lays texts out in a plane."""
 
     pca = "pca"
     umap = "umap"
@@ -145,7 +145,7 @@ def report_command(
         points=points,
         seed=seed,
     )
-    drawn = write_report(run, output, options, figures=figures, atlas=atlas, say=log.print)
+    drawn = write_report(run, output, options, figures=figures, atlas=atlas, log=log.print)
     size = output.stat().st_size / 1e6
     log.print(
         f"{output}: {len(drawn)} figures, {size:.1f} MB, opens in a browser without a network"

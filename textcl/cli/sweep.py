@@ -205,7 +205,7 @@ def new_path(names: list[str]) -> Path:
 
 
 def train_options(**given: object) -> list[str]:
-    """What `textcl train` gets of these options."""
+    """Options that are passed on to `textcl train`."""
     parts: list[str] = []
     for key, value in given.items():
         name = key.replace("_", "-")
@@ -224,9 +224,9 @@ def finish(sweep: Sweep, jobs: int, *, quiet: bool = False) -> None:
             if sweep.plan.trials:
                 from textcl.sweep.search import run_search
 
-                run_search(sweep, jobs, say=console.print)
+                run_search(sweep, jobs, report=console.print)
             else:
-                sweep.run(jobs, say=console.print)
+                sweep.run(jobs, report=console.print)
         finally:
             show(sweep)
             draw(sweep)
@@ -312,6 +312,6 @@ def best_of(rows: Sequence[Row], trials: int) -> str:
 
 
 def kept(parameters: Mapping[str, object]) -> str:
-    """What there is of the sweep when the command is stopped."""
+    """State of the sweep when the command is stopped."""
     folder = parameters["resume"] or parameters["output"] or "SWEEP"
     return f"finished runs are kept: textcl sweep --resume {folder} goes on"

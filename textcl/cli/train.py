@@ -186,7 +186,7 @@ def train_seeds(
 
 
 def kept(parameters: Mapping[str, object]) -> str:
-    """What there is of the run when the command is stopped outside its loop, which saves by itself."""
+    """State of the run when the command is stopped outside its loop, which saves by itself."""
     run = parameters["resume"] or parameters["output"] or "RUN"
     return (
         f"what the run saved is kept: textcl train --resume {run} goes on from its last checkpoint"

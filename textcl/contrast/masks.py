@@ -107,7 +107,7 @@ def _texts_of_targets(
     texts, text_of = groups.unique(return_inverse=True)
 
     def equal(rows: Tensor, weights: Tensor) -> Tensor:
-        found = weights.new_zeros((len(rows), len(texts)))
-        return found.index_add_(1, text_of, (weights > 0).to(weights))[:, text_of] > 0
+        totals = weights.new_zeros((len(rows), len(texts)))
+        return totals.index_add_(1, text_of, (weights > 0).to(weights))[:, text_of] > 0
 
     return equal

@@ -26,7 +26,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _Check = tuple[str, Callable[[object], bool]]
-"""What is expected, and whether a value is it."""
+"""Description of an expected value, and the check for it."""
 
 _KINDS: Mapping[object, _Check] = {
     str: ("a text", lambda value: isinstance(value, str)),
@@ -105,7 +105,7 @@ def _hint(function: Callable[..., object], name: str) -> object:
 
 
 def _check_of(hint: object) -> _Check | None:
-    """What a value of a type is called and how it is told; None for types that are not checked."""
+    """Description and check of the values of a type; None for types that are not checked."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         checks = [_check_of(part) for part in parts]

@@ -93,7 +93,7 @@ def joined_names(names: Collection[str]) -> list[str]:
 
 
 def _parts(text: str) -> list[str]:
-    """What stands between the commas, semicolons and bars of a text."""
+    """Parts of a text between commas, semicolons and bars."""
     return [part.strip() for part in re.split("[,;|]", text)]
 
 

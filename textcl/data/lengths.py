@@ -1,4 +1,4 @@
-"""How the texts of a data set fit the maximum length."""
+"""Lengths of the texts of a data set against the maximum length."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textcl.data.rows import Rows
 
 @dataclass(frozen=True)
 class TruncationReport:
-    """How texts fit into the maximal length.
+    """Numbers of texts that the maximum length cuts.
 
     Args:
         max_length: Tokens that a model reads of a text, special tokens included.

@@ -27,7 +27,7 @@ _NEGATIVE_ID = re.compile(r"negative(_\d+)?_id")
 
 @dataclass(frozen=True)
 class PairSource:
-    """Where pairs are, and how their columns are called.
+    """Place of pairs, and the names of their columns.
 
     Args:
         source: What `load_rows` reads.

@@ -1,4 +1,4 @@
-"""What the columns of a data set are for: which column holds a role, and what a value of it must be.
+"""Roles of the columns of a data set: the column of each, and what its values must be.
 
 "score" is a finite number, "weight" one of at least 0, "scores" and "vector" lists of numbers, "label" a class name,
 "labels" a list of them (see `labels.LabelReader`), "positives" and "negatives" are lists of texts, "positive_id",
@@ -30,7 +30,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 
 
 class Kind(NamedTuple):
-    """What a role holds.
+    """Kind of the values of a role.
 
     Args:
         reader: Makes what checks the values of one pass. It gives None for an empty text or a missing label, and

@@ -103,7 +103,7 @@ def hold_out(
 def fold_of(
     texts: Sequence[str], labels: Sequence[object], folds: int, seed: int
 ) -> Int[np.ndarray, " N"]:
-    """Which of the folds each row is in: equal texts are in one, and each class is spread evenly.
+    """Fold of each row: equal texts are in one, and each class is spread evenly.
 
     Args:
         texts: N texts; those that are equal once `normalised` stay together.
@@ -125,7 +125,7 @@ def fold_of(
 
 
 def distinct_texts(texts: Sequence[str], labels: Sequence[object]) -> Counter[str]:
-    """How many different texts each label has, as `fold_of` counts them.
+    """Number of different texts of each label, as `fold_of` counts them.
 
     Args:
         texts: N texts; those that are equal once `normalised` are one.
@@ -156,7 +156,7 @@ def _by_rarest(names_of: Sequence[set[str]]) -> list[list[int]]:
 
 
 def _seats(sizes: Sequence[int], share: Fraction) -> list[int]:
-    """How many of each class, by largest remainders, with one at least where there are two.
+    """Rows to take of each class, by largest remainders, at least one where there are two.
 
     Source: Hamilton's method of apportionment.
     """

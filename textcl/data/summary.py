@@ -1,4 +1,4 @@
-"""What a pass over rows wrote into a file, in one line for the user."""
+"""Summary of a pass over rows that wrote a file, in one line for the user."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class WriteSummary:
-    """What was written, row by row.
+    """Counts of the rows that were written.
 
     Args:
         target: The file, or "-" for standard output.

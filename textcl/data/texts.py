@@ -1,4 +1,4 @@
-"""What people pass as texts or as a table: taken value by value, or refused by name.
+"""Texts and tables of other libraries: read value by value, or refused by name.
 
 Libraries for tables are recognised by what their objects can do, so none of them needs to be installed.
 """
@@ -43,7 +43,7 @@ def _strings(values: Iterable[object]) -> Iterator[str]:
 
 
 def count_of(value: object) -> int | None:
-    """How many values a list or a column holds, where it is known before they are read."""
+    """Number of values of a list or a column, where it is known before they are read."""
     try:
         return len(value)  # pyright: ignore[reportArgumentType]
     except TypeError:  # an iterator, or an array without dimensions
@@ -113,7 +113,7 @@ def _series(frame: Any, place: int) -> object:
 
 
 def describe(value: object) -> str:
-    """What a value is that cannot be taken, and how to get further."""
+    """Description of a value that cannot be taken, with what to pass instead."""
     kind = type(value).__name__
     if isinstance(value, str):
         return "one text: put it into a list, [text]"

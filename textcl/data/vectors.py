@@ -86,7 +86,7 @@ def open_vectors(
 
 @dataclass(frozen=True)
 class _Numbers:
-    """How many numbers a vector has, and of which type."""
+    """Length and type of a vector."""
 
     dimension: int
     dtype: VectorType

@@ -82,7 +82,7 @@ class AdapterSpec:
 
 @dataclass(frozen=True)
 class AdapterFolder:
-    """What the folder of an adapter says.
+    """Content of the folder of an adapter.
 
     Args:
         path: The folder.

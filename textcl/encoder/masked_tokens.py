@@ -81,8 +81,8 @@ class MaskedTokenLoss(nn.Module):
         planned = to_device(self.plan(tokens), self.bias.device)
         assert isinstance(planned, _MaskedTokens)
         states = hidden_states(self._encoder[0].backbone, planned, layout=planned.layout)[-1]
-        found = self.transform(states.index_select(0, planned.masked))
-        logits = F.linear(found, self._table, self.bias)
+        transformed = self.transform(states.index_select(0, planned.masked))
+        logits = F.linear(transformed, self._table, self.bias)
         losses = F.cross_entropy(widen(logits), planned.targets, reduction="none")
         sums = losses.new_zeros(len(tokens)).index_add(0, planned.row_of, losses)
         ones = torch.ones_like(losses)

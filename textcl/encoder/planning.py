@@ -1,4 +1,4 @@
-"""What encoders compute from the lengths of their rows alone, ahead of their call."""
+"""Plans of a batch: all that encoders compute from the lengths of rows alone, ahead of their call."""
 
 from __future__ import annotations
 

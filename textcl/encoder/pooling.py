@@ -1,4 +1,4 @@
-"""From hidden states of tokens to one vector per row.
+"""Poolings of the hidden states of a row into one vector.
 
 Rows come packed: hidden states (T, D) of all rows one after another, and the length of each row. A
 row without tokens gives the zero vector. Sums are taken in float32 or wider.
@@ -53,13 +53,13 @@ def check_pooling(pooling: str) -> str:
 
 
 def layers_of(pooling: str) -> tuple[int, ...]:
-    """Which hidden states `pooling` reads, as indices into (embedding output, layer 1, …, last)."""
+    """Indices of the hidden states that `pooling` reads, of (embedding output, layer 1, …, last)."""
     return tuple(dict.fromkeys(i for part in pooling.split("+") for i in _LAYERS[part]))
 
 
 @dataclass(frozen=True)
 class Segments:
-    """Which states one pooling reads of the rows of a batch; made on the CPU.
+    """Places of the states that one pooling reads of the rows of a batch; made on the CPU.
 
     Args:
         starts: For one token of each row, its place, where the row has tokens; else where the row starts in `places`.
@@ -84,7 +84,7 @@ class Segments:
         dtype: torch.dtype = torch.float32,
         left_out: Int[Tensor, " B"] | None = None,
     ) -> tuple[Segments, ...]:
-        """Those of each part of a pooling.
+        """The segments of each part of a pooling.
 
         Args:
             lengths: Tokens of each row; 0 is allowed.
@@ -190,7 +190,7 @@ _ONE_TOKEN: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 def _weights(
     lengths: np.ndarray, starts: np.ndarray, pooling: str, first: np.ndarray
 ) -> np.ndarray:
-    """How much each token counts in its row's sum."""
+    """Weight of each token in its row's sum."""
     length = lengths.astype(np.float64)
     if pooling == "weightedmean":  # token at position t counts t + 1
         places = np.arange(int(lengths.sum())) + np.repeat(first - starts, lengths)

@@ -1,4 +1,4 @@
-"""Where shards are made: in this process, or in one process for each device."""
+"""Workers that make shards: this process, or one process for each device."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class ShardWriter:
 
 @runtime_checkable
 class Workers(Protocol):
-    """What makes the shards of a folder."""
+    """Workers that make the shards of a folder."""
 
     def write(
         self,
@@ -212,7 +212,7 @@ def _finished(running: set[Future[Shard]], progress: Callable[[int], None]) -> I
 
 @dataclass
 class _Process:
-    """What a process of `DeviceProcesses` keeps between two shards."""
+    """State that a process of `DeviceProcesses` keeps between two shards."""
 
     load: Loader
     writer: ShardWriter

@@ -1,4 +1,4 @@
-"""What numbers the weights of a backbone are kept as: float32, bfloat16, or 4 bits on CUDA.
+"""Number formats that the weights of a backbone are kept in: float32, bfloat16, or 4 bits on CUDA.
 
 Source: Dettmers et al. 2023, https://arxiv.org/abs/2305.14314 (4-bit base weights under an adapter)
 """
@@ -54,5 +54,5 @@ def loading_options(weights: str) -> dict[str, object]:
 
 
 def rounding_of(backbone: PreTrainedModel) -> float:
-    """How far numbers of a vector may be from those that the same weights give in float32, for numbers up to 1."""
+    """Largest difference of a vector's numbers from those in float32, for numbers up to 1."""
     return _ROUNDING.get(next(backbone.parameters()).dtype, _COARSE)

@@ -77,7 +77,7 @@ class TokenEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
     @property
@@ -134,7 +134,7 @@ class TokenEncoder(nn.Module):
             return self.projector(vectors)
 
     def embed(self, tokens: Tokens) -> Float[Tensor, "B _"]:
-        """What `forward` gives, but without the projector."""
+        """Vectors as of `forward`, but without the projector."""
         tokens = self.plan(tokens).to(self.device)
         pooled = (
             self._pooled_with_padding(tokens) if self.averages_padding else self._pooled(tokens)

@@ -11,7 +11,6 @@ from .correlation import spearman as spearman
 from .correlation import sts_aggregate as sts_aggregate
 from .geometry import alignment as alignment
 from .geometry import entropy as entropy
-from .geometry import relative_penalty as relative_penalty
 from .geometry import tolerance as tolerance
 from .geometry import uniformity as uniformity
 from .labelled import load_labelled as load_labelled

@@ -1,4 +1,4 @@
-"""From a model to scores: every sentence encoded once, every number with its protocol."""
+"""Scores of a model on tasks: every sentence encoded once, every number with its protocol."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TaskScore:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model scored.
+    """Scores of a model on one task.
 
     Args:
         tasks: Scores by task, in the order asked for.
@@ -94,10 +94,10 @@ class Scores:
 
     def by_protocol(self) -> dict[str, list[str]]:
         """Tasks that follow the same protocol: only their scores may be averaged or stand side by side."""
-        found: dict[str, list[str]] = {}
+        names_by_protocol: dict[str, list[str]] = {}
         for name, score in self.tasks.items():
-            found.setdefault(score.protocol, []).append(name)
-        return found
+            names_by_protocol.setdefault(score.protocol, []).append(name)
+        return names_by_protocol
 
     def mean(self, tasks: Sequence[str]) -> float | None:
         """Average over `tasks`; None where one of them is undefined."""
@@ -137,7 +137,7 @@ class CountsTokens(Protocol):
     max_length: int
 
     def count_cut(self, texts: Sequence[str]) -> int:
-        """How many of them."""
+        """Number of texts that are cut."""
         ...
 
 
@@ -168,7 +168,7 @@ class EncodeWith:
         return np.asarray(encode(texts, **self.options))
 
     def reader(self) -> CountsTokens | None:
-        """What tells the encoder's tokens, where it has that."""
+        """The encoder's reader of tokens, where it has one."""
         return _reader(self.encoder)
 
 

@@ -220,7 +220,7 @@ def _means(per_class: Sequence[ClassScore]) -> tuple[float, float]:
 
 
 def bin_of(probabilities: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Which of `bins` equal bins of [0, 1] each probability is in; an edge belongs to the lower one.
+    """Index of the bin of each probability, of `bins` equal ones over [0, 1]; an edge belongs to the lower.
 
     Args:
         probabilities: In [0, 1].
@@ -253,7 +253,7 @@ def calibration_curve(
 def confused_pairs(
     confusion: Int[np.ndarray, "C C"], classes: Sequence[str], top: int | None = None
 ) -> list[Confusion]:
-    """Which class is taken for which, most rows first; equal ones by share, then in the order of the classes.
+    """Pairs of classes (true, predicted) by confused rows, most first; then by share and by the order of classes.
 
     Args:
         confusion: Rows by true and predicted class.

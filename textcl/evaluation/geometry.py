@@ -23,7 +23,7 @@ def _unit_rows(embeddings: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
 def alignment(
     anchors: Float[Tensor, "N D"], positives: Float[Tensor, "N D"], exponent: float = 2.0
 ) -> Float[Tensor, ""]:
-    """How far apart positive pairs lie on the unit sphere: mean ‖u − u⁺‖^exponent; lower is better.
+    """Distance of positive pairs on the unit sphere: mean ‖u − u⁺‖^exponent; lower is better.
 
     Args:
         anchors: Embeddings; need not be normalised.
@@ -37,7 +37,7 @@ def alignment(
 
 
 def uniformity(embeddings: Float[Tensor, "N D"], t: float = 2.0) -> Float[Tensor, ""]:
-    """How evenly rows cover the unit sphere: ln mean over i < j of exp(−t ‖uᵢ − uⱼ‖²), in [−4t, 0]; lower is better.
+    """Spread of rows over the unit sphere: ln mean over i < j of exp(−t ‖uᵢ − uⱼ‖²), in [−4t, 0]; lower is better.
 
     Every unordered pair counts once and no row meets itself. Rows meet in blocks that are computed again for the
     gradient, so memory grows with N and not with its square.
@@ -89,7 +89,7 @@ def tolerance(
     labels: Int[Tensor, " N"],
     kind: Literal["conditional", "joint"] = "conditional",
 ) -> Float[Tensor, ""]:
-    """How close rows of one class stay: mean cosine over pairs of rows with equal labels.
+    """Closeness of rows of one class: mean cosine over pairs of rows with equal labels.
 
     Args:
         embeddings: Rows; need not be normalised.

@@ -65,7 +65,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class LabelledManifest:
-    """What `eval/tasks/*.toml` says about one task of labelled texts.
+    """Manifest of a task of labelled texts, from `eval/tasks/*.toml`.
 
     Args:
         name: Name in scores and on the command line.

@@ -44,11 +44,11 @@ def nearest_names(
         )
     size = max(1, _TABLE // max(1, len(names)))
     k = min(k, len(names))
-    found = [np.empty((0, k), np.int64)]
+    places = [np.empty((0, k), np.int64)]
     for start in range(0, len(mentions), size):
         products = mentions[start : start + size] @ names.T
-        found.append(np.argsort(-products, axis=1, kind="stable")[:, :k])
-    return np.concatenate(found)
+        places.append(np.argsort(-products, axis=1, kind="stable")[:, :k])
+    return np.concatenate(places)
 
 
 @dataclass(frozen=True)

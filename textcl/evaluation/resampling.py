@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from textcl.evaluation.classification import class_f1
 
 Counts = Int[np.ndarray, "R N"]
-"""How often each of N units is in each of R resamples."""
+"""Count of each of N units in each of R resamples."""
 
 
 @runtime_checkable

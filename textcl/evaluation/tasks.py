@@ -66,7 +66,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `eval/tasks/*.toml` says about one task.
+    """Manifest of a task, from `eval/tasks/*.toml`.
 
     Args:
         name: Name in scores and on the command line.
@@ -170,7 +170,7 @@ def suites() -> dict[str, list[str]]:
 
 
 def descriptions() -> list[JsonDict]:
-    """What the tomls in `eval/tasks` say, of every kind of task."""
+    """Contents of the manifests in `eval/tasks`, of every kind of task."""
     paths = sorted(path for path in tasks_dir().glob("*.toml") if path.name != "suites.toml")
     return [tomllib.loads(path.read_text(encoding="utf-8")) for path in paths]
 

@@ -140,12 +140,12 @@ def nearest_classes(
         k: Neighbours asked.
     """
     known, asked = _unit(rows), _unit(others)
-    found: list[int] = []
+    voted: list[int] = []
     for block in np.array_split(asked, max(1, len(asked) * len(known) // 2**24)):
         order = np.argsort(-(block @ known.T), axis=1, kind="stable")[:, :k]
         for near in labels[order].tolist():
-            found.append(max(near, key=near.count))  # the first of equals is the nearest
-    return np.array(found, np.int64)
+            voted.append(max(near, key=near.count))  # the first of equals is the nearest
+    return np.array(voted, np.int64)
 
 
 def nearest_by_folds(

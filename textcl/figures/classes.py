@@ -84,7 +84,7 @@ def confusion_figure(
 
 
 def calibration_figure(curves: dict[str, Calibration], title: str, subtitle: str = "") -> Chart:
-    """How often a probability came true, against the diagonal on which it does as often as it says.
+    """Reliability diagram: the frequency of being right by predicted probability, against the diagonal.
 
     Args:
         curves: By name, such as before and after calibration; the size of a point counts the predictions of its bin.

@@ -246,7 +246,7 @@ def mean_of(counts: Sequence[float], low: float = -1.0, high: float = 1.0) -> fl
 def _moved(
     kind: str, rows: Sequence[tuple[str, Mapping[str, Sequence[float]]]], low: float, high: float
 ) -> str:
-    """How the mean of a kind differs between the first and the last row."""
+    """Change of the mean of a kind from the first to the last row, in words."""
     with_kind = [(label, counts[kind]) for label, counts in rows if kind in counts]
     means = [(label, mean_of(counts, low, high)) for label, counts in with_kind]
     known = [(label, mean) for label, mean in means if mean is not None]

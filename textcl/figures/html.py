@@ -70,7 +70,7 @@ def figure(name: str, chart: Chart | Spec, *, height: int = 260, renderer: str =
 
 
 def scripts(spec: Spec) -> str:
-    """What draws the figures; goes at the end of the page.
+    """Scripts that draw the figures; they go at the end of the page.
 
     Args:
         spec: A specification of the page; tells the version of Vega-Lite.

@@ -1,4 +1,4 @@
-"""Figures of mined negatives: where their scores lie beside those of the positives."""
+"""Figures of mined negatives: their scores beside those of the positives."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """What a sweep over one number measured.
+    """Measurements of a sweep over one number.
 
     Args:
         setting: Name of the setting.
@@ -77,7 +77,7 @@ class Curve:
 
 
 def sweep_figure(curve: Curve, seeds: int) -> Chart:
-    """What a sweep over one number shows: score, uniformity and tolerance against it, and against one another.
+    """Figures of a sweep over one number: score, uniformity and tolerance against it and against each other.
 
     Args:
         curve: The points, as `textcl.sweep.curve.curve_of` reads them from a table.

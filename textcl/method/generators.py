@@ -26,13 +26,13 @@ class Generators:
 
     @contextmanager
     def replayed(self) -> Generator[None]:
-        """Draw again what was drawn after `now`, and leave the generators as they are found."""
-        found = Generators.now(self.device)
+        """Draw again what was drawn after `now`, and leave the generators as they were."""
+        before = Generators.now(self.device)
         self._put_back()
         try:
             yield
         finally:
-            found._put_back()
+            before._put_back()
 
     def _put_back(self) -> None:
         torch.set_rng_state(self.cpu)

@@ -1,4 +1,4 @@
-"""Who embeds which view: all encoders of a method in one module, each called once a batch."""
+"""Routes from views to encoders: all encoders of a method in one module, each called once a batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textcl.types import Batch, Embeddings, Tokens
 
 @dataclass(frozen=True)
 class Route:
-    """Which encoder embeds which view.
+    """A view and the encoder that embeds it.
 
     Args:
         encoder: Name of an encoder of the method.

@@ -22,8 +22,8 @@ from textcl.objectives.weights import weighted
 from textcl.types import Embeddings, LossOutput
 
 NoPositive = Literal["skip", "zero", "nan"]
-"""What an anchor without a positive does: it is left out of the mean, counts as 0, or spoils the loss as the authors'
-code of SupCon and LCL lets it."""
+"""Treatment of an anchor without a positive: left out of the mean, counted as 0, or making the loss nan as the authors'
+code of SupCon and LCL does."""
 
 
 class Contrastive(nn.Module):
@@ -89,7 +89,7 @@ def mean_over_anchors(
 
 
 def log_terms(contrast: Contrast, temperature: Temperature) -> dict[str, Tensor]:
-    """What every objective over a table logs: its temperature and where its negatives come from."""
+    """Log terms of every objective over a table: its temperature and the sources of its negatives."""
     counts = {
         f"negatives/{kind}": torch.as_tensor(count) for kind, count in contrast.census.items()
     }

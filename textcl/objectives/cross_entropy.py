@@ -57,7 +57,7 @@ class CrossEntropy(nn.Module):
             return torch.cat([self.head(widen(z[name])) for name in self.names])
 
     def items(self, batch: Batch, views: Mapping[str, str]) -> float:
-        """What the mean over the rows of a batch divides by; see `Counted`."""
+        """Divisor of the mean over the rows of a batch; see `Counted`."""
         if batch.labels is None or batch.labels.ndim > 1 or self.class_weights is None:
             return float(len(batch) * len(self.names))
         counts = self._counts(self.class_weights.cpu().double(), batch.labels)

@@ -1,4 +1,4 @@
-"""Multi-Similarity: pairs of a batch weigh by how hard they are, and a miner leaves only those that say something."""
+"""Multi-Similarity: pairs of a batch weigh by how hard they are, and a miner keeps only the informative ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textcl.objectives.neighbours import LabelledEmbeddings, Neighbours
 from textcl.types import Embeddings, LossOutput
 
 Miner = Literal["none", "all", "hard", "semihard", "easy"]
-"""Which pairs count, by the triplets of an anchor and their gap g = ‖a - n‖ - ‖a - p‖ of unit rows: every pair, or
+"""Choice of pairs, by the triplets of an anchor and their gap g = ‖a - n‖ - ‖a - p‖ of unit rows: every pair, or
 those of a triplet with g ≤ μ, with g ≤ 0, with 0 < g ≤ μ, with g > μ."""
 
 
@@ -69,7 +69,7 @@ class MultiSimilarity(nn.Module):
 
     @torch.no_grad()
     def pairs(self, z: Embeddings) -> tuple[Bool[Tensor, "A N"], Bool[Tensor, "A N"]]:
-        """Which rows of all views and ranks count as positives and as negatives of each anchor."""
+        """Masks of the rows of all views and ranks that count as positives and as negatives of each anchor."""
         rows = LabelledEmbeddings.of(z, self.names, "cosine", self.world)
         return self._mine(
             rows.neighbours(torch.arange(len(rows.anchors), device=rows.slots.device))
@@ -123,7 +123,7 @@ def _sorted(distance: Tensor, which: Tensor) -> Tensor:
 
 
 def _number(ascending: Tensor, bounds: Tensor, *, right: bool) -> Tensor:
-    """How many values of each row are below each bound, or equal to it where `right`."""
+    """Count of the values of each row that are below each bound, or equal to it where `right`."""
     known = (~ascending.isnan()).sum(1, keepdim=True)
     values = ascending.nan_to_num(nan=torch.inf)
     return torch.searchsorted(values, bounds.contiguous(), right=right).clamp(max=known)

@@ -25,7 +25,7 @@ Distance = Literal["euclidean", "euclidean_unit", "cosine"]
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Distances of some anchors to all rows, and what the rows are to them.
+    """Distances of some anchors to all rows, and which rows have their label.
 
     Args:
         distance: From each anchor to each row.
@@ -78,7 +78,7 @@ class LabelledEmbeddings:
         )
 
     def neighbours(self, index: Int[Tensor, " r"]) -> Neighbours:
-        """What surrounds some of the anchors."""
+        """Neighbours of some of the anchors."""
         slots = self.slots[index]
         same = self.labels[slots, None] == self.labels
         distance = pairwise(self.anchors[index], self.rows, self.kind)

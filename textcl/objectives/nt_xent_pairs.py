@@ -15,7 +15,7 @@ from textcl.objectives.contrastive import Contrastive
 PairVariant = Literal["exact", "fp16_floor"]
 
 FLOORS: dict[PairVariant, float] = {"exact": 0.0, "fp16_floor": 2.0**-14}
-"""What each variant adds to the probability inside the logarithm; 2^-14 is the smallest normal number of float16."""
+"""Added by each variant to the probability inside the logarithm; 2^-14 is the smallest normal number of float16."""
 
 
 def nt_xent_pairs(

@@ -45,6 +45,6 @@ class Predictor(nn.Module):
 
 
 def predicted(predictor: nn.Module, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-    """What a predictor makes of embeddings, in full precision whatever autocast says."""
+    """Predictions from embeddings, in full precision whatever autocast says."""
     with torch.autocast(x.device.type, enabled=False):
         return predictor(x)

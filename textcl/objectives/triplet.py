@@ -18,7 +18,7 @@ from textcl.objectives.neighbours import Distance, LabelledEmbeddings, Neighbour
 from textcl.types import Embeddings, LossOutput
 
 Mining = Literal["none", "all", "hard", "semihard", "easy", "batch_hard"]
-"""Which triplets count, by their gap g = d(a, n) - d(a, p) and the miner's margin μ: all of them, g ≤ μ, g ≤ 0,
+"""Choice of triplets, by their gap g = d(a, n) - d(a, p) and the miner's margin μ: all of them, g ≤ μ, g ≤ 0,
 0 < g ≤ μ, g > μ, or for each anchor its farthest positive with its nearest negative."""
 
 Reduction = Literal["avg_nonzero", "mean"]

@@ -26,5 +26,5 @@ def weighted(
 
 
 def row_weights(batch: Batch) -> Float[Tensor, " B"]:
-    """How much each row counts: its weight, 1 where rows have none."""
+    """Weight of each row; 1 where rows have none."""
     return batch.given.get("weight", torch.ones(len(batch))).double()

@@ -124,12 +124,12 @@ def _tolerance(
 
 def _scores(units: Tensor, data: ProbeData) -> dict[str, Tensor]:
     draw = np.random.default_rng(data.seed)
-    found = {"random": _cosines(units, _any_pairs(len(units), draw))}
+    by_kind = {"random": _cosines(units, _any_pairs(len(units), draw))}
     if data.labels is not None:
-        found = {"positives": _cosines(units, _class_pairs(_ids(data.labels), draw)), **found}
+        by_kind = {"positives": _cosines(units, _class_pairs(_ids(data.labels), draw)), **by_kind}
     elif data.positives is not None:
-        found = {"positives": _cosines(units, data.positives), **found}
-    return {**found, "hardest": hardest_neighbours(units, data)}
+        by_kind = {"positives": _cosines(units, data.positives), **by_kind}
+    return {**by_kind, "hardest": hardest_neighbours(units, data)}
 
 
 def _any_pairs(count: int, draw: np.random.Generator) -> Int[np.ndarray, "P 2"]:
@@ -164,7 +164,7 @@ def hardest_neighbours(units: Float[Tensor, "N D"], data: ProbeData) -> Float[Te
     texts = torch.from_numpy(_ids(data.texts))
     classes = None if data.labels is None else torch.from_numpy(_ids(data.labels))
     own, partners = torch.from_numpy(_partners(texts.tolist(), data.positives)).unbind(1)
-    found: list[Tensor] = []
+    highest: list[Tensor] = []
     for rows in torch.arange(len(units)).split(max(1, _TABLE // len(units))):
         cosines = units[rows] @ units.T
         out = texts[rows, None] == texts
@@ -172,8 +172,8 @@ def hardest_neighbours(units: Float[Tensor, "N D"], data: ProbeData) -> Float[Te
         out[own[here] - rows[0], partners[here]] = True
         if classes is not None:
             out |= classes[rows, None] == classes
-        found.append(cosines.masked_fill(out, -math.inf).amax(1))
-    nearest = torch.cat(found)
+        highest.append(cosines.masked_fill(out, -math.inf).amax(1))
+    nearest = torch.cat(highest)
     return nearest[nearest > -math.inf]
 
 
@@ -186,13 +186,13 @@ def _partners(texts: list[int], positives: np.ndarray | None) -> Int[np.ndarray,
     for first, second in [] if positives is None else positives.tolist():
         theirs[texts[first]].add(texts[second])
         theirs[texts[second]].add(texts[first])
-    found = [
+    pairs = [
         (place, other)
         for place, text in enumerate(texts)
         for partner in theirs[text]
         for other in places[partner]
     ]
-    return np.array(found, np.int64).reshape(-1, 2)
+    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def _bands(units: Tensor, data: ProbeData) -> list[Band]:

@@ -36,7 +36,7 @@ def probe_models(
     components: int | None = None,
     seed: int = 0,
     precision: str = "float32",
-    say: Callable[[str], object] = lambda text: None,
+    log: Callable[[str], object] = lambda text: None,
 ) -> ProbeResult:
     """Probe models on the same texts.
 
@@ -51,7 +51,7 @@ def probe_models(
         components: Leading directions that it keeps.
         seed: Draws texts where there are too many.
         precision: Of the encoder.
-        say: Called with a line on the model that is being probed.
+        log: Called with a line on the model that is being probed.
 
     Returns:
         The numbers of every model, see `textcl.probe.numbers`.
@@ -69,7 +69,7 @@ def probe_models(
             RunFolder.open(Path(name))
     results: list[ProbedModel] = []
     for label, encoder in _encoders(models, before):
-        say(f"probing {label}")
+        log(f"probing {label}")
         model = EncodeWith(encoder, precision=precision)
         vectors = embed(model, data.texts)
         white = _whitening(model, vectors, fitted_on, data, components)

@@ -152,14 +152,14 @@ def load_probe_data(
     """
     labelled = named_task(source)
     if labelled is not None:
-        found = _of_labelled(*labelled, split or "test")
+        data = _of_labelled(*labelled, split or "test")
     elif not Path(source).exists() and source in manifests():
-        found = _of_task(load_task(source))
+        data = _of_task(load_task(source))
     else:
-        found = _of_rows(source, columns or {}, split, scale)
-    if len(found.texts) < 2:
-        raise UserError(f"{source} has {len(found.texts)} text: a probe compares at least two")
-    return _sampled(replace(found, seed=seed), sample)
+        data = _of_rows(source, columns or {}, split, scale)
+    if len(data.texts) < 2:
+        raise UserError(f"{source} has {len(data.texts)} text: a probe compares at least two")
+    return _sampled(replace(data, seed=seed), sample)
 
 
 def _of_task(task: StsTask) -> ProbeData:

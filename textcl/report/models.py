@@ -64,7 +64,7 @@ class Stage(NamedTuple):
 
 def stages(runs: Sequence[RunRecord]) -> list[Stage]:
     """Every run's model before and after training; one that several runs started from comes once."""
-    found: list[Stage] = []
+    staged: list[Stage] = []
     starts: set[object] = set()
     alone = len(runs) == 1
     for run in runs:
@@ -72,35 +72,35 @@ def stages(runs: Sequence[RunRecord]) -> list[Stage]:
         start = (common.model, common.pooling, common.num_layers, common.max_length)
         if start not in starts:
             load = partial(started_from, run.folder.path)
-            found.append(Stage(_name(run, False, alone), run.label, False, load))
+            staged.append(Stage(_name(run, False, alone), run.label, False, load))
         starts.add(start)
         load = partial(Encoder.from_pretrained, run.best) if run.best else None
-        found.append(Stage(_name(run, True, alone), run.label, True, load))
-    return found
+        staged.append(Stage(_name(run, True, alone), run.label, True, load))
+    return staged
 
 
 def models_of(
-    found: Sequence[Stage], data: ProbeData, say: Callable[[str], object]
+    staged: Sequence[Stage], data: ProbeData, log: Callable[[str], object]
 ) -> tuple[list[Model], list[str]]:
     """The models with their vectors of the same texts.
 
     Args:
-        found: The models.
+        staged: The models.
         data: Texts.
-        say: Called with a line on what is being encoded.
+        log: Called with a line on what is being encoded.
 
     Returns:
         The models that can be loaded, at most `MODELS`, and a sentence for each that is left out.
     """
     models: list[Model] = []
     missing: list[str] = []
-    for name, run, trained, load in found:
+    for name, run, trained, load in staged:
         if load is None:
             missing.append(f"{name} is left out: the run has saved no weights yet.")
         elif len(models) == MODELS:
             missing.append(f"{name} is left out: a report shows at most {MODELS} models.")
         else:
-            say(f"looking at {name}")
+            log(f"looking at {name}")
             try:
                 vectors = embed(EncodeWith(load(), precision="float32"), data.texts)
             except (UserError, RunError) as error:

@@ -88,17 +88,17 @@ def matching(
             of the backbone that most papers use.
         model: The model that a run started from.
     """
-    found = [
+    rows = [
         row
         for words in beside
         for row in published_rows(protocol=protocol, match=words, tasks=tasks)
     ]
     if not beside:
         name = Path(model).name
-        found = published_rows(protocol=protocol, match=name, tasks=tasks)
-        found = found or published_rows(protocol=protocol, match="bert-base-uncased", tasks=tasks)
-        found = found[:PUBLISHED]
-    return list({row.id: row for row in found}.values())
+        rows = published_rows(protocol=protocol, match=name, tasks=tasks)
+        rows = rows or published_rows(protocol=protocol, match="bert-base-uncased", tasks=tasks)
+        rows = rows[:PUBLISHED]
+    return list({row.id: row for row in rows}.values())
 
 
 def _whose(row: PublishedRow) -> str:
@@ -120,20 +120,20 @@ def _sources(rows: Sequence[PublishedRow]) -> str:
 
 def suite_section(
     page: Document,
-    found: Sequence[Stage],
+    models: Sequence[Stage],
     tasks: Sequence[StsTask],
     beside: Sequence[str],
     model: str,
-    say: Callable[[str], object],
+    log: Callable[[str], object],
 ) -> None:
     """Scores of every model on benchmarks, a table for each protocol."""
     page.section("benchmarks", "Benchmarks")
     scored: dict[str, Scores] = {}
-    for name, _, _, load in found:
+    for name, _, _, load in models:
         if load is None:
             page.missing(f"{name} is left out: the run has saved no weights yet.")
             continue
-        say(f"scoring {name}")
+        log(f"scoring {name}")
         try:
             scored[name] = evaluate(EncodeWith(load(), precision="float32"), list(tasks))
         except (UserError, RunError) as error:

@@ -141,7 +141,7 @@ def map_section(
     for kind in kinds:
         for model in models:
             units = unit(model.vectors[places])
-            found = _map_of(kind, units, shown, seed)
+            flat = _map_of(kind, units, shown, seed)
             rows = [
                 {
                     "x": round(float(x), 4),
@@ -149,11 +149,11 @@ def map_section(
                     "text": _short(data.texts[int(place)]),
                     **({} if data.labels is None else {"label": str(data.labels[place])}),
                 }
-                for (x, y), place in zip(found.points, places[shown], strict=True)
+                for (x, y), place in zip(flat.points, places[shown], strict=True)
             ]
             page.figure(
                 f"{kind}-{slug(model.name)}",
-                embedding_map(rows, f"{kind.upper()} {model.name}", found.how),
+                embedding_map(rows, f"{kind.upper()} {model.name}", flat.how),
                 "half",
             )
 
@@ -162,8 +162,8 @@ def _map_of(kind: str, units: np.ndarray, shown: Int[np.ndarray, " n"], seed: in
     """PCA is fitted on all texts, UMAP on those that are shown."""
     if kind == "umap":
         return umap_map(units[shown], seed)
-    found = pca_map(units)
-    return Map(found.points[shown], found.how)
+    flat = pca_map(units)
+    return Map(flat.points[shown], flat.how)
 
 
 def neighbour_section(page: Document, models: Sequence[Model], data: ProbeData, seed: int) -> None:
@@ -176,12 +176,12 @@ def neighbour_section(page: Document, models: Sequence[Model], data: ProbeData, 
     texts = [data.texts[place] for place in places]
     labels = None if data.labels is None else [str(data.labels[place]) for place in places]
     every = np.arange(len(places))
-    found = [nearest(unit(model.vectors[places]), every, NEIGHBOURS) for model in models]
-    page.text(_changes(models, [near for near, _ in found], labels))
+    neighbours = [nearest(unit(model.vectors[places]), every, NEIGHBOURS) for model in models]
+    page.text(_changes(models, [near for near, _ in neighbours], labels))
     for query in drawn(len(places), QUERIES, seed):
         columns: list[tuple[str, list[Neighbour]]] = []
-        for model, (near, cosines) in zip(models, found, strict=True):
-            old = set(found[0][0][query].tolist())
+        for model, (near, cosines) in zip(models, neighbours, strict=True):
+            old = set(neighbours[0][0][query].tolist())
             listed = [
                 Neighbour(texts[place], cosine, labels[place] if labels else "", place not in old)
                 for place, cosine in zip(near[query].tolist(), cosines[query].tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Which texts a report shows the space on: those that select the weights, else training texts."""
+"""Texts on which a report shows the space: those that select the weights, else training texts."""
 
 from __future__ import annotations
 

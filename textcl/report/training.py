@@ -163,10 +163,10 @@ def _curve(
     subtitle: str,
     form: str,
 ) -> None:
-    found = {run.label: thin(run.series(key), _POINTS) for run in runs}
-    found = {label: points for label, points in found.items() if len(points) > 1}
-    if found:
-        page.figure(name, curves(found, title, value, subtitle=subtitle or None, form=form))
+    series = {run.label: thin(run.series(key), _POINTS) for run in runs}
+    series = {label: points for label, points in series.items() if len(points) > 1}
+    if series:
+        page.figure(name, curves(series, title, value, subtitle=subtitle or None, form=form))
 
 
 def _ridges(page: Document, run: RunRecord, alone: bool) -> None:
@@ -262,13 +262,13 @@ def trajectory(run: RunRecord) -> list[tuple[float, float, float]]:
 
     Source: Wang & Isola 2020, https://arxiv.org/abs/2005.10242
     """
-    found: list[tuple[float, float, float]] = []
+    points: list[tuple[float, float, float]] = []
     for line in run.updates:
         mean = line.numbers.get("scores/positive_mean")
         counts = line.lists.get("scores/negative_histogram")
         if line.numbers.get("scores/cosines") == 1 and mean is not None and counts and sum(counts):
-            found.append((float(line.step), uniformity_of(counts), 2 - 2 * mean))
-    return found
+            points.append((float(line.step), uniformity_of(counts), 2 - 2 * mean))
+    return points
 
 
 def uniformity_of(counts: Sequence[float]) -> float:

@@ -34,7 +34,7 @@ from textcl.versions import versions
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report shows beyond the contents of its run folders.
+    """Contents of a report beyond its run folders.
 
     Args:
         data: Texts that the space is shown on; the dev set of the first run when None.
@@ -65,7 +65,7 @@ def write_report(
     *,
     figures: Path | None = None,
     atlas: Path | None = None,
-    say: Callable[[str], object] = lambda text: None,
+    log: Callable[[str], object] = lambda text: None,
 ) -> list[str]:
     """Write the report of runs and sweeps.
 
@@ -75,7 +75,7 @@ def write_report(
         options: What it shows.
         figures: Folder for a PNG and an SVG of every figure.
         atlas: Parquet file for embedding-atlas, of the first run's model.
-        say: Called with a line on what is being done.
+        log: Called with a line on what is being done.
 
     Returns:
         The names of the figures.
@@ -96,14 +96,14 @@ def write_report(
     tasks = [load_task(name) for name in task_names(list(options.suites))] if options.suites else []
     names = ", ".join([run.label for run in runs] + [sweep.label for sweep in sweeps])
     page = Document(f"Report of {names}", _lead(runs, len(sweeps)))
-    models, data = _space(page, runs, options, say)
+    models, data = _space(page, runs, options, log)
     if models:
         _tiles(page, runs, models)
     if runs:
         scores.results_section(page, runs, options.beside)
         if tasks:
             model = runs[0].facts.common.model
-            scores.suite_section(page, stages(runs), tasks, options.beside, model, say)
+            scores.suite_section(page, stages(runs), tasks, options.beside, model, log)
     for sweep in sweeps:
         sweep_section(page, sweep)
     if runs:
@@ -115,9 +115,9 @@ def write_report(
     provenance.settings_section(page, runs, own)
     write_text(output, page.render())
     if figures:
-        _write_figures(page, figures, say)
+        _write_figures(page, figures, log)
     if atlas:
-        _write_atlas(models, data, atlas, options.seed, say)
+        _write_atlas(models, data, atlas, options.seed, log)
     return [figure.name for figure in page.figures]
 
 
@@ -138,7 +138,7 @@ def _lead(runs: Sequence[RunRecord], sweeps: int) -> str:
 
 
 def _space(
-    page: Document, runs: Sequence[RunRecord], options: ReportOptions, say: Callable[[str], object]
+    page: Document, runs: Sequence[RunRecord], options: ReportOptions, log: Callable[[str], object]
 ) -> tuple[list[Model], ProbeData | str]:
     """The models on their texts, or why there are none; models that are left out are listed in `left_out`."""
     if not runs:
@@ -149,7 +149,7 @@ def _space(
         if options.data:
             raise
         return [], str(error)
-    models, page.left_out = models_of(stages(runs), data, say)
+    models, page.left_out = models_of(stages(runs), data, log)
     return models, data
 
 
@@ -224,9 +224,9 @@ def _shape(
             classes.class_section(page, run, data, alone=len(runs) == 1)
 
 
-def _write_figures(page: Document, folder: Path, say: Callable[[str], object]) -> None:
+def _write_figures(page: Document, folder: Path, log: Callable[[str], object]) -> None:
     if not page.figures:
-        say(f"no figures were drawn, so there is no folder {folder}")
+        log(f"no figures were drawn, so there is no folder {folder}")
         return
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -237,7 +237,7 @@ def _write_figures(page: Document, folder: Path, say: Callable[[str], object]) -
         with suppress(OSError):  # unless something is in it
             folder.rmdir()
         raise
-    say(f"{len(page.figures)} figures as PNG and SVG in {folder}")
+    log(f"{len(page.figures)} figures as PNG and SVG in {folder}")
 
 
 def _write_atlas(
@@ -245,7 +245,7 @@ def _write_atlas(
     data: ProbeData | str,
     path: Path,
     seed: int,
-    say: Callable[[str], object],
+    log: Callable[[str], object],
 ) -> None:
     trained = [model for model in models if model.trained]
     if isinstance(data, str) or not trained:
@@ -253,4 +253,4 @@ def _write_atlas(
         raise UserError(f"there is nothing for --atlas: {why}")
     how = write_atlas(trained[0], data, path, seed)
     flags = "--text text --x x --y y --neighbors neighbors"
-    say(f"{path} ({how}); open it with: embedding-atlas {path} {flags}")
+    log(f"{path} ({how}); open it with: embedding-atlas {path} {flags}")

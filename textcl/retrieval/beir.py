@@ -14,7 +14,7 @@ from textcl.retrieval.beir_files import read_judgements, read_texts
 _log = logging.getLogger("textcl")
 
 EmptyPassages = Literal["last", "remove"]
-"""What becomes of judged passages without a text."""
+"""Treatment of judged passages without a text."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What mining decided for every anchor, counted for the summary and the audit."""
+"""Decisions of mining by anchor, and their counts for the summary and the audit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was decided for one anchor.
+    """Decision on the documents of one anchor.
 
     Args:
         anchor: Its text.
@@ -45,7 +45,7 @@ class Choice:
 
 @dataclass
 class Tally:
-    """What happened over all anchors, for the summary and the audit.
+    """Counts over all anchors, for the summary and the audit.
 
     Args:
         negatives: Asked for, for each anchor.

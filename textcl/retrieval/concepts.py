@@ -23,7 +23,7 @@ from textcl.training.supervision import DevChoice, Pairs, find_dev, supervise
 
 @dataclass(frozen=True)
 class ConceptSettings(TrainSettings):
-    """How an encoder is trained on names of concepts.
+    """Settings of training an encoder on names of concepts.
 
     Args:
         dev: What selects the weights: the share of the names that is held out, one of a concept with three or more,
@@ -103,7 +103,7 @@ class Concepts(Pairs):
         return NamePairs(labels, self.settings.batch_size, self.settings.seed)
 
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
-        """How many concepts there are, and how many have a pair."""
+        """Numbers of concepts, and of those that have a pair."""
         sampler = self.sampler()
         counts = np.unique(sampler.labels, return_counts=True)[1]
         single = int((counts == 1).sum())
@@ -129,10 +129,12 @@ def _(
     share = held_out_share(settings.dev) if settings.dev and dev != "none" else None
     if share is not None:
         kept, names = hold_out_names(rows, share, settings.seed)
-        found = Concepts(settings, kept, names)
+        concepts = Concepts(settings, kept, names)
     else:
-        found = Concepts(settings, rows, None if dev == "none" else find_dev(settings, dev, tell))
-    sampler = found.sampler()
+        concepts = Concepts(
+            settings, rows, None if dev == "none" else find_dev(settings, dev, tell)
+        )
+    sampler = concepts.sampler()
     if settings.batch_size % 2:
         raise UserError(f"batch_size={settings.batch_size} is odd: names come in pairs")
     if not len(sampler):
@@ -140,4 +142,4 @@ def _(
             f"{rows.report.source} has {sampler.pairs:,} pairs of names of one concept, fewer than half a batch of "
             f"{settings.batch_size}: bring more synonyms, or use --set batch_size={max(4, 2 * sampler.pairs)}"
         )
-    return found
+    return concepts

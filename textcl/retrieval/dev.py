@@ -1,4 +1,4 @@
-"""What selects the weights of a retriever: nDCG@10 of a folder in the layout of BEIR, or of held-out pairs."""
+"""Dev score of a retriever, which selects its weights: nDCG@10 on a BEIR folder or on held-out pairs."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class DevRetrieval:
 
     @property
     def protocol(self) -> str:
-        """What the number is."""
+        """Protocol of the score."""
         return f"{self.name}, nDCG@{DEPTH} × 100 by the model's similarity, float32"
 
     @property
     def size(self) -> str:
-        """How much data it is."""
+        """Size of the data, in words."""
         return f"{len(self.queries):,} queries, {len(self.corpus):,} passages"
 
     @property

@@ -1,4 +1,4 @@
-"""What selects the weights of a linker: whether held-out names find a name of their concept among the others."""
+"""Dev score of a linker, which selects its weights: held-out names look for another name of their concept."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class DevNames:
 
     @property
     def protocol(self) -> str:
-        """What the number is."""
+        """Protocol of the score."""
         return f"{self.name}, accuracy of the nearest name × 100 by dot product, float32"
 
     @property
     def size(self) -> str:
-        """How much data it is."""
+        """Size of the data, in words."""
         return f"{len(self.held):,} names, {len(self.names):,} in the dictionary"
 
     @property

@@ -1,4 +1,4 @@
-"""What is searched: texts with ids, read from any source row by row, in flat memory."""
+"""Documents to search: texts with ids, read from any source row by row, in flat memory."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _id(values: Mapping[str, object], column: str | None, source: str, number: i
 
 
 def with_text(documents: Iterable[Document]) -> Iterator[Document]:
-    """Those that have a text."""
+    """The documents that have a text."""
     return (document for document in documents if document.text)
 
 

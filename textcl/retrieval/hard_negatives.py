@@ -37,7 +37,7 @@ class Reranks(Protocol):
 
 @dataclass(frozen=True)
 class MiningOptions:
-    """Which documents become negatives of an anchor.
+    """Rules and numbers by which documents become negatives of an anchor.
 
     Args:
         negatives: How many for each anchor.
@@ -152,7 +152,7 @@ class Miner:
         vectors: Float[Tensor, "Q D"],
         positives: Sequence[Sequence[str]],
     ) -> Iterator[Choice]:
-        """What is decided for each anchor, in their order.
+        """Decision on each anchor, in their order.
 
         Args:
             anchors: Texts.

@@ -36,7 +36,7 @@ def relative_margin(margin: float) -> Threshold:
 
 @dataclass(frozen=True)
 class MiningRules:
-    """Which candidates become negatives. Ranks count after all other rules, from 0, and positives take up none.
+    """Rules by which candidates become negatives. Ranks count after all other rules, from 0, positives apart.
 
     Args:
         negatives: How many a query is to have.
@@ -86,7 +86,7 @@ class MiningRules:
 
 @dataclass(frozen=True)
 class Mined:
-    """What was found for one query.
+    """Negatives of one query.
 
     Args:
         positives: Distinct rows of its positives.

@@ -40,7 +40,7 @@ def prompt_name(model: Embeds, role: Role) -> str | None:
 
 
 def prompt_text(model: Embeds, role: Role) -> str:
-    """What the model puts before texts of a role."""
+    """Prompt that the model puts before texts of a role."""
     return find_prompt(model.prompts, model.default_prompt, prompt_name(model, role))
 
 
@@ -85,7 +85,7 @@ def _tensors(backbone: nn.Module, layers: Iterable[nn.Module]) -> Iterator[tuple
 
 
 def similarity_of(model: Embeds) -> Literal["cosine", "dot"]:
-    """What an index of the model compares by.
+    """Similarity by which an index of the model compares.
 
     Raises:
         UserError: If it is a distance.

@@ -56,7 +56,7 @@ class SearchServer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Of the page."""
+        """Address of the page."""
         return f"http://{HOST}:{self.server_port}/"
 
     def search(self, query: str, k: int) -> list[Found]:

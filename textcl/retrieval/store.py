@@ -49,7 +49,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an index holds.
+    """Description of the content of an index.
 
     Args:
         model: Its name, as the builder gave it.

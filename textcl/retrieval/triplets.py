@@ -1,4 +1,4 @@
-"""From pairs and a corpus to a file of triplets: what `textcl mine` does, with its vectors in a cache."""
+"""Mining of triplets from pairs and a corpus, as `textcl mine` does it, with its vectors in a cache."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from textcl.retrieval.store import Kind, Manifest
 _LAYOUT = 2
 _BLOCK_ROWS = 1000
 MARKS = ("relevant", "irrelevant")
-"""What a mark can say of a negative: it answers the anchor, or it does not."""
+"""Marks of a negative: it answers the anchor, or it does not."""
 
 
 @dataclass(frozen=True)

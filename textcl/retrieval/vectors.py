@@ -15,7 +15,7 @@ from textcl.training.supervision import DevChoice, Pairs, find_dev, supervise
 
 @dataclass(frozen=True)
 class VectorSettings(TrainSettings):
-    """How an encoder is trained on texts with stored vectors.
+    """Settings of training an encoder on texts with stored vectors.
 
     Args:
         vector_size: Numbers of a vector; found in the data.

@@ -52,7 +52,7 @@ def classes_alike(
     confusion = confusion_matrix(labels, probabilities.argmax(1), labels=range(len(classes)))
     mixed = np.triu(confusion + confusion.T, 1)
     support = confusion.sum(1)
-    found: list[Alike] = []
+    pairs: list[Alike] = []
     for place in np.argsort(-mixed, axis=None, kind="stable")[: 5 * PAIRS].tolist():
         a, b = divmod(place, len(classes))
         pair = confusion[np.ix_([a, b], [a, b])]
@@ -60,7 +60,7 @@ def classes_alike(
         if mixed[a, b] < MIXED_ROWS or told_apart >= TOLD_APART:
             continue
         large, small = (a, b) if support[a] >= support[b] else (b, a)
-        found.append(
+        pairs.append(
             Alike(
                 str(classes[large]),
                 str(classes[small]),
@@ -70,7 +70,7 @@ def classes_alike(
                 _gain(labels, probabilities, a, b),
             )
         )
-    return sorted(found, key=lambda each: -each.gain)[:PAIRS]
+    return sorted(pairs, key=lambda each: -each.gain)[:PAIRS]
 
 
 def _gain(
@@ -109,9 +109,9 @@ def conflicts(texts: Sequence[str], labels: Sequence[str]) -> list[Conflict]:
     groups: dict[str, list[int]] = {}
     for place, text in enumerate(texts):
         groups.setdefault(normalised(text), []).append(place)
-    found: list[Conflict] = []
+    conflicts: list[Conflict] = []
     for rows in groups.values():
         counts = Counter(labels[row] for row in rows)
         if len(counts) > 1:
-            found.append(Conflict(texts[rows[0]], dict(counts.most_common()), tuple(rows)))
-    return found
+            conflicts.append(Conflict(texts[rows[0]], dict(counts.most_common()), tuple(rows)))
+    return conflicts

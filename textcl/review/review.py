@@ -170,7 +170,7 @@ def _neighbours(
 ) -> list[list[Near]]:
     """The nearest other rows of some rows."""
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    found: list[list[Near]] = []
+    neighbours: list[list[Near]] = []
     for start in range(0, len(places), _ROWS):
         part = np.array(places[start : start + _ROWS], dtype=np.int64)
         cosines = unit[part] @ unit.T
@@ -178,5 +178,5 @@ def _neighbours(
         for row in cosines:
             order = np.argsort(-row, kind="stable")[: min(NEIGHBOURS, len(texts) - 1)]
             nearest: list[int] = order.tolist()
-            found.append([Near(n + 1, texts[n], labels[n], float(row[n])) for n in nearest])
-    return found
+            neighbours.append([Near(n + 1, texts[n], labels[n], float(row[n])) for n in nearest])
+    return neighbours

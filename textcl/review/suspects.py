@@ -1,4 +1,4 @@
-"""Which labels may be wrong: confident learning over probabilities of models that did not see the row."""
+"""Labels that may be wrong: confident learning over probabilities of models that did not see the row."""
 
 from __future__ import annotations
 

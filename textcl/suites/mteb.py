@@ -29,7 +29,7 @@ Vectors = Float[np.ndarray, "N D"] | Float[Tensor, "N D"]
 
 @runtime_checkable
 class _Task(Protocol):
-    """What is used of mteb's `TaskMetadata`."""
+    """The part of mteb's `TaskMetadata` that is used."""
 
     name: str
     type: str
@@ -79,7 +79,7 @@ class MtebEncoder:
 
     @cached_property
     def mteb_model_meta(self) -> object:
-        """What mteb's results say about the model, a `mteb.ModelMeta`.
+        """Description of the model in mteb's results, a `mteb.ModelMeta`.
 
         Raises:
             UserError: If mteb is not installed.

@@ -26,7 +26,7 @@ Lines = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Translation:
-    """Which word of the other language is the translation; the vocabularies are the words of the dictionaries.
+    """Translation of words by nearest neighbours; the vocabularies are the words of the dictionaries.
 
     Args:
         manifest: Where the dictionaries come from.

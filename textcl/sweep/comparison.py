@@ -1,4 +1,4 @@
-"""Which of the settings and recipes of a sweep differ: paired tests over the seeds that two rows of its table share."""
+"""Comparison of the settings and recipes of a sweep: paired tests over the seeds that two rows share."""
 
 from __future__ import annotations
 

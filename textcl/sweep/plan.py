@@ -52,14 +52,14 @@ class Cell:
 
     @property
     def group(self) -> str:
-        """What it shares with the runs that differ in nothing but the seed."""
+        """Key that it shares with the runs that differ in nothing but the seed."""
         recipe = self.recipe.removesuffix(".py").rsplit("/", 1)[-1]
         varied = ",".join(f"{key}={value}" for key, value in self.settings.items())
         return "/".join(part.replace("/", "_") for part in (recipe, varied) if part)
 
     @property
     def name(self) -> str:
-        """Where it is under cells/."""
+        """Name of its folder under cells/."""
         return f"{self.group}/seed-{self.seed}"
 
 
@@ -76,7 +76,7 @@ class PlanOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep runs.
+    """Runs of a sweep.
 
     Args:
         recipes: Recipes to run.
@@ -191,7 +191,7 @@ class Plan:
         return [*fixed, *(f"{k}={v}" for k, v in cell.settings.items()), f"seed={cell.seed}"]
 
     def defaults(self) -> dict[str, dict[str, str]]:
-        """What each recipe has for the settings that vary, for the model of the plan."""
+        """Defaults of each recipe for the settings that vary, with the model of the plan."""
         model = next(
             (value for name, value in option_values(self.options) if name == "--model"), None
         )
@@ -206,7 +206,7 @@ class Plan:
 
     @property
     def score_note(self) -> str:
-        """What the compared scores are, for a reader of their p-values."""
+        """Note on the compared scores, for a reader of their p-values."""
         if self.test:
             return f"scores are those of each run's best weights on {self.test}, which selected nothing"
         if self.metric == "last":

@@ -30,7 +30,7 @@ from textcl.training.interrupts import InterruptedRunError
 from textcl.training.run_folder import RunFolder
 from textcl.versions import versions
 
-Say = Callable[[str], object]
+Report = Callable[[str], object]
 
 
 class Sweep:
@@ -101,18 +101,18 @@ class Sweep:
         """
         return sole_writer(self.path / ".lock", f"the sweep in {self.path}")
 
-    def run(self, jobs: int = 1, say: Say = lambda text: None) -> None:
+    def run(self, jobs: int = 1, report: Report = lambda text: None) -> None:
         """Run and probe what is not finished, and write the table.
 
         Args:
             jobs: Runs at the same time; they share the cores.
-            say: Called with a line on every run.
+            report: Called with a line on every run.
 
         Raises:
             RunError: If a run failed; the others are finished.
         """
         waiting = [r.cell for r in self.results.values() if r.status != "finished"]
-        self.run_cells(waiting, jobs, say)
+        self.run_cells(waiting, jobs, report)
         self.tell_failures()
 
     def tell_failures(self) -> None:
@@ -124,7 +124,9 @@ class Sweep:
                 f"(its log: {self.log_of(failed[0].cell)}); try them again with textcl sweep --resume {self.path}"
             )
 
-    def run_cells(self, cells: Sequence[Cell], jobs: int = 1, say: Say = lambda text: None) -> None:
+    def run_cells(
+        self, cells: Sequence[Cell], jobs: int = 1, report: Report = lambda text: None
+    ) -> None:
         """Run these cells, each in a process of its own."""
         with ThreadPoolExecutor(jobs) as pool:
             futures = [pool.submit(self._run_cell, cell, jobs) for cell in cells]
@@ -132,7 +134,7 @@ class Sweep:
                 for done, future in enumerate(as_completed(futures), 1):
                     result = future.result()
                     self.keep(result)
-                    say(f"run {done}/{len(cells)} {describe(result)}")
+                    report(f"run {done}/{len(cells)} {describe(result)}")
             except KeyboardInterrupt as interrupt:
                 self._processes.stop()
                 pool.shutdown(wait=True, cancel_futures=True)

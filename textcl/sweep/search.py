@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from textcl.errors import UserError
 from textcl.sweep.plan import Cell, Plan
-from textcl.sweep.run import Say, Sweep
+from textcl.sweep.run import Report, Sweep
 from textcl.training import recipes
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 EXTRA = "a search needs Optuna, which is not installed: pip install 'textcl-train[search]'"
 
 
-def run_search(sweep: Sweep, jobs: int = 1, say: Say = lambda text: None) -> None:
+def run_search(sweep: Sweep, jobs: int = 1, report: Report = lambda text: None) -> None:
     """Run the trials of a plan that are left; each runs all seeds, and their mean is its score.
 
     Args:
         sweep: A sweep whose plan has trials.
         jobs: Seeds that run at the same time.
-        say: Called with a line on every run.
+        report: Called with a line on every run.
 
     Raises:
         UserError: If Optuna is not installed.
@@ -49,11 +49,11 @@ def run_search(sweep: Sweep, jobs: int = 1, say: Say = lambda text: None) -> Non
         cells = cells_of(sweep.plan, settings)
         known = sweep.results
         waiting = [c for c in cells if c.name not in known or known[c.name].status != "finished"]
-        say(
+        report(
             f"trial {number + 1}/{sweep.plan.trials}: "
             + ", ".join(f"{k}={v}" for k, v in settings.items())
         )
-        sweep.run_cells(waiting, jobs, say)
+        sweep.run_cells(waiting, jobs, report)
     sweep.tell_failures()
 
 
@@ -65,22 +65,22 @@ def cells_of(plan: Plan, settings: Mapping[str, str]) -> list[Cell]:
 
 
 def space(plan: Plan) -> dict[str, BaseDistribution]:
-    """What is searched, as Optuna's distributions: 0.01..0.5, log:0.01..0.5, or values separated by commas.
+    """Search space as Optuna's distributions: 0.01..0.5, log:0.01..0.5, or values separated by commas.
 
     Raises:
         UserError: If nothing varies, a range is none, or it is of a setting that is no number.
     """
     optuna = _optuna()
-    found = {
+    distributions = {
         name: _distribution(optuna, plan, name, values) for name, values in plan.varied.items()
     }
     if len(plan.recipes) > 1:
-        found["recipe"] = optuna.distributions.CategoricalDistribution(list(plan.recipes))
-    if not found:
+        distributions["recipe"] = optuna.distributions.CategoricalDistribution(list(plan.recipes))
+    if not distributions:
         raise UserError(
             "nothing to search: give --set a range such as temperature=log:0.01..0.5, or values"
         )
-    return found
+    return distributions
 
 
 def _distribution(

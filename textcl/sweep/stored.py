@@ -48,7 +48,7 @@ class StoredCell:
         )  # fmt: skip
 
     def result(self) -> Result:
-        """What became of the run."""
+        """Outcome of the run."""
         return Result(
             Cell(self.recipe, self.settings, self.seed), self.status, self.score, self.scores,
             self.seconds, self.error, self.probes,
@@ -154,7 +154,7 @@ class Seeds:
 
 @dataclass(frozen=True)
 class SweepTable:
-    """What a page and a picture of a sweep read of its file."""
+    """Table of a sweep, as a page and a picture read it from its file."""
 
     table: Sequence[Row] = ()
     cells: Sequence[Named] = ()

@@ -17,7 +17,7 @@ Probes = Mapping[str, SpaceNumbers]
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a cell.
+    """Outcome of a cell.
 
     Args:
         cell: The run.

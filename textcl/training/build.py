@@ -1,4 +1,4 @@
-"""From a recipe and its settings to the method that a run trains."""
+"""The method that a run trains, built by a recipe from its settings."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class ItemCounts:
 
     @classmethod
     def of(cls, method: Method, accumulation: int) -> ItemCounts:
-        """Those of a method."""
+        """The counts of a method."""
         views = {name: route.view for name, route in method.routes.items()}
         return cls(counted_parts(method.objective), views, accumulation)
 

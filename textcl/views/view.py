@@ -1,4 +1,4 @@
-"""What a row looks like to an encoder: a column of it, changed by augmentations.
+"""Views of a row: a column of it, changed by augmentations.
 
 Every draw comes from a generator that depends on (seed, epoch, row, slot) alone, so that neither the number of
 workers nor the number of processes can change what a run sees.
@@ -92,7 +92,7 @@ class View:
     def identify(
         self, row: Mapping[str, object], seed: int, epoch: int, index: int, slot: str
     ) -> str:
-        """What tells the text of `row` apart, before augmentations; "" where there is no text. See `draw`."""
+        """Key that identifies the text of `row` before augmentations; "" where there is no text. See `draw`."""
         return str(row[self.identity or self.column])
 
     def change(
@@ -160,7 +160,7 @@ class ListView(View):
     def identify(
         self, row: Mapping[str, object], seed: int, epoch: int, index: int, slot: str
     ) -> str:
-        """What tells the text of `row` apart; "" where there is no text."""
+        """Key that identifies the text of `row`; "" where there is no text."""
         rng = draw_generator(seed, 0 if self.once else epoch, index, self.column)
         return self._item(self.identity or self.column, row, rng)
 
@@ -170,7 +170,7 @@ class ListView(View):
         return texts[self.place] if self.place < len(texts) else ""
 
     def _item(self, column: str, row: Mapping[str, object], rng: random.Random) -> str:
-        """What one of the lists of a row holds at the place of the view, or at the one drawn for it."""
+        """Item of one of the lists of a row, at the place of the view or at the one drawn for it."""
         values = cast("Sequence[str]", row[column])
         texts = cast("Sequence[str]", row[self.column])
         place = rng.randrange(len(texts)) if self.place is None else self.place

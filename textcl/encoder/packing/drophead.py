@@ -121,13 +121,13 @@ def install_drophead(backbone: PreTrainedModel, p: float) -> list[RemovableHandl
 
 def _blocks(backbone: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
     """Attention blocks and their output projections."""
-    found: list[tuple[nn.Module, nn.Module]] = []
+    blocks: list[tuple[nn.Module, nn.Module]] = []
     for name, module in backbone.named_modules():
         for path in PROJECTIONS:
             if f".{name}".endswith(f".{path}"):
                 prefix = name.removesuffix(path) + path.partition(".")[0]
-                found.append((backbone.get_submodule(prefix), module))
-    return found
+                blocks.append((backbone.get_submodule(prefix), module))
+    return blocks
 
 
 @dataclass

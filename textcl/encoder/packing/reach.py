@@ -63,9 +63,9 @@ class Reach:
 
 def is_causal(model: PreTrainedModel) -> bool:
     """Whether the tokens of a model attend to none behind them."""
-    said = getattr(model.config, "is_causal", None)
-    if said is not None:
-        return bool(said)
+    configured = getattr(model.config, "is_causal", None)
+    if configured is not None:
+        return bool(configured)
     return any(getattr(module, "is_causal", False) is True for module in model.modules())
 
 
