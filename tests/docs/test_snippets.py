@@ -40,7 +40,14 @@ MODELS = {
 TASKS = {"STSBenchmark-dev": "sample-pairs-dev", "STS12": "sample-pairs-dev"}
 SUITES = {"sts": "sample"}
 SMALLER = {("--suite", "sts"): "sample", ("--components", "256"): "16"}
-SMALL = {"max_length": 16, "batch_size": 8, "steps": 2, "save_every": 0, "log_every": 1}
+SMALL = {
+    "max_length": 16,
+    "batch_size": 8,
+    "steps": 2,
+    "save_every": 0,
+    "log_every": 1,
+    "shuffle_buffer": 16,
+}
 EVERYWHERE = ("--offline", "--debug")  # taken out before a command is looked up
 SETS_UP = ("python3", "python", "source", "pip", "pytest", "bash", "pre-commit")
 

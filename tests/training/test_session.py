@@ -19,7 +19,7 @@ import pytest
 import torch
 from families import tiny_model_dir
 from rich.console import Console
-from safetensors.torch import load_file
+from training_runs import assert_same_run, crash_at, losses, quiet, weights
 
 import textcl.training.loader
 import textcl.training.session
@@ -68,51 +68,11 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def quiet():
-    return Console(file=io.StringIO(), width=200)
-
-
 def run(model, corpus, output, *, dev="", settings=(), console=None, **more):
     return train(
         "unsup-simcse", model=model, data=corpus, dev=dev, output=output,
         settings=[*SETTINGS, *settings], console=console or quiet(), **more,
     )  # fmt: skip
-
-
-def weights(folder):
-    return load_file(next((Path(folder) / "last").glob("*model.safetensors")))
-
-
-def assert_same_run(one, other):
-    first, second = weights(one), weights(other)
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    scores = [json.loads((Path(f) / "scores.json").read_text()) for f in (one, other)]
-    for score in scores:
-        score.pop("train_seconds")
-    assert scores[0] == scores[1]
-    assert losses(one) == losses(other)
-
-
-def losses(folder):
-    lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
-    return [(line["step"], line.get("loss"), line.get("dev")) for line in map(json.loads, lines)]
-
-
-def crash_at(monkeypatch, step):
-    """The next run stops with an exception right after this update."""
-    build = textcl.training.session.run_loop
-
-    class Crash(Hook):
-        def after_update(self, done):
-            if done == step:
-                raise ConnectionError("the machine went away")
-
-    def loop(method, *args, **kwargs):
-        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
-        return build(method, *args, **kwargs)
-
-    monkeypatch.setattr(textcl.training.session, "run_loop", loop)
 
 
 def test_the_end_of_a_run_repeats_how_many_texts_were_cut(model, tmp_path):

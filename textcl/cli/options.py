@@ -40,8 +40,9 @@ TrainData = Annotated[
     typer.Option(
         "--data",
         metavar="NAME|FILE[=WEIGHT]",
-        help="File, folder or hub data set; `sample` comes with textcl. Recipes for pairs take several, each with how "
-        "often it comes: --data a.jsonl=2 --data b.jsonl=1. Default: the recipe's.",
+        help="File, folder or hub data set; `sample` comes with textcl. Read on the way, and not into the cache first, "
+        "with stream: in front, or as hf://owner/name. Recipes for pairs take several, each with how often it comes: "
+        "--data a.jsonl=2 --data b.jsonl=1. Default: the recipe's.",
         rich_help_panel=DATA,
     ),
 ]

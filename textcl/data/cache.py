@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow
 from datasets import config as datasets_config
 
 from textcl.data.files import atomic_write, write_json
-from textcl.data.formats import Part
 from textcl.data.json_files import read_as
-from textcl.data.labels import LabelReader
-from textcl.data.roles import column_for, kind_of, reader_of, row_group, texts_in
-from textcl.data.sources import Source
+from textcl.data.reading import Reading, Selection
+from textcl.data.roles import kind_of, row_group, texts_in
 from textcl.errors import UserError
-
-T = TypeVar("T")
 
 LONG_TEXT = 100_000  # characters; such a text is kept (the tokenizer truncates it) but counted
 IDENTITY = "_identity"
 _LAYOUT = 2  # of the cached files: a change of what they hold needs a new number
 _BLOCK_ROWS, _BLOCK_CHARACTERS = 8192, 16_000_000
+_SHOWN_PLACES = 5
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,8 @@ class DataReport:
         long_texts: Texts of more than `LONG_TEXT` characters.
         unlabelled: Rows without a label that were left out.
         merged: Labels that were written in several ways and are one class, a line for each.
+        streamed: Whether all this is known of the first rows alone, for the rest are read on the way. The hash is then
+            of these rows as JSON lines behind the names and sizes of the files.
     """
 
     source: str
@@ -58,12 +56,22 @@ class DataReport:
     long_texts: int
     unlabelled: int = 0
     merged: Sequence[str] = ()
+    streamed: bool = False
+
+    @property
+    def extent(self) -> str:
+        """The number of rows, as far as it is known."""
+        return (
+            f"a stream, of which the first {self.rows:,} rows"
+            if self.streamed
+            else f"{self.rows:,} rows"
+        )
 
     def describe(self) -> str:
         """One line for the terminal."""
         kept = "dropped" if self.dropped else "kept"
         notes = [
-            f"{self.source}: {self.rows:,} rows ({self.format}, sha256 {self.sha256[:12]})",
+            f"{self.source}: {self.extent} ({self.format}, sha256 {self.sha256[:12]})",
             f"{self.blank:,} blank skipped" if self.blank else "",
             f"{self.duplicates:,} exact duplicates {kept}" if self.duplicates else "",
             f"{self.unlabelled:,} without a label left out" if self.unlabelled else "",
@@ -86,92 +94,6 @@ class _Counts:
     unlabelled: int
     unlabelled_places: Sequence[str]
     merged: Sequence[str]
-
-
-class Selection(NamedTuple):
-    """Which rows of which source, see `load_rows`."""
-
-    source: Source
-    roles: tuple[str, ...]
-    columns: dict[str, str]
-    limit: int | None
-    label_separator: str = ""
-
-
-class Reading:
-    """One pass over the rows of a selection, and what it met.
-
-    Args:
-        selection: The rows.
-    """
-
-    def __init__(self, selection: Selection) -> None:
-        self._selection = selection
-        self._readers = [reader_of(role, selection.label_separator) for role in selection.roles]
-        self.blank = 0
-        self.unlabelled: list[str] = []
-
-    @property
-    def merged(self) -> list[str]:
-        """Labels that were written in several ways and are one class now."""
-        readers = (reader for reader in self._readers if isinstance(reader, LabelReader))
-        return [line for reader in readers for line in reader.merged]
-
-    def rows(self) -> Iterator[tuple[object, ...]]:
-        """Checked values in the order of the roles.
-
-        Raises:
-            UserError: If something is wrong in the source.
-        """
-        usable = 0
-        for place, values in self._records():
-            if values is None or any(
-                value is None and not isinstance(reader, LabelReader)
-                for value, reader in zip(values, self._readers, strict=True)
-            ):
-                self.blank += 1
-            elif None in values:
-                self.unlabelled.append(place)
-            else:
-                yield values
-                usable += 1
-            if usable == self._selection.limit:
-                break
-
-    def _records(self) -> Iterator[tuple[str, tuple[object, ...] | None]]:
-        for part in self._selection.source.parts:
-            names = self._names(part.columns, part.name) if part.columns else None
-            for number, values in part.read(names):
-                row = None
-                if values is not None:
-                    names = names or self._names(list(values), part.place(number))
-                    row = tuple(
-                        checked(part, number, name, reader, values.get(name, _ABSENT))
-                        for name, reader in zip(names, self._readers, strict=True)
-                    )
-                yield part.place(number), row
-
-    def _names(self, available: Sequence[str], place: str) -> list[str]:
-        _, roles, columns, *_ = self._selection
-        return [column_for(role, available, columns, place) for role in roles]
-
-
-_ABSENT = object()
-_SHOWN_PLACES = 5
-
-
-def checked(part: Part, number: int, name: str, convert: Callable[[object], T], value: object) -> T:
-    """`convert(value)`, with the place of the value in the message if it is not as it should be.
-
-    Raises:
-        UserError: If the value is absent or wrong.
-    """
-    if value is _ABSENT:
-        raise UserError(f"{part.place(number)} has no {name!r}, which the rows before it have")
-    try:
-        return convert(value)
-    except ValueError as error:
-        raise UserError(f"{part.place(number)}, column {name}: {error}") from error
 
 
 def cached_table(selection: Selection, *, drop_unlabelled: bool = False) -> tuple[Path, DataReport]:

@@ -26,18 +26,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import pyarrow
 from pyarrow import parquet
 
 from textcl.data.texts import is_missing
 from textcl.errors import UserError
-
-if TYPE_CHECKING:
-    import datasets
 
 FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet")
 
@@ -65,6 +61,23 @@ Records = Iterator[tuple[int, Values | None]]
 Reader = Callable[[Sequence[str] | None], Records]
 
 
+class Stream(Protocol):
+    """Records that are read once, from any place where they were before."""
+
+    @property
+    def shuffles(self) -> bool:
+        """Whether they come through a buffer that is not part of the place, so that others follow a place later."""
+        ...
+
+    def go_on(self, state: Mapping[str, object] | None, before: int) -> None:
+        """Begin the next reading at a place, with so many records before it; at the beginning when None."""
+        ...
+
+    def state(self) -> dict[str, object]:
+        """The place behind the last record that was read."""
+        ...
+
+
 @dataclass(frozen=True)
 class Part:
     """One file, list or data set.
@@ -75,12 +88,14 @@ class Part:
             are wanted, where leaving out the others saves work.
         columns: Column names when they are known without reading.
         by_line: Whether the numbers are lines of a file.
+        stream: Where `read` begins, for a data set that is streamed.
     """
 
     name: str
     read: Reader
     columns: tuple[str, ...] | None = None
     by_line: bool = True
+    stream: Stream | None = None
 
     def place(self, number: int) -> str:
         """The words for record `number` in a message."""
@@ -306,27 +321,3 @@ def read_list(rows: Iterable[object], columns: Sequence[str] | None) -> Records:
             raise UserError(
                 f"list, row {number}: expected a text or a dict of columns, got {type(row).__name__}"
             )
-
-
-def read_dataset(data: datasets.Dataset, columns: Sequence[str] | None) -> Records:
-    """Read a `datasets.Dataset`, with class names in place of class ids."""
-    chosen = list(data.column_names if columns is None else columns)
-    data = data.select_columns(chosen)
-    names = [_class_names(data.features[column]) for column in chosen]
-    numbers = count(1)
-    for batch in cast("Iterator[dict[str, list[object]]]", data.iter(batch_size=1000)):
-        for values in zip(*(batch[column] for column in chosen), strict=True):
-            named = (name(value) for name, value in zip(names, values, strict=True))
-            yield next(numbers), dict(zip(chosen, named, strict=True))
-
-
-def _class_names(feature: Any) -> Callable[[Any], object]:
-    """Class ids of a `datasets` feature as the names they stand for; below 0 there is none."""
-    inner = getattr(feature, "feature", feature)
-    if not hasattr(inner, "int2str"):
-        return lambda value: value
-    if inner is feature:
-        return lambda value: None if value is None or value < 0 else feature.int2str(value)
-    return lambda values: (
-        None if values is None else [None if v < 0 else inner.int2str(v) for v in values]
-    )

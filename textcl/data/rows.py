@@ -16,8 +16,9 @@ import datasets
 import numpy as np
 
 from textcl.data.arguments import checked_arguments
-from textcl.data.cache import IDENTITY, DataReport, Selection, cached_table
+from textcl.data.cache import IDENTITY, DataReport, cached_table
 from textcl.data.formats import Values
+from textcl.data.reading import Selection
 from textcl.data.roles import TEXT, kind_of, texts_in
 from textcl.data.sources import Source, open_source
 from textcl.errors import UserError

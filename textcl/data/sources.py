@@ -1,4 +1,4 @@
-"""Where rows come from: a file, a folder, standard input, the hub, a list, a table or a `datasets.Dataset`."""
+"""Where rows come from: a file, a folder, standard input, the hub, a list, a table, or a data set of `datasets`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow
 from pyarrow import parquet
 
+from textcl.data.dataset_reading import dataset_part, is_streamed
 from textcl.data.formats import (
     COMPRESSED,
     FORMATS,
@@ -22,7 +23,6 @@ from textcl.data.formats import (
     Reader,
     file_part,
     read_columns,
-    read_dataset,
     read_list,
     text_reader,
 )
@@ -30,6 +30,9 @@ from textcl.data.texts import as_column, as_columns, describe
 from textcl.errors import UserError
 
 _SUPPORTED = "txt, csv, tsv, jsonl, json (each also .gz, .xz or .zst) and parquet"
+STREAM, HUB = "stream:", "hf://"
+"""Before a name: what is read on the way, and not into the cache first; a hub data set that is."""
+
 _SPLITS = {"train", "training", "dev", "valid", "validation", "val", "test"}
 
 
@@ -42,12 +45,14 @@ class Source:
         format: One of `FORMATS`, "list", "table" or "dataset".
         parts: What to read, in order.
         files: The files among them.
+        streamed: Whether training reads it on the way, and not into the cache first.
     """
 
     name: str
     format: str
     parts: tuple[Part, ...]
     files: tuple[Path, ...] = ()
+    streamed: bool = False
 
     def sha256(self) -> str | None:
         """Hash of the stored bytes: of the file, or of the lines `sha256sum *` would print for a folder.
@@ -93,7 +98,8 @@ def open_source(source: object, *, split: str | None = None, format: str | None 
     Args:
         source: A file, a folder or a pattern such as "data/*.txt" (read in the order of their names), "owner/name" or
             "owner/name:config" of a hub data set, a list or column of texts or of dicts, a table of pandas, polars or
-            pyarrow, a dict of columns, a `datasets.Dataset`, or "-" for standard input.
+            pyarrow, a dict of columns, a `datasets.Dataset`, or "-" for standard input. "stream:" in front of a name,
+            "hf://" in front of a hub data set and a `datasets.IterableDataset` are streamed.
         split: Part of a hub data set, or of a folder whose file names say so (train.jsonl, nli-dev.csv).
         format: Format of standard input: txt (default), csv, tsv or jsonl.
 
@@ -109,7 +115,7 @@ def open_source(source: object, *, split: str | None = None, format: str | None 
             f"the format ({format}) can be chosen for standard input only; a file has it in its name"
         )
     if isinstance(source, (str, Path)):
-        return _open_path(str(source), split)
+        return _open_name(str(source), split)
     if hasattr(source, "select_columns") or _holds_splits(source):
         return _open_dataset("data set", source, split)
     if isinstance(source, Iterator):
@@ -146,7 +152,18 @@ def _open_stdin(format: str | None) -> Source:
     return Source("standard input", chosen, (Part("standard input", read),))
 
 
-def _open_path(name: str, split: str | None) -> Source:
+def _open_name(name: str, split: str | None) -> Source:
+    if name.startswith(HUB):
+        return replace(_open_hub(name.removeprefix(HUB), split, streaming=True), name=name)
+    if name == f"{STREAM}-":
+        raise UserError("standard input is read once, and a training goes on from any row: save it")
+    if name.startswith(STREAM):
+        opened = _open_path(name.removeprefix(STREAM), split, streaming=True)
+        return replace(opened, name=name, streamed=True)
+    return _open_path(name, split)
+
+
+def _open_path(name: str, split: str | None, *, streaming: bool = False) -> Source:
     path = Path(name).expanduser()
     if path.is_dir():
         return _open_folder(name, path, split)
@@ -155,7 +172,7 @@ def _open_path(name: str, split: str | None) -> Source:
     if not path.exists():
         like_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", name)
         if like_hub and not path.parent.exists() and _format_of(path) is None:
-            return _open_hub(name, split)
+            return _open_hub(name, split, streaming=streaming)
         raise UserError(_missing(name, path))
     format = _format_of(path)
     if format is None:
@@ -251,12 +268,12 @@ def _file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _open_hub(name: str, split: str | None) -> Source:
+def _open_hub(name: str, split: str | None, *, streaming: bool) -> Source:
     import datasets
 
     path, _, config = name.partition(":")
     try:
-        data = datasets.load_dataset(path, config or None)
+        data = datasets.load_dataset(path, config or None, streaming=streaming)
     except (
         Exception
     ) as error:  # whatever the hub, the network or the data set's own files come up with
@@ -277,5 +294,4 @@ def _open_dataset(name: str, data: Any, split: str | None) -> Source:
         data = data[chosen]
     elif split is not None:
         raise UserError(f"split {split!r} was asked for, but {name} is one data set without splits")
-    part = Part(name, partial(read_dataset, data), tuple(data.column_names), by_line=False)
-    return Source(name, "dataset", (part,))
+    return Source(name, "dataset", (dataset_part(name, data),), streamed=is_streamed(data))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from textcl.data.cache import checked
 from textcl.data.formats import Values
+from textcl.data.reading import checked
 from textcl.data.roles import column_for, text_value
 from textcl.data.sources import Source, open_source
 

@@ -29,6 +29,11 @@ EmbedAll = Callable[[], Float[Tensor, "N D"]]
 class Hook:
     """Does nothing at any time; the only base class here, so that a hook writes only the times it acts."""
 
+    @property
+    def needs_epochs(self) -> bool:
+        """Whether it acts between passes over all rows, which rows that are streamed do not have."""
+        return False
+
     def before_training(self, total_steps: int) -> None:
         """Called once.
 
@@ -153,6 +158,10 @@ class FromEpoch(Hook):
         self.transform, self.start_epoch = transform, start_epoch
         self.active = start_epoch <= 0
 
+    @property
+    def needs_epochs(self) -> bool:  # noqa: D102
+        return self.start_epoch > 0
+
     def before_epoch(self, epoch: int, embed_all: EmbedAll) -> None:  # noqa: D102
         self.active = epoch >= self.start_epoch
 
@@ -182,6 +191,10 @@ class Recluster(Hook):
     ) -> None:
         self.prototypes, self.cluster = prototypes, cluster
         self.warmup_epochs, self.world = warmup_epochs, world
+
+    @property
+    def needs_epochs(self) -> bool:  # noqa: D102
+        return True
 
     def before_epoch(self, epoch: int, embed_all: EmbedAll) -> None:  # noqa: D102
         if epoch < self.warmup_epochs or epoch == self.prototypes.epoch:

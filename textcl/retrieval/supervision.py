@@ -223,7 +223,7 @@ def _(
     dev: DevChoice,
     tell: Callable[[str], object],
 ) -> PairRows:
-    data = _read(request)
+    data = _read(request, settings)
     rows = data.rows
     longest = max(map(len, rows.column("negatives")), default=0) if "negatives" in rows.roles else 0
     wanted = longest if settings.negatives is None else min(settings.negatives, longest)
@@ -235,6 +235,15 @@ def _(
     if share is None:
         named = dev_of_folder(settings.dev) if is_beir(settings.dev) else load_dev(settings.dev)
         return replace(made, dev=named)
+    if rows.report.streamed:
+        if dev == "named":
+            raise UserError(
+                f"--dev {settings.dev}: of rows that are streamed none are held out; name a file or a folder"
+            )
+        tell(
+            "no dev set, the last weights will be kept: of rows that are streamed none are held out"
+        )
+        return made
     if dev == "default":
         share = min(share, _MOST_HELD_OUT / len(rows))
     try:
@@ -274,7 +283,7 @@ class _Data:
         return [float(size) ** settings.source_alpha for size in sizes]
 
 
-def _read(request: RowRequest) -> _Data:
+def _read(request: RowRequest, settings: PairSettings) -> _Data:
     """The rows of all data sets, with the same roles."""
     located = request.located
     named = [(located, None)]
@@ -289,8 +298,11 @@ def _read(request: RowRequest) -> _Data:
         asked = replace(
             request, source=pairs.source, roles=pairs.roles, columns=pairs.columns, split=None
         )
-        parts.append(asked.rows())
-        _check_lists(parts[-1])
+        if len(opened) == 1:
+            parts.append(asked.rows_or_stream(settings, _check_lists))
+        else:
+            parts.append(asked.rows())
+            _check_lists(parts[-1])
     names = [part.report.source for part in parts]
     joined = parts[0] if len(parts) == 1 else Rows.joined(parts, " + ".join(names))
     sources = np.repeat(np.arange(len(parts)), [len(part) for part in parts])

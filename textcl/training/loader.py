@@ -1,7 +1,8 @@
 """From rows to batches: which rows come when, and how they become tokens.
 
 Nothing here has a state of its own: the rows of a batch follow from (seed, epoch, index), and every random draw of a
-view from (seed, epoch, row, view). A run resumes from two numbers, and workers or processes change nothing.
+view from (seed, epoch, row, view). A run resumes from two numbers, and workers or processes change nothing. Only rows
+that are streamed have a place, which `Loader.place` gives for checkpoints.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from textcl.data.roles import NUMBERS, text_group
 from textcl.data.rows import Rows
+from textcl.data.streamed import StreamedRows
 from textcl.distributed import World
 from textcl.encoder.reader import Reader
-from textcl.training.samplers import Sampler
+from textcl.training.samplers import Sampler, StreamBatches
 from textcl.training.token_table import TokenTable, cached_tokens
 from textcl.types import ABSENT, Batch, Tokens
 from textcl.views.view import View
@@ -170,6 +172,17 @@ class Loader:
         numbers = self.sampler.batch(epoch, index)
         mine = np.array_split(numbers, self.world.size)[self.world.rank]
         return self.collate(self.rows[mine.tolist()], mine, epoch)
+
+    def place(self, epoch: int, index: int) -> Mapping[str, object] | None:
+        """What `go_on` takes to begin with a batch; None where every batch can be made at any time."""
+        if isinstance(self.rows, StreamedRows) and isinstance(self.sampler, StreamBatches):
+            return self.rows.place_of(self.sampler.first(epoch, index))
+        return None
+
+    def go_on(self, place: Mapping[str, object] | None) -> None:
+        """Make batches from a place of a stream on."""
+        if isinstance(self.rows, StreamedRows) and place is not None:
+            self.rows.go_on(place)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `start` on."""

@@ -78,7 +78,7 @@ class _Loop:
         self.items = ItemCounts.of(parts.method, self.settings.accumulation)
 
     def run(self, resume: bool) -> Position:
-        if resume and (restored := self.recorder.restore(self.log.losses)):
+        if resume and (restored := self.recorder.restore(self.log.losses, self.loader)):
             self.at = restored
             self.reporter.message(f"going on after update {self.at.step} of {self.at.total}")
         elif resume:
@@ -146,7 +146,7 @@ class _Loop:
         stop = self.interrupts.asked(at_log, self.accelerator.device)
         if due or at.done or stop:
             self.log.require_finite(at.step)
-            self.recorder.save(at, self.log.losses)
+            self.recorder.save(at, self.log.losses, self.loader.place(at.epoch, at.index))
         if stop and not at.done:
             raise self.interrupts.error(at.step, at.total, self.recorder.folder.path)
 

@@ -57,7 +57,9 @@ def preview(
     parameters = sum(p.numel() for p in online.parameters()) / 1e6
     kinds = _kinds_of_texts(method, settings.max_length)
     total = settings.total_steps(len(loader.sampler))
-    seen = total * settings.accumulation / len(loader.sampler)
+    seen = f"{total * settings.accumulation / len(loader.sampler):.2f} epochs"
+    if rows.report.streamed:
+        seen = f"streamed through a buffer of {settings.shuffle_buffer:,} rows"
     lines = {
         "recipe": f"{recipe.name}: {recipe.summary}",
         "model": f"{settings.model}: {online.dimension} dimensions, {_pooling(online)}, "
@@ -71,7 +73,7 @@ def preview(
         "dev": _dev(dev, online) if dev else "none: the last weights are kept",
         **({"to beat": labels["to beat"]} if "to beat" in labels else {}),
         "steps": f"{total} updates of {settings.batch_size * settings.accumulation} rows"
-        f"{_accumulated(method, loader, settings.accumulation)}, {seen:.2f} epochs, {machine}",
+        f"{_accumulated(method, loader, settings.accumulation)}, {seen}, {machine}",
         "output": str(output),
     }
     for name, text in lines.items():

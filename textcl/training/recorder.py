@@ -14,6 +14,7 @@ from textcl.distributed import World
 from textcl.errors import RunError
 from textcl.training import checkpoint
 from textcl.training.facts import Scores
+from textcl.training.loader import Loader
 from textcl.training.losses import Losses
 from textcl.training.parts import Parts
 from textcl.training.position import Position
@@ -118,8 +119,15 @@ class Recorder:
     def _best_modules(self) -> Path:
         return self.folder.checkpoints / "best.safetensors"
 
-    def save(self, at: Position, losses: Losses) -> None:
+    def save(
+        self, at: Position, losses: Losses, stream: Mapping[str, object] | None = None
+    ) -> None:
         """Write a checkpoint.
+
+        Args:
+            at: Where the run is.
+            losses: Those since the last line of the log.
+            stream: Where rows that are streamed are.
 
         Raises:
             RunError: If the disk is full.
@@ -134,6 +142,7 @@ class Recorder:
         meta = {
             "position": asdict(at),
             "scaler": scaler.state_dict() if scaler is not None else None,
+            "stream": stream,
         }
         own = {"losses": losses.all().cpu()}
         try:
@@ -148,11 +157,12 @@ class Recorder:
             checkpoint.put_in_place(part, name)
         self.accelerator.wait_for_everyone()
 
-    def restore(self, losses: Losses) -> Position | None:
+    def restore(self, losses: Losses, loader: Loader) -> Position | None:
         """Go back to the last checkpoint.
 
         Args:
             losses: Takes those since the last line of the log.
+            loader: Goes back to where rows that are streamed were.
 
         Returns:
             Where it was; None if none was written yet, and the log is empty again.
@@ -170,6 +180,7 @@ class Recorder:
             if self.accelerator.scaler is not None and scaler:
                 self.accelerator.scaler.load_state_dict(scaler)
             at = meta.require("position", Position)
+            loader.go_on(meta.get("stream", dict[str, object]))
             at.total = at.total or meta.get("total", int) or 0
             if min(at.step, at.total, at.epoch, at.index, at.logged, at.stale) < 0:
                 raise ValueError(f"a position below 0, {at}")

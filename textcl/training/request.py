@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from textcl.data.cache import DataReport
 from textcl.data.json_files import decode
+from textcl.data.reading import Selection
 from textcl.data.rows import Rows, load_rows, settle_roles
+from textcl.data.sources import open_source
+from textcl.data.streamed import StreamedRows
 from textcl.errors import UserError
 from textcl.evaluation.labelled import LabelledManifest, load_labelled, named_task
 from textcl.resources import sample_dir
@@ -83,7 +86,7 @@ class RowRequest:
         """The rows.
 
         Raises:
-            UserError: If none are named, or for whatever is wrong in the source.
+            UserError: If none are named, they are streamed, or for whatever is wrong in the source.
         """
         source = self.located
         shown_as = "sample" if source is not self.source else None
@@ -91,11 +94,16 @@ class RowRequest:
             task, prepared = self.task
             shown_as = f"{source}, train"
             source = load_labelled(task, "train", lcl_preparation=prepared).rows()
+        opened = open_source(source, split=self.split)
+        if opened.streamed:
+            raise UserError(
+                f"{opened.name} is streamed, and this needs all rows at once, for their classes or to weigh several "
+                "data sets: name a file, a folder or a hub data set as owner/name"
+            )
         rows = load_rows(
-            source,
-            roles=settle_roles(source, self.roles, columns=self.columns, split=self.split),
+            opened,
+            roles=settle_roles(opened, self.roles, columns=self.columns),
             columns=self.columns,
-            split=self.split,
             limit=self.limit,
             deduplicate=self.deduplicate,
             drop_unlabelled=self.drop_unlabelled,
@@ -104,6 +112,38 @@ class RowRequest:
         if shown_as:
             rows.report = replace(rows.report, source=shown_as)
         return rows
+
+    def rows_or_stream(
+        self, settings: TrainSettings, check: Callable[[Rows], object] = lambda _: None
+    ) -> Rows:
+        """The rows; those of a stream as they arrive.
+
+        Args:
+            settings: Of the run.
+            check: Refuses rows that the run cannot use; called with parts of them where they are streamed.
+
+        Raises:
+            UserError: As `rows`, or for what a stream cannot give.
+        """
+        if self.task or not (opened := open_source(self.located, split=self.split)).streamed:
+            rows = self.rows()
+            check(rows)
+            return rows
+        if settings.steps is None:
+            raise UserError(
+                f"{opened.name} is streamed, so that nothing is known of its end: name the updates, --set steps=10000"
+            )
+        if self.limit is not None or self.deduplicate:
+            raise UserError(
+                f"{opened.name} is streamed, row by row: --limit and --deduplicate need all rows at once"
+            )
+        if settings.shuffle_buffer < settings.batch_size:
+            raise UserError(
+                f"shuffle_buffer={settings.shuffle_buffer} holds fewer rows than a batch of {settings.batch_size}"
+            )
+        roles = settle_roles(opened, self.roles, columns=self.columns)
+        selection = Selection(opened, roles, dict(self.columns), None)
+        return StreamedRows(selection, settings.shuffle_buffer, check)
 
 
 def check_unchanged(report: DataReport, facts: RunFacts) -> None:

@@ -30,7 +30,7 @@ def model_card(facts: RunFacts) -> dict[str, object]:
     return {
         "name": f"{start}, {_last_part(facts.recipe)}",
         "recipe": _last_part(facts.recipe),
-        "data": f"{source}, {data.rows:,} rows, sha256 {data.sha256}",
+        "data": f"{source}, {data.extent}, sha256 {data.sha256}",
         "dev": facts.dev,
         "seed": facts.seed,
         "precision": facts.precision,

@@ -52,6 +52,44 @@ class ShuffledBatches:
         return order[index * self.batch_size : (index + 1) * self.batch_size]
 
 
+@dataclass(frozen=True)
+class StreamBatches:
+    """The rows of a stream by their number, shuffled buffer by buffer, in an order that follows from (seed, buffer).
+
+    A stream has no epochs: the batches of the run are one.
+
+    Args:
+        buffer: Rows of a buffer.
+        batches: Batches of the run.
+        batch_size: Rows of a batch, over all processes.
+        seed: Seed of the run.
+    """
+
+    buffer: int
+    batches: int
+    batch_size: int
+    seed: int
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def batch(self, epoch: int, index: int) -> np.ndarray:
+        """Row numbers of a batch."""
+        places = self.first(epoch, index) + np.arange(self.batch_size)
+        buffers = places // self.buffer
+        orders = {k: _permutation(self.buffer, self.seed, k) for k in np.unique(buffers).tolist()}
+        return np.array(
+            [
+                k * self.buffer + orders[k][p % self.buffer]
+                for k, p in zip(buffers.tolist(), places.tolist(), strict=True)
+            ]
+        )
+
+    def first(self, epoch: int, index: int) -> int:
+        """A row of the buffer in which a batch begins."""
+        return (epoch * self.batches + index) * self.batch_size
+
+
 @lru_cache(maxsize=2)
 def _permutation(rows: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(rows)

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from textcl.data.arguments import checked_arguments
 from textcl.data.files import check_writable
+from textcl.data.streamed import StreamedRows
 from textcl.errors import UserError
 from textcl.method.method import Method, online_of
 from textcl.training import checkpoint, recipes, replaced
@@ -35,6 +36,7 @@ from textcl.training.supervision import (
     DevChoice,
     Supervision,
     check_batch,
+    check_stream,
     loader_of,
     supervise,
 )
@@ -67,7 +69,8 @@ def train(
     Args:
         recipe: Name of a recipe, or a file with one.
         model: HuggingFace or sentence-transformers model to start from; the recipe's when None.
-        data: File, folder, hub data set, list of texts or dicts, or `datasets.Dataset`; "sample" is textcl's own; for a
+        data: File, folder, hub data set, list of texts or dicts, or `datasets.Dataset`; "stream:FOLDER", "hf://owner/name"
+            and a `datasets.IterableDataset` are read on the way; "sample" is textcl's own; for a
             classifier also a task of `eval/tasks`, such as "ISEAR", whose dev split then selects the weights, or
             "EmoInt:lcl" with texts cleaned as in LCL's code.
         dev: What selects the best weights: a task name or a file of graded pairs; for a classifier a file of labelled
@@ -183,6 +186,7 @@ class _Session:
         supervision = supervise(self.settings, request, dev, self._tell)
         check_batch(supervision.rows, supervision.settings, self.world)
         method = build_method(self.recipe, supervision.settings, self.world)
+        check_stream(method, supervision.rows)
         loader = loader_of(supervision, method, self.world)
         supervision = supervision.begin(method)
         path = output or _new_path(self.recipe.name)
@@ -227,7 +231,8 @@ class _Session:
     def _with_tokens(self, loader: Loader, settings: TrainSettings, method: Method) -> Loader:
         """The loader with the tokens of whole columns at hand, where the run sees every row at least once."""
         updates = settings.total_steps(len(loader.sampler))
-        if updates * settings.accumulation < len(loader.sampler):
+        streamed = isinstance(loader.rows, StreamedRows)
+        if streamed or updates * settings.accumulation < len(loader.sampler):
             return loader
         with self.accelerator.local_main_process_first():
             return loader.with_tokens(method.readers(settings.max_length), self._tell)

@@ -40,12 +40,14 @@ class TrainSettings:
 
     Args:
         model: Name or folder of the HuggingFace model or sentence-transformers model to start from.
-        data: File, folder, hub data set, or "sample" for the sentences that come with textcl.
+        data: File, folder, hub data set, or "sample" for the sentences that come with textcl. "stream:" in front of a
+            name, or "hf://" in front of a hub data set, reads rows on the way, and not into the cache first.
+        shuffle_buffer: Rows of a stream that are held at once, and shuffled among each other.
         dev: Graded pairs that select the best weights: a task name or a file; "" for none.
         batch_size: Rows of a step over all processes, before accumulation.
         learning_rate: Highest learning rate.
         epochs: Passes over the data.
-        steps: Updates; when given, `epochs` is not used.
+        steps: Updates; when given, `epochs` is not used. Rows that are streamed need it.
         warmup: Fraction of the updates in which the learning rate rises from 0, which the first has, to its highest.
         warmup_steps: These updates as a number; when given, `warmup` is not used.
         schedule: How it falls afterwards.
@@ -71,7 +73,7 @@ class TrainSettings:
             CUDA device; both are for weights beside which an adapter learns.
         adapter: Learn an adapter beside the weights, which stay as they are: lora, rslora or dora with a rank, such as
             lora:16; it wants about ten times the learning rate. All weights learn when empty.
-        evaluate_every: Updates between two evaluations on `dev`; 0 evaluates after every epoch.
+        evaluate_every: Updates between two evaluations on `dev`; 0 evaluates after every epoch, of a stream at the end.
         save_every: Updates between two checkpoints; 0 saves only at the end.
         patience: Evaluations without a better score after which training stops; 0 never stops early.
         log_every: Updates between two lines of the log.
@@ -81,6 +83,7 @@ class TrainSettings:
 
     model: ModelName = "bert-base-uncased"
     data: str = ""
+    shuffle_buffer: Annotated[int, Domain(at_least=1)] = 10_000
     dev: str = "STSBenchmark-dev"
     batch_size: Annotated[int, Domain(at_least=1)] = 64
     learning_rate: Annotated[float, Domain(at_least=0)] = 3e-5

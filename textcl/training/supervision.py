@@ -14,6 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from textcl.data.roles import NUMBERS
 from textcl.data.rows import Rows
+from textcl.data.streamed import StreamedRows
 from textcl.distributed import World
 from textcl.errors import UserError
 from textcl.method.hooks import Hook
@@ -23,7 +24,7 @@ from textcl.training.loader import Collate, Loader
 from textcl.training.position import Position
 from textcl.training.preview import describe_negatives
 from textcl.training.request import RowRequest
-from textcl.training.samplers import Sampler, ShuffledBatches
+from textcl.training.samplers import Sampler, ShuffledBatches, StreamBatches
 from textcl.training.settings import TrainSettings
 
 DevChoice = Literal["default", "named", "none"]
@@ -119,7 +120,8 @@ def supervise(
     Raises:
         UserError: If something is wrong in the rows, or a dev set that was named is not there.
     """
-    return Pairs(settings, request.rows(), None if dev == "none" else find_dev(settings, dev, tell))
+    rows = request.rows_or_stream(settings)
+    return Pairs(settings, rows, None if dev == "none" else find_dev(settings, dev, tell))
 
 
 def find_dev(
@@ -161,8 +163,12 @@ class Pairs:
         return ()
 
     def sampler(self) -> Sampler:
-        """Every row once an epoch."""
-        return ShuffledBatches(len(self.rows), self.settings.batch_size, self.settings.seed)
+        """Every row once an epoch, or the rows of a stream as they arrive."""
+        settings = self.settings
+        if isinstance(self.rows, StreamedRows):
+            batches = (settings.steps or 1) * settings.accumulation
+            return StreamBatches(self.rows.buffer, batches, settings.batch_size, settings.seed)
+        return ShuffledBatches(len(self.rows), settings.batch_size, settings.seed)
 
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
         """The number of negatives of each anchor."""
@@ -207,6 +213,20 @@ def loader_of(supervision: Supervision, method: Method, world: World) -> Loader:
     readers = method.readers(settings.max_length)
     collate = Collate(method.views, readers, settings.seed, supervision.classes)
     return Loader(supervision.rows, supervision.sampler(), collate, world)
+
+
+def check_stream(method: Method, rows: Rows) -> None:
+    """Refuse rows that are streamed where a method looks at all of them between epochs.
+
+    Raises:
+        UserError: If it does.
+    """
+    waiting = [type(hook).__name__ for hook in method.hooks if hook.needs_epochs]
+    if isinstance(rows, StreamedRows) and waiting:
+        raise UserError(
+            f"{rows.report.source} is streamed, without epochs, between which this recipe acts ({', '.join(waiting)}): "
+            "train it on rows that fit into the cache"
+        )
 
 
 def check_batch(rows: Rows, settings: TrainSettings, world: World) -> None:
