@@ -46,6 +46,13 @@ def as_float(rows):
     return rows.float()
 
 
+def test_vectors_with_a_gradient_are_searched_as_others():
+    queries, corpus = drawn(0, 20), drawn(1, 30)
+    found = search(queries.clone().requires_grad_(), corpus.clone().requires_grad_(), 3)
+    assert torch.equal(found.rows, search(queries, corpus, 3).rows)
+    assert not found.scores.requires_grad
+
+
 def test_products_are_in_the_precision_of_the_queries():
     queries, corpus = drawn(0, 4), drawn(1, 20)
     assert search(queries, corpus.double(), 5).scores.dtype == torch.float32

@@ -24,12 +24,14 @@ class Candidates:
         found: The rows of each.
         k: How many are wanted.
         fetch: Gives vectors of the corpus.
+        bound: A score that k rows of every query reach; None where there are fewer.
     """
 
     screen: Screen
     found: Shortlist
     k: int
     fetch: Fetch
+    bound: Float[Tensor, " Q"] | None = None
 
     def after(self, block: Block) -> Candidates:
         """After one more block."""
@@ -42,8 +44,7 @@ class Candidates:
         many = counts > max(_KEPT * self.k, _KEPT_LEAST)
         crowded = bool(many.any())
         more = pairs.without(many) if crowded else pairs
-        grown = self.found.joined(more.listed(products, error, block.start)).pruned(self.k)
-        after = replace(self, found=grown)
+        after = self._with(self.found.joined(more.listed(products, error, block.start)))
         return after._scored(many, block) if crowded else after
 
     def best(self, k: int) -> tuple[Int[Tensor, "Q k"], Float[Tensor, "Q k"]]:
@@ -54,9 +55,8 @@ class Candidates:
 
     def _bound(self, products: Tensor, error: Tensor) -> Tensor:
         """A score that k rows of every query reach: those before, or else those of the block."""
-        bound = self.found.kth(self.k)
-        if bound is not None:
-            return bound
+        if self.bound is not None:
+            return self.bound
         least = kth_of_block(products, self.k)
         if least is None:
             return torch.full_like(error, -torch.inf)
@@ -75,7 +75,12 @@ class Candidates:
             rows = rows.masked_fill(block.removed[places], -1)
         before = self._exact(queries, self.found.of(chosen))
         after = before.joined(Shortlist(rows, scores, scores)).best(self.k)
-        return replace(self, found=self.found.replaced(chosen, after))
+        return self._with(self.found.replaced(chosen, after))
+
+    def _with(self, found: Shortlist) -> Candidates:
+        """With other lists, without the rows that k others are better than."""
+        bound = found.kth(self.k)
+        return replace(self, found=found.above(bound), bound=bound)
 
     def _exact(self, queries: Tensor, found: Shortlist) -> Shortlist:
         scores = exact_lists(queries, found.rows, self.fetch)

@@ -36,6 +36,7 @@ class Hits:
     scores: Float[Tensor, "Q k"]
 
 
+@torch.no_grad()
 def search(
     queries: Float[Tensor, "Q D"],
     corpus: Shaped[Tensor, "N C"],

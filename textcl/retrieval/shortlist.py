@@ -42,9 +42,8 @@ class Shortlist:
 
     def kth(self, k: int) -> Float[Tensor, " Q"] | None:
         """A score that k rows of every list reach; None where a list is shorter."""
-        if self.rows.shape[1] < k:
-            return None
-        return self.low.topk(k, dim=1).values[:, -1]
+        enough = self.rows.shape[1] >= k
+        return self.low.topk(k, dim=1).values[:, -1] if enough else None
 
     def of(self, queries: Bool[Tensor, " Q"]) -> Shortlist:
         """The lists of some queries."""
@@ -66,15 +65,15 @@ class Shortlist:
         pairs = ((self.rows, other.rows), (self.low, other.low), (self.high, other.high))
         return Shortlist(*(torch.cat(pair, dim=1) for pair in pairs))
 
-    def pruned(self, k: int) -> Shortlist:
-        """Without rows that k others are better than."""
-        bound = self.kth(k)
-        kept = self.rows >= 0
-        if bound is not None:
-            kept &= self.high >= bound[:, None]
-        query, column = kept.nonzero(as_tuple=True)
+    def above(self, bound: Float[Tensor, " Q"] | None) -> Shortlist:
+        """The rows whose score may reach the bound of their query."""
+        if bound is None:
+            return self
+        query, column = (
+            (self.high >= bound[:, None]).logical_and(self.rows >= 0).nonzero(as_tuple=True)
+        )
         own = (part[query, column] for part in (self.rows, self.low, self.high))
-        return _listed(len(kept), query, *own)
+        return _listed(len(bound), query, *own)
 
     def best(self, k: int) -> Shortlist:
         """The k of the highest bounds; of equal ones, those listed first."""
