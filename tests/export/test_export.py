@@ -208,6 +208,54 @@ def test_int8_stays_close(family, backend, tmp_path):
     assert LOWEST_COSINE["int8"] < close.min() < 1 - 1e-7  # a float32 graph would be closer
 
 
+@pytest.mark.parametrize("backend", BOTH)
+def test_float16_weights_halve_the_file_and_little_else(backend, exports, tmp_path):
+    encoder, made = exports
+    half = export_encoder(encoder, tmp_path / "x", backend, fp16=True)
+    exact = encoder.encode(TEXTS, precision="float32")
+    close = closeness(half.encode(TEXTS, precision="float32"), exact)
+    assert 0.99999 < close.min() < 1 - 1e-9  # a float32 graph would be closer
+    sizes = [weights_of(export.folder) for export in (half, made[backend])]
+    assert sizes[0] < 0.75 * sizes[1]
+
+
+def weights_of(folder):
+    return sum(path.stat().st_size for path in folder.iterdir() if path.suffix in (".onnx", ".bin"))
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_what_a_library_cannot_convert_is_said(backend, tmp_path, monkeypatch):
+    def convert(program, path):
+        try:
+            raise ValueError("no form for\nthis operator")
+        except ValueError as error:
+            raise TypeError("step 2/3 failed") from error
+
+    monkeypatch.setattr(backends.find_backend(backend), "convert", convert)
+    with pytest.raises(RunError, match=r"of this bert model \(no form for this operator\): use"):
+        export_encoder(tiny(layers=1), tmp_path / "x", backend)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs["onnx"]
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["qwen3", "gemma3_text", "modernbert-decoder", "t5"])
+def test_decoders_and_t5_are_exported_or_refused(family, tmp_path):
+    encoder = tiny(family, layers=1)
+    if family == "t5":
+        with pytest.raises(RunError, match=r"model.onnx cannot be made of this t5 model"):
+            export_encoder(encoder, tmp_path / "x", "onnx")
+        return
+    exported = export_encoder(encoder, tmp_path / "x", "onnx")
+    exact = encoder.encode(TEXTS, precision="float32")
+    np.testing.assert_allclose(exported.encode(TEXTS, precision="float32"), exact, atol=1e-5)
+
+
+def test_one_kind_of_weights_is_chosen(tmp_path):
+    with pytest.raises(UserError, match="--int8 and --fp16 are two kinds of weights"):
+        export_encoder(tiny(layers=1), tmp_path / "x", "onnx", int8=True, fp16=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BOTH)
 @pytest.mark.parametrize("family", families.FAMILIES)

@@ -51,6 +51,8 @@ textcl export RUN -o exported --backend openvino
 
 textcl export RUN -o small --backend onnx --int8 --calibration sentences.txt
 
+textcl export RUN -o half --backend onnx --fp16
+
 textcl export LORA -o merged --backend torch
 
 textcl export RUN -o table --backend static
@@ -84,6 +86,14 @@ def export_command(
             rich_help_panel=MODEL,
         ),
     ] = False,
+    fp16: Annotated[
+        bool,
+        typer.Option(
+            "--fp16",
+            help="Use 16-bit weights, half of the file, and print what that costs.",
+            rich_help_panel=MODEL,
+        ),
+    ] = False,
     calibration: Annotated[
         str | None,
         typer.Option(
@@ -100,8 +110,8 @@ def export_command(
     """Write an encoder as a graph for OpenVINO or ONNX Runtime, as a static model, or with its adapter merged.
 
     Pooling and normalisation are inside the graph, which `textcl encode` and `textcl eval` read. Its vectors are
-    compared with those of torch before anything is written. With --int8, scores and speed on STS-B dev (on textcl's
-    sample if STS-B is not on this machine) are printed for both.
+    compared with those of torch before anything is written. With --int8 or --fp16, scores and speed on STS-B dev (on
+    textcl's sample if STS-B is not on this machine) are printed for both.
     """
     from textcl.encoder.adapter import has_adapter, merge_adapter
     from textcl.encoder.encoder import Encoder
@@ -110,8 +120,10 @@ def export_command(
 
     require_new_folder(output, overwrite=overwrite)
     if backend in (Graph.torch, Graph.static):
-        if int8:
-            raise UserError("--int8 is for a graph: choose --backend openvino or onnx")
+        if int8 or fp16:
+            raise UserError(
+                f"--{'int8' if int8 else 'fp16'} is for a graph: choose --backend openvino or onnx"
+            )
         write = _merge if backend is Graph.torch else _distil
         write(model, output, log_console(quiet=quiet))
         return
@@ -123,14 +135,17 @@ def export_command(
     encoder = Encoder.from_pretrained(model, normalize=normalize, device="cpu")
     if has_adapter(encoder.backbone):
         merge_adapter(encoder.backbone)
-    exported = export_encoder(encoder, output, backend.value, int8=int8, calibration=rows)
+    exported = export_encoder(
+        encoder, output, backend.value, int8=int8, fp16=fp16, calibration=rows
+    )
     close = exported.check("float32")
+    weights = "int8" if int8 else "fp16" if fp16 else ""
     log.print(
-        f"{output}: {backend.value}{', int8' if int8 else ''}, {exported.dimension} dimensions, pooling "
+        f"{output}: {backend.value}{f', {weights}' if weights else ''}, {exported.dimension} dimensions, pooling "
         f"{encoder.pooling}; cosine to the vectors of torch: lowest {close.min():.6f}, median {median(close):.6f}"
     )
-    if int8:
-        _compare(encoder, exported)
+    if weights:
+        _compare(encoder, exported, weights)
 
 
 def _merge(model: str, output: Path, log: Console) -> None:
@@ -176,7 +191,7 @@ def _texts(source: str, columns: dict[str, str]) -> list[str]:
     return texts
 
 
-def _compare(encoder: Encoder, exported: ExportedEncoder) -> None:
+def _compare(encoder: Encoder, exported: ExportedEncoder, weights: str) -> None:
     """Score and speed of the model before and after, on the same pairs."""
     from textcl.evaluation.benchmarks import EncodeWith, describe, evaluate
 
@@ -186,7 +201,7 @@ def _compare(encoder: Encoder, exported: ExportedEncoder) -> None:
     for name, arithmetic, model in (
         ("torch", "float32", EncodeWith(encoder, precision="float32")),
         ("torch", "default", encoder),
-        (exported.export.backend, "int8", exported),
+        (exported.export.backend, weights, exported),
     ):
         scored = evaluate(model, task)
         score.append(scored[task.name] or float("nan"))
@@ -195,7 +210,7 @@ def _compare(encoder: Encoder, exported: ExportedEncoder) -> None:
     console = result_console()
     console.print(table)
     protocol = describe(task.protocol("all"), "all")
-    console.print(f"int8 changes the score by {score[-1] - score[0]:+.2f} points ({protocol})")
+    console.print(f"{weights} changes the score by {score[-1] - score[0]:+.2f} points ({protocol})")
 
 
 def _pairs() -> StsTask:

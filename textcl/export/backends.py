@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from textcl.errors import UserError
+from textcl.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -55,6 +55,10 @@ class Backend(Protocol):
         """Write the model at `path` to `target` with int8 weights and activations, fitted to the batches."""
         ...
 
+    def halve(self, path: Path, target: Path) -> None:
+        """Write the model at `path` to `target` with float16 weights, which are float32 again where it runs."""
+        ...
+
     def load(self, path: Path, precision: str) -> Run:
         """The model at `path`, ready to run."""
         ...
@@ -75,3 +79,29 @@ def find_backend(name: str) -> Backend:
             f'pip install "textcl-train[{name}]"'
         )
     return cast(Backend, importlib.import_module(f"textcl.export.{name}"))
+
+
+def convert(library: Backend, program: ExportedProgram, path: Path, kind: str) -> None:
+    """Write a program in the format of a library.
+
+    Args:
+        library: Which one.
+        program: An encoder as torch exports it.
+        path: The file to make.
+        kind: What the encoder is, for the message.
+
+    Raises:
+        RunError: If the library has no form for one of its operators.
+    """
+    try:
+        library.convert(program, path)
+    except OSError:
+        raise
+    except Exception as error:  # each converter has its own; the first cause says most
+        cause: BaseException = error
+        while cause.__cause__:
+            cause = cause.__cause__
+        raise RunError(
+            f"{path.name} cannot be made of this {kind} model ({' '.join(str(cause).split()):.160}): use another "
+            "backend, or --backend torch"
+        ) from error

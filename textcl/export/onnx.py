@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import numpy as np
+import onnx  # pyright: ignore[reportMissingImports]
 import onnxruntime  # pyright: ignore[reportMissingImports]
 import torch
 from torch.export import ExportedProgram
@@ -17,6 +18,8 @@ from textcl.export.backends import OUTPUTS, Padded, Receive, Run
 
 FILE = "model.onnx"
 PRECISIONS = ("float32",)
+
+_LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 def convert(program: ExportedProgram, path: Path) -> None:
@@ -44,6 +47,28 @@ def quantize(path: Path, target: Path, batches: Iterable[Padded]) -> None:
 
     with _without_advice(None):
         quantize_dynamic(path, target, weight_type=QuantType.QInt8, per_channel=True)
+
+
+def halve(path: Path, target: Path) -> None:
+    """Write the model at `path` to `target` with float16 weights, which are float32 again where it runs.
+
+    Each weight is cast once, when the model is loaded. Numbers beyond float16, such as those of masks, stay.
+    """
+    model = onnx.load(path)
+    casts: list[onnx.NodeProto] = []
+    for weight in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or not values.size or abs(values).max() > _LARGEST_HALF:
+            continue
+        name = weight.name
+        weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(
+            onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+        )
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, target)
 
 
 def load(path: Path, precision: str) -> Run:

@@ -53,6 +53,11 @@ def quantize(path: Path, target: Path, batches: Iterable[Padded]) -> None:
     openvino.save_model(model, target, compress_to_fp16=False)
 
 
+def halve(path: Path, target: Path) -> None:
+    """Write the model at `path` to `target` with float16 weights, which are float32 again where it runs."""
+    openvino.save_model(openvino.Core().read_model(path), target, compress_to_fp16=True)
+
+
 def load(path: Path, precision: str) -> Run:
     """The model at `path`, compiled for throughput with as many threads as torch uses."""
     settings = {

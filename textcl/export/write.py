@@ -19,7 +19,7 @@ from textcl.encoder.folder import ST_POOLINGS, library_versions
 from textcl.encoder.folder_writing import write_modules, write_tokenizer
 from textcl.encoder.static import is_static
 from textcl.errors import UserError
-from textcl.export.backends import BACKENDS, Padded, find_backend
+from textcl.export.backends import BACKENDS, Padded, convert, find_backend
 from textcl.export.exported import ExportedEncoder
 from textcl.export.folder import Export
 from textcl.export.program import exportable, program_of
@@ -37,6 +37,7 @@ def export_encoder(
     backend: str,
     *,
     int8: bool = False,
+    fp16: bool = False,
     calibration: Sequence[str] | None = None,
 ) -> ExportedEncoder:
     """Write an encoder as a graph of another library, whole or not at all; an older export is replaced.
@@ -46,6 +47,7 @@ def export_encoder(
         directory: Folder to make or replace.
         backend: "openvino" or "onnx".
         int8: Whether weights and activations get 8 bits.
+        fp16: Whether weights get 16 bits, half of the file; the arithmetic stays as it is.
         calibration: Sentences like those to be encoded, which ranges of activations are read from; some of textcl's
             sample when None.
 
@@ -53,9 +55,12 @@ def export_encoder(
         The export, loaded.
 
     Raises:
-        UserError: If there is no such backend, its packages are not installed, or the encoder cannot be exported to it.
+        UserError: If there is no such backend, its packages are not installed, the encoder cannot be exported to it, or
+            both kinds of weights are asked for.
         RunError: If the graph does not give the vectors of torch (see `LOWEST_COSINE`).
     """
+    if int8 and fp16:
+        raise UserError("--int8 and --fp16 are two kinds of weights: choose one of them")
     library, target = find_backend(backend), Path(directory)
     if (target / "config.json").exists() and not (target / EXPORT_FILE).exists():
         raise UserError(f"{target} holds a model: name another folder for the export")
@@ -80,16 +85,19 @@ def export_encoder(
         versions=library_versions() | {name: metadata.version(name) for name in BACKENDS[backend]},
     )
     with replacing(target) as folder, tempfile.TemporaryDirectory() as scratch:
-        exact_graph = Path(scratch) / library.FILE if int8 else folder / library.FILE
+        graph_file = folder / library.FILE
+        exact_graph = Path(scratch) / library.FILE if int8 or fp16 else graph_file
         with exportable(encoder) as graph, warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")  # of the exporters, to their own makers
-            library.convert(program_of(graph, encoder), exact_graph)
+            convert(
+                library, program_of(graph, encoder), exact_graph, encoder.backbone.config.model_type
+            )
         _write_settings(encoder, folder)
         if int8:
             rows = list(calibration or sample_sentences())[:CALIBRATION_ROWS]
-            library.quantize(
-                exact_graph, folder / library.FILE, _single_rows(encoder, rows, export.pad_id)
-            )
+            library.quantize(exact_graph, graph_file, _single_rows(encoder, rows, export.pad_id))
+        elif fp16:
+            library.halve(exact_graph, graph_file)
         export.write(folder)
         ExportedEncoder(folder, export, encoder.tokenizer).check("float32")
     return ExportedEncoder.from_pretrained(target)
