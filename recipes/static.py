@@ -40,6 +40,7 @@ from textcl import (
     backprop_for,
     distil,
     is_static,
+    is_static_model,
 )
 
 ROLES = ("text",)
@@ -70,24 +71,28 @@ class Settings(TrainSettings):
     loss: Literal["embeddings", "similarity", "kl"] = "embeddings"
     temperature: Annotated[float, Domain(above=0)] = 0.05
 
+    def check_start(self) -> None:
+        """Refuse settings of layers, a teacher that has none, and words that are not there."""
+        for name, value in (
+            ("dropout", self.dropout),
+            ("adapter", self.adapter),
+            ("bidirectional", self.bidirectional),
+        ):
+            if value is not None:
+                raise UserError(
+                    f"{name}={value} changes layers, and a static model has none: leave it out"
+                )
+        static = {model: is_static_model(model) for model in (self.model, self.teacher) if model}
+        if static[teacher := self.teacher or self.model]:
+            raise UserError(f"{teacher} is static itself: name the teacher, --set teacher=MODEL")
+        words_of(self.words)
+
 
 def build(s: Settings, world: World) -> Method:
     """The method."""
-    for name, value in (
-        ("dropout", s.dropout),
-        ("adapter", s.adapter),
-        ("bidirectional", s.bidirectional),
-    ):
-        if value is not None:
-            raise UserError(
-                f"{name}={value} changes layers, and a static model has none: leave it out"
-            )
+    s.check_start()
     start = Encoder.from_pretrained(s.model, num_layers=s.num_layers)
     teacher = Encoder.from_pretrained(s.teacher) if s.teacher else start
-    if is_static(teacher.backbone):
-        raise UserError(
-            f"{s.teacher or s.model} is static itself: name the teacher, --set teacher=MODEL"
-        )
     online = (
         start
         if is_static(start.backbone)

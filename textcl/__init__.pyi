@@ -38,6 +38,7 @@ from .distributed import ALONE as ALONE
 from .distributed import World as World
 from .encoder.distilling import distil as distil
 from .encoder.encoder import Encoder as Encoder
+from .encoder.loading import is_static_model as is_static_model
 from .encoder.masked_tokens import MaskedTokenLoss as MaskedTokenLoss
 from .encoder.momentum import CosineMomentum as CosineMomentum
 from .encoder.momentum import FrozenEncoder as FrozenEncoder

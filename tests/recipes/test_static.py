@@ -64,6 +64,35 @@ def test_settings_of_layers_are_refused(teacher, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_bad_start_is_refused_before_any_row_is_read(teacher, tmp_path):
+    class Rows(list):
+        def __iter__(self):
+            raise AssertionError("rows were read")
+
+    def start(model, *settings):
+        train(
+            "static",
+            model=model,
+            data=Rows(["a"]),
+            dev="",
+            output=tmp_path / "run",
+            settings=settings,
+            console=QUIET,
+        )
+
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty is not a model folder: it has no config\.json"):
+        start(tmp_path / "empty")
+    with pytest.raises(UserError, match="is not a folder: name a model folder"):
+        start(tmp_path / "gone")
+    with pytest.raises(UserError, match="is not a folder: name a model folder"):
+        start(teacher, f"teacher={tmp_path / 'gone'}")
+    with pytest.raises(UserError, match=r"dropout=0\.1 changes layers"):
+        start(teacher, "dropout=0.1")
+    with pytest.raises(AssertionError, match="rows were read"):
+        start(teacher)
+
+
 def test_words_of_a_file_become_tokens(teacher, tmp_path):
     (tmp_path / "words.txt").write_text("wombat\nquokka\n", encoding="utf-8")
     trained = run(teacher, tmp_path / "run", "steps=1", f"words={tmp_path / 'words.txt'}")

@@ -200,6 +200,15 @@ def quiet() -> Generator[None]:
             hf_logging.enable_progress_bar()
 
 
+def check_backbone(folder: Path) -> None:
+    """Refuse a folder whose configuration or weights are missing, damaged or at odds, without reading the weights.
+
+    Raises:
+        UserError: If they are.
+    """
+    check_config(_load_config(folder, False), read_shapes(folder), folder)
+
+
 def _load_config(folder: Path, trust_remote_code: bool) -> PretrainedConfig:
     if (folder / EXPORT_FILE).is_file():
         raise UserError(

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textcl.encoder.adapter import CONFIG_FILE, AdapterFolder, AdapterSpec, add_adapter
 from textcl.encoder.backbone import (
+    check_backbone,
     check_vocabulary,
     has_tokenizer,
     load_backbone,
@@ -122,6 +123,18 @@ def load_parts(
         dense=[load_dense(path) for path in described.dense],
         parity=read_parity(folder),
     )
+
+
+def is_static_model(name_or_path: str | Path) -> bool:
+    """Whether a model folder, or a name on the hub, is a static model; weights are not read, only their names.
+
+    Raises:
+        UserError: If there is no such model, or its files are missing or damaged.
+    """
+    described, base, _ = _resolve(find_model(name_or_path))
+    if not described.static:
+        check_backbone(base)
+    return bool(described.static)
 
 
 def _static_parts(

@@ -183,6 +183,7 @@ class _Session:
         overwrite: bool,
         dry_run: bool,
     ) -> Trained | None:
+        self.settings.check_start()
         supervision = supervise(self.settings, request, dev, self._tell)
         check_batch(supervision.rows, supervision.settings, self.world)
         method = build_method(self.recipe, supervision.settings, self.world)

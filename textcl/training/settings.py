@@ -123,6 +123,13 @@ class TrainSettings:
                 "small updates of the weights themselves would be rounded away"
             )
 
+    def check_start(self) -> None:
+        """Refuse what can be seen before rows are read, such as a start model that a recipe cannot take.
+
+        Raises:
+            UserError: If there is something to refuse.
+        """
+
     @property
     def start_may_be_best(self) -> bool:
         """Whether the model before training is kept where no update scores as high on dev."""
