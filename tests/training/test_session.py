@@ -217,9 +217,9 @@ def test_a_signal_saves_and_says_how_to_go_on(model, corpus, tmp_path, monkeypat
     assert_same_run(tmp_path / "whole", tmp_path / "stopped")
 
 
-def kill_once(model, corpus, dev, output, draw):
+def kill_once(model, corpus, dev, output, draw, extra=()):
     """Start the command in a process of its own and kill it at a random moment after its first update."""
-    sets = [part for setting in SETTINGS for part in ("--set", setting)]
+    sets = [part for setting in [*SETTINGS, *extra] for part in ("--set", setting)]
     command = [
         sys.executable,
         "-m",
@@ -245,13 +245,13 @@ def kill_once(model, corpus, dev, output, draw):
     return victim.returncode
 
 
-def check_kills(count, model, corpus, dev, tmp_path, seed):
+def check_kills(count, model, corpus, dev, tmp_path, seed, extra=()):
     draw = random.Random(seed)
     torch_threads = torch.get_num_threads()
-    run(model, corpus, tmp_path / "whole", dev=dev)
+    run(model, corpus, tmp_path / "whole", dev=dev, settings=extra)
     for attempt in range(count):
         output = tmp_path / f"killed-{attempt}"
-        if kill_once(model, corpus, dev, output, draw) != 0:
+        if kill_once(model, corpus, dev, output, draw, extra) != 0:
             if json.loads((output / "settings.json").read_text())["threads"] != torch_threads:
                 pytest.fail("the killed run used another number of threads")
             if not RunFolder(output).finished:
@@ -264,8 +264,9 @@ def test_a_killed_run_ends_bit_identical(model, corpus, dev, tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_killed_runs_end_bit_identical(model, corpus, dev, tmp_path):
-    check_kills(20, model, corpus, dev, tmp_path, seed=1)
+@pytest.mark.parametrize("extra", [(), ("adapter=lora:4",)], ids=["weights", "adapter"])
+def test_twenty_killed_runs_end_bit_identical(extra, model, corpus, dev, tmp_path):
+    check_kills(20, model, corpus, dev, tmp_path, seed=1, extra=extra)
 
 
 def test_tokens_from_disk_change_nothing(model, corpus, tmp_path, monkeypatch):
