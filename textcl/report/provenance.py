@@ -23,7 +23,7 @@ def data_section(page: Document, runs: Sequence[RunRecord]) -> None:
             [
                 run.label,
                 data.source,
-                data.rows,
+                data.extent if data.streamed else data.rows,
                 data.blank,
                 f"{data.duplicates:,} ({kept})" if data.duplicates else "0",
                 data.longest,
