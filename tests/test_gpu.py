@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import ExitStack, contextmanager
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import golden
 import numpy as np
@@ -86,6 +86,22 @@ def test_a_deterministic_run_repeats_its_bits_and_so_does_a_resumed_one(model, t
     ]
     for key, first in weights[0].items():
         assert all(torch.equal(first, other[key]) for other in weights[1:]), key
+
+
+@pytest.mark.parametrize("name", ["unsup-simcse", "sup-simcse", "byol"])
+def test_a_repeated_step_is_the_step(name, model, tmp_path):
+    settings = {"steps": 16, "rows": 256, "precision": "fp32"}
+    replays = Mock(wraps=torch.cuda.CUDAGraph.replay)
+    with patch.object(torch.cuda.CUDAGraph, "replay", lambda graph: replays(graph)):
+        repeated = train(name, model, tmp_path / "graphs", graphs=True, **settings)
+    assert replays.call_count > 4
+    assert repeated == pytest.approx(train(name, model, tmp_path / "plain", **settings), abs=1e-4)
+
+
+def test_a_repeated_step_draws_other_masks(model, tmp_path):
+    settings = {"steps": 16, "learning_rate": 0.0, "dropout": 0.1, "graphs": True}
+    losses = train("unsup-simcse", model, tmp_path / "run", rows=8, **settings)
+    assert len(set(losses)) == len(losses)
 
 
 def test_a_step_that_does_not_fit_is_one_sentence(model, tmp_path):

@@ -8,7 +8,7 @@ buffer, and each is a view of the buffer's copy on the device.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import TypeVar, cast
 
 import torch
@@ -37,6 +37,29 @@ def tensors_of(value: object) -> Iterator[Tensor]:
         for field in dataclasses.fields(value):
             if "on_host" not in field.metadata:
                 yield from tensors_of(getattr(value, field.name))
+
+
+def signature_of(value: object) -> Hashable:
+    """All that is known of a value without reading its tensors, but for those that stay on the host.
+
+    Two values of one signature have tensors of the same shapes and types at the same places.
+    """
+    if isinstance(value, Tensor):
+        return value.shape, value.dtype
+    if isinstance(value, Mapping):
+        mapping = cast("Mapping[Hashable, object]", value)
+        return tuple((key, signature_of(part)) for key, part in mapping.items())
+    if isinstance(value, tuple | list):
+        return tuple(signature_of(part) for part in cast("tuple[object, ...]", value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = {f: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return type(value), *(
+            (part.shape, part.numpy().tobytes())
+            if "on_host" in field.metadata and isinstance(part, Tensor)
+            else signature_of(part)
+            for field, part in parts.items()
+        )
+    return cast("Hashable", value)
 
 
 def with_tensors(value: T, change: Callable[[Tensor], Tensor]) -> T:

@@ -94,7 +94,7 @@ class PairTable:
             candidate_partners=self._partners(z, world, total),
             census=self._census(len(z), total),
         )
-        columns = torch.tensor(kinds).repeat_interleave(total).to(device, non_blocking=True)
+        columns = torch.cat([own.new_full((total,), kind) for kind in kinds])
         table = table.weighted(exclude(self._hidden(table, columns, len(z)), table.dtype))
         return table.weighted(self._hardness(table, columns)) if self.hardness else table
 

@@ -50,11 +50,12 @@ class MaskedTokenLoss(nn.Module):
     def _table(self) -> Float[Tensor, "V E"]:
         return self._encoder[0].backbone.get_input_embeddings().weight  # pyright: ignore[reportReturnType]
 
-    def plan(self, tokens: Tokens) -> Tokens:
+    def plan(self, tokens: Tokens, *, rounded: bool = False) -> Tokens:
         """The tokens with their layout and where the masked ones are.
 
         Args:
             tokens: On the CPU.
+            rounded: Changes nothing: how many tokens are masked differs from batch to batch.
 
         Raises:
             ValueError: If no view masks tokens.

@@ -91,9 +91,9 @@ class MomentumEncoder(nn.Module):
         for mine, theirs in zip(self.encoder.buffers(), online.buffers(), strict=True):
             mine.copy_(theirs)
 
-    def plan(self, tokens: Tokens) -> Tokens:
+    def plan(self, tokens: Tokens, *, rounded: bool = False) -> Tokens:
         """The tokens with what the encoder makes ready of them, where it does."""
-        return plan_tokens(self.encoder, tokens)
+        return plan_tokens(self.encoder, tokens, rounded=rounded)
 
     @torch.no_grad()
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
@@ -129,9 +129,9 @@ class FrozenEncoder(nn.Module):
         """Stay in evaluation mode."""
         return super().train(False)
 
-    def plan(self, tokens: Tokens) -> Tokens:
+    def plan(self, tokens: Tokens, *, rounded: bool = False) -> Tokens:
         """The tokens with what the encoder makes ready of them, where it does."""
-        return plan_tokens(self.encoder, tokens)
+        return plan_tokens(self.encoder, tokens, rounded=rounded)
 
     @torch.no_grad()
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:

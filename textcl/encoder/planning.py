@@ -13,20 +13,22 @@ from textcl.types import Tokens
 class Plans(Protocol):
     """An encoder that can make ready, in any thread, what it computes from the lengths of its rows."""
 
-    def plan(self, tokens: Tokens) -> Tokens:
+    def plan(self, tokens: Tokens, *, rounded: bool = False) -> Tokens:
         """The tokens with what was made ready.
 
         Args:
             tokens: On the CPU.
+            rounded: Whether batches shall come in few different sizes, where the encoder can.
         """
         ...
 
 
-def plan_tokens(encoder: nn.Module, tokens: Tokens) -> Tokens:
+def plan_tokens(encoder: nn.Module, tokens: Tokens, *, rounded: bool = False) -> Tokens:
     """The tokens with what an encoder makes ready of them; as they are where it makes nothing ready.
 
     Args:
         encoder: From tokens to one row each.
         tokens: On the CPU.
+        rounded: As of `Plans.plan`.
     """
-    return encoder.plan(tokens) if isinstance(encoder, Plans) else tokens
+    return encoder.plan(tokens, rounded=rounded) if isinstance(encoder, Plans) else tokens

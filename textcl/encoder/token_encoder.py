@@ -14,10 +14,16 @@ from transformers import PreTrainedModel
 from textcl.encoder.backbone import checkpoint_activations
 from textcl.encoder.dense import tanh_layer
 from textcl.encoder.packing.dropout import use_fast_dropout
-from textcl.encoder.packing.hidden_states import layout_of, no_states, placed_states
+from textcl.encoder.packing.hidden_states import (
+    is_packed,
+    layout_of,
+    no_states,
+    placed_states,
+)
 from textcl.encoder.packing.layout import Layout
 from textcl.encoder.packing.lookup import use_kept_gradients
 from textcl.encoder.packing.padded import padded_hidden_states
+from textcl.encoder.packing.sizes import with_filling
 from textcl.encoder.pooling import (
     Segments,
     check_pooling,
@@ -37,10 +43,12 @@ class PlannedTokens(Tokens):
     Args:
         layout: Where the tokens lie while the backbone runs them.
         segments: Which states each part of the pooling reads.
+        filling: Rows at the end whose vectors are thrown away.
     """
 
     layout: Layout
     segments: tuple[Segments, ...]
+    filling: int = 0
 
 
 class TokenEncoder(nn.Module):
@@ -142,24 +150,29 @@ class TokenEncoder(nn.Module):
         with torch.autocast(self.device.type, enabled=False):
             return self.dense(pooled)
 
-    def plan(self, tokens: Tokens) -> Tokens:
+    def plan(self, tokens: Tokens, *, rounded: bool = False) -> Tokens:
         """The tokens with all that follows from their lengths, which may be made ahead of `forward`, in any thread.
 
         Args:
             tokens: On the CPU.
+            rounded: Whether batches of a packed model on a card come in few different sizes.
         """
         if isinstance(tokens, PlannedTokens) or self.averages_padding or not len(tokens.ids):
             return tokens
+        rounded, filling = rounded and is_packed(self.backbone) and self.device.type != "cpu", 0
+        if rounded:
+            tokens, filling = with_filling(tokens, self.max_length)
         layout = layout_of(self.backbone, tokens)
         wide = torch.promote_types(self.backbone.dtype, torch.float32)
         segments = Segments.of(tokens.lengths, self.pooling, layout.back, wide, tokens.prompt)
         return PlannedTokens(
             tokens.ids,
-            tokens.lengths,
+            torch.zeros_like(tokens.lengths) if rounded else tokens.lengths,
             tokens.changes,
-            tokens.prompt,
-            layout=layout,
+            None if rounded else tokens.prompt,
+            layout=layout.without_lengths() if rounded else layout,
             segments=segments,
+            filling=filling,
         )
 
     def positions(self, tokens: Tokens) -> list[int]:
@@ -171,14 +184,15 @@ class TokenEncoder(nn.Module):
         checkpoint_activations(self.backbone)
 
     def _pooled(self, tokens: Tokens) -> Float[Tensor, "B _"]:
-        layers, segments = layers_of(self.pooling), tuple[Segments, ...]()
+        layers, segments, filling = layers_of(self.pooling), tuple[Segments, ...](), 0
         if isinstance(tokens, PlannedTokens):
             hidden = placed_states(self.backbone, tokens, layers, tokens.layout)
-            segments = tokens.segments
+            segments, filling = tokens.segments, tokens.filling
         else:
             hidden = no_states(self.backbone, layers)
         with torch.autocast(self.device.type, enabled=False):
             pooled = pool(hidden, tokens.lengths, self.pooling, segments, tokens.prompt)
+            pooled = pooled[: len(tokens) - filling] if filling else pooled
             if self.pooling != "cls_pooler":
                 return pooled
             pooler: nn.Module = self.backbone.pooler  # pyright: ignore[reportAssignmentType]

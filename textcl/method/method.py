@@ -13,6 +13,7 @@ from textcl.encoder.encoder import Encoder
 from textcl.encoder.reader import Reader
 from textcl.errors import RunError
 from textcl.method.backprop import Backprop, FullBatch, GradCache
+from textcl.method.graphs import Graphs
 from textcl.method.hooks import Hook
 from textcl.method.routes import Embedder, Route, plan_batch
 from textcl.types import Batch, Embeddings
@@ -99,7 +100,8 @@ class Method:
             batch: On the CPU.
         """
         chunk = self.backprop.chunk_size if isinstance(self.backprop, GradCache) else 0
-        return plan_batch(self.encoders, self.routes, batch, chunk)
+        rounded = isinstance(self.backprop, Graphs)
+        return plan_batch(self.encoders, self.routes, batch, chunk, rounded=rounded)
 
     def embedder(self) -> Embedder:
         """All encoders in one module."""

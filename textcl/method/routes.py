@@ -28,7 +28,12 @@ class Route:
 
 
 def plan_batch(
-    encoders: Mapping[str, nn.Module], routes: Mapping[str, Route], batch: Batch, chunk: int = 0
+    encoders: Mapping[str, nn.Module],
+    routes: Mapping[str, Route],
+    batch: Batch,
+    chunk: int = 0,
+    *,
+    rounded: bool = False,
 ) -> Batch:
     """A batch with all index work of its embedding done, for `Embedder`.
 
@@ -37,6 +42,7 @@ def plan_batch(
         routes: Which encoder and view give the embedding of each name.
         batch: On the CPU.
         chunk: Rows that are embedded at once; all for 0.
+        rounded: Whether a whole batch shall have one of few different sizes.
     """
     if chunk:
         parts = tuple(plan_batch(encoders, routes, part) for part in batch.split(chunk))
@@ -46,7 +52,7 @@ def plan_batch(
         views = [route.view for route in routes.values() if route.encoder == key]
         if views:
             tokens = Tokens.concatenate([batch.tokens[view] for view in views])
-            inputs[key] = plan_tokens(encoder, tokens)
+            inputs[key] = plan_tokens(encoder, tokens, rounded=rounded)
     return replace(batch, inputs=inputs)
 
 

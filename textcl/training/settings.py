@@ -60,6 +60,8 @@ class TrainSettings:
         gradient_checkpointing: Save memory by computing activations twice.
         deterministic: Only operators whose sums have one order, so that a GPU repeats a run bit for bit, as a CPU does
             anyway. What it costs has not been measured; an operator that has no such form ends the run with its name.
+        graphs: Repeat training steps on a GPU as CUDA graphs, with batches rounded up to few sizes, where a recipe
+            allows it; a run says where it does not, and why. Prepared, not measured on a card.
         max_length: Longest row of training in tokens; longer texts are cut.
         reading_length: Longest row in tokens that the saved model reads; as the start model when empty, and as in
             training with pooling=mean_all, which depends on it.
@@ -99,6 +101,7 @@ class TrainSettings:
     chunk_size: Annotated[int, Domain(at_least=0)] = 0
     gradient_checkpointing: bool = False
     deterministic: bool = False
+    graphs: bool = False
     max_length: Annotated[int, Domain(at_least=3)] = 32
     reading_length: Annotated[int, Domain(at_least=3)] | None = None
     prompt: str | None = None

@@ -1,0 +1,66 @@
+"""Rows of filling make batches of few sizes, and change no vector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from families import tiny_encoder
+from pretended_card import CARD, pretended_card
+from torch.utils._python_dispatch import _disable_current_modes
+
+import textcl
+from textcl.encoder.packing.sizes import with_filling
+from textcl.types import Tokens
+
+
+@pytest.mark.parametrize("longest", [2, 8, 17, 32, 512])
+@pytest.mark.parametrize("rows", [1, 8, 128, 1024])
+def test_sizes_are_round(rows, longest):
+    lengths = torch.from_numpy(np.random.default_rng(0).integers(1, longest + 1, rows))
+    lengths[-1] = longest
+    tokens = Tokens(torch.arange(int(lengths.sum())), lengths)
+    filled, filling = with_filling(tokens, most=512)
+    assert torch.equal(filled.lengths[:rows], lengths)
+    assert len(filled) == rows + filling
+    assert filled.lengths[-1] == filled.lengths.max() == -(-longest // 8) * 8
+    assert filled.lengths.min() > 0
+    assert len(filled.ids) % 64 == 0
+    extra = len(filled.ids) - len(tokens.ids) - int(filled.lengths[-1])
+    assert extra <= max(64, len(tokens.ids) / 16) + filling
+
+
+def test_no_row_grows_beyond_what_the_model_takes():
+    tokens = Tokens(torch.arange(20), torch.tensor([7, 13]))
+    assert with_filling(tokens, most=14)[0].lengths.max() == 14
+    assert with_filling(tokens, most=3)[0].lengths.max() == 13
+
+
+@pytest.mark.parametrize("pooling", ["cls+mean+max+lasttoken", "first_last"])
+def test_vectors_and_gradients_are_those_without_filling(pooling):
+    encoder = tiny_encoder("roberta", pooling=pooling).eval()
+    texts = ["a dog runs", "", "two", "the man plays guitar in the street of the city"] * 3
+    tokens = encoder.tokenize(texts)
+
+    def gradient(rounded):
+        vectors = encoder(encoder.plan(tokens, rounded=rounded))
+        (
+            vectors
+            * torch.arange(float(vectors.numel()))
+            .cos()
+            .to(vectors, non_blocking=True)
+            .view_as(vectors)
+        ).sum().backward()
+        found, encoder_weight.grad = (vectors.detach().numbers, encoder_weight.grad.numbers), None
+        return found
+
+    with pretended_card(Path(textcl.__file__).parent):
+        encoder.to(CARD)
+        encoder_weight = encoder.backbone.encoder.layer[0].output.dense.weight
+        assert encoder.plan(tokens, rounded=True).filling
+        plain, rounded = gradient(False), gradient(True)
+    with _disable_current_modes():
+        for a, b in zip(plain, rounded, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-5)

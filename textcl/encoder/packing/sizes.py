@@ -1,0 +1,44 @@
+"""Few different sizes of batches, for steps that a card repeats as they were recorded.
+
+Rows of filling are put behind those of a batch, so that its tokens are a round number and its longest row has a round
+length. They see no other row, and their vectors are thrown away.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from textcl.types import Tokens
+
+_FEWEST = 64  # tokens between two sizes of a small batch
+_PARTS = 16  # a batch grows by at most one part in so many
+_LENGTH = 8  # lengths of the longest row are multiples of it
+
+
+def with_filling(tokens: Tokens, most: int) -> tuple[Tokens, int]:
+    """The rows with rows of filling behind them, and how many these are.
+
+    One row of filling is as long as the longest row, rounded up; the others share what is missing to a round number of
+    tokens. So batches of about equal size become equal ones.
+
+    Args:
+        tokens: At least one, on the CPU.
+        most: Tokens that a row may have.
+    """
+    longest = int(tokens.lengths.max())
+    longest = min(-(-longest // _LENGTH) * _LENGTH, max(longest, most))
+    lengths = _filling(len(tokens.ids), longest)
+    ids = tokens.ids[:1].expand(int(lengths.sum()))
+    filling = Tokens(ids, torch.from_numpy(lengths))
+    return Tokens.concatenate([tokens, filling]), len(lengths)
+
+
+def _filling(count: int, longest: int) -> Int64[np.ndarray, " R"]:
+    """Lengths of the rows of filling behind `count` tokens, none 0."""
+    step = max(_FEWEST, 1 << (count // _PARTS).bit_length() >> 1)
+    others = 1 + step // max(1, longest - 1)  # so many rows take up to a whole step
+    least = count + longest + others
+    missing = -(-least // step) * step - count - longest
+    return np.append(np.diff(np.arange(others + 1) * missing // others), longest)
