@@ -122,7 +122,7 @@ def test_what_hooks_change_between_epochs_is_seen():
 def test_memory_that_was_replaced_is_another_call():
     table, noted = torch.ones(3), []
     for x in (table, table, table.clone()):
-        with Calls() as calls:
+        with Calls(x.device) as calls:
             torch.mul(x + 1, 2)
         noted.append(calls.made)
     assert not first_difference(noted[0], noted[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -107,7 +108,7 @@ class PairTable:
         self, table: Contrast, columns: Tensor, rows_of_batch: int
     ) -> Callable[[Tensor], Tensor]:
         """Mask of the cells that no term asks for, or that hold no text."""
-        asked = self._asked().to(columns.device, non_blocking=True)
+        asked = _asked(frozenset(self.terms), columns.device)
         absent = table.candidate_groups == ABSENT
 
         def hidden(rows: Tensor) -> Tensor:
@@ -115,17 +116,6 @@ class PairTable:
             return ~asked[second, columns, _own(table, rows).long()] | absent
 
         return hidden
-
-    def _asked(self) -> Bool[Tensor, "2 3 2"]:
-        """Whether an anchor or a positive is contrasted with a kind of candidate, of another row or its own."""
-        asked = torch.zeros((2, 3, 2), dtype=torch.bool)
-        asked[0, :_ANCHOR] = True
-        asked[0, _ANCHOR, 0] = "anchor_anchor" in self.terms
-        asked[1, _ANCHOR] = "positive_anchor" in self.terms
-        asked[1, _POSITIVE, 0] = "positive_positive" in self.terms
-        asked[1, _NEGATIVE, 0] = "positive_negative" in self.terms
-        asked[1, _NEGATIVE, 1] = "positive_own_negative" in self.terms
-        return asked
 
     def _hardness(self, table: Contrast, columns: Tensor) -> Callable[[Tensor], Tensor]:
         def weight(rows: Tensor) -> Tensor:
@@ -152,6 +142,19 @@ class PairTable:
             + hard * ("positive_own_negative" in self.terms),
         }
         return {kind: count for kind, count in parts.items() if count or kind == "in-batch"}
+
+
+@lru_cache(maxsize=32)
+def _asked(terms: frozenset[Term], device: torch.device) -> Bool[Tensor, "2 3 2"]:
+    """Whether an anchor or a positive is contrasted with a kind of candidate, of another row or its own."""
+    asked = torch.zeros((2, 3, 2), dtype=torch.bool)
+    asked[0, :_ANCHOR] = True
+    asked[0, _ANCHOR, 0] = "anchor_anchor" in terms
+    asked[1, _ANCHOR] = "positive_anchor" in terms
+    asked[1, _POSITIVE, 0] = "positive_positive" in terms
+    asked[1, _NEGATIVE, 0] = "positive_negative" in terms
+    asked[1, _NEGATIVE, 1] = "positive_own_negative" in terms
+    return asked.to(device, non_blocking=True)
 
 
 def _own(table: Contrast, rows: Tensor) -> Tensor:

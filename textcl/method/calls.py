@@ -28,13 +28,17 @@ _PACKAGE = Path(__file__).parents[1]
 class Calls(TorchDispatchMode):
     """Notes the calls that are made within it, those of the backward pass too.
 
+    Args:
+        device: Calls on its tensors are noted, and no others.
+
     Attributes:
         made: The calls in their order.
         on_host: Calls that read a number of the card or copy one to it, with file and line.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         super().__init__()
+        self.device = device
         self.made: list[Call] = []
         self.on_host: list[str] = []
         self._own: set[int] = set()  # storages of what was made within
@@ -49,6 +53,8 @@ class Calls(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         given, gave = tree_leaves((args, kwargs)), tree_leaves(out)
         on_card = any(_on_card(x) for x in (*given, *gave))
+        if not on_card and self.device.type != "cpu":
+            return out
         if on_card and self._needs_host(func, args, kwargs or {}, [*given, *gave]):
             self.on_host.append(f"{_line()} {func.overloadpacket.__name__}")
         seen = [self._seen(x, on_card) for x in given]
@@ -76,7 +82,9 @@ class Calls(TorchDispatchMode):
         if any(not _on_card(x) and (x.ndim or copies) for x in tensors):
             return True
         if func.overloadpacket is torch.ops.aten.index:
-            return any(isinstance(i, Tensor) and i.dtype == torch.bool for i in tree_leaves(args))
+            return any(
+                isinstance(i, Tensor) and i.dtype == torch.bool for i in tree_leaves(args[1:])
+            )
         return not _WAITS.isdisjoint(func.tags)
 
 

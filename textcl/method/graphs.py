@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import nn
 
 from textcl.method.backprop import Backprop, Backward
@@ -85,7 +86,7 @@ class Graphs(Hook):
             return replace(output, loss=output.loss.detach()), z
 
         if compare:
-            return self._compared(size, run, embedder, objective)
+            return self._compared(size, run, batch.rows.device, embedder, objective)
         return self._repeated(size, run)
 
     @property
@@ -99,10 +100,12 @@ class Graphs(Hook):
                 self._give_up("hardly any batch has the size of another")
         return self.sizes.setdefault(signature_of(batch), _Size())
 
-    def _compared(self, size: _Size, run: Callable[[], Step], *modules: nn.Module) -> Step:
+    def _compared(
+        self, size: _Size, run: Callable[[], Step], device: torch.device, *modules: nn.Module
+    ) -> Step:
         """A step whose calls are compared with those of the last one."""
         counts = host_counts(*modules)
-        with Calls() as calls:
+        with Calls(device) as calls:
             step = self.recorder.aside(run)
         known, change = bool(size.calls), first_difference(size.calls, calls.made)
         size.due, size.same, size.calls = not known, known and not change, calls.made
