@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import time
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import torch
-from few_labels import draw
+from few_labels import draw, scores
 from setfit import (  # pyright: ignore[reportMissingImports]  # installed for this comparison alone
     SetFitModel,
     Trainer,
@@ -31,10 +32,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--draws", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=70)
+    parser.add_argument("--test-rows", type=int, default=1000, help="most rows that are tested")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for seed in options.draws:
         train, test = draw(options.data, seed, options.classes, options.rows)
+        if len(test) > options.test_rows:
+            test = random.Random(seed).sample(test, options.test_rows)
         started, processor = time.perf_counter(), time.process_time()
         model = SetFitModel.from_pretrained(options.model)
         arguments = TrainingArguments(
@@ -46,10 +50,11 @@ def main() -> None:
         ).train()
         seconds = time.perf_counter() - started, time.process_time() - processor
         predicted = np.array(model.predict([row["text"] for row in test]))
-        right = predicted == np.array([row["label"] for row in test])
+        truth = [row["label"] for row in test]
         line = {
             "draw": seed,
-            "setfit": 100 * float(right.mean()),
+            "data": options.data.name,
+            **scores(predicted, truth),
             "seconds": seconds[0],
             "processor_seconds": seconds[1],
             "steps": options.steps,
