@@ -38,9 +38,9 @@ def progress(
     if not show:
         yield lambda rows: None
         return
-    from rich.console import Console
+    from textcl.terminal import TextConsole
 
-    console = console or Console(stderr=True)
+    console = console or TextConsole(stderr=True)
     if not console.is_terminal:
         yield _Lines(console, doing, unit, total).advance
         return

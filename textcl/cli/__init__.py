@@ -29,8 +29,10 @@ def main() -> None:
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             raise
+        from textcl.terminal import harmless
+
         shown = StoppedError.by(error) if isinstance(error, KeyboardInterrupt) else error
-        sys.stderr.write(f"textcl: {_message(shown)}\n")
+        sys.stderr.write(f"textcl: {harmless(_message(shown))}\n")
         sys.exit(_exit_code(shown))
     finally:
         signal.signal(signal.SIGTERM, before)

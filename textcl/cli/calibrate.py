@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from textcl.cli.options import (
     OUTPUT,
@@ -16,6 +15,7 @@ from textcl.cli.options import (
     LabelSeparator,
     Split,
     parse_columns,
+    plain_console,
     require_new_folder,
 )
 from textcl.errors import UserError
@@ -86,7 +86,7 @@ def calibrate_command(
             shutil.copytree(folder, new, dirs_exist_ok=True)
             if report.changed:
                 write_calibration(new, report, Path(dev).name)
-    log = Console(soft_wrap=True, highlight=False, markup=False)
+    log = plain_console()
     if blank := blank_note(rows.report.blank):
         log.print(blank)
     written = "written to" if report.changed or output else "nothing is written to"

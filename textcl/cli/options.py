@@ -284,16 +284,23 @@ def write_text(path: Path | None, text: str) -> None:
 
 def log_console(*, quiet: bool = False) -> Console:
     """Standard error, for what is not a result."""
-    from rich.console import Console
+    from textcl.terminal import TextConsole
 
-    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, quiet=quiet)
+    return TextConsole(stderr=True, soft_wrap=True, highlight=False, markup=False, quiet=quiet)
+
+
+def plain_console() -> Console:
+    """Standard output, for lines of text that are a result."""
+    from textcl.terminal import TextConsole
+
+    return TextConsole(soft_wrap=True, highlight=False, markup=False)
 
 
 def result_console() -> Console:
     """Standard output, wide enough for long names where it is a file or a pipe."""
-    from rich.console import Console
+    from textcl.terminal import TextConsole
 
-    console = Console()
+    console = TextConsole()
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     return console

@@ -69,11 +69,10 @@ _ROWS: dict[tuple[str, ...], str] = {
 
 def _list() -> None:
     """Recipes by what one has, one line each."""
-    from rich.console import Console
-
+    from textcl.terminal import TextConsole
     from textcl.training import recipes as recipe
 
-    console = Console()
+    console = TextConsole()
     groups: dict[tuple[str, tuple[str, ...]], list[recipe.Recipe]] = {}
     for each in map(recipe.find, recipe.names()):
         group = each.rows or _ROWS.get(each.roles, "rows"), each.roles
@@ -94,13 +93,13 @@ def _list() -> None:
 
 
 def _show(name: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from textcl.terminal import TextConsole
     from textcl.training import recipes as recipe
     from textcl.training.settings import as_mapping
 
-    chosen, console = recipe.find(name), Console()
+    chosen, console = recipe.find(name), TextConsole()
     console.print(chosen.doc.strip(), highlight=False, markup=False)
     table = Table("setting", "default", box=None, pad_edge=False)
     for key, value in as_mapping(chosen.settings()).items():

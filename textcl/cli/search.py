@@ -186,6 +186,8 @@ def _found(index: Index, texts: Sequence[str], k: int, threshold: float | None) 
 
 def show(found: Hits, *, as_json: bool) -> None:
     """Print hits as a table for each query, or as a line of JSON for each."""
+    from rich.markup import escape
+
     from textcl.data.files import to_json_line
 
     console = result_console()
@@ -199,18 +201,9 @@ def show(found: Hits, *, as_json: bool) -> None:
             text = " ".join(hit.text.split())
             short = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
             cells = (str(rank), f"{hit.score:.3f}", hit.id, short)
-            table.add_row(*map(_plain, cells))
+            table.add_row(*map(escape, cells))
         console.print(query, markup=False, highlight=False)
         console.print(table if hits else "  no document", highlight=False)
-
-
-def _plain(text: str) -> str:
-    """A text of the corpus as a cell: neither markup nor what would steer the terminal, as an escape sequence does."""
-    from rich.markup import escape
-
-    return escape(
-        "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-    )
 
 
 def _read(source: str, column: list[str] | None) -> list[str]:

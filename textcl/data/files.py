@@ -29,6 +29,7 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_SPACE_WORDS = ("No space left", "Disk quota exceeded", "os error 28", "os error 122")
 _HOST = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
 _BESIDE = re.compile(r"\.(.+)\." + _HOST + r"-(\d+)-[0-9a-f]{8}\.(part|old)")
+_CONTROLS = re.compile("[\x7f-\x9f]")
 _swept = set[Path]()
 _REPLACEABLE = (
     "config.json",
@@ -157,7 +158,8 @@ def to_json(content: object) -> str:
     Raises:
         TypeError: If something else is among them.
     """
-    return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
+    return _escaped(text) + "\n"
 
 
 def to_json_line(content: object) -> str:
@@ -167,11 +169,15 @@ def to_json_line(content: object) -> str:
         content: As for `to_json`.
     """
     try:
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, default=str)
-    except (
-        ValueError
-    ):  # a number that is not finite, which is rare: only then every value is looked at
-        return json.dumps(_plain(content), ensure_ascii=False, allow_nan=False, default=str)
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:  # a number that is not finite: only then every value is looked at
+        text = json.dumps(_plain(content), ensure_ascii=False, allow_nan=False, default=str)
+    return _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    """JSON without the control characters that json.dumps leaves, which steer some terminals."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _plain(value: object) -> object:

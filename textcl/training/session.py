@@ -18,6 +18,7 @@ from textcl.data.files import check_writable
 from textcl.data.streamed import StreamedRows
 from textcl.errors import UserError
 from textcl.method.method import Method, online_of
+from textcl.terminal import TextConsole
 from textcl.training import checkpoint, recipes, replaced
 from textcl.training.accelerator import accelerator_of, describe_machine, init_trackers, world_of
 from textcl.training.build import build_method
@@ -171,7 +172,7 @@ class _Session:
         self.accelerator = accelerator_of(settings)
         self.world = world_of(self.accelerator)
         self.main = self.accelerator.is_main_process
-        self.console = console or Console(stderr=True)
+        self.console = console or TextConsole(stderr=True)
 
     def start(
         self,

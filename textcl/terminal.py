@@ -1,0 +1,34 @@
+"""What is shown on a terminal: texts of anybody, without the characters that would steer it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tab and newline, line separators, what turns the direction of writing, and half characters.
+
+What joins letters and emoji (U+200C, U+200D) is left as it is.
+"""
+
+
+def harmless(text: str) -> str:
+    """A text with U+FFFD in place of each character that steers a terminal, as those of an escape sequence do."""
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class TextConsole(Console):
+    """A console that shows texts of anybody: what steers the terminal comes from rich alone."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """The segments of a renderable."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(harmless(segment.text), segment.style)
