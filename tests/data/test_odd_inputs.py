@@ -14,6 +14,8 @@ from textcl.classifier.head import ClassificationHead
 from textcl.data import load_rows, stream_rows
 from textcl.data.texts import as_texts
 from textcl.errors import UserError
+from textcl.retrieval.index import Index
+from textcl.review.review import review_labels
 
 TEXTS = ["a dog", "two cats", "a bird", "no fish"]
 LABELS = ["x", "y", "x", "y"]
@@ -68,10 +70,18 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
 
 
+@pytest.fixture(scope="module")
+def index(encoder, tmp_path_factory):
+    return Index.build(encoder, TEXTS, tmp_path_factory.mktemp("odd") / "index")
+
+
 @pytest.fixture
-def functions(encoder, classifier):
+def functions(encoder, classifier, index):
     """What takes texts, each giving something that can be compared."""
     return {
+        "search": lambda texts: np.array(
+            [hit.id for hits in index.search(texts, 2) for hit in hits]
+        ),
         "encode": encoder.encode,
         "similarity": lambda texts: encoder.similarity(texts, TEXTS),
         "predict_proba": classifier.predict_proba,
@@ -104,6 +114,55 @@ def test_what_is_neither_is_refused(functions, kind):
             continue  # one text is taken, see test_arguments.py
         with pytest.raises(UserError):
             print(name, function(NEITHER[kind]))
+
+
+def test_a_search_takes_one_query_and_gives_its_documents(index):
+    assert index.search("a dog", 2) == index.search(["a dog"], 2)[0]
+
+
+@pytest.fixture
+def takers(classifier, index, tmp_path):
+    """Public functions that take several texts and never one, each with what else it is given."""
+    fitted = textcl.TextClassifier()
+    fitted.classifier_, fitted.classes_ = classifier, np.array(["x", "y"])
+    vectors = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
+    return {
+        "neighbours": lambda texts: index.neighbours(texts),
+        "remove": lambda texts: index.remove(texts),
+        "calibrate": lambda texts: textcl.calibrate(classifier, texts, ["x", "y"] * 10),
+        "fit_rejection": lambda texts: textcl.fit_rejection(classifier, texts, ["x", "y"] * 10),
+        "outside": lambda texts: textcl.fit_rejection(classifier, TEXTS, LABELS, outside=texts),
+        "train": lambda texts: textcl.fit_rejection(
+            classifier, TEXTS * 5, LABELS * 5, train=(texts, LABELS)
+        ),
+        "review_labels": lambda texts: review_labels(vectors, texts, ["x", "y"] * 10),
+        "export": lambda texts: textcl.export_encoder(
+            classifier.encoder, tmp_path / "x", "onnx", calibration=texts
+        ),
+        "as_texts": lambda texts: list(as_texts(texts)),
+        **{
+            f"estimator.{name}": getattr(fitted, name)
+            for name in ("predict", "predict_proba", "decision_function", "transform")
+        },
+        "estimator.fit": lambda texts: textcl.TextClassifier().fit(texts, LABELS),
+        "estimator.score": lambda texts: fitted.score(texts, LABELS),
+    }
+
+
+@pytest.mark.parametrize("kind", NEITHER)
+def test_where_several_are_meant_one_text_is_refused_with_what_to_write(takers, kind):
+    for name, function in takers.items():
+        message = r"got one text: put it into a list, \[text\]" if kind == "text" else None
+        with pytest.raises(UserError, match=message):
+            print(name, function(NEITHER[kind]))
+
+
+def test_columns_are_taken_where_a_classifier_is_fitted_on(classifier):
+    texts, labels = pandas.Series(TEXTS * 5, index=range(20, 0, -1)), pandas.Series(LABELS * 5)
+    report = textcl.calibrate(classifier, texts, labels)
+    assert report.fitted == textcl.calibrate(classifier, TEXTS * 5, LABELS * 5).fitted
+    told = textcl.fit_rejection(classifier, iter(TEXTS * 5), labels, outside=pandas.Series(TEXTS))
+    assert (told.rows, told.outside) == (20, 4)
 
 
 def test_iterators_are_texts_and_no_rows_to_read_twice(functions):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from textcl.classifier.folder import NOTE_FILE
 from textcl.data.arguments import checked_arguments
 from textcl.data.files import write_json
 from textcl.data.json_files import JsonObject
+from textcl.data.texts import as_texts
 from textcl.errors import UserError
 from textcl.evaluation.classification import BINS, bin_of, class_f1
 
@@ -132,7 +133,7 @@ class CalibrationReport:
 
 @checked_arguments
 def calibrate(
-    classifier: Classifier, texts: Sequence[str], labels: Iterable[object], place: str = "the data"
+    classifier: Classifier, texts: Iterable[str], labels: Iterable[object], place: str = "the data"
 ) -> CalibrationReport:
     """Fit the temperature, and where texts have several labels the thresholds, and set those that are better.
 
@@ -147,6 +148,7 @@ def calibrate(
     Raises:
         UserError: If a label is none of the classes, or there are fewer than 10 rows.
     """
+    texts = list(as_texts(texts))
     if len(texts) < 10:
         raise UserError(
             f"{place} has {len(texts)} rows: calibration takes 10 or more, better hundreds"

@@ -12,6 +12,7 @@ from textcl.classifier.classifier import Classifier, Targets, vectors_of
 from textcl.classifier.rejection import KINDS, Kind, Rejection, RowScore, kind_of_score
 from textcl.data.arguments import checked_arguments
 from textcl.data.splits import fold_of
+from textcl.data.texts import as_texts
 from textcl.errors import UserError
 from textcl.evaluation.out_of_scope import (
     OutOfScopeResult,
@@ -73,11 +74,11 @@ class _Rows:
 @checked_arguments
 def fit_rejection(
     classifier: Classifier,
-    texts: Sequence[str],
+    texts: Iterable[str],
     labels: Iterable[object],
     *,
-    train: tuple[Sequence[str], Iterable[object]] | None = None,
-    outside: Sequence[str] = (),
+    train: tuple[Iterable[str], Iterable[object]] | None = None,
+    outside: Iterable[str] = (),
     score: str = "nearest",
     keep: float | None = None,
     place: str = "the data",
@@ -100,12 +101,16 @@ def fit_rejection(
         UserError: If texts have several labels, a label is none of the classes, or rows are too few.
     """
     kind = kind_of_score(score)
+    texts, outside = list(as_texts(texts)), list(as_texts(outside))
     _check(classifier, len(texts), len(outside), keep, place)
     targets = classifier.targets(labels, place)
     inside, beyond = _rows(classifier, texts), _rows(classifier, outside)
     known, ids, folds = inside.vectors, targets, fold_of(texts, targets.tolist(), _FOLDS, seed=0)
     if train is not None:
-        known, ids = _rows(classifier, train[0]).vectors, classifier.targets(train[1], "train")
+        known, ids = (
+            _rows(classifier, list(as_texts(train[0]))).vectors,
+            classifier.targets(train[1], "train"),
+        )
     right = inside.logits.argmax(1) == targets
 
     def judged(each: Kind) -> tuple[RowScore, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 
 from textcl.data.arguments import checked_arguments
 from textcl.data.files import replacing
+from textcl.data.texts import as_texts
 from textcl.encoder.backbone import EXPORT_FILE, quiet
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
 from textcl.encoder.folder import ST_POOLINGS, library_versions
@@ -38,7 +39,7 @@ def export_encoder(
     *,
     int8: bool = False,
     fp16: bool = False,
-    calibration: Sequence[str] | None = None,
+    calibration: Iterable[str] | None = None,
 ) -> ExportedEncoder:
     """Write an encoder as a graph of another library, whole or not at all; an older export is replaced.
 
@@ -61,6 +62,7 @@ def export_encoder(
     """
     if int8 and fp16:
         raise UserError("--int8 and --fp16 are two kinds of weights: choose one of them")
+    given = None if calibration is None else list(as_texts(calibration))
     library, target = find_backend(backend), Path(directory)
     if (target / "config.json").exists() and not (target / EXPORT_FILE).exists():
         raise UserError(f"{target} holds a model: name another folder for the export")
@@ -94,7 +96,7 @@ def export_encoder(
             )
         _write_settings(encoder, folder)
         if int8:
-            rows = list(calibration or sample_sentences())[:CALIBRATION_ROWS]
+            rows = (given or sample_sentences())[:CALIBRATION_ROWS]
             library.quantize(exact_graph, graph_file, _single_rows(encoder, rows, export.pad_id))
         elif fp16:
             library.halve(exact_graph, graph_file)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from textcl.data.arguments import checked_arguments
 from textcl.data.files import atomic_write, full_disk_named
 from textcl.data.lock import sole_writer
+from textcl.data.texts import as_texts
 from textcl.errors import UserError
 from textcl.export.load import load_encoder
 from textcl.retrieval.build import (
@@ -146,29 +148,42 @@ class Index:
         check_model(model, self.manifest, self.folder)
         return model
 
+    @overload
+    def search(  # pyright: ignore[reportOverlappingOverload]  # a text is an iterable of texts
+        self, queries: str, k: int = 10, *, threshold: float | None = None
+    ) -> list[Found]: ...
+
+    @overload
+    def search(
+        self, queries: Iterable[str], k: int = 10, *, threshold: float | None = None
+    ) -> list[list[Found]]: ...
+
     @checked_arguments
     def search(
-        self, queries: Sequence[str], k: int = 10, *, threshold: float | None = None
-    ) -> list[list[Found]]:
-        """The best documents for every query, best first.
+        self, queries: Iterable[str], k: int = 10, *, threshold: float | None = None
+    ) -> list[Found] | list[list[Found]]:
+        """The best documents for every query, best first; of one query, its documents.
 
         Args:
-            queries: Texts; the model's prompt "query" goes before them.
+            queries: Texts, or one text; the model's prompt "query" goes before them.
             k: How many at most.
             threshold: Leave out documents of a lower score; None leaves none out.
 
         Raises:
             UserError: If a query is empty, k is below 1, or the model is another than the index was built with.
         """
-        for number, query in enumerate(queries, 1):
+        if isinstance(queries, str):
+            return self.search([queries], k, threshold=threshold)[0]
+        texts = list(as_texts(queries))
+        for number, query in enumerate(texts, 1):
             if not query.strip():
                 raise UserError(f"query {number} is empty: a search takes texts")
-        vectors = torch.from_numpy(embed(self.model, queries, "query", self.manifest.similarity))
+        vectors = torch.from_numpy(embed(self.model, texts, "query", self.manifest.similarity))
         return found_documents(self.rows, self.nearest(vectors, k), threshold)
 
     @checked_arguments
     def neighbours(
-        self, ids: Sequence[str], k: int = 10, *, threshold: float | None = None
+        self, ids: Iterable[str], k: int = 10, *, threshold: float | None = None
     ) -> list[list[Found]]:
         """The best documents for each of some documents of the index, itself left out; needs no model.
 
@@ -180,7 +195,7 @@ class Index:
         Raises:
             UserError: If the index has no such document.
         """
-        own = self.rows.find(ids)
+        own = self.rows.find(list(as_texts(ids)))
         hits = self.nearest(self.rows.vectors[own].float(), k + 1)
         others = [
             [(row, score) for row, score in zip(rows, scores, strict=True) if row != self_row][:k]
@@ -261,7 +276,7 @@ class Index:
         return about.rows
 
     @checked_arguments
-    def remove(self, ids: Sequence[str]) -> int:
+    def remove(self, ids: Iterable[str]) -> int:
         """Take documents out, all or none; how many there were.
 
         Their rows stay on disk, found by no search.
@@ -272,10 +287,11 @@ class Index:
         Raises:
             UserError: If the index has no such document, none would be left, or another process writes the folder.
         """
+        names = list(as_texts(ids))
         with sole_writer(self.folder / ".lock", f"the index {self.folder}"):
             old = Manifest.read(self.folder)
             self._open(old)
-            rows = np.unique(np.array(self.rows.find(ids), np.int64))
+            rows = np.unique(np.array(self.rows.find(names), np.int64))
             if len(rows) == len(self):
                 raise UserError(f"{self.folder} would be empty: delete the folder instead")
             gone = np.union1d(self.rows.removed(), rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from textcl.data.arguments import checked_arguments
 from textcl.data.splits import normalised
+from textcl.data.texts import as_texts
 from textcl.errors import UserError
 from textcl.review.alike import Alike, Conflict, classes_alike, conflicts
 from textcl.review.suspects import cross_validated, find_suspects, require_cleanlab
@@ -101,8 +102,8 @@ class Review:
 @checked_arguments
 def review_labels(
     vectors: Float[np.ndarray, "N D"],
-    texts: Sequence[str],
-    labels: Sequence[str],
+    texts: Iterable[str],
+    labels: Iterable[str],
     *,
     shown: int = 100,
     seed: int = 0,
@@ -121,6 +122,11 @@ def review_labels(
         UserError: If there are fewer than two classes with two texts, or cleanlab is not installed.
     """
     require_cleanlab()
+    texts, labels = list(as_texts(texts)), list(as_texts(labels))
+    if not len(vectors) == len(texts) == len(labels):
+        raise UserError(
+            f"expected as many vectors as texts and labels, got {len(vectors):,}, {len(texts):,} and {len(labels):,}"
+        )
     kept = _judged(texts, labels)
     names, ids = np.unique([labels[place] for place in kept.tolist()], return_inverse=True)
     if len(names) < 2:
