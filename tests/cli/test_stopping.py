@@ -2,9 +2,11 @@
 
 import errno
 import importlib
+import os
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -14,6 +16,8 @@ from signals import deliver
 
 import textcl.cli
 from textcl.cli.app import app
+from textcl.data.lock import sole_writer
+from textcl.errors import UserError
 from textcl.training.recorder import Recorder
 
 for name in ("textcl.export.write", "textcl.retrieval.index"):
@@ -109,6 +113,70 @@ def test_an_existing_output_is_refused_before_any_work(monkeypatch, textcl_in, t
     assert f"{output.name} exists already" in err
     kept = output if output.suffix else output / "old"
     assert kept.read_text() == "old"
+
+
+def below_a_file(_monkeypatch, output):
+    """A folder that a regular file stands in the way of."""
+    return f"x.txt/{output}", "x.txt is a file, so nothing can be written under it"
+
+
+def read_only(monkeypatch, output):
+    """A folder that nothing can be written in; the user of the tests may be root, who may write everywhere."""
+    access = os.access
+
+    def no_writing(path, mode, **options):
+        return not mode & os.W_OK and access(path, mode, **options)
+
+    monkeypatch.setattr(os, "access", no_writing)
+    return output, "you may not write to the folder"
+
+
+MORE_OUTPUTS = {  # beside the output that -o names
+    "eval --figures": ("eval", ["m", "--task", "sample-pairs-dev", "--figures", "out"]),
+    "report --figures": ("report", ["m", "-o", "r.html", "--figures", "out"]),
+    "report --atlas": ("report", ["m", "-o", "r.html", "--atlas", "out.parquet"]),
+    "mine --audit": ("mine", ["m", "pairs.csv", "-o", "o.jsonl", "--audit", "out.html"]),
+    "encode folder": ("encode", ["m", "x.txt", "-o", "out/"]),
+    "calibrate": ("calibrate", ["out", "x.txt"]),
+    "reject": ("reject", ["out", "x.csv"]),
+}
+OUTPUTS = {
+    **{name: (name, options) for name, (_, options) in COMMANDS.items() if "-o" in options},
+    **MORE_OUTPUTS,
+}
+
+
+@pytest.mark.parametrize("hinder", [below_a_file, read_only])
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(
+    monkeypatch, textcl_in, tmp_path, case, hinder
+):
+    name, arguments = OUTPUTS[case]
+    place = COMMANDS[name][0]
+    place = {"train": "textcl.training.session.recipes.find"}.get(name, place)
+    monkeypatch.setattr(place, lambda *_args, **_options: pytest.fail("went to work"))
+    monkeypatch.setattr("textcl.export.backends.find_backend", lambda name: None)
+    monkeypatch.setattr("textcl.encoder.fingerprint.model_sha256", lambda folder: "ab")
+    if arguments == ["m", "x.txt", "-o", "out/"]:
+        monkeypatch.setattr("textcl.encoder.hub.find_model", Path)
+    output = next(each for each in arguments if each.startswith("out"))
+    hindered, message = hinder(monkeypatch, output)
+    if case in ("calibrate", "reject"):  # in place
+        if hinder is below_a_file:
+            return
+        tiny_model_dir(tmp_path, layers=1).rename(tmp_path / "out")
+    code, err = textcl_in(name, *(hindered if each == output else each for each in arguments))
+    assert code == 2, err
+    assert message in err
+
+
+def test_a_folder_that_is_gone_on_with_is_found_to_be_read_only(monkeypatch, tmp_path):
+    read_only(monkeypatch, "out")
+    with (
+        pytest.raises(UserError, match="you may not write to the folder"),
+        sole_writer(tmp_path / "out" / ".lock", "the sweep or the index"),
+    ):
+        pytest.fail("went to work")
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ from textcl.cli.options import (
     Split,
     parse_columns,
     plain_console,
-    require_new_folder,
+    require_changeable,
 )
-from textcl.errors import UserError
 
 EXAMPLES = """Examples:
 
@@ -63,11 +62,7 @@ def calibrate_command(
     from textcl.data.summary import blank_note
     from textcl.encoder.hub import find_model
 
-    if output is None and not Path(model).expanduser().is_dir():
-        raise UserError(
-            f"{model} is not a folder on this machine: name a folder for the calibrated copy with -o"
-        )
-    require_new_folder(output, overwrite=None)
+    require_changeable(model, output)
     classifier = Classifier.from_pretrained(model)
     role = "labels" if classifier.multi_label else "label"
     rows = load_rows(

@@ -165,7 +165,7 @@ def eval_command(
     by a linear classifier and nearest neighbours.
     """
     from textcl.cli.eval_classifier import Request, eval_classifier, labelled_tasks
-    from textcl.data.files import to_json
+    from textcl.data.files import check_writable, to_json
     from textcl.errors import UserError
     from textcl.evaluation.tasks import task_names
     from textcl.training.accelerator import is_main_process
@@ -177,6 +177,8 @@ def eval_command(
     quiet = quiet or not is_main_process()
     names = task_names([*(suite or ([] if task or data else ["sts"])), *(task or [])])
     require_new_file(output, overwrite=overwrite)
+    if figures:
+        check_writable(figures)
     # The data first: a mistake there shows in a second, a model may take minutes to load.
     columns = parse_columns(column, ["text", "label", "labels"])
     tasks = _suite_tasks(model, names, data, train, columns, aggregation, against)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -248,6 +247,29 @@ def require_new_file(path: Path | None, *, overwrite: bool = False) -> None:
         raise UserError(f"{path}: the folder {path.parent} does not exist; create it first")
 
 
+def require_changeable(model: str, output: Path | None) -> None:
+    """Refuse, before any work, a model that could be changed neither in place nor as a copy.
+
+    Args:
+        model: As the user named it.
+        output: New folder of the copy; None to change the model itself.
+
+    Raises:
+        UserError: If the copy could not be written, or the model is no folder that may be written to.
+    """
+    from textcl.data.files import check_writable
+    from textcl.encoder.hub import find_model
+
+    if output is not None:
+        require_new_folder(output, overwrite=None)
+        return
+    if not Path(model).expanduser().is_dir():
+        raise UserError(
+            f"{model} is not a folder on this machine: name a folder for the copy with -o"
+        )
+    check_writable(find_model(model))
+
+
 def require_new_folder(path: Path | None, *, overwrite: bool | None = False) -> None:
     """Refuse, before any work, a folder that could not be written in the end.
 
@@ -266,12 +288,12 @@ def require_new_folder(path: Path | None, *, overwrite: bool | None = False) -> 
 
 
 def _require_free(path: Path, kind: str, overwrite: bool | None) -> None:
+    from textcl.data.files import check_writable
+
     if path.exists() and not overwrite:
         way = "" if overwrite is None else " or add --overwrite"
         raise UserError(f"{path} exists already: name another {kind}{way}")
-    parent = next(parent for parent in path.absolute().parents if parent.exists())
-    if not os.access(parent, os.W_OK):
-        raise UserError(f"{path}: the folder {parent} is read-only for you; name another")
+    check_writable(path.absolute().parent)
 
 
 def write_text(path: Path | None, text: str) -> None:

@@ -15,11 +15,10 @@ from textcl.cli.options import (
     Columns,
     Split,
     parse_columns,
-    require_new_folder,
+    require_changeable,
     result_console,
     result_table,
 )
-from textcl.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,11 +100,7 @@ def reject_command(
     from textcl.encoder.hub import find_model
 
     kind_of_score(score)
-    if output is None and not Path(model).expanduser().is_dir():
-        raise UserError(
-            f"{model} is not a folder on this machine: name a folder for the copy with -o"
-        )
-    require_new_folder(output, overwrite=None)
+    require_changeable(model, output)
     columns = parse_columns(column, ["text", "label"])
     rows = load_rows(dev, roles=("text", "label"), columns=columns, split=split)
     known = train and load_rows(train, roles=("text", "label"), columns=columns)

@@ -124,11 +124,14 @@ def report_command(
     Scores, curves, what the loss does to the embedding space, maps and neighbours. Needs the extra `report`, which
     holds Altair and vl-convert.
     """
+    from textcl.data.files import check_writable
     from textcl.errors import UserError
     from textcl.report.write import ReportOptions, write_report
 
     for place in (output, atlas):
         require_new_file(place, overwrite=overwrite)
+    if figures:
+        check_writable(figures)
     if output.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"a report is an HTML page: name a .html file, not {output}")
     columns = parse_columns(column)

@@ -71,9 +71,9 @@ def output_format(target: str | Path, endings: Collection[str], *, overwrite: bo
         raise UserError(
             f"{target}: the output must end in {', '.join('.' + name for name in endings)}, or be - for standard output"
         )
+    check_writable(path.parent)
     if not path.parent.is_dir():
         raise UserError(f"{target}: the folder {path.parent} does not exist; make it first")
-    check_writable(path.parent)
     if path.is_dir():
         raise UserError(f"{target} is a folder; name a file")
     if path.exists() and not overwrite:

@@ -23,8 +23,9 @@ def sole_writer(lock: Path, what: str) -> Generator[None]:
         what: What is written, for the message.
 
     Raises:
-        UserError: If another process holds it.
+        UserError: If another process holds it, or its folder cannot be written.
     """
+    check_writable(lock.parent)
     lock.parent.mkdir(parents=True, exist_ok=True)
     holder = lock.with_suffix(".holder")
     try:
@@ -57,7 +58,6 @@ def sole_writer_of(target: str | Path) -> Generator[None]:
     if str(target) == "-" or not path.parent.is_dir():  # where nothing can be made
         yield
         return
-    check_writable(path.parent)
     lock = path.with_name(f".{path.name}.lock")
     with sole_writer(lock, str(target)):
         try:
