@@ -161,8 +161,10 @@ def test_columns_are_taken_where_a_classifier_is_fitted_on(classifier):
     texts, labels = pandas.Series(TEXTS * 5, index=range(20, 0, -1)), pandas.Series(LABELS * 5)
     report = textcl.calibrate(classifier, texts, labels)
     assert report.fitted == textcl.calibrate(classifier, TEXTS * 5, LABELS * 5).fitted
-    told = textcl.fit_rejection(classifier, iter(TEXTS * 5), labels, outside=pandas.Series(TEXTS))
-    assert (told.rows, told.outside) == (20, 4)
+    told = textcl.fit_rejection(
+        classifier, iter(TEXTS * 5), labels, outside=pandas.Series(TEXTS * 3)
+    )
+    assert (told.rows, told.outside) == (20, 12)
 
 
 def test_iterators_are_texts_and_no_rows_to_read_twice(functions):
