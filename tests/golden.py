@@ -38,17 +38,25 @@ def make_model(folder: Path) -> Path:
     return tiny_model_dir(folder, layers=3)
 
 
+def settings_of(name: str) -> dict[str, object]:
+    """The settings that a recipe is measured with."""
+    plain = recipe.find(name).settings()
+    averages = MOMENTUM if hasattr(plain, "momentum") else {}
+    # a training without each part of the rows comes before, and leaves the training itself as it is
+    alone = {"compare_folds": 0} if hasattr(plain, "compare_folds") else {}
+    return SETTINGS | averages | alone
+
+
 def measure(name: str, model: Path, folder: Path) -> list[float]:
     """The loss of each update of a recipe; `folder` is made for its run."""
     found = recipe.find(name)
-    averages = MOMENTUM if hasattr(found.settings(), "momentum") else {}
     textcl.train(
         name,
         model=str(model),
         data=recipe_rows(found.roles),
         dev="",
         output=folder,
-        settings=SETTINGS | averages,
+        settings=settings_of(name),
         console=Console(file=io.StringIO()),
     )
     lines = (folder / "metrics.jsonl").read_text().splitlines()

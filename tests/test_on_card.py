@@ -63,7 +63,7 @@ def run_second_update(
             data=recipe_rows(recipes.find(name).roles),
             dev="",
             output=folder,
-            settings=golden.SETTINGS | settings,
+            settings=golden.settings_of(name) | settings,
             console=Console(file=io.StringIO()),
         )
 

@@ -177,7 +177,8 @@ def test_iterators_are_texts_and_no_rows_to_read_twice(functions):
 
 @pytest.mark.parametrize("kind", ["list", "numpy", "Series", "Array"])
 def test_the_estimator_takes_columns(model, kind):
-    it = textcl.TextClassifier(model, "cross-entropy", epochs=1, max_length=16)
+    alone = {"compare_folds": 0}
+    it = textcl.TextClassifier(model, "cross-entropy", epochs=1, max_length=16, settings=alone)
     it.fit(COLUMNS[kind], pandas.Series(LABELS, index=[5, 6, 7, 8]))
     assert it.predict_proba(COLUMNS[kind]).tolist() == it.predict_proba(TEXTS).tolist()
 
@@ -190,7 +191,12 @@ def test_training_takes_tables(model, tmp_path, kind):
         data=TABLES[kind],
         dev="",
         output=tmp_path / "run",
-        settings={"epochs": np.float64(1), "batch_size": np.int64(4), "max_length": 16},
+        settings={
+            "epochs": np.float64(1),
+            "batch_size": np.int64(4),
+            "max_length": 16,
+            "compare_folds": 0,
+        },
         console=Console(quiet=True),
     )
     assert run.classifier.classes == ("x", "y")

@@ -19,6 +19,7 @@ from labelled import write_jsonl
 from scipy.stats import ttest_rel
 from typer.testing import CliRunner
 
+from textcl.cli.app import app
 from textcl.cli.sweep import sweep_command, train_options
 from textcl.cli.train import train_command
 from textcl.data.files import to_json
@@ -680,12 +681,20 @@ def test_test_data_is_found_wrong_before_anything_runs(tmp_path):
         run("--recipe", "moco", "--search", "3", "--set", "queue=8..16", "--test", "STS12")
 
 
-def test_classifiers_are_scored_on_held_out_texts(tmp_path):
+def in_this_process(command, log, _environment):
+    """A run of `python -m textcl`, without the start of a process."""
+    result = CliRunner().invoke(app, command[3:])
+    log.write(result.output)
+    return result.exit_code
+
+
+def test_classifiers_are_scored_on_held_out_texts(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeping.Processes, "run", lambda _, *given: in_this_process(*given))
     texts = [("a red man", "x"), ("a blue dog", "y")]
     data = write_jsonl(tmp_path / "d.jsonl", [{"text": t, "label": y} for t, y in texts * 8])
     held_out = write_jsonl(tmp_path / "t.jsonl", [{"text": t, "label": y} for t, y in texts * 3])
     options = ["--model", str(tiny_model_dir(tmp_path / "model")), "--data", str(data), "--dev", ""]
-    settings = ["batch_size=4", "steps=2", "max_length=16"]
+    settings = ["batch_size=4", "steps=2", "max_length=16", "compare_folds=0"]
     asked = plan(*settings, names=["cross-entropy"], seeds=[0], options=options, test=str(held_out))
     sweep = Sweep.create(tmp_path / "s", asked)
     sweep.run()

@@ -9,6 +9,7 @@ import math
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,32 +35,38 @@ from textcl.training.session import resume, train
 WORDS = "man woman dog cat child people play run eat guitar ball field street city food".split()  # noqa: SIM905
 
 
-@pytest.fixture
-def model(tmp_path):
-    return str(tiny_model_dir(tmp_path / "model"))
-
-
-@pytest.fixture
-def corpus(tmp_path):
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with a tiny model, a corpus and graded pairs; no test changes them."""
+    folder = tmp_path_factory.mktemp("inputs")
+    tiny_model_dir(folder)
     draw = random.Random(0)
     lines = [" ".join(draw.sample(WORDS, draw.randint(2, 8))) for _ in range(64)]
-    path = tmp_path / "corpus.txt"
-    path.write_text("\n".join(lines) + "\n")
-    return str(path)
-
-
-@pytest.fixture
-def dev(tmp_path):
+    (folder / "corpus.txt").write_text("\n".join(lines) + "\n")
     draw = random.Random(1)
-    path = tmp_path / "dev.jsonl"
     pairs = []
     for _ in range(12):
         first = draw.sample(WORDS, 5)
         kept = draw.randint(0, 5)
         second = first[:kept] + draw.sample(WORDS, 5 - kept)
         pairs.append({"sentence1": " ".join(first), "sentence2": " ".join(second), "score": kept})
-    path.write_text("\n".join(map(json.dumps, pairs)) + "\n")
-    return str(path)
+    (folder / "dev.jsonl").write_text("\n".join(map(json.dumps, pairs)) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(inputs):
+    return str(inputs / "bert")
+
+
+@pytest.fixture(scope="module")
+def corpus(inputs):
+    return str(inputs / "corpus.txt")
+
+
+@pytest.fixture(scope="module")
+def dev(inputs):
+    return str(inputs / "dev.jsonl")
 
 
 SETTINGS = [
@@ -153,25 +160,48 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(model, corpus
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-@pytest.mark.parametrize(
-    "extra",
-    [
-        [],
-        ["accumulation=2", "chunk_size=3", "temperature=learnable:0.1"],
-        ["temperature=cosine:0.2:0.05", "warmup=0.3", "schedule=cosine", "adapter=lora:2"],
+@pytest.fixture(scope="module")
+def whole(model, corpus, dev, tmp_path_factory):
+    """An undisturbed run with dev pairs."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run(model, corpus, folder, dev=dev)
+    return folder
+
+
+# before the first checkpoint, within an epoch of 8 batches, in the second epoch
+@pytest.mark.parametrize("step", [1, 7, 9])
+def test_a_crashed_run_goes_on_as_if_it_had_not(
+    step, whole, model, corpus, dev, tmp_path, monkeypatch
+):
+    crash_and_resume(monkeypatch, step, model, corpus, dev, tmp_path / "crashed")
+    assert_same_run(whole, tmp_path / "crashed")
+
+
+def crash_and_resume(monkeypatch, step, model, corpus, dev, output, settings=()):
+    with monkeypatch.context() as patch:
+        crash_at(patch, step)
+        with pytest.raises(ConnectionError):
+            run(model, corpus, output, dev=dev, settings=settings)
+    resume(output, console=quiet())
+
+
+OTHER_SETTINGS = {
+    "accumulated": ["accumulation=2", "chunk_size=3", "temperature=learnable:0.1"],
+    "scheduled": [
+        "temperature=cosine:0.2:0.05", "warmup=0.3", "schedule=cosine", "adapter=lora:2",
     ],
-)
-def test_a_crashed_run_goes_on_as_if_it_had_not(model, corpus, dev, tmp_path, monkeypatch, extra):
-    run(model, corpus, tmp_path / "whole", dev=dev, settings=extra)
-    # before the first checkpoint, within an epoch of 8 batches, in the second epoch
-    for step in (1, 7, 9):
-        crashed = tmp_path / f"crashed-{step}"
-        with monkeypatch.context() as patch:
-            crash_at(patch, step)
-            with pytest.raises(ConnectionError):
-                run(model, corpus, crashed, dev=dev, settings=extra)
-        resume(crashed, console=quiet())
-        assert_same_run(tmp_path / "whole", crashed)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OTHER_SETTINGS)
+@pytest.mark.parametrize("step", [9, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 7))])
+def test_a_crashed_run_of_other_settings_goes_on_as_if_it_had_not(
+    step, kind, model, corpus, dev, tmp_path, monkeypatch
+):
+    settings = OTHER_SETTINGS[kind]
+    run(model, corpus, tmp_path / "whole", dev=dev, settings=settings)
+    crash_and_resume(monkeypatch, step, model, corpus, dev, tmp_path / "crashed", settings)
+    assert_same_run(tmp_path / "whole", tmp_path / "crashed")
 
 
 def test_the_logged_loss_is_that_of_an_uninterrupted_run_when_lines_are_rare(
@@ -189,8 +219,9 @@ def test_the_logged_loss_is_that_of_an_uninterrupted_run_when_lines_are_rare(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_says_how_to_go_on(model, corpus, tmp_path, monkeypatch, number):
-    run(model, corpus, tmp_path / "whole")
+def test_a_signal_saves_and_says_how_to_go_on(
+    number, whole, model, corpus, dev, tmp_path, monkeypatch
+):
     build = textcl.training.session.run_loop
 
     class Interrupt(Hook):
@@ -211,10 +242,10 @@ def test_a_signal_saves_and_says_how_to_go_on(model, corpus, tmp_path, monkeypat
         with pytest.raises(
             InterruptedRunError, match=r"stopped after update 5 of 12 and saved; .*--resume"
         ) as stopped:
-            run(model, corpus, tmp_path / "stopped")
+            run(model, corpus, tmp_path / "stopped", dev=dev)
     assert stopped.value.signal_number == number
     resume(tmp_path / "stopped", console=quiet())
-    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+    assert_same_run(whole, tmp_path / "stopped")
 
 
 def kill_once(model, corpus, dev, output, draw, extra=()):
@@ -245,10 +276,9 @@ def kill_once(model, corpus, dev, output, draw, extra=()):
     return victim.returncode
 
 
-def check_kills(count, model, corpus, dev, tmp_path, seed, extra=()):
+def check_kills(count, whole, model, corpus, dev, tmp_path, seed, extra=()):
     draw = random.Random(seed)
     torch_threads = torch.get_num_threads()
-    run(model, corpus, tmp_path / "whole", dev=dev, settings=extra)
     for attempt in range(count):
         output = tmp_path / f"killed-{attempt}"
         if kill_once(model, corpus, dev, output, draw, extra) != 0:
@@ -256,17 +286,18 @@ def check_kills(count, model, corpus, dev, tmp_path, seed, extra=()):
                 pytest.fail("the killed run used another number of threads")
             if not RunFolder(output).finished:
                 resume(output, console=quiet())
-        assert_same_run(tmp_path / "whole", output)
+        assert_same_run(whole, output)
 
 
-def test_a_killed_run_ends_bit_identical(model, corpus, dev, tmp_path):
-    check_kills(1, model, corpus, dev, tmp_path, seed=0)
+def test_a_killed_run_ends_bit_identical(whole, model, corpus, dev, tmp_path):
+    check_kills(1, whole, model, corpus, dev, tmp_path, seed=0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("extra", [(), ("adapter=lora:4",)], ids=["weights", "adapter"])
 def test_twenty_killed_runs_end_bit_identical(extra, model, corpus, dev, tmp_path):
-    check_kills(20, model, corpus, dev, tmp_path, seed=1, extra=extra)
+    run(model, corpus, tmp_path / "whole", dev=dev, settings=extra)
+    check_kills(20, tmp_path / "whole", model, corpus, dev, tmp_path, seed=1, extra=extra)
 
 
 def test_tokens_from_disk_change_nothing(model, corpus, tmp_path, monkeypatch):
@@ -289,13 +320,13 @@ def test_a_run_that_sees_a_part_of_the_rows_tokenises_no_more(model, corpus, tmp
         run(model, corpus, tmp_path / "epoch", settings=["steps=8"])
 
 
-def test_a_finished_run_is_not_resumed(model, corpus, tmp_path):
-    run(model, corpus, tmp_path / "run")
+def test_a_finished_run_is_not_resumed(whole):
     with pytest.raises(UserError, match="is finished: its model is"):
-        resume(tmp_path / "run")
+        resume(whole)
 
 
 def test_resume_refuses_changed_data(model, corpus, tmp_path, monkeypatch):
+    corpus = shutil.copy(corpus, tmp_path)
     with monkeypatch.context() as patch:
         crash_at(patch, 3)
         with pytest.raises(ConnectionError):
@@ -313,7 +344,7 @@ def test_resume_wants_a_run(tmp_path):
 
 def test_an_output_that_exists_is_kept(model, corpus, tmp_path):
     out = tmp_path / "run"
-    run(model, corpus, out)
+    run(model, corpus, out, settings=["steps=1"])
     with pytest.raises(
         UserError, match=r"exists already: --overwrite replaces it, --resume goes on"
     ):
