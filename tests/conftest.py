@@ -2,9 +2,11 @@
 
 import gc
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.testing
 from jaxtyping import install_import_hook
 
 # Tiny tensors gain nothing from a second thread and lose to its start; processes that tests start inherit this.
@@ -47,6 +49,9 @@ LONGEST = (
 
 # No test pulls the plug: what it writes need not reach the disk, which takes 10 ms a file.
 os.fsync = lambda fd: None
+
+# The commands are built once, and not at every call of one.
+typer.testing._get_command = cache(typer.main.get_command)  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.hookimpl(trylast=True)

@@ -48,9 +48,11 @@ SMALL = {
     "log_every": 1,
     "shuffle_buffer": 16,
 }
+DEV = "graded.jsonl"  # where a page names none
 EVERYWHERE = ("--offline", "--debug")  # taken out before a command is looked up
 SETS_UP = ("python3", "python", "source", "pip", "pytest", "bash", "pre-commit")
 
+COMMANDS = get_command(app).commands
 SNIPPETS = [s for page in [*pages(), ROOT / "CONTRIBUTING.md"] for s in snippets_of(page)]
 
 
@@ -73,7 +75,7 @@ def test_snippet_can_be_read(snippet):
 
 def test_examples_in_the_help_of_the_commands_can_be_read():
     command = re.compile(r"^textcl [^\n]+|\btextcl [^·\n]+", re.MULTILINE)
-    for name, found in get_command(app).commands.items():
+    for name, found in COMMANDS.items():
         text = f"{found.help or ''}\n{found.epilog or ''}".partition("Examples:")[2]
         examples = command.findall(re.sub(r"(?<=\S)\n(?=\S)", " ", text))
         assert examples, f"textcl {name} shows no example"
@@ -107,7 +109,7 @@ def check_set_up(words):
 
 def check_textcl(words):
     words = [word for word in words if word not in EVERYWHERE]
-    command = get_command(app).commands[words[0]]
+    command = COMMANDS[words[0]]
     context = command.make_context(words[0], words[1:])
     given = context.params
     names = [name for name in str(given.get("recipe") or "").split(",") if name]
@@ -179,9 +181,14 @@ def material(tmp_path_factory):
     )
     write_jsonl(folder / "emotions.jsonl", labelled(24))
     write_jsonl(folder / "several.jsonl", labelled(48, several=True))
+    graded = [
+        {"sentence1": x, "sentence2": y, "score": score % 6}
+        for score, (x, y) in enumerate(pairwise(lines[:12]))
+    ]
+    write_jsonl(folder / DEV, graded)
     textcl.train(
-        "unsup-simcse", model=str(folder / "bert"), data=str(folder / "sentences.txt"),
-        dev="sample-pairs-dev", settings=SMALL, output=folder / "runs" / "mine",
+        "unsup-simcse", model=str(folder / "bert"), data=str(folder / "sentences.txt"), dev=str(folder / DEV),
+        settings=SMALL | {"num_layers": 1}, output=folder / "runs" / "mine",
     )  # fmt: skip
     return folder
 
@@ -288,7 +295,7 @@ def in_small_words(words):
     if "--model" not in words:
         words += ["--model", model]
     if "--dev" not in words:
-        words += ["--dev", "sample-pairs-dev"]
+        words += ["--dev", DEV]
     if "--seeds" in words:
         words[words.index("--seeds") + 1] = "0..1"
     elif "--output" in words:
@@ -318,9 +325,7 @@ def surroundings():
 
     def train_small(recipe, settings=(), **options):
         settings = {**SMALL, **dict(settings)}
-        return textcl.train(
-            recipe, settings=settings, dev="sample-pairs-dev", overwrite=True, **options
-        )
+        return textcl.train(recipe, settings=settings, dev=DEV, overwrite=True, **options)
 
     return {
         "model": model,
