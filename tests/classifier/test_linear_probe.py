@@ -94,8 +94,18 @@ def run(recipe, model, folder, rows, settings, console=None):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("recipe", ["cross-entropy", "supcon", "lcl"])
-@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("recipe", "several"),
+    [
+        ("cross-entropy", True),
+        ("supcon", False),
+        ("lcl", False),
+        *(
+            pytest.param(*other, marks=pytest.mark.slow)
+            for other in [("cross-entropy", False), ("supcon", True), ("lcl", True)]
+        ),
+    ],
+)
 def test_update_0_is_the_regression_and_is_kept_where_training_does_harm(
     recipe, several, model, tmp_path
 ):

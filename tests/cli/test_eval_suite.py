@@ -175,7 +175,7 @@ def test_classifiers_are_compared_on_the_classes_of_both(monkeypatch, tmp_path):
 def test_options_that_do_not_fit_are_refused(corpus, monkeypatch):
     with pytest.raises(UserError, match="--train and --column go with a labelled file"):
         run("abcd", "--data", corpus, "--column", "text=t")
-    with pytest.raises(UserError, match="--whiten, --figures and --lcl-preparation do not go"):
+    with pytest.raises(UserError, match="--lcl-preparation and --label-separator do not go"):
         run("abcd", "--data", corpus, "--whiten", "target")
     with pytest.raises(UserError, match="leave --suite and --task out"):
         run("abcd", "--data", corpus, "--suite", "retrieval")
