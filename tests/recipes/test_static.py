@@ -65,7 +65,7 @@ def test_settings_of_layers_are_refused(teacher, tmp_path):
 
 
 def test_a_bad_start_is_refused_before_any_row_is_read(teacher, tmp_path):
-    class Rows(list):
+    class Rows(list[str]):
         def __iter__(self):
             raise AssertionError("rows were read")
 
