@@ -20,6 +20,7 @@ import textcl
 from textcl.errors import RunError
 from textcl.training import recipes
 from textcl.training.interrupts import InterruptedRunError, Interrupts
+from textcl.training.loop import _Loop
 from textcl.training.session import resume
 
 pytestmark = pytest.mark.gpu
@@ -53,9 +54,8 @@ def train(name, model, folder, rows=64, **settings):
         settings=golden.SETTINGS | {"steps": UPDATES, "dropout": 0.0} | settings,
         **QUIET,
     )
-    return [
-        json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()
-    ]
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]
 
 
 @pytest.mark.parametrize("name", sorted({*recipes.names()} - DRAWS_ON_THE_DEVICE))
@@ -64,6 +64,21 @@ def test_a_recipe_trains_as_on_a_cpu(name, model, tmp_path):
     with without_card():
         on_cpu = train(name, model, tmp_path / "cpu")
     assert on_card == pytest.approx(on_cpu, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_no_step_waits_for_the_card(name, model, tmp_path):
+    step = _Loop._step
+
+    def watched(self, batch):
+        torch.cuda.set_sync_debug_mode("error" if 1 < self.at.step < UPDATES - 1 else "default")
+        try:
+            step(self, batch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    with patch.object(_Loop, "_step", watched):
+        train(name, model, tmp_path / "run", log_every=100)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -1,5 +1,9 @@
 """What textcl does on a GPU, in one command of at most six minutes: its tests, training steps, encoding, and InfoNCE.
 
+The tests train every recipe, look for host waits, and check determinism, memory and graphs; "training" compares steps,
+"graphs" those with graphs and without, "step" counts launches and the card's own work, "forward" times tokens that are
+on the card already.
+
 A randomly initialised model of the shape of BERT-base on a million made-up sentences (or --data), bfloat16, beside
 sentence-transformers. Parts are run one after another and fail alone: what one measured is written before the next
 begins, an error is written in its place, and what did not fit into the time is said to be missing.
@@ -12,7 +16,6 @@ begins, an error is written in its place, and what did not fit into the time is 
 from __future__ import annotations
 
 import argparse
-import io
 import itertools
 import json
 import random
@@ -23,48 +26,25 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from common import ceiling, facts, now
-from hf_trainer import train_padded
-from rich.console import Console
-from train_step import SKIP, Clock, compile_layers
-from transformers import BertConfig, BertModel, PreTrainedModel
+from gpu_steps import forward, with_and_without_graphs, work_of_a_step
+from gpu_training import TOY, Size, training
+from transformers import BertConfig, BertModel
 
-import textcl.training.session
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.hub import find_model
-from textcl.encoder.packing import buckets as bucketed_attention
 from textcl.encoder.packing import card
 from textcl.export.write import sample_sentences
-from textcl.training.session import train
 
 KINDS = ("whole", "tiled", "cached")  # of InfoNCE; the last is that of sentence-transformers
 TOKENIZER = "sentence-transformers/all-MiniLM-L6-v2"  # the vocabulary of bert-base-uncased
 
 
-@dataclass(frozen=True)
-class Size:
-    """How much is measured; the shape is that of BERT-base unless it is a toy."""
-
-    sentences: int = 1_000_000
-    layers: int = 12
-    width: int = 768
-    batches: tuple[int, ...] = (64, 512)
-    length: int = 32
-    steps: int = 60
-    rows: tuple[int, ...] = (16_384, 65_536, 262_144, 1_048_576)
-    minutes: float = 6.0
-    shapes: int = 4
-    compiler: str = "inductor"
-
-
-PARTS = ("tests", "training", "encode", "info_nce")
-
-TOY = Size(200, 1, 32, (8,), 16, 5, (256,), 4.0, 1, "eager")
+PARTS = ("tests", "training", "graphs", "step", "forward", "encode", "info_nce")
 
 
 def main() -> None:
@@ -94,6 +74,9 @@ def main() -> None:
         parts: dict[str, Callable[[], object]] = {
             "tests": lambda: gpu_tests(device),
             "training": lambda: training(model, data, size, result),
+            "graphs": lambda: with_and_without_graphs(model, data, size),
+            "step": lambda: work_of_a_step(model, data, size),
+            "forward": lambda: forward(model, data, size, device),
             "encode": lambda: encoding(model, data, size, device),
             "info_nce": lambda: info_nce(size, start),
         }
@@ -145,139 +128,6 @@ def save_model(folder: Path, size: Size) -> Path:
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     Encoder.from_pretrained(find_model(TOKENIZER), device="cpu").tokenizer.save_pretrained(folder)
     return folder
-
-
-def training(model: Path, data: Path, size: Size, about: dict[str, Any]) -> list[dict[str, Any]]:
-    """Unsupervised SimCSE: every sentence twice, so a row of the batch has its tokens counted twice."""
-    lines = list(itertools.islice(data.open(encoding="utf-8"), 20_000))
-    tokens = Encoder.from_pretrained(model, device="cpu", max_length=size.length).tokenize(lines)
-    per_row = 2 * len(tokens.ids) / len(lines)
-    work = (
-        3 * 2 * 12 * size.layers * size.width**2
-    )  # forward and backward of a token, linear layers
-    results = []
-    ways = {
-        "textcl": our_training,
-        "sentence-transformers": their_training,
-        "HuggingFace's trainer, padded": padded_training,
-        "textcl compiled": our_compiled_training,
-    }
-    for (name, run), batch in itertools.product(ways.items(), size.batches):
-        try:
-            seconds = run(model, data, batch, size) / (size.steps - SKIP)
-        except RuntimeError as error:  # a compiler that cannot, or memory
-            missing = str(error).splitlines()[0][:160]
-            results.append({"library": name, "batch": batch, "missing": missing})
-        else:
-            rate = batch * per_row / seconds
-            results.append({
-                "library": name,
-                "batch": batch,
-                "ms_per_step": round(1000 * seconds, 2),
-                "tokens_per_s": round(rate),
-                "share_of_bf16_ceiling": round(rate * work / (about["bf16_ceiling_tflops"] * 1e12), 4),
-                "seconds_per_million_sentences": round(1e6 / batch * seconds, 1),
-            })  # fmt: skip
-    return results
-
-
-def our_compiled_training(model: Path, data: Path, batch: int, size: Size) -> float:
-    attend = bucketed_attention.attend
-    try:
-        return our_training(
-            model, data, batch, size, lambda backbone: compile_layers(backbone, size.compiler)
-        )
-    finally:
-        bucketed_attention.attend = attend
-
-
-def our_training(
-    model: Path,
-    data: Path,
-    batch: int,
-    size: Size,
-    prepare: Callable[[PreTrainedModel], None] = lambda _: None,
-) -> float:
-    clock, loop = DeviceClock(size.steps), textcl.training.session.run_loop
-
-    def with_clock(method, *args, **kwargs):
-        prepare(method.encoders["online"].backbone)
-        object.__setattr__(method, "hooks", [*method.hooks, clock])
-        return loop(method, *args, **kwargs)
-
-    textcl.training.session.run_loop = with_clock
-    settings = {
-        "batch_size": batch, "max_length": size.length, "steps": size.steps, "pooling": "mean",
-        "head": "none", "save_every": 0,
-    }  # fmt: skip
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            train(
-                "unsup-simcse", model=str(model), data=str(data), dev="", output=f"{folder}/run",
-                settings=settings, console=Console(file=io.StringIO()),
-            )  # fmt: skip
-    finally:
-        textcl.training.session.run_loop = loop
-    return clock.seconds()
-
-
-class DeviceClock(Clock):
-    """Notes when updates ended; waits for the device only where the counting starts and where it ends."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.steps = steps
-
-    def after_update(self, step: int) -> None:
-        done = len(self.times) + 1
-        if torch.cuda.is_available() and done in (SKIP, self.steps):
-            torch.cuda.synchronize()
-        super().after_update(step)
-
-
-def their_training(model: Path, data: Path, batch: int, size: Size) -> float:
-    from datasets import Dataset
-    from sentence_transformers import (
-        SentenceTransformer,
-        SentenceTransformerTrainer,
-        SentenceTransformerTrainingArguments,
-    )
-    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-    from transformers import TrainerCallback
-
-    clock = DeviceClock(size.steps)
-
-    class Ticks(TrainerCallback):
-        def on_step_end(self, *_args, **_kwargs) -> None:
-            clock.after_update(0)
-
-    lines = [
-        line.strip() for line in itertools.islice(data.open(encoding="utf-8"), batch * size.steps)
-    ]
-    encoder = SentenceTransformer(str(model))
-    encoder.max_seq_length = size.length
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = SentenceTransformerTrainingArguments(
-            output_dir=folder, per_device_train_batch_size=batch, max_steps=size.steps, bf16=True,
-            use_cpu=not torch.cuda.is_available(), report_to=[], save_strategy="no",
-            logging_strategy="no", disable_tqdm=True, dataloader_drop_last=True,
-        )  # fmt: skip
-        SentenceTransformerTrainer(
-            model=encoder, args=arguments, loss=MultipleNegativesRankingLoss(encoder), callbacks=[Ticks()],
-            train_dataset=Dataset.from_dict({"anchor": lines, "positive": lines}),
-        ).train()  # fmt: skip
-    return clock.seconds()
-
-
-def padded_training(model: Path, data: Path, batch: int, size: Size) -> float:
-    clock = DeviceClock(size.steps)
-    lines = [
-        line.strip() for line in itertools.islice(data.open(encoding="utf-8"), batch * size.steps)
-    ]
-    train_padded(
-        model, lines, batch, length=size.length, steps=size.steps, after_update=clock.after_update
-    )
-    return clock.seconds()
 
 
 def encoding(model: Path, data: Path, size: Size, device: str) -> list[dict[str, Any]]:

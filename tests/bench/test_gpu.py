@@ -23,7 +23,11 @@ def test_the_script_measures_every_part(tmp_path, monkeypatch):
     gpu = run(monkeypatch, "--toy", "--output", str(tmp_path))
     monkeypatch.setattr(gpu, "KINDS", ())  # a process each; measured below in this one
     compilers = []  # no compiler sees through the shape checks of these tests; the command itself compiles
-    monkeypatch.setattr(gpu, "compile_layers", lambda _, compiler: compilers.append(compiler))
+    import gpu_training  # pyright: ignore[reportMissingImports]
+
+    monkeypatch.setattr(
+        gpu_training, "compile_layers", lambda _, compiler: compilers.append(compiler)
+    )
     with warnings.catch_warnings():
         gpu.main()
     found = json.loads((tmp_path / "gpu.json").read_text())
@@ -36,6 +40,9 @@ def test_the_script_measures_every_part(tmp_path, monkeypatch):
         assert libraries == ["textcl", "sentence-transformers", *others]
         assert all(row["tokens_per_s"] > 0 for row in found[part])
     assert compilers == ["eager"]
+    assert found["graphs"][0]["ms_per_step_with_graphs"] > 0
+    assert found["step"][0]["operators"] > 100
+    assert found["forward"][0]["tokens_per_s"] > 0
     assert found["info_nce"] == []
 
 
