@@ -643,3 +643,15 @@ def test_zstandard_is_read_and_a_broken_file_named(tmp_path):
     (tmp_path / "y.txt.zst").write_bytes(content[:10])
     with pytest.raises(UserError, match=r"y\.txt\.zst: cannot be read after line 0"):
         list(stream_rows(str(tmp_path / "y.txt.zst")))
+
+
+@pytest.mark.parametrize("ending", ["arrow", "json"])
+@pytest.mark.parametrize("damage", [b"", b"{}", b"\xff" * 100, None])
+def test_damaged_rows_in_the_cache_are_read_from_the_source_again(tmp_path, ending, damage):
+    texts = [f"text {number}" for number in range(20)]
+    load_rows(texts, roles=["text"])
+    (path,) = (tmp_path / "cache").rglob(f"*.{ending}")
+    content = path.read_bytes()[: path.stat().st_size // 2] if damage is None else damage
+    path.unlink()  # it is mapped into memory
+    path.write_bytes(content)
+    assert load_rows(texts, roles=["text"]).column("text") == texts

@@ -118,3 +118,17 @@ def test_only_texts_that_nothing_changes_come_from_the_table():
     assert torch.equal(
         batch.tokens["anchor"].ids, tokenize(tokenizer, [TEXTS[3], TEXTS[1]], 12).ids
     )
+
+
+@pytest.mark.parametrize("ending", ["ids", "offsets.npy"])
+@pytest.mark.parametrize("damage", [b"", b"cut", None])
+def test_damaged_tokens_are_made_anew(cache, ending, damage):
+    reader = Reader(families.tiny_tokenizer("bert"), 12)
+    whole = cached_tokens(rows_of(TEXTS), "text", reader)
+    (path,) = cache.glob(f"*.{ending}")
+    content = path.read_bytes()[:-4] if damage is None else damage
+    path.unlink()  # it is mapped into memory
+    path.write_bytes(content)
+    again = cached_tokens(rows_of(TEXTS), "text", reader)
+    everything = np.arange(len(TEXTS))
+    assert torch.equal(again.take(everything).ids, whole.take(everything).ids)

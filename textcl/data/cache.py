@@ -110,11 +110,10 @@ def cached_table(selection: Selection, *, drop_unlabelled: bool = False) -> tupl
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
     folder = cache_folder()
     table, notes = folder / f"{key}.arrow", folder / f"{key}.json"
-    if not (table.exists() and notes.exists()):
+    counts = _kept(table, notes)
+    if counts is None:
         counts = _write_table(table, selection)
         write_json(notes, counts)
-    else:
-        counts = read_as(notes, _Counts)
     if counts.unlabelled_places and not drop_unlabelled:
         raise _no_label(counts.unlabelled, counts.unlabelled_places)
     report = DataReport(
@@ -131,6 +130,19 @@ def cached_table(selection: Selection, *, drop_unlabelled: bool = False) -> tupl
         merged=counts.merged,
     )
     return table, report
+
+
+def _kept(table: Path, notes: Path) -> _Counts | None:
+    """What the cache holds; None where it is missing or damaged, so that it is made anew."""
+    if not (table.exists() and notes.exists()):
+        return None
+    try:
+        counts = read_as(notes, _Counts)
+        with pyarrow.memory_map(str(table)) as file, pyarrow.ipc.open_stream(file) as batches:
+            rows = sum(batch.num_rows for batch in batches)
+    except (UserError, pyarrow.ArrowException, OSError):
+        return None
+    return counts if rows == counts.rows else None
 
 
 def _no_label(rows: int, places: Sequence[str]) -> UserError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -201,13 +202,13 @@ def _cached_vectors(
 ) -> Float32[np.ndarray, "Q D"]:
     about = [manifest.model_sha256, manifest.query_prompt, manifest.similarity, tools.precision]
     path = cache_folder() / f"anchors-{_key(about, texts)}.npy"
-    if not path.exists():
-        vectors = embed(
-            model, texts, "query", manifest.similarity, tools.batch_tokens, tools.precision
-        )
-        with atomic_write(path) as file:
-            np.save(file, vectors, allow_pickle=False)
-    return np.load(path, allow_pickle=False)
+    with suppress(ValueError, OSError, EOFError):  # missing, or damaged: made anew
+        if len(kept := np.load(path, allow_pickle=False)) == len(texts):
+            return kept
+    vectors = embed(model, texts, "query", manifest.similarity, tools.batch_tokens, tools.precision)
+    with atomic_write(path) as file:
+        np.save(file, vectors, allow_pickle=False)
+    return vectors
 
 
 def _key(*facts: object) -> str:

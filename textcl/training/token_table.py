@@ -81,13 +81,27 @@ def cached_tokens(
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
     folder = cache_folder()
     ids, offsets = (folder / f"{digest.hexdigest()[:32]}.{part}" for part in ("ids", "offsets.npy"))
-    if not (ids.exists() and offsets.exists()):
+    table = _kept(ids, offsets, len(rows))
+    if table is None:
         tell(f"tokenising {len(rows):,} texts; later runs find the tokens in {folder}")
         _write(ids, offsets, rows, role, read)
-    filled = ids.stat().st_size > 0  # nothing cannot be mapped
-    return TokenTable(
-        np.memmap(ids, np.int32, mode="r") if filled else np.zeros(0, np.int32), np.load(offsets)
-    )
+        table = _kept(ids, offsets, len(rows))
+    return table
+
+
+def _kept(ids: Path, offsets: Path, rows: int) -> TokenTable | None:
+    """What the cache holds; None where it is missing or damaged, so that it is made anew."""
+    if not (ids.exists() and offsets.exists()):
+        return None
+    try:
+        ends = np.load(offsets, allow_pickle=False)
+    except (ValueError, OSError, EOFError):
+        return None
+    size = ids.stat().st_size
+    if ends.shape != (rows + 1,) or size != int(ends[-1]) * np.dtype(np.int32).itemsize:
+        return None
+    # nothing cannot be mapped
+    return TokenTable(np.memmap(ids, np.int32, mode="r") if size else np.zeros(0, np.int32), ends)
 
 
 def _write(
