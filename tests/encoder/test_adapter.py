@@ -193,9 +193,9 @@ def test_lost_weights_are_named(saved, tmp_path):
 
 
 def test_what_an_adapter_cannot_hold_is_refused(base, saved, monkeypatch):
-    with pytest.raises(UserError, match="cut layers are no property of an adapter"):
+    with pytest.raises(UserError, match="cut layers are not stored in an adapter"):
         Encoder.from_pretrained(base, adapter="lora:4", num_layers=1)
-    with pytest.raises(UserError, match="pooling 'first_last' is no property of an adapter"):
+    with pytest.raises(UserError, match="pooling 'first_last' is not stored in an adapter"):
         Encoder.from_pretrained(base, adapter="lora:4", pooling="first_last")
     with pytest.raises(UserError, match="has an adapter already"):
         Encoder.from_pretrained(saved["lora:4"][1], adapter="lora:4")

@@ -112,7 +112,7 @@ def test_families_without_two_directions_are_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("pooling", ["cls", "first_token", "mean+cls"])
 def test_a_first_token_that_sees_nothing_is_refused(pooling, plain):
-    with pytest.raises(UserError, match=r"see nothing of the text behind them: use lasttoken or"):
+    with pytest.raises(UserError, match=r"do not see the text after them: use lasttoken or"):
         load(plain / "llama", pooling=pooling)
     assert load(plain / "llama", pooling=pooling, bidirectional=True).pooling == pooling
 
@@ -137,7 +137,7 @@ def test_prompts_by_role(plain):
 
 
 def test_an_adapter_has_the_direction_of_its_base(plain, tmp_path):
-    with pytest.raises(UserError, match="bidirectional=true is no property of an adapter"):
+    with pytest.raises(UserError, match="bidirectional=true is not stored in an adapter"):
         load(plain / "qwen3", bidirectional=True, adapter="lora:2")
     load(plain / "qwen3", bidirectional=True).save_pretrained(tmp_path / "base")
     encoder = load(tmp_path / "base", adapter="lora:2")

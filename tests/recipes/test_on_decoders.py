@@ -69,7 +69,7 @@ def test_an_adapter_of_a_decoder(decoder, tmp_path):
 @pytest.mark.parametrize(
     ("setting", "why"),
     [
-        ("pooling=cls", "see nothing of the text behind them: use lasttoken or mean"),
+        ("pooling=cls", "do not see the text after them: use lasttoken or mean"),
         (
             "mlm_weight=0.1",
             "needs a mask token, which this model's tokenizer lacks: set mlm_weight=0",

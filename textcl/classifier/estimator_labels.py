@@ -132,7 +132,7 @@ def _tell_joined(column: Sequence[object]) -> None:
     """Warn of labels that look like several in one text: each of them is a class of its own."""
     if joined := sorted(joined_names({label for label in column if isinstance(label, str)})):
         warnings.warn(
-            f"y has the label {joined[0]!r} beside those that it is made of, and takes it as one more class; several "
+            f"y has the label {joined[0]!r} and also its parts, and treats it as one more class; several "
             "labels of a text are a list",
             UserWarning,
             stacklevel=4,

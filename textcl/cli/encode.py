@@ -128,7 +128,7 @@ def encode_command(
         NumberType,
         typer.Option(
             metavar="NAME",
-            help="Numbers of the vectors that are written: float32, or float16 in half the space.",
+            help="Number format of the vectors: float32, or float16 in half the space.",
             rich_help_panel=OUTPUT,
         ),
     ] = NumberType.float32,

@@ -73,8 +73,8 @@ def export_command(
         Graph,
         typer.Option(
             metavar="NAME",
-            help="What will run the model: openvino, onnx, torch, which merges an adapter into its base, or static, a "
-            "table of token vectors (recipe static also trains it).",
+            help="Target: openvino, onnx, torch, which merges an adapter into its base, or static, a table of token "
+            "vectors (recipe static also trains it).",
             rich_help_panel=MODEL,
         ),
     ],

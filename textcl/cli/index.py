@@ -120,7 +120,7 @@ def index_command(
         Dtype,
         typer.Option(
             metavar="NAME",
-            help="What build stores to search: float32, float16, int8 or binary; the best rows of the last two are "
+            help="Number format that is searched: float32, float16, int8 or binary; the best rows of the last two are "
             "scored again with float32 vectors.",
             rich_help_panel=OUTPUT,
         ),

@@ -122,7 +122,7 @@ def mine_command(
         float | None,
         typer.Option(
             metavar="SCORE",
-            help="Drop documents of a higher score. Default: no bound.",
+            help="Drop documents with a higher score. Default: no bound.",
             rich_help_panel=RULES,
         ),
     ] = None,
@@ -130,7 +130,7 @@ def mine_command(
         float | None,
         typer.Option(
             metavar="SCORE",
-            help="Drop documents of a lower score. Default: no bound.",
+            help="Drop documents with a lower score. Default: no bound.",
             rich_help_panel=RULES,
         ),
     ] = None,

@@ -127,7 +127,7 @@ LabelSeparator = Annotated[
     typer.Option(
         "--label-separator",
         metavar="TEXT",
-        help='What stands between the names in the column labels, such as , in "joy,love". Default: JSON lists.',
+        help='Separator of the names in the column labels, such as , in "joy,love". Default: JSON lists.',
         rich_help_panel=DATA,
     ),
 ]

@@ -47,8 +47,7 @@ def reject_command(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Rows that the model was trained on, with which the scores nearest and mahalanobis compare. Default: "
-            "DEV, each fifth beside the others.",
+            help="Training rows of the model, for the scores nearest and mahalanobis. Default: five folds of DEV.",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -70,8 +69,8 @@ def reject_command(
         float | None,
         typer.Option(
             metavar="SHARE",
-            help="Share of DEV that is accepted at least. Default: 0.95; with --out-of-scope what has the best mean of "
-            "accepted DEV and rejected texts of no class.",
+            help="Least share of DEV to accept. Default: 0.95; with --out-of-scope the threshold with the best mean of "
+            "DEV accepted and texts of no class rejected.",
         ),
     ] = None,
     output: Annotated[

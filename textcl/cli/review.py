@@ -42,7 +42,7 @@ def review_command(
             "-m",
             "--model",
             metavar="NAME|FOLDER",
-            help="Encoder whose vectors the labels are judged by; of a classifier its encoder. Best one that was not "
+            help="Encoder whose vectors judge the labels, or a classifier with such an encoder; best one that was not "
             "trained on these labels.",
             rich_help_panel=MODEL,
         ),

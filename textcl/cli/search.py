@@ -52,13 +52,13 @@ _SHOWN = 200
 IndexFolder = Annotated[Path, typer.Argument(help="Folder that textcl index made.")]
 TopK = Annotated[
     int,
-    typer.Option("--top-k", "-k", min=1, metavar="N", help="Documents for each, at most."),
+    typer.Option("--top-k", "-k", min=1, metavar="N", help="Most documents for each query."),
 ]
 Threshold = Annotated[
     float | None,
     typer.Option(
         metavar="SCORE",
-        help="Leave out documents of a lower score. Default: none is left out.",
+        help="Leave out documents with a lower score. Default: keep all.",
         rich_help_panel=OUTPUT,
     ),
 ]

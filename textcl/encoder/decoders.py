@@ -65,5 +65,5 @@ def check_sees_text(backbone: PreTrainedModel, pooling: str) -> None:
         ways = ", or set bidirectional=true" if backbone.config.model_type in DECODERS else ""
         raise UserError(
             f"pooling {min(first)!r} takes a token at the beginning, and those of {backbone.config.model_type} models "
-            f"see nothing of the text behind them: use lasttoken or mean{ways}"
+            f"do not see the text after them: use lasttoken or mean{ways}"
         )

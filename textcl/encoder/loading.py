@@ -175,7 +175,7 @@ def _check_base(pooling: str | None, num_layers: int | None, bidirectional: bool
     for what, given in asked.items():
         if given:
             raise UserError(
-                f"{what} no property of an adapter, whose base stays as it is: save such a model first, with "
+                f"{what} not stored in an adapter, whose base is unchanged: first save such a model with "
                 "Encoder.from_pretrained(…).save_pretrained(…), and start from it"
             )
 

@@ -188,7 +188,7 @@ class DeviceProcesses:
                     raise
         except BrokenProcessPool as error:
             raise RunError(
-                "a process that encodes has died, perhaps for want of memory: the same command goes on with the "
+                "an encoding process has died, perhaps out of memory: the same command goes on with the "
                 "shards that are missing"
             ) from error
 

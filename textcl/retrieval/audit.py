@@ -32,7 +32,7 @@ def write_audit(path: Path, tally: Tally, model: str) -> None:
     names = {"positive": "positives", "kept": "negatives kept", "dropped": "documents dropped"}
     chart = score_distributions(
         {name: tally.scores[key] for key, name in names.items()},
-        "Scores beside the anchors",
+        "Similarity to the anchors",
         "Negatives that lie among the positives are suspect; dropped documents are those that a rule suspects",
     )
     spec = specification(chart)

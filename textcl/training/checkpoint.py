@@ -215,6 +215,6 @@ def damage_named(place: Path) -> Generator[None]:
     ) as error:
         fault = f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
         raise RunError(
-            f"{place} is damaged and the run cannot go on from it ({fault}): restore it, or start the run anew with "
+            f"{place} is damaged and the run cannot go on from it ({fault}): restore it, or start the run again with "
             "--overwrite"
         ) from error

@@ -182,7 +182,7 @@ def check_hash(file: str, sha256: str | None, where: str) -> None:
     if sha256 is not None and path.is_file() and (found := _hash(path)) != sha256:
         raise UserError(
             f"{file} is not the recipe of {where}: its sha256 is {found[:12]}, not {sha256[:12]}; "
-            "name the file as it was, or start anew"
+            "name the original file, or start a new run"
         )
 
 
