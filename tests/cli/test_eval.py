@@ -9,13 +9,14 @@ from families import tiny_model_dir
 from typer.testing import CliRunner
 
 from textcl.cli import eval as command
+from textcl.cli import eval_encoder
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.evaluation import tasks
 from textcl.evaluation.benchmarks import evaluate
 from textcl.evaluation.tasks import StsTask, manifests, suites
 
-LOAD, LOAD_TASK = command._load, tasks.load_task
+LOAD, LOAD_TASK = eval_encoder.load, tasks.load_task
 APP = typer.Typer()
 APP.command(epilog=command.EXAMPLES)(command.eval_command)
 
@@ -45,7 +46,7 @@ def offline(monkeypatch):
         asked.append(arguments)
         return Letters()
 
-    monkeypatch.setattr(command, "_load", load)
+    monkeypatch.setattr(eval_encoder, "load", load)
     monkeypatch.setattr(tasks, "load_task", small)
     return asked
 
@@ -130,7 +131,7 @@ def test_suite_and_tasks_together_are_scored_once_each():
 
 
 def test_model_folder_scores_as_its_encoder_does(tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "_load", LOAD)
+    monkeypatch.setattr(eval_encoder, "load", LOAD)
     monkeypatch.setattr(tasks, "load_task", LOAD_TASK)
     folder = tiny_model_dir(tmp_path)
     arguments = [str(folder), "--json", "--task", "sample-pairs-dev", "--batch-tokens", "2000"]

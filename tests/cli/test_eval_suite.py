@@ -35,7 +35,7 @@ class Letters:
 @pytest.fixture(autouse=True)
 def models(monkeypatch):
     """No real model; the name of a model says what it counts."""
-    monkeypatch.setattr(command, "_load", lambda model, *_: Letters(model.rpartition("/")[2]))
+    monkeypatch.setattr(command, "load", lambda model, *_: Letters(model.rpartition("/")[2]))
     monkeypatch.setattr(command, "_is_encoder", lambda model: True)
 
 

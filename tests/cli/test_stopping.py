@@ -45,7 +45,7 @@ COMMANDS = {  # what each command does its work in, and how it is called
     "mine": ("textcl.cli.mine.load_model", ["m", "pairs.csv", "-o", "out.jsonl"]),
     "search": ("textcl.retrieval.index.Index.load", ["m", "a text", "-o", "out.jsonl"]),
     "neighbours": ("textcl.retrieval.index.Index.load", ["m", "1"]),
-    "eval": ("textcl.cli.eval._load", ["m", "--task", "sample-pairs-dev", "-o", "out.json"]),
+    "eval": ("textcl.cli.eval_encoder.load", ["m", "--task", "sample-pairs-dev", "-o", "out.json"]),
     "probe": ("textcl.probe.models.probe_models", ["m", "-o", "out.json"]),
     "review": ("textcl.data.rows.settle_roles", ["x.csv", "-m", "m", "-o", "out"]),
     "report": ("textcl.report.write.write_report", ["m", "-o", "out.html"]),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from textcl.cli.eval_encoder import eval_encoder, load
+from textcl.cli.eval_tasks import suite_tasks
 from textcl.cli.options import (
     DATA,
     OUTPUT,
@@ -35,7 +37,6 @@ from textcl.cli.options import (
 if TYPE_CHECKING:
     from textcl.data.json_files import JsonDict
     from textcl.encoder.peers import ReadingOptions
-    from textcl.evaluation.benchmarks import EncodeWith
     from textcl.evaluation.labelled import LabelledTask
     from textcl.suites.suite import Task
 
@@ -181,7 +182,7 @@ def eval_command(
         check_writable(figures)
     # The data first: a mistake there shows in a second, a model may take minutes to load.
     columns = parse_columns(column, ["text", "label", "labels"])
-    tasks = _suite_tasks(model, names, data, train, columns, aggregation, against)
+    tasks = suite_tasks(model, names, data, train, columns, aggregation.value, against)
     labelled = [] if tasks else labelled_tasks(names, lcl_preparation)
     if tasks:
         if whiten or figures or lcl_preparation or label_separator:
@@ -205,8 +206,8 @@ def eval_command(
     else:
         if figures or column or lcl_preparation:
             raise UserError("--figures, --column and --lcl-preparation are for classifiers")
-        content, show = _eval_encoder(
-            model, names, beside or [], aggregation, whiten, components, precision, batch_tokens,
+        content, show = eval_encoder(
+            model, names, beside or [], aggregation.value, whiten, components, precision, batch_tokens,
             quiet,
         )  # fmt: skip
     if not is_main_process():  # it has the same scores as the main one, which shows them
@@ -219,46 +220,6 @@ def eval_command(
         show(result_console())
 
 
-def _suite_tasks(
-    model: str,
-    names: list[str],
-    data: str | None,
-    train: str | None,
-    columns: dict[str, str],
-    aggregation: Aggregation,
-    against: str | None,
-) -> list[Task]:
-    """Tasks that vectors are scored on; none where a classifier is scored, or graded pairs alone without --against."""
-    from textcl.cli.eval_suite import own_tasks
-    from textcl.errors import UserError
-    from textcl.evaluation.tasks import manifests
-    from textcl.suites.load import load_tasks
-    from textcl.suites.manifests import suite_manifests
-
-    if data and (Path(data).is_dir() or train or _is_encoder(model)):
-        return own_tasks(data, train, columns)
-    if train:
-        raise UserError("--train goes with --data FILE, whose rows its classifiers are tested on")
-    known = suite_manifests()
-    if any(name in known for name in names) or (against and names and names[0] in manifests()):
-        if columns:
-            raise UserError("--column goes with --data")
-        return load_tasks(names, aggregation.value)
-    return []
-
-
-def _is_encoder(model: str) -> bool:
-    """Whether a model is there and no classifier."""
-    from textcl.classifier.folder import is_classifier
-    from textcl.encoder.hub import find_model
-    from textcl.errors import UserError
-
-    try:
-        return not is_classifier(find_model(model))
-    except UserError:
-        return False
-
-
 def _eval_suite(
     model: str,
     tasks: list[Task],
@@ -268,7 +229,7 @@ def _eval_suite(
     batch_tokens: int | None,
     quiet: bool,
 ) -> tuple[JsonDict, Callable[[Console], None]]:
-    """What --json prints, and what shows the same on a console."""
+    """The content of --json, and a function that shows the same on a console."""
     from textcl.cli.eval_suite import eval_tasks
 
     systems = eval_tasks(
@@ -276,7 +237,7 @@ def _eval_suite(
         tasks,
         against,
         beside,
-        lambda name: _load(name, precision.value, batch_tokens, quiet),
+        lambda name: load(name, precision.value, batch_tokens, quiet),
     )
     log_console(quiet=quiet).print(systems.speed)
     return systems.content(precision.value), systems.show
@@ -293,7 +254,7 @@ def _compare_classifiers(
     batch_tokens: int | None,
     quiet: bool,
 ) -> tuple[JsonDict, Callable[[Console], None]]:
-    """What --json prints, and what shows the same on a console."""
+    """The content of --json, and a function that shows the same on a console."""
     from textcl.cli.eval_suite import compare_classifiers
 
     options: ReadingOptions = {
@@ -303,54 +264,3 @@ def _compare_classifiers(
     }
     systems = compare_classifiers(model, against, tasks, data, columns, label_separator, options)
     return systems.content(precision.value), systems.show
-
-
-def _eval_encoder(
-    model: str,
-    names: list[str],
-    beside: list[str],
-    aggregation: Aggregation,
-    whiten: str | None,
-    components: int | None,
-    precision: Precision,
-    batch_tokens: int | None,
-    quiet: bool,
-) -> tuple[JsonDict, Callable[[Console], None]]:
-    """What --json prints, and what shows the same on a console."""
-    from textcl.cli.eval_graded import plain, published, show_scores, whitening
-    from textcl.evaluation.benchmarks import evaluate
-    from textcl.evaluation.tasks import load_task
-
-    tasks = [load_task(name) for name in names]
-    fit = whitening(whiten, components)
-    encoder = _load(model, precision.value, batch_tokens, quiet)
-    scores = evaluate(encoder, tasks, aggregation=aggregation.value, whiten=fit(encoder))
-    log = log_console(quiet=quiet)
-    speed = scores.sentences / max(scores.seconds, 1e-9)
-    log.print(
-        f"{scores.sentences:,} sentences in {scores.seconds:.1f} s ({speed:,.0f} sentences/s)"
-    )
-    rows = {protocol: published(scores, protocol, beside) for protocol in scores.by_protocol()}
-    white = {"fitted_on": whiten, "components": components} if whiten else None
-
-    def show(console: Console) -> None:
-        show_scores(console, model, scores, rows)
-        if white:
-            kept = "all" if components is None else str(components)
-            console.print(f"ours whitened, fitted on {whiten}, {kept} components", markup=False)
-
-    return plain(model, precision.value, scores, rows, white), show
-
-
-def _load(model: str, precision: str, batch_tokens: int | None, quiet: bool) -> EncodeWith:
-    from textcl.encoder.shared import SharedEncoder
-    from textcl.evaluation.benchmarks import EncodeWith
-    from textcl.export.load import load_encoder
-    from textcl.training.accelerator import launched_world
-
-    options = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
-    world = launched_world()
-    encoder, shown = load_encoder(model), sys.stderr.isatty() and not quiet
-    if world.size > 1:
-        encoder = SharedEncoder(encoder, world)
-    return EncodeWith(encoder, precision=precision, show_progress=shown, **options)
