@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 from functools import lru_cache
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,6 +16,11 @@ def unit(x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
     """Rows of length 1, in float32 or wider; a zero row stays zero."""
     with torch.autocast(x.device.type, enabled=False):
         return torch.nn.functional.normalize(widen(x), dim=-1, eps=1e-12)
+
+
+def unit_rows(rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
+    """Rows of length 1 in their own precision; a zero row stays zero."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def widen(x: Tensor) -> Tensor:

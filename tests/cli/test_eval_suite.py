@@ -35,8 +35,9 @@ class Letters:
 @pytest.fixture(autouse=True)
 def models(monkeypatch):
     """No real model; the name of a model says what it counts."""
-    monkeypatch.setattr(command, "load", lambda model, *_: Letters(model.rpartition("/")[2]))
-    monkeypatch.setattr(command, "_is_encoder", lambda model: True)
+    for place in ("textcl.cli.eval.load", "textcl.cli.eval_encoder.load"):
+        monkeypatch.setattr(place, lambda model, *_: Letters(model.rpartition("/")[2]))
+    monkeypatch.setattr("textcl.cli.eval_tasks._is_encoder", lambda model: True)
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_classifiers_are_compared_on_the_classes_of_both(monkeypatch, tmp_path):
     Stub.stub_encoder = nn.Identity()
     task = LabelledTask("toy", ["t"] * 6, ["x", "y"] * 3, ["x", "y"], False, "here")
     hot = np.eye(2)[[0, 1] * 3]
-    monkeypatch.setattr(command, "_is_encoder", lambda model: False)
+    monkeypatch.setattr("textcl.cli.eval_tasks._is_encoder", lambda model: False)
     monkeypatch.setattr(classifiers.Classifier, "from_pretrained", Stub)
     monkeypatch.setattr("textcl.suites.classes.vectors_of", lambda *_, **__: hot)
     monkeypatch.setattr("textcl.cli.eval_classifier.labelled_tasks", lambda *_: [task])

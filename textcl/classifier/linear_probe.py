@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import log_expit, log_softmax
 
+from textcl.arithmetic import unit_rows
 from textcl.classifier.classifier import Targets
 
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -53,9 +54,7 @@ class LinearProbe:
 
 def as_read(vectors: Float[np.ndarray, "N D"], normalize: bool) -> Float[np.ndarray, "N D"]:
     """Vectors as a regression reads them: as they are, or of length 1."""
-    if not normalize:
-        return vectors
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit_rows(vectors) if normalize else vectors
 
 
 def probe_places(rows: int, seed: int) -> list[int]:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float16, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from textcl.arithmetic import unit_rows
 from textcl.data.files import atomic_write
 from textcl.data.json_files import JsonObject, parse
 from textcl.errors import UserError
@@ -119,8 +120,7 @@ def _fit_centres(vectors: Vectors, labels: Labels) -> OfCentres:
 def _fit_nearest(vectors: Vectors, labels: Labels) -> OfNearest:
     order = np.random.Generator(np.random.PCG64(0)).permutation(len(vectors))[:_NEIGHBOURS]
     chosen = vectors[np.sort(order)].astype(np.float64)
-    lengths = np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-12)
-    return OfNearest((chosen / lengths).astype(np.float16))
+    return OfNearest(unit_rows(chosen).astype(np.float16))
 
 
 @dataclass(frozen=True)

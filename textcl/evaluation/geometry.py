@@ -6,18 +6,13 @@ import warnings
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from textcl.arithmetic import unit
+
 _BLOCK = 2**22  # entries of a similarity block that exist at one time (32 MiB in float64)
-
-
-def _unit_rows(embeddings: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-    """Unit rows in float32 or wider: half precision cannot tell near neighbours apart."""
-    wide = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-    return F.normalize(wide, dim=-1, eps=1e-12)
 
 
 def alignment(
@@ -32,7 +27,7 @@ def alignment(
 
     Source: Wang & Isola 2020, section 4.1, https://arxiv.org/abs/2005.10242
     """
-    distance = torch.linalg.vector_norm(_unit_rows(anchors) - _unit_rows(positives), dim=-1)
+    distance = torch.linalg.vector_norm(unit(anchors) - unit(positives), dim=-1)
     return distance.pow(exponent).mean()
 
 
@@ -57,7 +52,7 @@ def uniformity(embeddings: Float[Tensor, "N D"], t: float = 2.0) -> Float[Tensor
             "uniformity of fewer than two rows is undefined", RuntimeWarning, stacklevel=2
         )
         return embeddings.sum() * float("nan")
-    units = _unit_rows(embeddings)
+    units = unit(embeddings)
     step = max(1, _BLOCK // rows)
     blocks = [
         checkpoint(
@@ -103,7 +98,7 @@ def tolerance(
 
     Source: Wang & Liu 2021, section 4.3, https://arxiv.org/abs/2012.09740
     """
-    units = _unit_rows(embeddings)
+    units = unit(embeddings)
     classes, index = torch.unique(labels, return_inverse=True)
     sums = units.new_zeros(len(classes), units.shape[1]).index_add(0, index, units)
     counts = torch.bincount(index, minlength=len(classes)).to(units.dtype)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from textcl.arithmetic import unit_rows
 from textcl.errors import UserError
 
 CSLS_NEIGHBOURS = 10
@@ -114,7 +115,7 @@ def translations(
 
     Source: Conneau et al. 2018, section 2.3, https://arxiv.org/abs/1710.04087
     """
-    x, y = _unit(source), _unit(target)
+    x, y = unit_rows(source), unit_rows(target)
     wanted = lexicon.sources
     hubness = np.zeros(len(y), y.dtype)
     if csls_neighbours is not None:
@@ -150,8 +151,8 @@ def orthogonal_map(
 
 def prepared(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
     """Unit rows, centred, and unit again: the rule of VecMap before a map is fitted or used."""
-    rows = _unit(vectors)
-    return _unit(rows - rows.mean(axis=0))
+    rows = unit_rows(vectors)
+    return unit_rows(rows - rows.mean(axis=0))
 
 
 def mean_reciprocal_rank(positions: Sequence[int]) -> float:
@@ -164,11 +165,6 @@ def _places(words: Sequence[str]) -> Mapping[str, int]:
     for place, word in enumerate(words):
         places.setdefault(word, place)
     return places
-
-
-def _unit(rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.maximum(lengths, 1e-12)
 
 
 def _nearest_mean(

@@ -14,6 +14,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp, softmax
 from scipy.stats import rankdata
 
+from textcl.arithmetic import unit_rows
 from textcl.errors import UserError
 
 _ROWS = 1024
@@ -126,14 +127,10 @@ def nearest_cosine(
 
     Source: Sun et al. 2022, https://arxiv.org/abs/2204.06507
     """
-    unit = _unit(others)
-    scores = [np.partition(part @ unit.T, -k, axis=1)[:, -k] for part in _parts(_unit(vectors))]
+    known = unit_rows(others.astype(np.float64)).T
+    rows = unit_rows(vectors.astype(np.float64))
+    scores = [np.partition(part @ known, -k, axis=1)[:, -k] for part in _parts(rows)]
     return np.concatenate(scores) if scores else np.zeros(0)
-
-
-def _unit(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
-    exact = vectors.astype(np.float64)
-    return exact / np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), 1e-12)
 
 
 def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Real
 from scipy.special import entr
 
+from textcl.arithmetic import unit_rows
 from textcl.errors import UserError
 
 _SAMPLE = 10_000  # rows above which the spectrum is taken from a sample
@@ -46,7 +47,7 @@ def spectrum(embeddings: Real[np.ndarray, "N D"], seed: int = 0) -> Spectrum:
     if len(rows) > _SAMPLE:
         rows = rows[np.sort(np.random.default_rng(seed).choice(len(rows), _SAMPLE, replace=False))]
     rows = rows.astype(np.float64)
-    units = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    units = unit_rows(rows)
     # Σ‖u‖² instead of n: a row of zeros has no direction and meets itself with cosine 0, not 1.
     met = np.square(units.sum(0)).sum() - np.square(units).sum()
     top_share, effective_rank, shares = None, None, np.zeros(0)

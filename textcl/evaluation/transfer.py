@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 from sklearn.model_selection import StratifiedKFold
 
+from textcl.arithmetic import unit_rows
 from textcl.evaluation.linear_probe import SEED, Places, Split, Trainer
 
 FOLDS = 10
@@ -139,7 +140,7 @@ def nearest_classes(
         others: Vectors to classify.
         k: Neighbours asked.
     """
-    known, asked = _unit(rows), _unit(others)
+    known, asked = unit_rows(rows), unit_rows(others)
     voted: list[int] = []
     for block in np.array_split(asked, max(1, len(asked) * len(known) // 2**24)):
         order = np.argsort(-(block @ known.T), axis=1, kind="stable")[:, :k]
@@ -180,7 +181,3 @@ def _choose(
 def _tested(predicted: Places, labels: Places, dev: float) -> TransferScore:
     right = predicted == labels
     return TransferScore(round(100 * float(right.mean()), 2), dev, right, predicted)
-
-
-def _unit(rows: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from textcl.arithmetic import unit
 from textcl.contrast.statistics import histogram
 from textcl.errors import RunError
 from textcl.evaluation.benchmarks import Encodes
@@ -67,7 +67,7 @@ def probe(
         https://arxiv.org/abs/2012.09740; Ethayarajh 2019, https://arxiv.org/abs/1909.00512
     """
     rows = vectors if whitening is None else whitening.apply(vectors)
-    units = F.normalize(torch.from_numpy(np.ascontiguousarray(rows)), dim=-1, eps=1e-12)
+    units = unit(torch.from_numpy(np.ascontiguousarray(rows)))
     shape = spectrum(rows)
     scores = _scores(units, data)
     return Space(

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch.nn import functional as F
+
+from textcl import arithmetic
 
 _TABLE = 2**24  # cosines held at once
 
 
 def unit(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
     """Rows of length 1; a row of zeros stays."""
-    return F.normalize(torch.from_numpy(vectors), dim=-1, eps=1e-12).numpy()
+    return arithmetic.unit(torch.from_numpy(vectors)).numpy()
 
 
 def distinct(texts: Sequence[str]) -> Int[np.ndarray, " n"]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from textcl.arithmetic import unit_rows
 from textcl.data.arguments import checked_arguments
 from textcl.data.splits import normalised
 from textcl.data.texts import as_texts
@@ -175,7 +176,7 @@ def _neighbours(
     labels: Sequence[str],
 ) -> list[list[Near]]:
     """The nearest other rows of some rows."""
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    unit = unit_rows(vectors)
     neighbours: list[list[Near]] = []
     for start in range(0, len(places), _ROWS):
         part = np.array(places[start : start + _ROWS], dtype=np.int64)
