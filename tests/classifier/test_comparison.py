@@ -12,15 +12,14 @@ from families import tiny_model_dir
 from labelled import labelled, write_jsonl
 from rich.console import Console
 from torch import nn
+from training_runs import crash_at
 
-import textcl.training.session
 from textcl.classifier.classifier import Classifier, vectors_of
 from textcl.classifier.comparison import FROZEN, HALF, TRAINED, Comparison, blend, learnt_weights
 from textcl.classifier.linear_probe import fit_linear_probe
 from textcl.classifier.supervision import can_fold, for_fewer_rows
 from textcl.data.rows import load_rows
 from textcl.encoder.encoder import Encoder
-from textcl.method.hooks import Hook
 from textcl.training.recipes import find
 from textcl.training.session import resume, train
 
@@ -106,19 +105,8 @@ def test_a_crashed_run_ends_bit_identical(model, tmp_path, monkeypatch):
     rows = write_jsonl(tmp_path / "rows.jsonl", labelled(36))
     answer(monkeypatch, HALF)
     run(model, tmp_path / "whole", rows, ["save_every=1"])
-    loop = textcl.training.session.run_loop
-
-    class Crash(Hook):
-        def after_update(self, step):
-            if step == 2:
-                raise ConnectionError
-
-    def crashing(method, *args, **kwargs):
-        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
-        return loop(method, *args, **kwargs)
-
     with monkeypatch.context() as patch:
-        patch.setattr(textcl.training.session, "run_loop", crashing)
+        crash_at(patch, 2)
         with pytest.raises(ConnectionError):
             run(model, tmp_path / "crashed", rows, ["save_every=1"])
     resume(tmp_path / "crashed", console=Console(file=io.StringIO()))

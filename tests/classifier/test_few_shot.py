@@ -11,14 +11,13 @@ from families import tiny_model_dir
 from labelled import labelled, write_jsonl
 from rich.console import Console
 from sklearn.linear_model import LogisticRegression
+from training_runs import crash_at
 
-import textcl.training.session
 from textcl.classifier.baseline import Baseline
 from textcl.classifier.classifier import Classifier, vectors_of
 from textcl.classifier.linear_probe import STRENGTHS, LinearProbe, fit_linear_probe, out_of_fold
 from textcl.classifier.supervision import default_dev
 from textcl.errors import UserError
-from textcl.method.hooks import Hook
 from textcl.training.position import Position
 from textcl.training.recipes import find
 from textcl.training.session import resume, train
@@ -96,19 +95,8 @@ def test_equal_seeds_and_a_crashed_run_end_bit_identical(model, tmp_path, monkey
     rows = write_jsonl(tmp_path / "rows.jsonl", labelled(60))
     settings = ["evaluate_every=2", "save_every=1", "keep_frozen=false"]
     run(model, tmp_path / "whole", rows, settings)
-    loop = textcl.training.session.run_loop
-
-    class Crash(Hook):
-        def after_update(self, step):
-            if step == 3:
-                raise ConnectionError
-
-    def crashing(method, *args, **kwargs):
-        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
-        return loop(method, *args, **kwargs)
-
     with monkeypatch.context() as patch:
-        patch.setattr(textcl.training.session, "run_loop", crashing)
+        crash_at(patch, 3)
         with pytest.raises(ConnectionError):
             run(model, tmp_path / "crashed", rows, settings)
     resume(tmp_path / "crashed", console=Console(file=io.StringIO()))

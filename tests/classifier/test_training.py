@@ -20,13 +20,12 @@ from families import tiny_model_dir
 from labelled import labelled, write_jsonl
 from rich.console import Console
 from safetensors.torch import load_file
+from training_runs import crash_at
 
-import textcl.training.session
 from textcl.classifier.classifier import Classifier
 from textcl.errors import UserError
 from textcl.evaluation.labelled import LabelledFiles, LabelledManifest
 from textcl.evaluation.tasks import DataFile
-from textcl.method.hooks import Hook
 from textcl.training.run_folder import RunFolder
 from textcl.training.session import resume, train
 
@@ -119,22 +118,6 @@ def test_the_choices_of_lcl_train(settings, model, files, tmp_path):
     run("lcl", model, files, tmp_path / "run", settings=["epochs=1", *settings])
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert all(math.isfinite(line["loss"]) for line in map(json.loads, lines) if "loss" in line)
-
-
-def crash_at(monkeypatch, step):
-    """The next run stops with an exception right after this update."""
-    build = textcl.training.session.run_loop
-
-    class Crash(Hook):
-        def after_update(self, done):
-            if done == step:
-                raise ConnectionError("the machine went away")
-
-    def loop(method, *args, **kwargs):
-        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
-        return build(method, *args, **kwargs)
-
-    monkeypatch.setattr(textcl.training.session, "run_loop", loop)
 
 
 def assert_same_run(one, other):

@@ -13,11 +13,11 @@ from labelled import write_jsonl
 from recipe_rows import recipe_rows
 from rich.console import Console
 from safetensors.torch import load_file
+from training_runs import crash_at
 
 import textcl.training.session
 from textcl import Encoder
 from textcl.errors import RunError, UserError
-from textcl.method.hooks import Hook
 from textcl.method.method import online_of
 from textcl.training import recipes as recipe
 from textcl.training.session import resume, train
@@ -91,22 +91,6 @@ def test_presets_name_settings_and_values_that_fit(name):
     found = recipe.find(name)
     for preset in found.presets:
         assert found.settings(f"hub/{preset}").model == f"hub/{preset}"
-
-
-def crash_at(monkeypatch, step):
-    """The next run stops with an exception right after this update."""
-    loop = textcl.training.session.run_loop
-
-    class Crash(Hook):
-        def after_update(self, done):
-            if done == step:
-                raise ConnectionError("the machine went away")
-
-    def crashing(method, *args, **kwargs):
-        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
-        return loop(method, *args, **kwargs)
-
-    monkeypatch.setattr(textcl.training.session, "run_loop", crashing)
 
 
 # One of each kind of state. 24 rows make 3 batches an epoch: crashed at update 4, in the second, a run goes on after 2.

@@ -11,11 +11,10 @@ import torch
 from families import tiny_encoder
 from rich.console import Console
 from safetensors.torch import load_file
+from training_runs import crash_at
 
-import textcl.training.session
 from textcl import Encoder
 from textcl.errors import UserError
-from textcl.method.hooks import Hook
 from textcl.report.runs import open_run
 from textcl.report.texts import shown_texts
 from textcl.retrieval.dev import dev_of_folder, dev_of_pairs, is_beir
@@ -71,22 +70,6 @@ def run(rows, model, output, dev="", **settings):
 def losses(folder):
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line)["loss"] for line in lines if '"loss"' in line]
-
-
-def crash_at(patch, update):
-    """The next run stops with an exception right after this update."""
-    loop = textcl.training.session.run_loop
-
-    class Crash(Hook):
-        def after_update(self, done):
-            if done == update:
-                raise ConnectionError("the machine went away")
-
-    def crashing(method, *args, **kwargs):
-        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
-        return loop(method, *args, **kwargs)
-
-    patch.setattr(textcl.training.session, "run_loop", crashing)
 
 
 def assert_same_weights(left, right):
