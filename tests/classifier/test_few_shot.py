@@ -22,6 +22,8 @@ from textcl.training.position import Position
 from textcl.training.recipes import find
 from textcl.training.session import resume, train
 
+pytestmark = pytest.mark.usefixtures("few_strengths")
+
 SETTINGS = ["batch_size=12", "steps=4", "max_length=16", "precision=fp32", "learning_rate=1e-3"]
 
 

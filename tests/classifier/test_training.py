@@ -29,6 +29,8 @@ from textcl.evaluation.tasks import DataFile
 from textcl.training.run_folder import RunFolder
 from textcl.training.session import resume, train
 
+pytestmark = pytest.mark.usefixtures("few_strengths")
+
 SETTINGS = [
     "batch_size=6", "learning_rate=2e-3", "max_length=16", "log_every=1", "save_every=2", "pooling=mean",
 ]  # fmt: skip
