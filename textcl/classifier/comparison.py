@@ -16,6 +16,7 @@ from textcl.classifier.fitted_head import fit_regression, probabilities_of
 from textcl.classifier.labels import targets_of_rows
 from textcl.classifier.linear_probe import LinearProbe, log_likelihood
 from textcl.classifier.settings import LabelledSettings
+from textcl.data.roles import label_role
 from textcl.data.rows import Rows
 from textcl.data.splits import fold_of
 from textcl.encoder.encoder import Encoder
@@ -71,7 +72,7 @@ def compare_by_folds(
         train: Gives the classifier that was trained on some rows from the same start.
     """
     texts, targets = rows.strings("text"), targets_of_rows(settings, rows)
-    labels = rows.column("labels" if settings.multi_label else "label")
+    labels = rows.column(label_role(settings.multi_label))
     folds = fold_of(texts, labels, settings.compare_folds, settings.seed)
     start, frozen = learnt_weights(encoder), vectors_of(encoder, texts, precision="float32")
     logits: dict[float, Float[np.ndarray, "N C"]] = {}

@@ -11,6 +11,7 @@ from typing import TypeVar
 from textcl.classifier.dev import DevTexts
 from textcl.classifier.settings import LabelledSettings
 from textcl.classifier.targets import Targets, targets_of
+from textcl.data.roles import label_role
 from textcl.data.rows import Rows, load_rows
 from textcl.data.summary import blank_note
 from textcl.errors import UserError
@@ -28,7 +29,7 @@ def with_classes(settings: S, rows: Rows) -> S:
         UserError: If a label is none of the classes that the settings name, or all rows have the same.
     """
     multi_label = "labels" in rows.roles
-    labels = rows.column("labels" if multi_label else "label")
+    labels = rows.column(label_role(multi_label))
     occurrences = Counter(
         name for label in labels for name in (dict.fromkeys(label) if multi_label else [label])
     )
@@ -55,7 +56,7 @@ def targets_of_rows(settings: LabelledSettings, rows: Rows) -> Targets:
     Raises:
         UserError: If a label is none of the classes.
     """
-    labels = rows.column("labels" if settings.multi_label else "label")
+    labels = rows.column(label_role(settings.multi_label))
     return targets_of(labels, settings.classes, settings.multi_label, rows.report.source)
 
 
@@ -67,7 +68,7 @@ def load_dev_texts(
     Raises:
         UserError: If there is no such file, something is wrong in it, or a label is no class of the training data.
     """
-    role = "labels" if settings.multi_label else "label"
+    role = label_role(settings.multi_label)
     if task := named_task(settings.dev):
         dev = load_labelled(task[0], "dev", lcl_preparation=task[1])
         return dev_texts(

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from textcl.classifier.classifier import Classifier, Targets, vectors_of
 from textcl.data.json_files import JsonDict
+from textcl.data.roles import label_role
 from textcl.data.rows import load_rows
 from textcl.data.summary import blank_note
 from textcl.encoder.peers import ReadingOptions
@@ -121,7 +122,7 @@ def own_task(
     Raises:
         UserError: If something is wrong in the file, or a label is none of the classes.
     """
-    role = "labels" if classifier.multi_label else "label"
+    role = label_role(classifier.multi_label)
     rows = load_rows(path, roles=("text", role), columns=columns, label_separator=label_separator)
     labels = rows.column(role)
     classifier.targets(labels, path)

@@ -58,13 +58,14 @@ def calibrate_command(
     from textcl.classifier.calibration import calibrate, write_calibration
     from textcl.classifier.classifier import Classifier
     from textcl.data.files import replacing
+    from textcl.data.roles import label_role
     from textcl.data.rows import load_rows
     from textcl.data.summary import blank_note
     from textcl.encoder.hub import find_model
 
     require_changeable(model, output)
     classifier = Classifier.from_pretrained(model)
-    role = "labels" if classifier.multi_label else "label"
+    role = label_role(classifier.multi_label)
     rows = load_rows(
         dev,
         roles=("text", role),

@@ -214,17 +214,22 @@ _OTHERS = {
 }
 
 
+def label_role(several: bool) -> str:
+    """The role of the labels of texts that have one each, or several."""
+    return "labels" if several else "label"
+
+
 def kind_of(role: str) -> Kind:
-    """What `role` holds."""
+    """Kind of the values of a role."""
     return _OTHERS.get(role, TEXT)
 
 
 def reader_of(role: str, label_separator: str = "") -> Callable[[object], object]:
-    """What checks the values of `role` in one pass, see `Kind`.
+    """Check for the values of `role` in one pass, see `Kind`.
 
     Args:
         role: Such as "labels".
-        label_separator: What stands between several labels that are written as one text.
+        label_separator: Separates several labels that are written as one text.
     """
     if role == "labels":
         return LabelReader(several=True, separator=label_separator)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from textcl.data.roles import label_role
 from textcl.errors import UserError
 from textcl.evaluation.lcl_preparation import PREPARATIONS
 from textcl.evaluation.tasks import (
@@ -162,7 +163,7 @@ class LabelledTask:
 
     def rows(self) -> list[dict[str, object]]:
         """Rows to train on: `text` and `label`, or `labels`."""
-        role = "labels" if self.multi_label else "label"
+        role = label_role(self.multi_label)
         pairs = zip(self.texts, self.labels, strict=True)
         return [{"text": text, role: label} for text, label in pairs]
 
@@ -234,7 +235,7 @@ def load_labelled(
             f"{about.path} ({about.rows:,} rows)"
         )
     columns = read_local(Path(root) / about.path, about.rows, about, "put the original there")
-    texts, labels = columns["text"], columns["labels" if manifest.multi_label else "label"]
+    texts, labels = columns["text"], columns[label_role(manifest.multi_label)]
     if manifest.filtered:
         kept = [place for place, label in enumerate(labels) if label in manifest.classes]
         texts, labels = [texts[place] for place in kept], [labels[place] for place in kept]

@@ -8,6 +8,7 @@ from pathlib import Path
 from textcl.classifier.classifier import Classifier
 from textcl.classifier.dev import DevTexts
 from textcl.classifier.supervision import ClassifierSettings, dev_texts
+from textcl.data.roles import label_role
 from textcl.data.rows import Rows, load_rows
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
@@ -57,7 +58,7 @@ def _texts(folder: RunFolder, name: str, model: Classifier) -> DevTexts:
         multi_label=model.multi_label,
         select_by=folder.facts.settings.get("select_by"),
     )
-    role = "labels" if model.multi_label else "label"
+    role = label_role(model.multi_label)
     separator = RowRequest.of_run(folder.facts, ()).label_separator
     return dev_texts(_labelled(name, role, separator), settings, name)
 
