@@ -1,4 +1,4 @@
-"""What is shown on a terminal: texts of anybody, without the characters that would steer it."""
+"""Text for a terminal, without the control characters that texts from elsewhere may hold."""
 
 from __future__ import annotations
 

@@ -253,7 +253,7 @@ def test_texts_are_near_by_their_letters(text, near):
 
 def test_a_bar_and_lines_are_shown_when_asked(mined):
     said = []
-    mined([*CORPUS, {"_id": "e", "title": "", "text": ""}], tools=Tools(say=said.append))
+    mined([*CORPUS, {"_id": "e", "title": "", "text": ""}], tools=Tools(log=said.append))
     assert said == ["1 documents without a text are left out"]
 
 

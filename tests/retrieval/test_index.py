@@ -146,7 +146,7 @@ def test_a_killed_build_goes_on_where_it_was(monkeypatch, model, tmp_path):
         append(writer, block, vectors, codes)
 
     monkeypatch.setattr(Writer, "append", counted)
-    tools = build.Tools(say=said.append)
+    tools = build.Tools(log=said.append)
     resumed = Index.build(model, CORPUS, tmp_path / "index", dtype="int8", tools=tools)
     assert encoded == [f"d{n}" for n in range(32, 60)]
     assert said == ["going on after 32 documents of a build that was stopped"]
@@ -166,7 +166,7 @@ def test_what_a_build_of_another_corpus_left_is_not_used(monkeypatch, model, tmp
     monkeypatch.setattr(build, "_finish", finish)
     said = []
     other = [{"id": "x", "text": "a dog runs"}, {"id": "y", "text": "a cat eats"}]
-    index = Index.build(model, other, tmp_path / "index", tools=build.Tools(say=said.append))
+    index = Index.build(model, other, tmp_path / "index", tools=build.Tools(log=said.append))
     assert ids(index.search(["dog"], 5)) in ([["x", "y"]], [["y", "x"]])
     assert "beginning anew" in said[0]
 
@@ -203,7 +203,7 @@ def test_a_wrong_corpus_is_one_sentence_and_leaves_nothing(model, tmp_path, rows
 def test_documents_without_a_text_are_left_out_and_counted(model, tmp_path):
     said = []
     rows = [*CORPUS[:3], {"_id": "e", "title": "", "text": " "}]
-    index = Index.build(model, rows, tmp_path / "index", tools=build.Tools(say=said.append))
+    index = Index.build(model, rows, tmp_path / "index", tools=build.Tools(log=said.append))
     assert len(index) == 3
     assert said == ["1 documents without a text are left out"]
 

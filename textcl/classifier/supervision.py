@@ -88,7 +88,7 @@ class Labels:
         self,
         method: Method,
         rehearse: Callable[[Supervision], Method],
-        tell: Callable[[str], object],
+        log: Callable[[str], object],
     ) -> Labels:
         """Choose between the frozen and the trained encoder where no dev rows do it: see `compare_by_folds`."""
         settings, baseline = self.settings, self.baseline
@@ -98,7 +98,7 @@ class Labels:
             or not (baseline.starts and can_fold(settings, self.rows))
         ):
             return self
-        tell(
+        log(
             f"first without each of {settings.compare_folds} parts of the rows in turn, to see whether training helps"
         )
         kept = baseline if settings.FITS_HEAD else None  # its head starts nowhere
@@ -151,7 +151,7 @@ def _(
     settings: LabelledSettings,
     request: RowRequest,
     dev: DevChoice,
-    tell: Callable[[str], object],
+    log: Callable[[str], object],
 ) -> Labels:
     if dev == "default" and request.task:  # its own dev split
         settings = replace(settings, dev=str(request.source))

@@ -46,7 +46,7 @@ textcl index ids.txt -o index --mode remove
 
 
 class Dtype(StrEnum):
-    """What is searched."""
+    """Number format that is searched."""
 
     float32 = "float32"
     float16 = "float16"
@@ -55,14 +55,14 @@ class Dtype(StrEnum):
 
 
 class Kind(StrEnum):
-    """How it is searched."""
+    """Search method."""
 
     exact = "exact"
     hnsw = "hnsw"
 
 
 class Mode(StrEnum):
-    """What becomes of the documents."""
+    """Change to make to the documents of an index."""
 
     build = "build"
     add = "add"
@@ -208,7 +208,7 @@ def load_model(model: str) -> Encoder | ExportedEncoder:
 def tools_for(
     log: Console, precision: str | None, batch_tokens: int | None, *, quiet: bool
 ) -> Tools:
-    """How documents are encoded, and where progress is shown."""
+    """Tools that encode documents and show progress."""
     from textcl.retrieval.build import Tools
 
     return Tools(
@@ -216,12 +216,12 @@ def tools_for(
         precision=precision,
         show=log.is_terminal and not quiet,
         console=log,
-        say=log.print,
+        log=log.print,
     )
 
 
 def kept(parameters: Mapping[str, object]) -> str:
-    """What there is of the index when the command is stopped."""
+    """State of the index when the command is stopped."""
     output = Path(str(parameters["output"]))
     if parameters["mode"] != Mode.build:
         return f"{output} is as it was"

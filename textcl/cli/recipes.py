@@ -20,7 +20,7 @@ textcl recipes copy unsup-simcse my_method.py
 
 
 class Action(StrEnum):
-    """What to do."""
+    """Action on recipes."""
 
     list = "list"
     show = "show"

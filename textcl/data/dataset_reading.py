@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def dataset_part(name: str, data: datasets.Dataset | datasets.IterableDataset) -> Part:
-    """How to read a data set.
+    """Part of a source that is a data set.
 
     Args:
         name: What a message calls it.

@@ -40,12 +40,12 @@ _REPLACEABLE = (
     "manifest.json",
     "review.html",
 )
-"""What folders of models, exports, vectors, indexes and reviews hold; a folder without any of them is not replaced."""
+"""Files that folders of models, exports, vectors, indexes and reviews hold; a folder without any is not replaced."""
 
 
 @runtime_checkable
 class WritesBytes(Protocol):
-    """What lines can be written to: a file, or standard output, which need not seek."""
+    """Target of lines: a file, or standard output, which need not seek."""
 
     def write(self, data: bytes, /) -> int:
         """Write some bytes."""

@@ -103,7 +103,7 @@ class Part:
 
 
 def file_part(path: Path, format: str) -> Part:
-    """How to read a file of one of `FORMATS`."""
+    """Part of a source that is a file of one of `FORMATS`."""
     if format == "parquet":
         return _parquet_part(path)
     opener = COMPRESSED.get(path.suffix.lower(), open)
@@ -113,7 +113,7 @@ def file_part(path: Path, format: str) -> Part:
 def text_reader(
     name: str, format: str, opener: Callable[[], AbstractContextManager[ByteLines]]
 ) -> Reader:
-    """How to read lines of text.
+    """Reader of lines of text.
 
     Args:
         name: What a message calls them.

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Selection(NamedTuple):
-    """Which rows of which source, see `load_rows`."""
+    """Choice of the rows of a source, see `load_rows`."""
 
     source: Source
     roles: tuple[str, ...]

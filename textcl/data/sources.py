@@ -1,4 +1,4 @@
-"""Where rows come from: a file, a folder, standard input, the hub, a list, a table, or a data set of `datasets`."""
+"""Sources of rows: a file, a folder, standard input, the hub, a list, a table, or a data set of `datasets`."""
 
 from __future__ import annotations
 

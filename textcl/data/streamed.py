@@ -80,7 +80,7 @@ class StreamedRows(Rows):
         return [found[index] for index in indices]
 
     def place_of(self, row: int) -> dict[str, object]:
-        """What `go_on` takes to draw rows from this one on, as plain values."""
+        """Position from which `go_on` draws rows again, as plain values."""
         number = row // self.buffer
         with self._lock:
             if number not in self._begins:
@@ -145,7 +145,7 @@ class StreamedRows(Rows):
 
 
 def _report(selection: Selection, first: datasets.Dataset, blank: int) -> DataReport:
-    """What is known before training: the first rows, the names of the files, and their sizes."""
+    """Report before training, from the first rows, the names of the files and their sizes."""
     rows = list(zip(*(first[role] for role in selection.roles), strict=True))
     digest = hashlib.sha256()
     for path in selection.source.files:

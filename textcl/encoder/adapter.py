@@ -108,7 +108,7 @@ class AdapterFolder:
 
     @classmethod
     def read(cls, path: Path) -> AdapterFolder:
-        """What the folder says.
+        """Description that the folder holds.
 
         Raises:
             UserError: If its configuration is damaged, of another kind, or sets what textcl does not know.

@@ -1,4 +1,4 @@
-"""What a training step asks of a device, call by call: what tells whether it may be repeated as it was recorded.
+"""Calls of a training step on a device, by which to see whether it may be repeated as it was recorded.
 
 A graph of a card repeats its calls with the numbers of Python and the places in memory that it was recorded with, and
 nothing of the host runs again. So a step may be a graph if it neither waits for the card nor copies to it, moves no
@@ -89,7 +89,7 @@ class Calls(TorchDispatchMode):
 
 
 def first_difference(before: Sequence[Call], now: Sequence[Call]) -> str:
-    """What differs between the calls of two steps, in words; "" where nothing does."""
+    """First difference between the calls of two steps, in words; "" where there is none."""
     for (func, seen), (other, others) in zip(before, now, strict=False):
         if func is not other:
             return f"{other.overloadpacket.__name__} is called where {func.overloadpacket.__name__} was"
@@ -100,7 +100,7 @@ def first_difference(before: Sequence[Call], now: Sequence[Call]) -> str:
 
 
 def host_counts(*modules: nn.Module) -> list[object]:
-    """What modules count on the host, such as the draws that were made."""
+    """Counts that modules keep on the host, such as the draws that were made."""
     states = (part.get_extra_state() for part in _with_extra_state(modules))
     return [state.tolist() if isinstance(state, Tensor) else state for state in states]
 

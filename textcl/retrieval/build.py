@@ -49,21 +49,21 @@ _CALIBRATION = "calibration.json"
 
 @dataclass(frozen=True)
 class Tools:
-    """How documents are encoded, and what is shown meanwhile.
+    """Tools for building: how documents are encoded, and where progress is shown.
 
     Args:
         batch_tokens: Of `encode`; a value that suits the device when None.
         precision: Of `encode`; bfloat16 where the machine is fast at it when None.
         show: Whether a bar is shown.
         console: Where to; standard error when None.
-        say: Takes a line of what a reader should know.
+        log: Takes a line of what a reader should know.
     """
 
     batch_tokens: int | None = None
     precision: str | None = None
     show: bool = False
     console: Console | None = None
-    say: Callable[[str], None] = lambda line: None
+    log: Callable[[str], None] = lambda line: None
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def build_folder(
             manifest = writer.manifest
         _finish(place, manifest)
     if source.about.blank:
-        tools.say(f"{source.about.blank:,} documents without a text are left out")
+        tools.log(f"{source.about.blank:,} documents without a text are left out")
     with whole_path(target) as part:
         place.rename(part)
 
@@ -177,7 +177,7 @@ def append_documents(
 
 
 def encode_codes(manifest: Manifest, folder: Path) -> Callable[[Tensor], Tensor | None]:
-    """From vectors to the codes that an index of this dtype searches; None for one without codes."""
+    """Function from vectors to the codes that an index of this dtype searches; None for one without codes."""
     if manifest.dtype == "int8":
         return read_ranges(folder).encode
     return to_bits if manifest.dtype == "binary" else lambda vectors: None
@@ -214,11 +214,11 @@ def _resumed(place: Path, source: Source, manifest: Manifest, tools: Tools) -> M
             same = islice(with_text(source.documents()), left.rows)
             if fits and extended(manifest.digest, same) == left.digest:
                 if left.rows:
-                    tools.say(f"going on after {left.rows:,} documents of a build that was stopped")
+                    tools.log(f"going on after {left.rows:,} documents of a build that was stopped")
                 return replace(left, complete=False, graph=None, graph_bytes=0)
         except UserError:
             pass
-        tools.say("a build that was stopped had another model, corpus or settings: beginning anew")
+        tools.log("a build that was stopped had another model, corpus or settings: beginning anew")
     for path in place.iterdir():
         if not path.name.startswith("."):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

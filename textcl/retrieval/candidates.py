@@ -17,7 +17,7 @@ _KEPT, _KEPT_LEAST = 4, 512
 
 @dataclass(frozen=True)
 class Candidates:
-    """What may be among the best after a part of a corpus.
+    """Rows that may be among the best after a part of a corpus.
 
     Args:
         screen: The queries.

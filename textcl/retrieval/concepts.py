@@ -123,7 +123,7 @@ def _(
     settings: ConceptSettings,
     request: RowRequest,
     dev: DevChoice,
-    tell: Callable[[str], object],
+    log: Callable[[str], object],
 ) -> Concepts:
     rows = request.rows()
     share = held_out_share(settings.dev) if settings.dev and dev != "none" else None
@@ -131,9 +131,7 @@ def _(
         kept, names = hold_out_names(rows, share, settings.seed)
         concepts = Concepts(settings, kept, names)
     else:
-        concepts = Concepts(
-            settings, rows, None if dev == "none" else find_dev(settings, dev, tell)
-        )
+        concepts = Concepts(settings, rows, None if dev == "none" else find_dev(settings, dev, log))
     sampler = concepts.sampler()
     if settings.batch_size % 2:
         raise UserError(f"batch_size={settings.batch_size} is odd: names come in pairs")

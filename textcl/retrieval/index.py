@@ -136,7 +136,7 @@ class Index:
 
     @cached_property
     def model(self) -> Embeds:
-        """What encodes queries and new documents.
+        """Encoder of queries and new documents.
 
         Raises:
             UserError: If it cannot be loaded by its name, or is not the one that the index was built with.

@@ -111,7 +111,7 @@ class Pairs:
         return cls(query, flat - query * wanted.shape[1])
 
     def without(self, queries: Bool[Tensor, " Q"]) -> Pairs:
-        """Those of the other queries."""
+        """The shortlist of the other queries."""
         kept = ~queries[self.query]
         return Pairs(self.query[kept], self.row[kept])
 

@@ -39,10 +39,10 @@ from textcl.errors import UserError
 from textcl.retrieval.documents import START, Document, extended, key_of
 
 Dtype = Literal["float32", "float16", "int8", "binary"]
-"""What is searched; int8 and binary indexes also keep the vectors in float32, which score the best again."""
+"""Searched numbers; int8 and binary indexes also keep the vectors in float32, which score the best again."""
 
 Kind = Literal["exact", "hnsw"]
-"""How it is searched."""
+"""Search method."""
 
 MANIFEST = "manifest.json"
 

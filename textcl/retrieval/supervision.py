@@ -55,12 +55,12 @@ def margin_mask(setting: str, world: World = ALONE) -> MaskAbove:
 
 
 MarginSetting = Annotated[str, Text("absolute:0.05 or relative:0.05", margin_mask)]
-"""How much less similar than its positive a candidate must be to count as a negative of an anchor."""
+"""Margin by which a candidate must be less similar than the positive to count as a negative of an anchor."""
 
 
 @dataclass(frozen=True)
 class PairSettings(TrainSettings):
-    """How an encoder is trained on pairs: what all recipes for them share.
+    """Settings of training an encoder on pairs, common to all recipes for them.
 
     Args:
         dev: What selects the weights by nDCG@10: a folder in the layout of BEIR, or the share of the pairs that is held
@@ -134,7 +134,7 @@ class PairSettings(TrainSettings):
         return online
 
     def views(self, online: Encoder) -> dict[str, View]:
-        """What each text of a row looks like: an anchor, a positive, and the hard negatives."""
+        """Views of the texts of a row: an anchor, a positive, and the hard negatives."""
         several = "positives" in self.pair_roles
         identities = {
             role: ids
@@ -192,7 +192,7 @@ class PairRows(Pairs):
         )
 
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
-        """How many negatives each anchor gets, and how often each data set comes."""
+        """A line on the negatives of each anchor, and on how often each data set is drawn."""
         lines = super().describe(method, loader)
         sampler = loader.sampler
         if not isinstance(sampler, SourceBatches):
@@ -221,7 +221,7 @@ def _(
     settings: PairSettings,
     request: RowRequest,
     dev: DevChoice,
-    tell: Callable[[str], object],
+    log: Callable[[str], object],
 ) -> PairRows:
     data = _read(request, settings)
     rows = data.rows
@@ -240,7 +240,7 @@ def _(
             raise UserError(
                 f"--dev {settings.dev}: of rows that are streamed none are held out; name a file or a folder"
             )
-        tell(
+        log(
             "no dev set, the last weights will be kept: of rows that are streamed none are held out"
         )
         return made
@@ -251,7 +251,7 @@ def _(
     except UserError:
         if dev == "named":
             raise
-        tell("no dev set, the last weights will be kept: too few pairs to hold some of them out")
+        log("no dev set, the last weights will be kept: too few pairs to hold some of them out")
         return made
     kept, held = rows.take(split.kept), rows.take(split.held)
     name = f"{split.describe()}, held out"
@@ -261,7 +261,7 @@ def _(
 
 @dataclass(frozen=True)
 class _Data:
-    """What `--data` names, read.
+    """The data that `--data` names, read.
 
     Args:
         rows: Of all data sets.
@@ -276,7 +276,7 @@ class _Data:
     given: Sequence[float | None]
 
     def shares(self, settings: PairSettings) -> list[float]:
-        """How often each data set comes: by its weight, 1 where others have one, else by its rows."""
+        """Share of each data set: by its weight, 1 where others have one, else by its rows."""
         if any(weight is not None for weight in self.given):
             return [1.0 if weight is None else weight for weight in self.given]
         sizes = np.bincount(self.sources, minlength=len(self.names))

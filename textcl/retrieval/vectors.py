@@ -29,7 +29,7 @@ def _(
     settings: VectorSettings,
     request: RowRequest,
     dev: DevChoice,
-    tell: Callable[[str], object],
+    log: Callable[[str], object],
 ) -> Pairs:
     rows = request.rows()
     size = 0
@@ -43,4 +43,4 @@ def _(
                     f"{size}"
                 )
     settings = replace(settings, vector_size=size)
-    return Pairs(settings, rows, None if dev == "none" else find_dev(settings, dev, tell))
+    return Pairs(settings, rows, None if dev == "none" else find_dev(settings, dev, log))

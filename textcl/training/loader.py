@@ -1,4 +1,4 @@
-"""From rows to batches: which rows come when, and how they become tokens.
+"""Loading of batches: which rows are drawn when, and how they become tokens.
 
 Nothing here has a state of its own: the rows of a batch follow from (seed, epoch, index), and every random draw of a
 view from (seed, epoch, row, view). A run resumes from two numbers, and workers or processes change nothing. Only rows
@@ -146,12 +146,12 @@ class Loader:
     ahead: int = 2
     ready: Callable[[Batch], Batch] = lambda batch: batch
 
-    def with_tokens(self, readers: Mapping[str, Reader], tell: Callable[[str], object]) -> Loader:
+    def with_tokens(self, readers: Mapping[str, Reader], log: Callable[[str], object]) -> Loader:
         """The same batches, from the tokens of whole columns on disk where no augmentation changes their texts.
 
         Args:
             readers: Those of `collate`.
-            tell: Called with a line for the user when tokens have to be made.
+            log: Called with a line for the user when tokens have to be made.
         """
         views = self.collate.views
         plain = [
@@ -161,7 +161,7 @@ class Loader:
         ]
         wanted = {name: (views[name].column, readers[name]) for name in plain}
         made = {
-            (column, read): cached_tokens(self.rows, column, read, tell)
+            (column, read): cached_tokens(self.rows, column, read, log)
             for column, read in dict.fromkeys(sorted(wanted.values(), key=lambda pair: pair[0]))
         }
         tables = {name: table for name, key in wanted.items() if (table := made[key]) is not None}
@@ -174,7 +174,7 @@ class Loader:
         return self.collate(self.rows[mine.tolist()], mine, epoch)
 
     def place(self, epoch: int, index: int) -> Mapping[str, object] | None:
-        """What `go_on` takes to begin with a batch; None where every batch can be made at any time."""
+        """Position from which `go_on` begins with a batch; None where every batch can be made at any time."""
         if isinstance(self.rows, StreamedRows) and isinstance(self.sampler, StreamBatches):
             return self.rows.place_of(self.sampler.first(epoch, index))
         return None

@@ -107,7 +107,7 @@ def _accumulated(method: Method, loader: Loader, accumulation: int) -> str:
 
 
 def _routes(method: Method, online: Encoder) -> str:
-    """Who embeds what, and whether the two views of a text are the same because nothing is dropped."""
+    """Lines on the encoders of each view, and on views that are equal because nothing is dropped."""
     routes = ", ".join(
         f"{name} ← {route.encoder}({route.view} of column {method.views[route.view].column})"
         for name, route in method.routes.items()

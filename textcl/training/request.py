@@ -20,7 +20,7 @@ from textcl.training.settings import TrainSettings
 
 @dataclass(frozen=True)
 class RowRequest:
-    """Which rows, and how they are read.
+    """Rows that a run asks for, and how they are read.
 
     Args:
         source: File, folder, hub data set, rows in memory, "sample" for the sentences that come with textcl, or, where

@@ -15,7 +15,7 @@ from textcl.errors import UserError
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Which rows make which batch."""
+    """Choice of the rows of each batch."""
 
     def __len__(self) -> int:
         """Batches of an epoch."""

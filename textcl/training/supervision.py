@@ -56,7 +56,7 @@ class Supervision(Protocol):
         ...
 
     def sampler(self) -> Sampler:
-        """Which rows make which batch."""
+        """Sampler of the batches."""
         ...
 
     def begin(self, method: Method) -> Supervision:
@@ -74,14 +74,14 @@ class Supervision(Protocol):
         self,
         method: Method,
         rehearse: Callable[[Supervision], Method],
-        tell: Callable[[str], object],
+        log: Callable[[str], object],
     ) -> Supervision:
         """Find out before the first update whether training helps, where nothing does while it goes on.
 
         Args:
             method: With its encoders as they are before training.
             rehearse: Trains a method of its own on the rows of a supervision.
-            tell: Called with a line for the user.
+            log: Called with a line for the user.
 
         Returns:
             The same with what was found.
@@ -107,7 +107,7 @@ class Supervision(Protocol):
 
 @singledispatch
 def supervise(
-    settings: TrainSettings, request: RowRequest, dev: DevChoice, tell: Callable[[str], object]
+    settings: TrainSettings, request: RowRequest, dev: DevChoice, log: Callable[[str], object]
 ) -> Supervision:
     """Read the rows of a run and find what follows from their labels.
 
@@ -115,17 +115,17 @@ def supervise(
         settings: Of the recipe; their type decides.
         request: The rows.
         dev: Where the dev set comes from.
-        tell: Called with a line for the user.
+        log: Called with a line for the user.
 
     Raises:
         UserError: If something is wrong in the rows, or a dev set that was named is not there.
     """
     rows = request.rows_or_stream(settings)
-    return Pairs(settings, rows, None if dev == "none" else find_dev(settings, dev, tell))
+    return Pairs(settings, rows, None if dev == "none" else find_dev(settings, dev, log))
 
 
 def find_dev(
-    settings: TrainSettings, choice: DevChoice, tell: Callable[[str], object]
+    settings: TrainSettings, choice: DevChoice, log: Callable[[str], object]
 ) -> Dev | None:
     """The graded pairs that the settings name; None for none, or if those of the recipe are not there.
 
@@ -139,7 +139,7 @@ def find_dev(
     except UserError as error:
         if choice == "named":
             raise
-        tell(f"no dev set, the last weights will be kept: {error}")
+        log(f"no dev set, the last weights will be kept: {error}")
         return None
 
 
@@ -183,7 +183,7 @@ class Pairs:
         self,
         method: Method,
         rehearse: Callable[[Supervision], Method],
-        tell: Callable[[str], object],
+        log: Callable[[str], object],
     ) -> Pairs:
         """Nothing to compare with."""
         return self
