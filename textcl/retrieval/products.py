@@ -19,6 +19,7 @@ _ROUNDING = (
     2.0**-8
 )  # of bfloat16, the coarsest arithmetic that a product of float32 may be taken in
 _FEW = 16  # queries for which the change to bfloat16 costs more than it saves
+_WORTH_A_LOOK = 256  # queries for which it pays to look how much the rows lose by rounding
 _MOST = 1e38  # beyond, sums may overflow
 _TINY = 1e-35  # covers values that are flushed to zero
 _SAFE = 1.01  # covers the rounding of the bound itself
@@ -83,7 +84,8 @@ class Block:
     @cached_property
     def lost(self) -> float:
         """Norm of the largest difference between a row and its form in bfloat16."""
-        return float((self.rows - self.low).norm(dim=1).max())
+        parts = zip(self.rows.split(_PAIRS), self.low.split(_PAIRS), strict=True)
+        return max(float((rows - low).norm(dim=1).max()) for rows, low in parts)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,9 @@ class Screen:
         """How far a product may be off before it is rounded itself."""
         width = block.rows.shape[1]
         if self._rounds:
-            lost = self._lost * block.longest + (self.norms + self._lost) * block.lost
+            many = len(self.queries) >= _WORTH_A_LOOK
+            most = block.lost if many else _ROUNDING * block.longest
+            lost = self._lost * block.longest + (self.norms + self._lost) * most
         else:  # a product of float32 may be rounded inside
             lost = 2 * _ROUNDING * self.norms * block.longest
         sums = width * 2.0**-22 * self.norms * block.longest
