@@ -25,6 +25,7 @@ VALUES = {
     "scores": lambda draw: [draw.uniform(0, 5), draw.uniform(0, 5)],
     "vector": lambda draw: [draw.gauss(0, 1) for _ in range(6)],
 }
+SETTINGS = ["batch_size=8", "steps=2", "max_length=16", "log_every=1", "num_layers=1"]
 PROMPTS = {"query": "find the food : ", "document": "read : "}
 
 
@@ -68,7 +69,7 @@ def run(name, start, tmp_path, *settings):
         patch.setattr("textcl.training.session.run_loop", watched)
         train(
             name, model=str(start), data=str(tmp_path / "rows.jsonl"), dev="", output=tmp_path / "run",
-            settings=["batch_size=8", "steps=2", "max_length=16", "log_every=1", *settings], console=console,
+            settings=[*SETTINGS, *settings], console=console,
         )  # fmt: skip
     return rows, seen, console.file.getvalue()
 
