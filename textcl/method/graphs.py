@@ -44,14 +44,14 @@ class Graphs(Hook):
     Args:
         backprop: How gradients are obtained.
         recorder: Of the device.
-        tell: Called with a line for the user, once, where steps cannot be recorded.
+        log: Called with a line for the user, once, where steps cannot be recorded.
         most: Sizes that are recorded; batches of other sizes are run as ever.
     """
 
     def __init__(
-        self, backprop: Backprop, recorder: Recorder, tell: Callable[[str], object], most: int = 8
+        self, backprop: Backprop, recorder: Recorder, log: Callable[[str], object], most: int = 8
     ) -> None:
-        self.backprop, self.recorder, self.tell, self.most = backprop, recorder, tell, most
+        self.backprop, self.recorder, self.log, self.most = backprop, recorder, log, most
         self.sizes: dict[Hashable, _Size] = {}
         self.gradients = KeptGradients()
         self.told = self.given_up = False
@@ -139,5 +139,5 @@ class Graphs(Hook):
 
     def _tell(self, why: str) -> None:
         if not self.told:
-            self.tell(f"graphs=true: steps are not repeated as graphs ({why})")
+            self.log(f"graphs=true: steps are not repeated as graphs ({why})")
         self.told = True

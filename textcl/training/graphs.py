@@ -19,7 +19,7 @@ def with_graphs(
     method: Method,
     settings: TrainSettings,
     accelerator: Accelerator,
-    tell: Callable[[str], object],
+    log: Callable[[str], object],
 ) -> Method:
     """The method with its steps repeated as graphs, where the settings ask for it and the run allows it.
 
@@ -27,14 +27,14 @@ def with_graphs(
         method: What is trained.
         settings: Of the run.
         accelerator: Devices, precision and processes.
-        tell: Called with a line for the user where steps cannot be graphs, and why.
+        log: Called with a line for the user where steps cannot be graphs, and why.
     """
     if not settings.graphs:
         return method
     if why := _hindrance(method, settings, accelerator):
-        tell(f"graphs=true: steps are not repeated as graphs ({why})")
+        log(f"graphs=true: steps are not repeated as graphs ({why})")
         return method
-    graphs = Graphs(method.backprop, CudaGraphs(accelerator.device), tell)
+    graphs = Graphs(method.backprop, CudaGraphs(accelerator.device), log)
     epochs_differ = any(type(hook).before_epoch is not Hook.before_epoch for hook in method.hooks)
     hooks = [*method.hooks, graphs] if epochs_differ else method.hooks
     return replace(method, backprop=graphs, hooks=hooks)
