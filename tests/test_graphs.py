@@ -119,7 +119,7 @@ def test_every_repeated_step_is_the_step(name, model, tmp_path):
     [
         ("sup-simcse", {"accumulation": 2, "updates": 8}),
         ("unsup-simcse", {"pooling": "mean+max", "temperature": "learnable:0.05"}),
-        ("moco", {"queue_size": 16, "updates": 20}),
+        ("moco", {"queue": 16, "updates": 20}),
     ],
     ids=str,
 )
