@@ -232,4 +232,8 @@ def test_a_score_counts_the_sentences_that_were_cut():
     note = "2 of 3 texts have more than the 3 tokens that the model reads: scored cut."
     assert scores.tasks["long"].note == scores.to_dict()["tasks"]["long"]["note"] == note
     assert scores.tasks["first"].note == ""
+    noted = manifest(subsets={"x": 2}, note="a smoke set")
+    given = StsTask("long", long.sentences1, long.sentences2, long.scores, ["x", "x"], noted)
+    score = evaluate(benchmarks.EncodeWith(Reads()), given).tasks["long"]
+    assert score.note == f"a smoke set; {note}"
     assert evaluate(Letters(), first_task()).tasks["first"].cut is None

@@ -265,7 +265,7 @@ def _with_cut(score: TaskScore, task: StsTask, reader: CountsTokens | None) -> T
     texts = task.distinct()
     cut = reader.count_cut(texts)
     note = cut_note(cut, len(texts), reader.max_length)
-    return replace(score, cut=cut, note=f"{score.note} {note}".strip())
+    return replace(score, cut=cut, note="; ".join(filter(None, (score.note, note))))
 
 
 def encoded(encode: Callable[[list[str]], object], texts: list[str]) -> Shaped[np.ndarray, "N D"]:
