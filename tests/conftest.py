@@ -41,6 +41,7 @@ LONGEST = (
     "report/test_report.py",
     "classifier/test_estimator.py",
     "encoder/test_shard_workers.py",
+    "test_heap.py",
     "cli/test_encode.py",
     "data/test_odd_inputs.py",
     "export/test_served.py",
@@ -58,7 +59,7 @@ typer.testing._get_command = cache(typer.main.get_command)  # pyright: ignore[re
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first: begun last, one would keep a worker busy when the others are done."""
     order = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.relative_to(HERE).as_posix(), len(order)))
+    items.sort(key=lambda item: order.get(str(item.path).removeprefix(f"{HERE}/"), len(order)))
 
 
 def pytest_collection_finish() -> None:
