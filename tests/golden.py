@@ -43,8 +43,8 @@ def settings_of(name: str) -> dict[str, object]:
     plain = recipe.find(name).settings()
     averages = MOMENTUM if hasattr(plain, "momentum") else {}
     # a training without each part of the rows comes before, and leaves the training itself as it is
-    alone = {"compare_folds": 0} if hasattr(plain, "compare_folds") else {}
-    return SETTINGS | averages | alone
+    alone: dict[str, object] = {"compare_folds": 0} if hasattr(plain, "compare_folds") else {}
+    return {**SETTINGS, **averages, **alone}
 
 
 def measure(name: str, model: Path, folder: Path) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -10,7 +11,6 @@ from unittest import mock
 import torch
 from common import now
 from gpu_training import DeviceClock, Size, our_training
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from train_step import SKIP
 
@@ -30,7 +30,7 @@ def with_and_without_graphs(model: Path, data: Path, size: Size) -> list[dict[st
         plain = our_training(model, data, batch, size)
         with mock.patch.object(Graphs, "_tell", lambda _, why, told=told: told.append(why)):
             # beyond the updates in which sizes are compared and recorded
-            longer = Size(**{**vars(size), "steps": 4 * size.steps})
+            longer = replace(size, steps=4 * size.steps)
             clock = LateClock(longer.steps, size.steps)
             repeated = our_training(model, data, batch, longer, clock=clock, graphs=True)
         each = [1000 * seconds / (size.steps - SKIP) for seconds in (plain, repeated)]
@@ -66,11 +66,9 @@ def work_of_a_step(model: Path, data: Path, size: Size) -> list[dict[str, Any]]:
     for batch in size.batches:
         clock = ProfilingClock(size.steps)
         our_training(model, data, batch, size, clock=clock)
-        events = clock.profile.events()
+        events = clock.profile.events() or []
         names = [event.name for event in events]
-        on_card = [
-            e for e in events if e.device_type is DeviceType.CUDA and not e.is_user_annotation
-        ]
+        on_card = [e for e in events if e.device_type.name == "CUDA" and not e.is_user_annotation]
         card_us = sum(e.time_range.elapsed_us() for e in on_card)
         rows.append({
             "batch": batch,

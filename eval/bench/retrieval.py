@@ -41,7 +41,7 @@ from textcl.suites.ranking import Ranking
 from textcl.suites.suite import run_suite
 
 WIDTH = 384
-PAIRS = 3
+pairs_of_turns = 3
 SEED = 0
 
 
@@ -58,7 +58,7 @@ def timed(function):
 def compared(theirs, ours):
     """Seconds of both by turns, and the medians of the ratios of the turns."""
     turns = []
-    for turn in range(PAIRS):
+    for turn in range(pairs_of_turns):
         order = (ours, theirs) if turn % 2 == 0 else (theirs, ours)
         times = {each: timed(each)[1:] for each in order}
         turns.append((times[theirs], times[ours]))
@@ -307,17 +307,19 @@ if __name__ == "__main__":
     parser.add_argument("part", choices=[*PARTS, "whole"])
     parser.add_argument("--rows", type=int)
     parser.add_argument("--queries", type=int)
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="turns of both")
+    parser.add_argument("--pairs", type=int, default=pairs_of_turns, help="turns of both")
     parser.add_argument("--data", help="folder in the layout of BEIR, for `whole`")
     parser.add_argument("--model", default="sentence-transformers/all-MiniLM-L6-v2")
     parser.add_argument("--layers", type=int, help="keep only the first layers of the model")
     given = parser.parse_args()
-    PAIRS = given.pairs
+    pairs_of_turns = given.pairs
     if given.part == "whole":
-        found = whole(given.data, given.model, given.layers)
+        measured: Any = whole(given.data, given.model, given.layers)
     else:
         default = SIZES.get(given.part, (1000, 100))
-        found = PARTS[given.part](given.rows or default[0], given.queries or default[1])
+        measured = PARTS[given.part](given.rows or default[0], given.queries or default[1])
     print(
-        json.dumps(found if given.part in ("peak", "memory") else found | {"seed": SEED} | facts())
+        json.dumps(
+            measured if given.part in ("peak", "memory") else {**measured, "seed": SEED, **facts()}
+        )
     )
