@@ -532,7 +532,7 @@ def test_a_reject_label_takes_held_out_rows(model, fitted):
 
 
 def test_a_label_made_of_others_is_told_to_be_a_class_of_its_own():
-    with pytest.warns(UserWarning, match=r"the label 'joy, love' beside those that it is made of"):
+    with pytest.warns(UserWarning, match="has the label 'joy, love' and also its parts"):
         given = estimator_labels.read_labels(["joy", "love", "joy, love"])
     assert given.class_names == ("joy", "joy, love", "love")
     assert estimator_labels.read_labels(["joy", "joy, love"]).class_names == ("joy", "joy, love")

@@ -292,7 +292,7 @@ def test_two_processes_tell_what_one_does(name):
             if isinstance(module, MemoryQueue):
                 module.enqueue(rows(9, dim=6, seed=5)["anchor"])
         for hook in method.hooks:
-            hook.before_epoch(0, lambda: torch.randn(21, 6, dtype=torch.float64))
+            hook.before_epoch(0, lambda: rows(21, dim=6, seed=7)["anchor"])
         output, z = FullBatch()(
             method.embedder(), method.objective, batch_of(chosen), lambda loss: None
         )

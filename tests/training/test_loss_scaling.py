@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 
 import golden
 import pytest
@@ -63,7 +62,7 @@ def test_a_scale_of_two_to_a_power_changes_no_loss(model, tmp_path, monkeypatch)
 
 def test_an_update_whose_gradient_is_not_finite_is_skipped_and_said(model, tmp_path, monkeypatch):
     lines, said = train(model, tmp_path / "run", monkeypatch, 2.0**127, steps=2, head="none")
-    assert not any(math.isfinite(line["grad_norm"]) for line in lines)
+    assert not any(line["grad_norm"] is not None for line in lines)
     assert "gradient not finite in fp16: this update was skipped" in " ".join(said.split())
     before = load_file(next(model.rglob("model.safetensors")))
     after = load_file(tmp_path / "run/last/model.safetensors")
@@ -74,7 +73,7 @@ def test_an_update_whose_gradient_is_not_finite_is_skipped_and_said(model, tmp_p
 
 def test_training_goes_on_where_the_scale_has_come_down(model, tmp_path, monkeypatch):
     lines, _ = train(model, tmp_path / "run", monkeypatch, 2.0**127, steps=16)
-    finite = [math.isfinite(line["grad_norm"]) for line in lines]
+    finite = [line["grad_norm"] is not None for line in lines]
     assert not finite[0]
     assert finite[-1]
     assert finite == sorted(finite)
