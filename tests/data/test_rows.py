@@ -278,7 +278,7 @@ def test_empty_and_blank_files_are_told(tmp_path):
     (tmp_path / "y.txt").write_text("\n \n")
     fails(tmp_path / "y.txt", r"y\.txt has no usable row: 2 lines or rows are blank")
     (tmp_path / "z.csv").write_text("text\n")
-    fails(tmp_path / "z.csv", r"z\.csv has no usable row")
+    fails(tmp_path / "z.csv", r"z\.csv has no usable row: it is empty, or has column names alone")
     fails([], "list has no usable row")
     (tmp_path / "folder").mkdir()
     fails(tmp_path / "folder", r"has no data file, it holds nothing; supported are txt, csv")

@@ -177,6 +177,13 @@ def _rows_sha256(selection: Selection) -> str:
     return digest.hexdigest()
 
 
+def _why_none(blank: int, unlabelled: int) -> str:
+    """Why nothing that was read is a row."""
+    counts = {"lines or rows are blank": blank, "have no label": unlabelled}
+    reasons = [f"{count:,} {reason}" for reason, count in counts.items() if count]
+    return ", ".join(reasons) or "it is empty, or has column names alone"
+
+
 def _write_table(path: Path, selection: Selection) -> _Counts:
     """Write the rows block by block.
 
@@ -216,8 +223,8 @@ def _write_table(path: Path, selection: Selection) -> _Counts:
         rows = sum(map(len, identities))
         if not rows:
             raise UserError(
-                f"{selection.source.name} has no usable row: {reading.blank:,} lines or rows are blank"
-                + (f", {len(reading.unlabelled):,} have no label" if reading.unlabelled else "")
+                f"{selection.source.name} has no usable row: "
+                + _why_none(reading.blank, len(reading.unlabelled))
             )
     distinct = len(np.unique(np.concatenate(identities)))
     return _Counts(

@@ -237,7 +237,7 @@ def check_batch(rows: Rows, settings: TrainSettings, world: World) -> None:
     """
     if len(rows) < settings.batch_size:
         raise UserError(
-            f"the data has {len(rows)} usable rows, fewer than a batch of {settings.batch_size}: "
+            f"the training data has {len(rows)} usable rows, fewer than a batch of {settings.batch_size}: "
             + (
                 f"bring more, or use --set batch_size={len(rows)}"
                 if len(rows) > 1
