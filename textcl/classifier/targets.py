@@ -44,7 +44,10 @@ def targets_of(
     ]
     unknown = Counter(name for names in lists for name in names if name not in ids)
     if unknown:
-        listing = ", ".join(f"{name!r} ({count} rows)" for name, count in unknown.most_common(5))
+        listing = ", ".join(
+            f"{name!r} ({count} {'row' if count == 1 else 'rows'})"
+            for name, count in unknown.most_common(5)
+        )
         known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
         raise UserError(
             f"{place} has labels that are none of the {len(classes)} classes ({known}): {listing}; "

@@ -126,6 +126,8 @@ def reject_command(
     console = result_console()
     if report.scores:
         console.print(_table(report.scores))
+        line = "the last three of each part of the rows, at the threshold that the other parts give"
+        console.print(line, soft_wrap=True, highlight=False)
     for line in filter(None, (blank_note(rows.report.blank), report.describe())):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(f"written to {output or folder}", soft_wrap=True, highlight=False, markup=False)
