@@ -11,7 +11,6 @@ from accelerate import Accelerator
 from textcl.heap import freed_memory_kept
 from textcl.method.method import Method
 from textcl.training.dev import Dev
-from textcl.training.graphs import with_graphs
 from textcl.training.interrupts import Interrupts
 from textcl.training.items import ItemCounts
 from textcl.training.loader import Loader
@@ -58,7 +57,6 @@ def run(
         RunError: If the loss is not finite, or a step does not fit into memory.
         InterruptedRunError: After Ctrl-C or SIGTERM, when everything is saved.
     """
-    method = with_graphs(method, settings, accelerator, reporter.message)
     parts = Parts(method, settings, accelerator)
     recorder = Recorder(folder, parts, loader.world, dev.protocol if dev else None, card or {})
     return _Loop(parts, replace(loader, ready=parts.ready), recorder, reporter, dev).run(resume)

@@ -25,6 +25,7 @@ from textcl.training.build import build_method
 from textcl.training.console import ConsoleReporter, after_training
 from textcl.training.dev import Dev
 from textcl.training.facts import RunFacts
+from textcl.training.graphs import with_graphs
 from textcl.training.loader import Loader
 from textcl.training.loop import run as run_loop
 from textcl.training.preview import describe_cut, preview
@@ -288,8 +289,9 @@ class _Session:
                     rehearse = Rehearsal(self.recipe, self.accelerator)
                     supervision = supervision.compare(method, rehearse, self._tell)
                 hooks = [*method.hooks, *supervision.hooks(method)]
+                whole = replace(method, hooks=hooks)
                 position = run_loop(
-                    replace(method, hooks=hooks),
+                    with_graphs(whole, settings, self.accelerator, reporter.message),
                     loader,
                     settings,
                     folder,
