@@ -215,7 +215,7 @@ def test_a_label_seen_only_in_dev_is_told(tmp_path):
     settings = ClassifierSettings(dev=dev, classes=("a", "b"), class_rows=(1, 1))
     with pytest.raises(
         UserError,
-        match=r"dev\.jsonl has labels that are none of the 2 classes \(a, b\): 'new' \(1 rows\)",
+        match=r"dev\.jsonl has labels that are none of the 2 classes \(a, b\): 'new' \(1 row\)",
     ):
         load_dev_texts(settings)
     with pytest.raises(UserError, match=r"--dev nowhere: there is no such file; .* text and label"):
@@ -262,5 +262,5 @@ def test_labels_that_are_numbers_stand_for_their_digits():
 
 
 def test_targets_tell_the_commonest_unknown_labels():
-    with pytest.raises(UserError, match=r"'z' \(2 rows\), 'y' \(1 rows\); correct them"):
+    with pytest.raises(UserError, match=r"'z' \(2 rows\), 'y' \(1 row\); correct them"):
         targets_of(["a", "z", "z", "y"], ["a", "b"], False, "test.csv")
