@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from hf_trainer import train_padded
 from rich.console import Console
-from train_step import SKIP, Clock, compile_layers
+from train_step import SKIP, Clock, compile_layers, watched
 from transformers import PreTrainedModel
 
-import textcl.training.session
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.packing import buckets as bucketed_attention
 from textcl.training.session import train
@@ -94,26 +93,16 @@ def our_training(
     clock: Clock | None = None,
     **changed: object,
 ) -> float:
-    clock, loop = clock or DeviceClock(size.steps), textcl.training.session.run_loop
-
-    def with_clock(method, *args, **kwargs):
-        prepare(method.encoders["online"].backbone)
-        object.__setattr__(method, "hooks", [*method.hooks, clock])
-        return loop(method, *args, **kwargs)
-
-    textcl.training.session.run_loop = with_clock
+    clock = clock or DeviceClock(size.steps)
     settings = {
         "batch_size": batch, "max_length": size.length, "steps": size.steps, "pooling": "mean",
         "head": "none", "save_every": 0, **changed,
     }  # fmt: skip
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            train(
-                "unsup-simcse", model=str(model), data=str(data), dev="", output=f"{folder}/run",
-                settings=settings, console=Console(file=io.StringIO()),
-            )  # fmt: skip
-    finally:
-        textcl.training.session.run_loop = loop
+    with tempfile.TemporaryDirectory() as folder, watched(clock, prepare):
+        train(
+            "unsup-simcse", model=str(model), data=str(data), dev="", output=f"{folder}/run",
+            settings=settings, console=Console(file=io.StringIO()),
+        )  # fmt: skip
     return clock.seconds()
 
 

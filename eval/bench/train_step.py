@@ -20,8 +20,9 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -62,6 +63,20 @@ class Clock(Hook):
         return self.times[-1] - self.times[SKIP - 1]
 
 
+@contextmanager
+def watched(clock: Hook, prepare: Callable[[PreTrainedModel], None]) -> Generator[None]:
+    """Runs of a training are prepared and timed."""
+    loop = textcl.training.session.run_loop
+
+    def with_clock(method, *args, **kwargs):
+        prepare(method.encoders["online"].backbone)
+        object.__setattr__(method, "hooks", [*method.hooks, clock])
+        return loop(method, *args, **kwargs)
+
+    with mock.patch.object(textcl.training.session, "run_loop", with_clock):
+        yield
+
+
 def ours(
     data: Path,
     batch: int,
@@ -69,14 +84,6 @@ def ours(
     steps: int,
     prepare: Callable[[PreTrainedModel], None] = lambda _: None,
 ) -> float:
-    clock, loop = Clock(), textcl.training.session.run_loop
-
-    def with_clock(method, *args, **kwargs):
-        prepare(method.encoders["online"].backbone)
-        object.__setattr__(method, "hooks", [*method.hooks, clock])
-        return loop(method, *args, **kwargs)
-
-    textcl.training.session.run_loop = with_clock
     settings = {
         "batch_size": batch,
         "max_length": length,
@@ -87,19 +94,16 @@ def ours(
         "save_every": 0,
         "num_layers": "none",
     }
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            train(
-                "unsup-simcse",
-                model=MODEL,
-                data=str(data),
-                dev="",
-                output=f"{folder}/run",
-                settings=settings,
-                console=Console(file=io.StringIO()),
-            )
-    finally:
-        textcl.training.session.run_loop = loop
+    with tempfile.TemporaryDirectory() as folder, watched(clock := Clock(), prepare):
+        train(
+            "unsup-simcse",
+            model=MODEL,
+            data=str(data),
+            dev="",
+            output=f"{folder}/run",
+            settings=settings,
+            console=Console(file=io.StringIO()),
+        )
     return clock.seconds()
 
 
