@@ -92,7 +92,7 @@ def ours(
         "pooling": "mean",
         "head": "none",
         "save_every": 0,
-        "num_layers": "none",
+        "num_layers": None,
     }
     with tempfile.TemporaryDirectory() as folder, watched(clock := Clock(), prepare):
         train(
