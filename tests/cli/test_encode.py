@@ -19,6 +19,7 @@ from signals import deliver
 from stub_encoder import StubEncoder
 from typer.testing import CliRunner
 
+import textcl.cli.app
 import textcl.cli.encode
 from textcl.cli.command import StoppedError
 from textcl.data.lock import sole_writer_of
@@ -276,7 +277,7 @@ def test_memory_stays_flat(tmp_path, name):
 @pytest.fixture
 def folder_encoder(encoder, monkeypatch):
     monkeypatch.setattr("textcl.encoder.hub.find_model", Path)
-    monkeypatch.setattr("textcl.encoder.fingerprint.model_sha256", lambda folder: "f" * 64)
+    monkeypatch.setattr("textcl.encoder.folder_hash.model_sha256", lambda folder: "f" * 64)
     return encoder
 
 
@@ -291,8 +292,27 @@ def test_a_folder_is_written_in_shards_and_continued(tmp_path, lines, folder_enc
     np.testing.assert_array_equal(np.concatenate(shards), EXPECTED)
     calls = len(folder_encoder.calls)
     result = encode(lines, *options)
-    assert "5 rows are finished, going on" in result.stderr
+    assert "5 rows in 3 shards; 2 blank" in result.stderr
+    assert "all of them were finished before" in result.stderr
     assert len(folder_encoder.calls) == calls
+
+
+def test_a_finished_folder_is_known_without_torch(tmp_path, lines, encoder):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    arguments = ["encode", str(model), str(lines), "-o", f"{tmp_path}/v/", "--shard-rows", "2"]
+    assert CliRunner().invoke(textcl.cli.app.app, arguments).exit_code == 0
+    # the modules are asked for at exit, which `main` ends in
+    script = (
+        "import atexit, sys, textcl.cli\n"
+        "atexit.register(lambda: print(*sys.modules))\n"
+        "textcl.cli.main()\n"
+    )
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "all of them were finished before" in done.stderr
+    assert not {"torch", "transformers", "datasets"} & set(done.stdout.split())
 
 
 def test_standard_input_cannot_become_shards(tmp_path, folder_encoder):

@@ -156,7 +156,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(
     place = {"train": "textcl.training.session.recipes.find"}.get(name, place)
     monkeypatch.setattr(place, lambda *_args, **_options: pytest.fail("went to work"))
     monkeypatch.setattr("textcl.export.backends.find_backend", lambda name: None)
-    monkeypatch.setattr("textcl.encoder.fingerprint.model_sha256", lambda folder: "ab")
+    monkeypatch.setattr("textcl.encoder.folder_hash.model_sha256", lambda folder: "ab")
     if arguments == ["m", "x.txt", "-o", "out/"]:
         monkeypatch.setattr("textcl.encoder.hub.find_model", Path)
     output = next(each for each in arguments if each.startswith("out"))

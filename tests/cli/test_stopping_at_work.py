@@ -50,7 +50,7 @@ def textcl_in(monkeypatch, capsys, tmp_path, model):
     monkeypatch.setattr("textcl.data.cache.datasets_config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(build, "_BLOCK", 2)
     monkeypatch.setattr("textcl.encoder.hub.find_model", lambda model: tmp_path)
-    monkeypatch.setattr("textcl.encoder.fingerprint.model_sha256", lambda folder: "ab")
+    monkeypatch.setattr("textcl.encoder.folder_hash.model_sha256", lambda folder: "ab")
     lines = [f"{first} {second}" for first, second in zip(WORDS[:ROWS], WORDS[9:], strict=False)]
     (tmp_path / "texts.txt").write_text("".join(f"{line}\n" for line in lines))
     rows = [f"{line},{line} {word}" for line, word in zip(lines, WORDS[20:], strict=False)]

@@ -12,6 +12,7 @@ from stub_encoder import StubEncoder
 
 from textcl.data.sources import open_source
 from textcl.data.stream import stream_rows
+from textcl.encoder.finished import finished_manifest
 from textcl.encoder.shards import encode_shards, finished_rows
 from textcl.encoder.vector_folder import Share, VectorFolder, VectorJob
 from textcl.errors import RunError, UserError
@@ -87,6 +88,21 @@ def test_a_finished_folder_needs_no_model(tmp_path, texts):
     never = pytest.fail
     manifest = encode_shards(never, stream_rows(source), tmp_path / "v", JOB, source=source)
     assert manifest.complete
+    assert finished_manifest(tmp_path / "v", JOB, Share()) == manifest
+
+
+def test_whether_a_folder_is_finished_is_told_from_its_manifest_and_its_shards(tmp_path, texts):
+    folder, job = tmp_path / "v", dataclasses.replace(JOB, precision="bfloat16")
+    write(texts, folder, job, stop=iter([False, True]).__next__)
+    assert finished_manifest(folder, job, Share()) is None
+    write(texts, folder, job)
+    assert finished_manifest(folder, JOB, Share()).rows == ROWS  # computes nothing, in no precision
+    for change in ({"precision": "float32"}, {"model_sha256": "n" * 64}, {"data_sha256": "e" * 64}):
+        assert finished_manifest(folder, dataclasses.replace(JOB, **change), Share()) is None
+    assert finished_manifest(tmp_path, JOB, Share()) is None
+    (folder / "000002.npy").write_bytes(b"other")
+    with pytest.raises(UserError, match=r"000002\.npy was changed since it was written"):
+        finished_manifest(folder, JOB, Share())
 
 
 def test_it_stops_between_two_shards(tmp_path, texts):

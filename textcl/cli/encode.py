@@ -190,10 +190,8 @@ def encode_command(
     from textcl.data.sources import open_source
     from textcl.data.stream import stream_rows
     from textcl.data.vectors import vector_format
-    from textcl.encoder.fingerprint import model_sha256
+    from textcl.encoder.folder_hash import model_sha256
     from textcl.encoder.hub import find_model
-    from textcl.encoder.precision import usual_precision
-    from textcl.encoder.to_file import encode_rows
     from textcl.encoder.vector_folder import Share, VectorJob
 
     # What is wrong with the files is found in a moment; a model may take minutes to load.
@@ -223,7 +221,7 @@ def encode_command(
             prompt_text=prompt_text,
             truncate_dim=truncate_dim,
             normalize=normalize,
-            precision=precision.value if precision else usual_precision(),
+            precision=precision and precision.value,
             dtype=dtype.value,
             format=shard_format.value,
             rows_per_shard=shard_rows,
@@ -242,6 +240,8 @@ def encode_command(
             quiet=quiet,
         )
         return
+    from textcl.encoder.to_file import encode_rows
+
     options: EncodeOptions = {
         "normalize": normalize,
         "precision": precision and precision.value,

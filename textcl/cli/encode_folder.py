@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textcl.cli.command import StoppedError, finish_first
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from textcl.data.stream import StreamedRow
     from textcl.encoder.shard_workers import Workers
     from textcl.encoder.to_file import EncodesFiles
-    from textcl.encoder.vector_folder import Share, VectorJob
+    from textcl.encoder.vector_folder import Manifest, Share, VectorJob
 
 
 def workers_of(devices: str | None, ray: str | None) -> Workers | None:
@@ -61,16 +62,26 @@ def encode_folder(
 ) -> None:
     """Write shards until none is left, or until the end of those in which a signal came.
 
+    Vectors of a job without a precision are computed in that which the machine is fast at.
+
     Raises:
         UserError: If the source cannot be read twice, or as `encode_shards`.
         StoppedError: If a signal came.
     """
-    from textcl.encoder.shards import encode_shards, finished_rows
+    from textcl.encoder.finished import finished_manifest
 
     if not source.files:
         raise UserError(
             f"{source.name} cannot be read a second time, as continuing needs: save it as a file, or write one file"
         )
+    finished = None if overwrite else finished_manifest(folder, job, share)
+    if finished is not None:
+        log.print(f"{_extent(folder, finished)}; all of them were finished before")
+        return
+    from textcl.encoder.precision import usual_precision
+    from textcl.encoder.shards import encode_shards, finished_rows
+
+    job = replace(job, precision=job.precision or usual_precision())
     before = 0 if overwrite else finished_rows(folder, share)
     if before:
         log.print(f"{folder}: {before:,} rows are finished, going on")
@@ -101,10 +112,16 @@ def encode_folder(
                 f"stopped; {kept}: the same command goes on with the rest", stop.signal_number
             )
     seconds = time.perf_counter() - start
+    log.print(
+        f"{_extent(folder, manifest)}; {manifest.rows - before:,} of them now in {seconds:.1f} s"
+    )
+
+
+def _extent(folder: Path, manifest: Manifest) -> str:
+    """What a folder holds."""
     notes = [
         f"{folder}: {manifest.rows:,} rows in {len(manifest.shards)} shards",
         f"{manifest.truncated:,} texts cut" if manifest.truncated else "",
         f"{manifest.blank:,} blank, taken as the empty text" if manifest.blank else "",
-        f"{manifest.rows - before:,} of them now in {seconds:.1f} s",
     ]
-    log.print("; ".join(filter(None, notes)))
+    return "; ".join(filter(None, notes))

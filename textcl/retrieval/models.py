@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from textcl.arithmetic import unit
 from textcl.encoder.encoder import Encoder
-from textcl.encoder.fingerprint import model_sha256
+from textcl.encoder.folder_hash import model_sha256
 from textcl.encoder.peers import Role as Role
 from textcl.encoder.peers import role_prompt
 from textcl.encoder.reader import find_prompt
