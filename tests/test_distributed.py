@@ -13,6 +13,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -32,6 +33,8 @@ from textcl.errors import UserError
 from textcl.evaluation.benchmarks import EncodeWith, evaluate
 from textcl.method.backprop import FullBatch, GradCache
 from textcl.method.hooks import Hook
+from textcl.suites.ranking import Ranking
+from textcl.suites.suite import run_suite
 from textcl.training.checkpoint import module_tensors
 from textcl.training.run_folder import RunFolder
 from textcl.training.session import resume, train
@@ -330,6 +333,30 @@ def test_an_evaluation_of_two_processes_shows_once_what_one_gives(alone, tmp_pat
     one = evaluate(EncodeWith(Encoder(alone / "run" / "last"), precision="float32"), "sample")
     for name, task in two["tasks"].items():
         assert task["spearman"]["all"] == pytest.approx(one[name], abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_a_ranking_of_two_processes_is_that_of_one(alone, tmp_path):
+    """Of several texts more than one process encodes at once, an odd number of them."""
+    folder, draw = tmp_path / "toy", np.random.default_rng(0)
+    (folder / "qrels").mkdir(parents=True)
+    for name, count in (("corpus", 301), ("queries", 25)):
+        texts = [" ".join(draw.choice(WORDS, 6)) for _ in range(count)]
+        rows = [{"_id": f"{name[0]}{n}", "title": "", "text": text} for n, text in enumerate(texts)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    judged = [f"q{n}\tc{row}\t1" for n in range(25) for row in draw.choice(301, 3, replace=False)]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(["q\tc\ts", *judged, ""]))
+    model, scores = alone / "run" / "last", tmp_path / "two.json"
+    command = launch("eval", model, "--data", folder, "-o", scores)
+    shown, _ = command.communicate(timeout=240)
+    assert command.returncode == 0, shown
+    assert shown.count("ranked by cosine") == 1
+    alone_too = EncodeWith(Encoder(model), precision="float32")
+    one = run_suite(alone_too, [Ranking.of_folder(folder)]).tasks["toy"]
+    two = json.loads(scores.read_text())["tasks"]["toy"]
+    assert two["measures"] == pytest.approx(one.measures, abs=1e-3)
+    assert 0 < two["measures"]["map"] < 100
 
 
 @pytest.mark.slow

@@ -178,6 +178,27 @@ def test_vectors_come_from_the_cache_the_second_time(monkeypatch, mined, model, 
     assert len(list(cache.glob("index-*"))) == 2
 
 
+DAMAGES = {
+    "manifest.json": b"{",
+    "vectors": b"cut",
+    "rows.jsonl": b"",
+    "offsets": bytes(8 * 121),
+    "groups": None,
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_cached_index_is_made_anew(mined, cache, name):
+    _, first = mined(negatives=2)
+    (folder,) = cache.glob("index-*")
+    whole = (folder / name).read_bytes()
+    (folder / name).unlink()  # it is mapped into memory
+    if DAMAGES[name] is not None:
+        (folder / name).write_bytes(DAMAGES[name])
+    assert mined(negatives=2)[1] == first
+    assert (folder / name).read_bytes() == whole
+
+
 def test_random_negatives_are_drawn_by_the_seed(mined):
     options = {"negatives": 2, "sampling": "random", "relative_margin": None}
     draws = [mined(seed=seed, **options)[1] for seed in (0, 0, 1)]

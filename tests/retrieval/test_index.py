@@ -1,10 +1,11 @@
 """A folder of documents and vectors: built, killed, resumed, changed, searched, damaged."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from families import WORDS, tiny_encoder
 
 from textcl.data.lock import sole_writer
+from textcl.encoder import Encoder
 from textcl.errors import RunError, UserError
 from textcl.retrieval import build, documents
 from textcl.retrieval.index import Index
@@ -185,6 +187,47 @@ def test_another_model_is_refused(built, model, tmp_path):
         Index.load(built / "float32").search(["x"])
 
 
+def test_a_model_has_one_hash_in_memory_and_from_its_folder(tmp_path):
+    encoder = tiny_encoder(pooling="cls_pooler", hidden=32)
+    encoder.save_pretrained(tmp_path / "saved")
+    saved = Encoder(tmp_path / "saved")
+    assert saved.pooling == "cls"
+    vectors = [each.encode(TEXTS[:3], precision="float32") for each in (saved, encoder)]
+    assert np.allclose(*vectors, atol=1e-6)
+    assert model_hash(saved) == model_hash(encoder)
+    Index.build(encoder, CORPUS, tmp_path / "index").use(saved)
+
+
+def test_weights_that_take_no_part_do_not_change_the_hash():
+    encoder = tiny_encoder(pooling="cls_pooler", hidden=32)
+    pooled = model_hash(encoder)
+    encoder.pooling = "mean"
+    before = model_hash(encoder)
+    with torch.no_grad():
+        encoder.backbone.pooler.dense.weight.mul_(2)
+    assert model_hash(encoder) == before != pooled
+    assert np.array_equal(encoder.encode(TEXTS[:2]), encoder.encode(TEXTS[:2]))
+    encoder.pooling = "cls_pooler"
+    assert model_hash(encoder) != pooled
+    encoder.pooling, encoder.include_prompt = "mean", False
+    assert model_hash(encoder) != before
+
+
+def test_an_index_of_an_earlier_version_names_its_model_still(tmp_path):
+    encoder = tiny_encoder(pooling="cls_pooler", hidden=32)
+    index = Index.build(encoder, CORPUS, tmp_path / "index")
+    vocabulary = sorted(encoder.tokenizer.get_vocab().items())
+    facts = [vocabulary, "cls_pooler", encoder.max_length, encoder.normalize, encoder.truncate_dim]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for name, weight in sorted(encoder.backbone.named_parameters()):
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        digest.update(weight.detach().numpy().tobytes())
+    replace(index.manifest, model_sha256=digest.hexdigest()).write(index.folder)
+    Index.load(tmp_path / "index", encoder)
+    with pytest.raises(UserError, match="was built with a model of sha256"):
+        Index.load(tmp_path / "index", tiny_encoder(pooling="cls_pooler", seed=1, hidden=32))
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -216,6 +259,26 @@ def test_a_title_goes_before_its_text_in_the_layout_of_beir(model, tmp_path):
     index = Index.build(model, tmp_path / "corpus.jsonl", tmp_path / "index")
     found = {hit.id: hit.text for hit in index.search(["x"], 5)[0]}
     assert found == {"1": "Slip flow", "2": "heat"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("notes", r"notes holds something else \(thesis.tex\)"),
+        ("notes/thesis.tex", "thesis.tex is a file"),
+        ("notes/thesis.tex/index", "thesis.tex is a file, so nothing can be written under it"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_refused_before_the_corpus_is_read(
+    monkeypatch, model, tmp_path, name, message
+):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.tex").write_text("kept")
+    monkeypatch.setattr(
+        "textcl.retrieval.index.survey", lambda *_: pytest.fail("the corpus was read")
+    )
+    with pytest.raises(UserError, match=message):
+        Index.build(model, CORPUS, tmp_path / name, overwrite=True)
 
 
 def test_a_disk_that_is_too_small_is_refused_before_any_work(monkeypatch, model, tmp_path):

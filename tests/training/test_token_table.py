@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import families
 import numpy as np
 import pytest
 import torch
 
 from textcl.data.rows import load_rows
+from textcl.distributed import ALONE
 from textcl.encoder import reader
 from textcl.encoder.fingerprint import tokenizer_fingerprint
 from textcl.encoder.reader import Reader
 from textcl.encoder.tokenizing import tokenize
 from textcl.training import token_table
-from textcl.training.loader import Collate
+from textcl.training.loader import Collate, Loader
+from textcl.training.samplers import ShuffledBatches
 from textcl.training.token_table import cached_tokens
 from textcl.types import Tokens
-from textcl.views.view import View
+from textcl.views.view import ListView, View
 
 TEXTS = ["a cat", "two dogs run in the park and never stop", "zwölf 12", "a cat", "ok " * 50]
 
@@ -118,6 +122,45 @@ def test_only_texts_that_nothing_changes_come_from_the_table():
     assert torch.equal(
         batch.tokens["anchor"].ids, tokenize(tokenizer, [TEXTS[3], TEXTS[1]], 12).ids
     )
+
+
+LISTS = [["a cat", "two dogs"], [], ["ok " * 50, "a cat", "zwölf 12"], ["a dog"]]
+
+
+def rows_of_lists():
+    rows = [
+        {"anchor": f"row {n}", "positives": own or ["one"], "negatives": own}
+        for n, own in enumerate(LISTS)
+    ]
+    return load_rows(rows, roles=("anchor", "positives", "negatives"))
+
+
+def test_texts_of_lists_are_tokenised_once_and_the_batches_are_the_same(monkeypatch):
+    monkeypatch.setattr(token_table, "_BLOCK", 2)
+    rows, tokenizer, lines = rows_of_lists(), families.tiny_tokenizer("bert"), []
+    views = {
+        "anchor": View("anchor"),
+        "positive": ListView("positives"),
+        **{f"negative_{place}": ListView("negatives", place=place) for place in range(3)},
+        "changed": ListView("negatives", (lambda text, rng: text + " dogs",), place=0),
+    }
+    reads = dict.fromkeys(views, Reader(tokenizer, 12))
+    plain = Loader(rows, ShuffledBatches(len(rows), 2, 0), Collate(views, reads, seed=3), ALONE)
+    kept = plain.with_tokens(reads, lines.append)
+    assert sorted(kept.collate.tables) == sorted(set(views) - {"changed"})
+    assert [line.split(" texts")[0].split()[-1] for line in lines] == ["4", "6", "7"]
+    for epoch in range(6):
+        for number in range(2):
+            theirs, ours = plain.batch(epoch, number), kept.batch(epoch, number)
+            for name in views:
+                assert torch.equal(ours.tokens[name].ids, theirs.tokens[name].ids)
+                assert torch.equal(ours.tokens[name].lengths, theirs.tokens[name].lengths)
+    monkeypatch.setattr(reader, "tokenize", refuse)
+    views.pop("changed")
+    without = replace(plain, collate=replace(plain.collate, views=views))
+    again = without.with_tokens(reads, lines.append)
+    assert len(again.batch(0, 1).tokens) == 5
+    assert len(lines) == 3
 
 
 @pytest.mark.parametrize("ending", ["ids", "offsets.npy"])

@@ -196,12 +196,12 @@ NUMBERS = ("weight", "scores", "vector")
 """Roles whose numbers come with a row to the objective."""
 
 TEXT = Kind(lambda: text_value, pyarrow.string())
-_TEXT_LISTS = {
+TEXT_LISTS = {
     "positives": Kind(lambda: texts_value, pyarrow.list_(pyarrow.string())),
     "negatives": Kind(lambda: _texts_or_none_of_them, pyarrow.list_(pyarrow.string())),
 }
 _OTHERS = {
-    **_TEXT_LISTS,
+    **TEXT_LISTS,
     "positive_id": Kind(lambda: _identity, pyarrow.string()),
     "positive_ids": Kind(lambda: _identities, pyarrow.list_(pyarrow.string())),
     "negative_ids": Kind(lambda: _identities, pyarrow.list_(pyarrow.string())),
@@ -238,6 +238,6 @@ def reader_of(role: str, label_separator: str = "") -> Callable[[object], object
 
 def texts_in(role: str, value: object) -> list[str]:
     """The texts that a value of `role` holds: one, those of a list, or none."""
-    if role in _TEXT_LISTS:
+    if role in TEXT_LISTS:
         return list(cast("Iterable[str]", value))
     return [cast(str, value)] if kind_of(role) is TEXT else []

@@ -19,7 +19,7 @@ from textcl.data.arguments import checked_arguments
 from textcl.data.cache import IDENTITY, DataReport, cached_table
 from textcl.data.formats import Values
 from textcl.data.reading import Selection
-from textcl.data.roles import TEXT, kind_of, texts_in
+from textcl.data.roles import TEXT, TEXT_LISTS, kind_of, texts_in
 from textcl.data.sources import Source, open_source
 from textcl.errors import UserError
 
@@ -100,6 +100,11 @@ class Rows:
     def text_roles(self) -> tuple[str, ...]:
         """The roles that hold a text."""
         return tuple(role for role in self.roles if kind_of(role) is TEXT)
+
+    @property
+    def list_roles(self) -> tuple[str, ...]:
+        """The roles that hold a list of texts."""
+        return tuple(role for role in self.roles if role in TEXT_LISTS)
 
     def blocks(self, size: int = 1000) -> Iterator[list[Row]]:
         """All rows in order, `size` at a time."""

@@ -88,15 +88,27 @@ def new_manifest(model: Embeds, name: str, dtype: Dtype, kind: Kind) -> Manifest
     )
 
 
-def require_free(target: Path, overwrite: bool) -> None:
-    """Refuse a folder that must not be replaced.
+def require_place(target: Path, kind: Kind, overwrite: bool) -> None:
+    """Refuse, before a corpus is read, a folder that cannot be made.
 
     Raises:
-        UserError: If it exists and may not be replaced, or holds something else than an index.
+        UserError: If it exists and may not be replaced, or holds something else than an index; see `require_means`.
     """
     if target.exists() and not overwrite:
         raise UserError(f"{target} exists already: name another folder or add --overwrite")
     require_replaceable(target)
+    require_means(target, kind)
+
+
+def require_means(target: Path, kind: Kind) -> None:
+    """Refuse a folder that cannot be written, and a kind of index whose library is missing.
+
+    Raises:
+        UserError: If it is so.
+    """
+    check_writable(target.absolute().parent)
+    if kind == "hnsw":
+        Graph.empty(1)
 
 
 def build_folder(
@@ -113,9 +125,6 @@ def build_folder(
         RunError: If the disk fills up all the same.
     """
     target = target.absolute()
-    check_writable(target.parent)
-    if manifest.kind == "hnsw":
-        Graph.empty(manifest.dimension)  # found missing in a moment; encoding may take hours
     place = target.with_name(f".{target.name}.building")
     kept = (
         "what is encoded so far is kept; once there is room the same command goes on with the rest"
@@ -210,7 +219,7 @@ def _resumed(place: Path, source: Source, manifest: Manifest, tools: Tools) -> M
         try:
             left = Manifest.read(place)
             StoredRows(place, replace(left, complete=False, graph=None))
-            fits = _as_begun(left) == _as_begun(manifest) and left.rows <= source.about.rows
+            fits = left.as_begun() == manifest.as_begun() and left.rows <= source.about.rows
             same = islice(with_text(source.documents()), left.rows)
             if fits and extended(manifest.digest, same) == left.digest:
                 if left.rows:
@@ -223,20 +232,6 @@ def _resumed(place: Path, source: Source, manifest: Manifest, tools: Tools) -> M
         if not path.name.startswith("."):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     return manifest
-
-
-def _as_begun(manifest: Manifest) -> Manifest:
-    """A manifest without what changes while a folder is built."""
-    return replace(
-        manifest,
-        model="",
-        rows=0,
-        text_bytes=0,
-        digest="",
-        graph=None,
-        graph_bytes=0,
-        complete=False,
-    )
 
 
 def _finish(place: Path, manifest: Manifest) -> None:

@@ -27,7 +27,7 @@ from textcl.retrieval.build import (
     encode_codes,
     new_manifest,
     read_ranges,
-    require_free,
+    require_place,
     save_graph,
 )
 from textcl.retrieval.documents import documents_of, require_space, survey, with_text
@@ -101,7 +101,7 @@ class Index:
             RunError: If the disk fills up all the same, or a vector is not finite.
         """
         place = Path(folder)
-        require_free(place, overwrite)
+        require_place(place, kind, overwrite)
         documents = documents_of(corpus, columns=columns, split=split)
         source = Source(documents, survey(documents, _name(corpus)))
         manifest = new_manifest(model, name, dtype, kind)

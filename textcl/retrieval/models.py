@@ -48,6 +48,9 @@ def prompt_text(model: Embeds, role: Role) -> str:
 def model_hash(model: object) -> str:
     """SHA-256 of all that a vector follows from: weights, tokenizer, pooling, length and width; not the prompts.
 
+    A model in memory and the folder that it was saved to have the same, and weights that take no part, such as those of
+    a pooler that the pooling leaves out, change nothing.
+
     Raises:
         UserError: If the model is neither an `Encoder` nor an `ExportedEncoder`.
     """
@@ -59,14 +62,16 @@ def model_hash(model: object) -> str:
 
 @model_hash.register
 def _(model: Encoder) -> str:
-    vocabulary = sorted(model.tokenizer.get_vocab().items())
-    facts = [vocabulary, model.pooling, model.max_length, model.normalize, model.truncate_dim]
-    digest = hashlib.sha256(json.dumps(facts).encode())
-    for name, tensor in _tensors(model.backbone, model.dense):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(raw.numpy().data)
-    return digest.hexdigest()
+    pooler_apart = model.saved_pooling != "cls_pooler"
+    backbone = [
+        (name, weight)
+        for name, weight in sorted(model.backbone.named_parameters())
+        if not (pooler_apart and name.startswith("pooler."))
+    ]
+    settings: list[str] = [] if model.include_prompt else ["without the prompt"]
+    if getattr(model.backbone.config, "is_causal", None) is False:
+        settings.append("bidirectional")
+    return _digest(model, model.saved_pooling, [*backbone, *_layers(model.saved_dense)], settings)
 
 
 @model_hash.register
@@ -76,9 +81,29 @@ def _(model: ExportedEncoder) -> str:
     return digest.hexdigest()
 
 
-def _tensors(backbone: nn.Module, layers: Iterable[nn.Module]) -> Iterator[tuple[str, Tensor]]:
-    """Name and value of every weight; layers by their place, whatever holds them."""
-    yield from sorted(backbone.named_parameters())
+def _earlier_hash(model: Embeds) -> str | None:
+    """The hash that manifests of earlier versions hold; None where it was always as it is."""
+    if not isinstance(model, Encoder):
+        return None
+    weights = [*sorted(model.backbone.named_parameters()), *_layers(model.dense)]
+    return _digest(model, model.pooling, weights, [])
+
+
+def _digest(
+    model: Encoder, pooling: str, weights: Iterable[tuple[str, Tensor]], settings: list[str]
+) -> str:
+    vocabulary = sorted(model.tokenizer.get_vocab().items())
+    facts = [vocabulary, pooling, model.max_length, model.normalize, model.truncate_dim, *settings]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for name, tensor in weights:
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(raw.numpy().data)
+    return digest.hexdigest()
+
+
+def _layers(layers: Iterable[nn.Module]) -> Iterator[tuple[str, Tensor]]:
+    """Name and value of the weights of layers by their place, whatever holds them."""
     for place, layer in enumerate(layers):
         for name, tensor in sorted(layer.named_parameters()):
             yield f"{place}.{name}", tensor
@@ -122,7 +147,7 @@ def check_model(model: Embeds, manifest: Manifest, folder: Path) -> None:
     found = model_hash(model)
     name = f"the model {manifest.model}" if manifest.model else "a model"
     built = f"the index {folder} was built with {name}"
-    if found != manifest.model_sha256:
+    if manifest.model_sha256 not in (found, _earlier_hash(model)):
         raise UserError(
             f"{built} of sha256 {manifest.model_sha256[:12]}, but this one has {found[:12]}: "
             "name that model with -m, or build the index again"

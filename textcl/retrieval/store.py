@@ -122,6 +122,19 @@ class Manifest:
         """Write it: from now on these rows count."""
         write_json(folder / MANIFEST, asdict(self))
 
+    def as_begun(self) -> Manifest:
+        """The manifest without what changes while a folder is built."""
+        return replace(
+            self,
+            model="",
+            rows=0,
+            text_bytes=0,
+            digest=START,
+            graph=None,
+            graph_bytes=0,
+            complete=False,
+        )
+
     @property
     def vector_type(self) -> np.dtype[np.floating]:
         """Type of the stored vectors."""
@@ -208,6 +221,18 @@ class StoredRows:
         if len(rows) and not 0 <= rows.min() <= rows.max() < self.manifest.rows:
             raise UserError(f"{path} names rows that the index does not have: restore it")
         return rows
+
+    def check(self) -> None:
+        """Refuse texts that do not lie one after another.
+
+        Raises:
+            UserError: If they do not.
+        """
+        ends = self._ends
+        if len(ends) and not (
+            ends[0] > 0 and (np.diff(ends) > 0).all() and ends[-1] == len(self._lines)
+        ):
+            raise UserError(f"{self.folder / 'offsets'} is damaged: build the index again")
 
     def documents(self, rows: Iterable[int]) -> Iterator[Document]:
         """Ids and texts of some rows, in the order given.

@@ -22,7 +22,13 @@ from textcl.data.stream import stream_rows
 from textcl.data.texts import normal_text
 from textcl.errors import UserError
 from textcl.progress import progress
-from textcl.retrieval.build import Source, Tools, build_folder, new_manifest
+from textcl.retrieval.build import (
+    Source,
+    Tools,
+    build_folder,
+    new_manifest,
+    require_means,
+)
 from textcl.retrieval.choices import Tally, triplet
 from textcl.retrieval.documents import Document, Documents, survey
 from textcl.retrieval.hard_negatives import Miner, MiningOptions, Reranks, read_vectors
@@ -189,11 +195,16 @@ def _with_positives(corpus: Documents | None, positives: Sequence[Sequence[str]]
 
 
 def _cached_index(model: Embeds, documents: Documents, kind: Kind, tools: Tools) -> Index:
+    require_means(cache_folder() / "index", kind)
     about = survey(documents, "the corpus")
     begun = new_manifest(model, "", "float32", kind)
     folder = cache_folder() / f"index-{_key(asdict(begun), about.digest, tools.precision)}"
-    if not folder.exists():
-        build_folder(folder, Source(documents, about), model, begun, tools)
+    with suppress(UserError):  # missing, or damaged: made anew
+        kept = Index.load(folder)
+        kept.rows.check()
+        if kept.manifest.as_begun() == begun and kept.manifest.rows == about.rows:
+            return kept
+    build_folder(folder, Source(documents, about), model, begun, tools)
     return Index.load(folder)
 
 

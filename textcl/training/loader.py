@@ -60,16 +60,25 @@ class Collate:
             for name, view in self.views.items()
         }
 
-    def tokens(self, name: str, texts: Sequence[str], index: np.ndarray) -> Tokens:
-        """The tokens of what a view shows of the rows with these numbers."""
-        if name in self.tables:
-            return _marked(self.readers[name], self.tables[name].take(index))
+    def tokens(self, name: str, texts: Sequence[str]) -> Tokens:
+        """The tokens of the texts of a view, of which "" has none."""
         present = torch.tensor([bool(text) for text in texts])
         tokens = self.readers[name]([text for text in texts if text])
         if present.all():
             return tokens
         lengths = torch.zeros(len(texts), dtype=torch.long).masked_scatter(present, tokens.lengths)
         return _marked(self.readers[name], replace(tokens, lengths=lengths, prompt=None))
+
+    def kept(
+        self, name: str, rows: Sequence[Mapping[str, object]], index: np.ndarray, epoch: int
+    ) -> Tokens:
+        """The tokens of what a view shows of the rows, from its table."""
+        view = self.views[name]
+        numbered = zip(rows, index.tolist(), strict=True)
+        places = np.array(
+            [view.place_in(row, self.seed, epoch, number) for row, number in numbered]
+        )
+        return _marked(self.readers[name], self.tables[name].take(index, places))
 
     def __call__(
         self, rows: Sequence[Mapping[str, object]], index: np.ndarray, epoch: int
@@ -85,7 +94,13 @@ class Collate:
         return Batch(
             tokens={
                 name: self.views[name].change(
-                    self.tokens(name, shown, index), self.seed, epoch, index.tolist(), name
+                    self.kept(name, rows, index, epoch)
+                    if name in self.tables
+                    else self.tokens(name, shown),
+                    self.seed,
+                    epoch,
+                    index.tolist(),
+                    name,
                 )
                 for name, shown in texts.items()
             },
@@ -154,10 +169,9 @@ class Loader:
             log: Called with a line for the user when tokens have to be made.
         """
         views = self.collate.views
+        stored = (*self.rows.text_roles, *self.rows.list_roles)
         plain = [
-            name
-            for name, view in views.items()
-            if not view.draws and view.column in self.rows.text_roles
+            name for name, view in views.items() if not view.augmentations and view.column in stored
         ]
         wanted = {name: (views[name].column, readers[name]) for name in plain}
         made = {

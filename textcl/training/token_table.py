@@ -1,4 +1,4 @@
-"""The tokens of a column of texts on disk: made once for the same tokenizer, length and texts.
+"""The tokens of a column of texts, or of lists of them, on disk: made once for the same tokenizer, length and texts.
 
 Training draws rows at random, epoch after epoch and run after run; a tokenizer gives the same text the same tokens
 every time. They lie beside the rows, in the cache of `datasets`, and are read by memory mapping.
@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from jaxtyping import Int32, Int64
 
 from textcl.data.cache import cache_folder
 from textcl.data.files import atomic_write
+from textcl.data.roles import texts_in
 from textcl.data.rows import Rows
 from textcl.encoder.reader import Reader
 from textcl.types import Tokens
@@ -28,23 +30,33 @@ _BLOCK = 8192  # texts that are tokenised together, by all threads of the tokeni
 
 @dataclass(frozen=True)
 class TokenTable:
-    """Rows of token ids that can be drawn from at random.
+    """Token ids of texts that can be drawn from at random.
 
     Args:
-        ids: Token ids of all rows, one after another.
-        offsets: Where each row starts in `ids`, and the end of the last one.
+        ids: Token ids of all texts, one after another.
+        offsets: Where each text starts in `ids`, and the end of the last one.
+        firsts: The first text of each row.
     """
 
     ids: Int32[np.ndarray, " T"]
     offsets: Int64[np.ndarray, " N1"]
+    firsts: Int64[np.ndarray, " R"]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def take(self, rows: Int64[np.ndarray, " B"]) -> Tokens:
-        """The rows with these numbers, in this order."""
-        starts, stops = self.offsets[rows], self.offsets[rows + 1]
-        lengths = stops - starts
+    def take(
+        self, rows: Int64[np.ndarray, " B"], places: Int64[np.ndarray, " B"] | int = 0
+    ) -> Tokens:
+        """One text of each of some rows, in this order.
+
+        Args:
+            rows: Their numbers.
+            places: Which text of the row, from 0; −1 for none, which gives a row without tokens.
+        """
+        texts = np.where(np.less(places, 0), 0, self.firsts[rows] + places)
+        starts = self.offsets[texts]
+        lengths = np.where(np.less(places, 0), 0, self.offsets[texts + 1] - starts)
         shift = np.repeat(starts - (lengths.cumsum() - lengths), lengths)
         ids = self.ids[np.arange(len(shift)) + shift].astype(np.int64)
         return Tokens(torch.from_numpy(ids), torch.from_numpy(lengths))
@@ -56,16 +68,16 @@ def cached_tokens(
     read: Reader,
     tell: Callable[[str], object] = lambda _: None,
 ) -> TokenTable | None:
-    """The tokens of one text role, made if they are not there yet.
+    """The tokens of one role, made if they are not there yet.
 
     Args:
         rows: The data set.
-        role: A role that holds texts.
+        role: A role that holds a text or a list of texts.
         read: Makes the tokens.
         tell: Called with a line for the user when tokens have to be made.
 
     Returns:
-        As many rows as the data; None if the tokenizer does not say all that its tokens follow from.
+        The tokens of all its texts; None if the tokenizer does not say all that its tokens follow from.
 
     Raises:
         UserError: If the cache cannot be written.
@@ -81,15 +93,24 @@ def cached_tokens(
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
     folder = cache_folder()
     ids, offsets = (folder / f"{digest.hexdigest()[:32]}.{part}" for part in ("ids", "offsets.npy"))
-    table = _kept(ids, offsets, len(rows))
+    firsts = _firsts(rows, role)
+    table = _kept(ids, offsets, firsts)
     if table is None:
-        tell(f"tokenising {len(rows):,} texts; later runs find the tokens in {folder}")
+        tell(f"tokenising {firsts[-1]:,} texts; later runs find the tokens in {folder}")
         _write(ids, offsets, rows, role, read)
-        table = _kept(ids, offsets, len(rows))
+        table = _kept(ids, offsets, firsts)
     return table
 
 
-def _kept(ids: Path, offsets: Path, rows: int) -> TokenTable | None:
+def _firsts(rows: Rows, role: str) -> Int64[np.ndarray, " R1"]:
+    """The first text of each row, and the number of all texts."""
+    if role in rows.text_roles:
+        return np.arange(len(rows) + 1)
+    counts = (len(texts_in(role, value)) for value in _values(rows, role))
+    return np.cumsum([0, *counts], dtype=np.int64)
+
+
+def _kept(ids: Path, offsets: Path, firsts: Int64[np.ndarray, " R1"]) -> TokenTable | None:
     """What the cache holds; None where it is missing or damaged, so that it is made anew."""
     if not (ids.exists() and offsets.exists()):
         return None
@@ -98,10 +119,11 @@ def _kept(ids: Path, offsets: Path, rows: int) -> TokenTable | None:
     except (ValueError, OSError, EOFError):
         return None
     size = ids.stat().st_size
-    if ends.shape != (rows + 1,) or size != int(ends[-1]) * np.dtype(np.int32).itemsize:
+    if ends.shape != (firsts[-1] + 1,) or size != int(ends[-1]) * np.dtype(np.int32).itemsize:
         return None
     # nothing cannot be mapped
-    return TokenTable(np.memmap(ids, np.int32, mode="r") if size else np.zeros(0, np.int32), ends)
+    mapped = np.memmap(ids, np.int32, mode="r") if size else np.zeros(0, np.int32)
+    return TokenTable(mapped, ends, firsts[:-1])
 
 
 def _write(
@@ -122,5 +144,11 @@ def _write(
 
 
 def _blocks(rows: Rows, role: str) -> Iterator[list[str]]:
+    texts = (text for value in _values(rows, role) for text in texts_in(role, value))
+    while block := list(islice(texts, _BLOCK)):
+        yield block
+
+
+def _values(rows: Rows, role: str) -> Iterator[object]:
     for start in range(0, len(rows), _BLOCK):
-        yield rows.strings(role, range(start, min(start + _BLOCK, len(rows))))
+        yield from rows.column(role, range(start, min(start + _BLOCK, len(rows))))

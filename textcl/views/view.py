@@ -89,6 +89,10 @@ class View:
             return self._raw(row)
         return self(row, draw_generator(seed, 0 if self.once else epoch, index, slot))
 
+    def place_in(self, row: Mapping[str, object], seed: int, epoch: int, index: int) -> int:
+        """Place of the text among those of the column in `row`; −1 where there is no text. See `draw`."""
+        return 0
+
     def identify(
         self, row: Mapping[str, object], seed: int, epoch: int, index: int, slot: str
     ) -> str:
@@ -157,12 +161,22 @@ class ListView(View):
         """The text of `row` number `index`; see `View.draw`."""
         return super().draw(row, seed, epoch, index, self.column)
 
+    def place_in(self, row: Mapping[str, object], seed: int, epoch: int, index: int) -> int:
+        """Place of the text in the list of `row`; −1 where the list is shorter."""
+        length = len(cast("Sequence[str]", row[self.column]))
+        if self.place is None:
+            return self._generator(seed, epoch, index).randrange(length)
+        return self.place if self.place < length else -1
+
     def identify(
         self, row: Mapping[str, object], seed: int, epoch: int, index: int, slot: str
     ) -> str:
         """Key that identifies the text of `row`; "" where there is no text."""
-        rng = draw_generator(seed, 0 if self.once else epoch, index, self.column)
+        rng = self._generator(seed, epoch, index)
         return self._item(self.identity or self.column, row, rng)
+
+    def _generator(self, seed: int, epoch: int, index: int) -> random.Random:
+        return draw_generator(seed, 0 if self.once else epoch, index, self.column)
 
     def _raw(self, row: Mapping[str, object]) -> str:
         texts = cast("Sequence[str]", row[self.column])
