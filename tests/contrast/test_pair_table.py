@@ -30,7 +30,7 @@ def pairs(rows, groups=None):
     return Embeddings.of(groups={"n2": short, **(groups or {})}, **made)
 
 
-def loop(z, terms, allowed=lambda name, other, i, j: True):
+def loop(z, terms, allowed=lambda *_: True, hardness=lambda *_: 0.0):
     """The joint loss of methods.md, cell by cell."""
     x = {name: z[name].tolist() for name in NAMES}
     there = {name: (z.group(name) != ABSENT).tolist() for name in NAMES}
@@ -52,7 +52,7 @@ def loop(z, terms, allowed=lambda name, other, i, j: True):
                     if there[name][j] and (i == j) == own
                 ]
         logits = [
-            cosine(x[name][i], x[other][j]) / TAU
+            cosine(x[name][i], x[other][j]) * (1 / TAU + hardness(name, other, i, j))
             for name, other, j in cells
             if allowed(name, other, i, j)
         ]
@@ -77,6 +77,27 @@ def test_loss_of_terms_is_that_of_loops(terms):
     if not terms:
         alone = Contrastive(PairTable(negatives=NAMES[2:]), TAU)(z).loss
         assert alone.item() == pytest.approx(loss.item(), rel=1e-12)
+
+
+HARDENED = {
+    "own": lambda other, own: other in NAMES[2:] and own,
+    "others": lambda other, own: not own,
+    "all": lambda other, own: other in NAMES[2:] or not own,
+}
+
+
+@pytest.mark.parametrize("terms", [(), FOUR_WAYS])
+@pytest.mark.parametrize("which", HARDENED)
+def test_hardness_is_that_of_anchors_against_positives_and_negatives_alone(which, terms):
+    z = pairs(5)
+    table = PairTable(negatives=NAMES[2:], terms=terms, hardness=3.0, hardened=which)
+
+    def hardness(name, other, i, j):
+        asked = name == "anchor" and other != "anchor" and HARDENED[which](other, i == j)
+        return 3.0 if asked else 0.0
+
+    want = loop(z, terms, hardness=hardness)
+    assert JointDirections(TAU, table)(z).loss.item() == pytest.approx(want, rel=1e-12)
 
 
 def test_texts_beyond_short_lists_change_nothing():

@@ -114,10 +114,14 @@ def test_memory_grows_with_the_pairs_and_not_with_their_square():
     assert max(sizes) <= 4097
 
 
+def test_angle_of_rows_of_odd_width_is_that_of_rows_with_a_zero_more():
+    z = rows(6, dim=5)
+    wider = {name: torch.nn.functional.pad(x, (0, 1)) for name, x in z.by_name.items()}
+    assert angle()(z).loss == angle()(Embeddings.of(scores=z.scores, **wider)).loss
+
+
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="needs the gold score of each pair"):
         cosent()(rows(3, scores=None))
-    with pytest.raises(ValueError, match="AnglE halves its rows, which have 5 dimensions"):
-        angle()(rows(3, dim=5))
     with pytest.raises(ValueError, match="temperature must be > 0 and finite, not 0"):
         cosent(0)

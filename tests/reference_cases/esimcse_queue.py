@@ -12,7 +12,8 @@ def run(case):
         for name in ("z1", "z2")
     )
     keys = torch.tensor(case["inputs"]["queue"], dtype=torch.float64)
-    queue = MemoryQueue(len(keys), keys.shape[1]).double()
+    keys = keys.view(-1, z1.shape[1])  # of the first step, none
+    queue = MemoryQueue(max(1, len(keys)), z1.shape[1]).double()
     queue.enqueue(keys)
     objective = Contrastive(AnchorPositive(), case["hyper"]["temperature"], [AppendQueue(queue)])
     loss = objective(Embeddings.of(anchor=z1, positive=z2)).loss

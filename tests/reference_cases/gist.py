@@ -2,7 +2,7 @@
 
 from unittest.mock import patch
 
-from reference_cases.leaves import gradients, leaves
+from reference_cases.leaves import gradients, leaves, numbered
 
 from textcl.contrast import pair_table
 from textcl.contrast.masks import MaskAbove
@@ -10,18 +10,19 @@ from textcl.contrast.pair_table import PairTable
 from textcl.objectives.joint import JointDirections
 from textcl.types import Embeddings
 
-NAMES = {"a": "anchor", "p": "positive", "n1": "n1", "n2": "n2", "n3": "n3"}
+COLUMNS = {"a": "anchor", "p": "positive"}
 
 
 def run(case):
     inputs, hyper = case["inputs"], case["hyper"]
-    tensors = leaves(inputs, *NAMES)
-    guides = leaves(inputs, *[f"guide_{name}" for name in NAMES])
+    negatives = numbered(inputs)
+    names = COLUMNS | {name: name for name in negatives}
+    tensors = leaves(inputs, *names)
+    guides = leaves(inputs, *[f"guide_{name}" for name in names])
     z = Embeddings.of(
-        **{NAMES[name]: x for name, x in tensors.items()},
-        **{f"guide_{NAMES[n.removeprefix('guide_')]}": x.detach() for n, x in guides.items()},
+        **{names[name]: x for name, x in tensors.items()},
+        **{f"guide_{names[n.removeprefix('guide_')]}": x.detach() for n, x in guides.items()},
     )
-    negatives = [name for name in ("n1", "n2", "n3") if name in tensors]
     terms = ["anchor_anchor"] if hyper["contrast_anchors"] else []
     terms += ["positive_positive"] if hyper["contrast_positives"] else []
     guide = PairTable("guide_anchor", "guide_positive", [f"guide_{n}" for n in negatives], terms)

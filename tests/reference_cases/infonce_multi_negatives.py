@@ -1,12 +1,14 @@
 """InfoNCE with several hard negatives: sentence-transformers' directions, swift's ragged lists, NeMo's document ids."""
 
 import itertools
+from dataclasses import replace
 
 import torch
-from reference_cases.leaves import gradients, leaves
+from reference_cases.leaves import gradients, leaves, numbered
 
 from textcl.contrast.masks import MaskAbove, MaskDuplicates
 from textcl.contrast.pair_table import PairTable, only_own_row
+from textcl.objectives.combine import WeightedSum
 from textcl.objectives.contrastive import Contrastive
 from textcl.objectives.joint import JointDirections
 from textcl.objectives.symmetric import symmetric
@@ -17,7 +19,12 @@ TERMS = {
     "doc_to_query": ("positive_anchor",),
     "doc_to_doc": ("positive_positive", "positive_negative"),
 }
-HARDENED = {"hard_negatives": "own", "in_batch_negatives": "others"}
+HARDENED = {
+    "hard_negatives": "own",
+    "in_batch_negatives": "others",
+    "all_negatives": "all",
+    None: "own",
+}
 
 
 def run(case):
@@ -26,27 +33,37 @@ def run(case):
 
 
 def _given_columns(inputs, hyper):
-    tensors = leaves(inputs, "q", "d", "n1", "n2", "n3")
-    names = {"q": "anchor", "d": "positive"} | {n: n for n in ("n1", "n2", "n3")}
-    z = Embeddings.of(**{names[name]: x for name, x in tensors.items()})
-    negatives = tuple(name for name in ("n1", "n2", "n3") if name in tensors)
-    loss = _directions(hyper, negatives)(z).loss
+    negatives = numbered(inputs)
+    tensors = leaves(inputs, "q", "d", *negatives)
+    z = Embeddings.of(
+        anchor=tensors["q"], positive=tensors["d"], **{name: tensors[name] for name in negatives}
+    )
+    loss = directions(hyper, negatives)(z).loss
     return {"loss": loss.item(), "grad": gradients(loss, tensors)}
 
 
-def _directions(hyper, negatives):
-    temperature, directions = hyper["temperature"], hyper["directions"]
-    if hyper["partition_mode"] == "per_direction":
-        return symmetric(temperature, negatives=negatives)
-    terms = [term for direction in directions for term in TERMS.get(direction, ())]
+def directions(hyper, negatives):
+    """The objective over the directions that a case asks for."""
+    temperature, asked = hyper["temperature"], hyper.get("directions", ["query_to_doc"])
+    cosine = hyper.get("similarity", "cosine") == "cosine"
+    mode = hyper.get("hardness_mode")
     pairing = PairTable(
         negatives=negatives,
-        terms=terms,
-        cosine=hyper["similarity"] == "cosine",
-        hardness=hyper.get("hardness_strength", 0.0),
-        hardened=HARDENED.get(hyper.get("hardness_mode"), "own"),
+        terms=[term for direction in asked for term in TERMS.get(direction, ())],
+        cosine=cosine,
+        hardness=hyper.get("hardness_strength", 0.0) if mode else 0.0,
+        hardened=HARDENED[mode],
     )
-    return JointDirections(temperature, pairing)
+    if hyper.get("partition_mode", "joint") == "joint":
+        return JointDirections(temperature, pairing)
+    if cosine and not mode and len(asked) == 2:
+        return symmetric(temperature, negatives=negatives)
+    tables = {
+        "query_to_doc": replace(pairing, terms=()),
+        "doc_to_query": PairTable("positive", "anchor", cosine=cosine),
+    }
+    parts = [Contrastive(tables[direction], temperature) for direction in asked]
+    return WeightedSum([(1 / len(parts), part) for part in parts])
 
 
 def _lists(inputs, hyper):

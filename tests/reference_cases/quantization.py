@@ -1,6 +1,5 @@
 import torch
 
-from textcl.errors import UserError
 from textcl.retrieval.quantization import (
     Ranges,
     nearest_bits,
@@ -8,7 +7,7 @@ from textcl.retrieval.quantization import (
     search_int8,
     to_bits,
 )
-from textcl.retrieval.search import rescored, search
+from textcl.retrieval.search import Hits, rescored, search
 
 
 def run(case):
@@ -17,14 +16,13 @@ def run(case):
     if "queries" in given:
         return searched(given, hyper, precision)
     rows = torch.tensor(given["embeddings"], dtype=torch.float32)
-    try:
-        codes = encoded(rows, precision, given)
-    except UserError:
-        return {"error": "ValueError"}
+    codes = encoded(rows, precision, given)
     return {"codes": codes.tolist(), "dtype": str(codes.dtype).removeprefix("torch.")}
 
 
 def encoded(rows, precision, given):
+    if precision == "float32":
+        return rows
     if precision == "ubinary":
         return to_bits(rows)
     if precision == "binary":
@@ -39,6 +37,16 @@ def ranges_of(rows, given):
     return Ranges.of(torch.tensor(given["calibration"]) if "calibration" in given else rows)
 
 
+def plain(queries, corpus, given, precision, k):
+    """The first stage alone, with scores as FAISS gives them."""
+    codes = encoded(corpus, precision, given)
+    if "binary" in precision:
+        hits = nearest_bits(to_bits(queries), to_bits(corpus), k, queries.shape[1])
+        return Hits(hits.rows, -hits.scores)
+    own = given if "ranges" in given or "calibration" in given else {"calibration": given["corpus"]}
+    return search(encoded(queries, precision, own).float(), codes, k, torch.Tensor.float)
+
+
 def searched(given, hyper, precision):
     queries, corpus = (
         torch.tensor(given[name], dtype=torch.float32) for name in ("queries", "corpus")
@@ -46,8 +54,9 @@ def searched(given, hyper, precision):
     k, multiplier = hyper["top_k"], hyper["rescore_multiplier"]
     codes = encoded(corpus, precision, given)
     if not hyper["rescore"]:
-        hits = nearest_bits(to_bits(queries), codes, k, queries.shape[1])
-        hits = type(hits)(hits.rows, -hits.scores)
+        hits = plain(queries, corpus, given, precision, k)
+        if hyper["library"] == "usearch" and "binary" not in precision:
+            hits = Hits(hits.rows, 1 - hits.scores)
     elif "binary" in precision:
         hits = search_bits(queries, to_bits(corpus), k, multiplier)
     elif precision == "int8":

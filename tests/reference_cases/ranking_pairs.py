@@ -1,4 +1,5 @@
 import torch
+from reference_cases.leaves import gradients, leaves
 
 from textcl.objectives.ranking import angle, cosent
 from textcl.types import Embeddings
@@ -8,11 +9,28 @@ LOSSES = {"cosent": cosent, "angle": angle}
 
 def run(case):
     hyper = case["hyper"]
-    u, v = (
-        torch.tensor(case["inputs"][name], dtype=torch.float64, requires_grad=True) for name in "uv"
+    return ranking(case, LOSSES[hyper["loss"]](temperature=1 / hyper["scale"]))
+
+
+def ranking(case, objective):
+    """Loss and gradients of an objective over graded pairs."""
+    tensors = columns(case)
+    loss = objective(graded(case, tensors)).loss
+    return {"loss": loss.item(), "grad": gradients(loss, tensors)}
+
+
+def columns(case):
+    """The columns u, v and, where rows have more texts, w, x …"""
+    return leaves(case["inputs"], *(name for name in "uvwxyz" if name in case["inputs"]))
+
+
+def graded(case, tensors):
+    """Pairs with scores; a row of more texts : the first with each other one, of y with the second, else of 1 - y."""
+    first, *others = tensors.values()
+    given = case["inputs"].get("scores") or [1.0] * len(first)
+    scores = torch.tensor(given, dtype=torch.float64)
+    return Embeddings.of(
+        scores=torch.cat([scores, *[1 - scores] * (len(others) - 1)]),
+        sentence1=first.repeat(len(others), 1),
+        sentence2=torch.cat(others),
     )
-    scores = torch.tensor(case["inputs"]["scores"], dtype=torch.float64)
-    objective = LOSSES[hyper["loss"]](temperature=1 / hyper["scale"])
-    loss = objective(Embeddings.of(scores=scores, sentence1=u, sentence2=v)).loss
-    gu, gv = torch.autograd.grad(loss, (u, v))
-    return {"loss": loss.item(), "grad": {"u": gu.numpy(), "v": gv.numpy()}}

@@ -8,29 +8,35 @@ from textcl.evaluation.ranking import (
     trec_order,
 )
 
-CUTS = (1, 3, 5, 10)
-
 
 def run(case):
+    cuts = cuts_of(case["expected"])
     qrels, runs = case["inputs"]["qrels"], case["inputs"]["run"]
     level = case["hyper"]["relevance_level"]
     queries = {q: ranked_query(qrels[q], runs[q], level) for q in qrels if q in runs}
-    per_query = {name: measures(query) for name, query in queries.items()}
+    per_query = {name: measures(query, cuts) for name, query in queries.items()}
     names = case["expected"]["mean_over_queries_in_run"]
     totals = {name: sum(values[name] for values in per_query.values()) for name in names}
     whole = {name: total / len(qrels) for name, total in totals.items()}
     result = {
         "per_query": per_query,
         "mean_over_queries_in_run": {name: total / len(queries) for name, total in totals.items()},
-        "mean_over_all_judged_queries": whole | of_table(rank_measures(qrels, runs, CUTS, level)),
+        "mean_over_all_judged_queries": whole
+        | of_table(rank_measures(qrels, runs, cuts, level), cuts),
         "order": {name: trec_order(run) for name, run in runs.items()},
     }
     if "sentence_transformers_binary" in case["expected"]:
-        result["sentence_transformers_binary"] = binary(qrels, runs)
+        result["sentence_transformers_binary"] = binary(qrels, runs, cuts)
     return result
 
 
-def measures(query):
+def cuts_of(expected):
+    """The k of all measures that a case asks for."""
+    names = expected["mean_over_queries_in_run"]
+    return sorted({int(name.rpartition("_")[2]) for name in names if name[-1].isdigit()})
+
+
+def measures(query, cuts):
     values = {
         "num_ret": float(len(query.grades)),
         "num_rel": float(query.relevant),
@@ -42,7 +48,7 @@ def measures(query):
         "ndcg": query.ndcg(),
         "exp_ndcg": query.ndcg(gain=exponential_gain),
     }
-    for k in CUTS:
+    for k in cuts:
         values |= {
             f"P_{k}": query.precision(k),
             f"recall_{k}": query.recall(k),
@@ -55,17 +61,17 @@ def measures(query):
     return values
 
 
-def of_table(result):
+def of_table(result, cuts):
     """The means that users see, under trec_eval's names."""
     official = {"precision": "P", "recall": "recall", "success": "success"}
     official |= {"ndcg": "ndcg_cut", "map": "map_cut", "mrr": "mrr_cut"}
     values = {"map": result.mean["map"], "recip_rank": result.mean["mrr"]}
     for ours, theirs in official.items():
-        values |= {f"{theirs}_{k}": result.mean[f"{ours}@{k}"] for k in CUTS}
+        values |= {f"{theirs}_{k}": result.mean[f"{ours}@{k}"] for k in cuts}
     return values
 
 
-def binary(qrels, runs):
+def binary(qrels, runs, cuts):
     """The other library's protocol, out of the same measures: ascending ids, gain 1, MAP@k over min(k, R)."""
     queries = []
     for name in qrels:
@@ -76,7 +82,7 @@ def binary(qrels, runs):
         queries += [ranked] if ranked.relevant else []
 
     def over_queries(measure):
-        return {str(k): float(np.mean([measure(query, k) for query in queries])) for k in CUTS}
+        return {str(k): float(np.mean([measure(query, k) for query in queries])) for k in cuts}
 
     return {
         "accuracy@k": over_queries(RankedQuery.success),

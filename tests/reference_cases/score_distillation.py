@@ -1,20 +1,19 @@
 """Margin MSE, KL over lists and stored vectors, as sentence-transformers computes them."""
 
 import torch
-from reference_cases.leaves import gradients, leaves
+from reference_cases.leaves import gradients, leaves, numbered
 
 from textcl.objectives.combine import WeightedSum
 from textcl.objectives.distillation import DistillEmbeddings
 from textcl.objectives.score_distillation import DistillScores
 from textcl.types import Embeddings
 
-COLUMNS = ("q", "p", "n1", "n2", "n3")
-
 
 def run(case):
     inputs, hyper = case["inputs"], case["hyper"]
-    tensors = leaves(inputs, *COLUMNS, "weight", "bias")
-    columns = {name: tensors[name] for name in COLUMNS if name in tensors}
+    names = [name for name in ("q", "p", *numbered(inputs)) if name in inputs]
+    tensors = leaves(inputs, *names, "weight", "bias")
+    columns = {name: tensors[name] for name in names}
     teacher = torch.tensor(inputs["teacher"], dtype=torch.float64)
     made = _vectors if hyper["loss"] == "embedding" else _scores
     loss = made(columns, teacher, hyper, tensors)

@@ -54,7 +54,8 @@ class PairTable:
         negatives: Names of hard negatives; row i of each belongs to anchor i.
         terms: What is contrasted besides.
         cosine: Whether rows are scaled to length 1; their dot products are taken as they are otherwise.
-        hardness: α, added to the logit of hardened negatives times their similarity, which gets no gradient from it.
+        hardness: α, added to the logit of an anchor's hardened negatives times their similarity, which gets no gradient
+            from it; the logits of positives in `terms` stay as they are.
         hardened: Which negatives those are.
 
     Source: Henderson et al. 2017, https://arxiv.org/abs/1705.00652; Li et al. 2023,
@@ -97,7 +98,7 @@ class PairTable:
         )
         columns = torch.cat([own.new_full((total,), kind) for kind in kinds])
         table = table.weighted(exclude(self._hidden(table, columns, len(z)), table.dtype))
-        return table.weighted(self._hardness(table, columns)) if self.hardness else table
+        return table.weighted(self._hardness(table, columns, len(z))) if self.hardness else table
 
     def _partners(self, z: Embeddings, world: World, total: int) -> Tensor:
         anchors, positives = (world.gather(z.group(name)) for name in (self.anchor, self.positive))
@@ -117,15 +118,17 @@ class PairTable:
 
         return hidden
 
-    def _hardness(self, table: Contrast, columns: Tensor) -> Callable[[Tensor], Tensor]:
+    def _hardness(
+        self, table: Contrast, columns: Tensor, rows_of_batch: int
+    ) -> Callable[[Tensor], Tensor]:
         def weight(rows: Tensor) -> Tensor:
-            own = _own(table, rows)
+            own, first = _own(table, rows), (rows < rows_of_batch)[:, None]
             chosen = {
                 "own": own & (columns == _NEGATIVE),
                 "others": ~own & (columns != _ANCHOR),
                 "all": (columns != _ANCHOR) & ~(own & (columns == _POSITIVE)),
             }[self.hardened]
-            return self.hardness * table.similarity(rows).detach() * chosen
+            return self.hardness * table.similarity(rows).detach() * (chosen & first)
 
         return weight
 

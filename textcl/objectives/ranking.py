@@ -82,16 +82,13 @@ def cosine_of_pairs(left: Float[Tensor, "B D"], right: Float[Tensor, "B D"]) -> 
 def angle_of_pairs(left: Float[Tensor, "B D"], right: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
     """|Σ (Re + Im)| of left / right, rows read as complex numbers and scaled to length 1.
 
-    The first half of a row is its real part, the second its imaginary part. With both rows of length 1 the quotient
-    (ac + bd) + i·(bc - ad) needs no division.
-
-    Raises:
-        ValueError: If the rows have an odd number of dimensions.
+    The first half of a row is its real part, the second its imaginary part; a row of odd width has one zero more. With
+    both rows of length 1 the quotient (ac + bd) + i·(bc - ad) needs no division.
 
     Source: Li & Li 2023, https://arxiv.org/abs/2309.12871
     """
     if left.shape[1] % 2:
-        raise ValueError(f"AnglE halves its rows, which have {left.shape[1]} dimensions")
+        left, right = (nn.functional.pad(rows, (0, 1)) for rows in (left, right))
     (a, b), (c, d) = left.chunk(2, dim=1), right.chunk(2, dim=1)
     return (a * c + b * d + b * c - a * d).sum(1).abs()
 
