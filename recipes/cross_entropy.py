@@ -13,16 +13,17 @@ epoch with the best dev accuracy is kept.
 The head starts as logistic regression on the frozen vectors; theirs has a hidden layer and starts at random
 (`--set head=lcl`).
 
-Columns `text` and `label`; or `labels`, a list, where a text has several. Each row is embedded once an epoch; `supcon`
-embeds it twice, `lcl` with its second encoder four times.
+Columns `text` and `label`; or `labels`, a list, where a text has several. With several label columns, `--column
+label=topic,tone`, each has a head of its own, and the loss is the mean of theirs; a row may lack some of its labels.
+Each row is embedded once an epoch; `supcon` embeds it twice, `lcl` with its second encoder four times.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from textcl import (
-    Classifier,
     ClassifierSettings,
     CrossEntropy,
     Encoder,
@@ -32,6 +33,7 @@ from textcl import (
     View,
     World,
     backprop_for,
+    mean_of,
 )
 
 ROLES = ("text", "label|labels")
@@ -60,6 +62,8 @@ class Settings(ClassifierSettings):
     max_length: int = 128
     pooling: PoolingSetting | None = None
 
+    TAKES_COLUMNS: ClassVar[bool] = True
+
 
 def build(s: Settings, world: World) -> Method:
     """The method."""
@@ -74,15 +78,23 @@ def build(s: Settings, world: World) -> Method:
         weights=s.base_weights,
         adapter=s.adapter,
     )
-    head = s.head_for(online, s.head, s.head_dropout)
+    heads = [each.head_for(online, s.head, s.head_dropout) for each in s.by_column]
+    losses = [
+        CrossEntropy(
+            head,
+            class_weights=each.weights,
+            positive_weights=each.positive_weights,
+            column=column if s.label_columns else None,
+            world=world,
+        )
+        for column, (each, head) in enumerate(zip(s.by_column, heads, strict=True))
+    ]
     return Method(
         views={"anchor": View("text")},
         encoders={"online": online},
         routes={"anchor": Route("online", "anchor")},
-        objective=CrossEntropy(
-            head, class_weights=s.weights, positive_weights=s.positive_weights, world=world
-        ),
+        objective=mean_of(losses),
         backprop=backprop_for(s.chunk_size),
-        model=Classifier(online, head, s.classes, multi_label=s.multi_label),
-        rates=s.rates_of(head),
+        model=s.classifier(online, heads),
+        rates=s.rates_of(*heads),
     )

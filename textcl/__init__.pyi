@@ -1,5 +1,6 @@
 from .classifier.calibration import calibrate as calibrate
 from .classifier.classifier import Classifier as Classifier
+from .classifier.columns import ColumnsClassifier as ColumnsClassifier
 from .classifier.estimator import TextClassifier as TextClassifier
 from .classifier.fit_rejection import fit_rejection as fit_rejection
 from .classifier.head import ClassificationHead as ClassificationHead
@@ -68,6 +69,7 @@ from .objectives.byol import SimSiam as SimSiam
 from .objectives.combine import Alternate as Alternate
 from .objectives.combine import Projected as Projected
 from .objectives.combine import WeightedSum as WeightedSum
+from .objectives.combine import mean_of as mean_of
 from .objectives.combine import mlp as mlp
 from .objectives.contrastive import Contrastive as Contrastive
 from .objectives.contrastive import nt_xent as nt_xent

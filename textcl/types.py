@@ -20,6 +20,9 @@ from textcl.transfer import ON_HOST, to_device
 ABSENT = torch.iinfo(torch.int64).min
 """Text identity of a place without a text, as behind the end of a short list of negatives."""
 
+UNLABELLED = -1
+"""Class id of a row without a label in one of several label columns."""
+
 NO_TARGET = -1
 """Target of a token that a masked language model does not have to find."""
 
@@ -216,7 +219,8 @@ class Batch:
         tokens: Token rows of every view.
         rows: Index of each row in the data set.
         groups: Text identity of every view: equal ids mean equal source text.
-        labels: Class ids (B,), or multi-hot rows (B, classes) for several labels.
+        labels: Class ids (B,); those of each of several label columns (B, columns), `UNLABELLED` where a row has none;
+            or multi-hot rows (B, classes) for several labels of one column.
         scores: Gold similarity of graded pairs.
         given: Numbers that come with the rows, by role: "weight" of a row, "scores" of a teacher for its positive and
             its negatives (NaN behind the end of a short list), "vector" of a teacher.
@@ -230,7 +234,7 @@ class Batch:
     tokens: Mapping[str, Tokens]
     rows: Int[Tensor, " B"]
     groups: Mapping[str, Int[Tensor, " B"]]
-    labels: Int[Tensor, " B"] | Float[Tensor, "B classes"] | None = None
+    labels: Int[Tensor, " B"] | Int[Tensor, "B columns"] | Float[Tensor, "B classes"] | None = None
     scores: Float[Tensor, " B"] | None = None
     given: Mapping[str, Float[Tensor, "B ..."]] = field(default_factory=dict[str, Tensor])
     items: Mapping[nn.Module, float] = field(default_factory=dict[nn.Module, float])
@@ -276,7 +280,7 @@ class Embeddings:
     by_name: Mapping[str, Float[Tensor, "B _"]]
     rows: Int[Tensor, " B"]
     groups: Mapping[str, Int[Tensor, " B"]] = field(default_factory=dict[str, Tensor])
-    labels: Int[Tensor, " B"] | Float[Tensor, "B classes"] | None = None
+    labels: Int[Tensor, " B"] | Int[Tensor, "B columns"] | Float[Tensor, "B classes"] | None = None
     scores: Float[Tensor, " B"] | None = None
     given: Mapping[str, Float[Tensor, "B ..."]] = field(default_factory=dict[str, Tensor])
     items: Mapping[nn.Module, float] = field(default_factory=dict[nn.Module, float])

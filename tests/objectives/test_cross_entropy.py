@@ -65,6 +65,35 @@ def test_several_labels_equal_loops(weights):
     assert objective(z).loss.item() == pytest.approx(total / 6, rel=1e-12)
 
 
+@pytest.mark.parametrize("weights", [None, [0.1, 0.2, 0.05, 0.0]])
+def test_a_label_column_counts_the_rows_that_have_a_label_in_it(weights):
+    labels = torch.tensor([[0, 1], [3, -1], [1, 2], [2, -1], [0, 0], [0, 3]])
+    z = Embeddings.of(labels=labels, **rows(6).by_name)
+    objective = CrossEntropy(head(), ("anchor", "positive"), class_weights=weights, column=1)
+    logits = objective.logits(z).tolist()
+    kept = [row for row in range(12) if labels[row % 6, 1] >= 0]
+    truth = [int(labels[row % 6, 1]) for row in kept]
+    want = slow_cross_entropy([logits[row] for row in kept], truth, weights or [1.0] * 4)
+    assert objective(z).loss.item() == pytest.approx(want, rel=1e-6)
+    none = Embeddings.of(labels=torch.full((6, 2), -1), **rows(6).by_name)
+    assert objective(none).loss.item() == 0
+
+
+def in_columns(n):
+    labels = torch.tensor(LABELS)[:n]
+    missing = torch.where(torch.arange(n) % 3 == 1, -1, labels)
+    return Embeddings.of(labels=torch.stack([labels, missing], 1), **rows(n).by_name)
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_contract_of_a_label_column(column):
+    check_objective(
+        lambda w: CrossEntropy(head(), ("anchor", "positive"), column=column, world=w),
+        in_columns,
+        uses=("anchor", "positive"),
+    )
+
+
 def test_a_batch_of_classes_that_count_nothing_is_zero():
     z = rows(2, ("anchor",), labels=[1, 1])
     objective = CrossEntropy(head(), class_weights=[1.0, 0.0, 1.0, 1.0])

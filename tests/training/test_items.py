@@ -16,7 +16,7 @@ from textcl.errors import UserError
 from textcl.method.backprop import FullBatch, GradCache
 from textcl.method.method import Method
 from textcl.method.routes import Route
-from textcl.objectives.combine import WeightedSum
+from textcl.objectives.combine import WeightedSum, mean_of
 from textcl.objectives.cross_entropy import CrossEntropy
 from textcl.objectives.distillation import DistillEmbeddings
 from textcl.objectives.given_triplets import GivenTriplets
@@ -38,6 +38,12 @@ def text(draw: random.Random, most: int = 9) -> str:
 
 def labelled(draw):
     return {"text": text(draw), "label": draw.choices(["a", "b", "c"], [6, 3, 1])[0]}
+
+
+def in_columns(draw):
+    names = ["a", "b", "c", None]
+    x, y = draw.choice(names), draw.choice(names)
+    return {"text": text(draw), "label:x": x, "label:y": y if x else "a"}
 
 
 def weighed(draw):
@@ -84,6 +90,18 @@ KINDS = {
         labelled,
         lambda e: simple(e, CrossEntropy(nn.Linear(32, 3).double(), class_weights=[1, 5, 90.0])),
     ),
+    "label columns": (
+        in_columns,
+        lambda e: simple(
+            e,
+            mean_of(
+                [
+                    CrossEntropy(nn.Linear(32, 3).double(), column=0),
+                    CrossEntropy(nn.Linear(32, 3).double(), column=1, class_weights=[1, 5, 9.0]),
+                ]
+            ),
+        ),
+    ),
     "masked tokens": (labelled, lambda e: masked(e, 2.0)),
     "row weights": (weighed, lambda e: simple(e, DistillEmbeddings("anchor", None))),
     "margins": (listed, lambda e: of_lists(e, DistillScores(names=NAMES))),
@@ -94,7 +112,8 @@ KINDS = {
 
 def loader_of(method: Method, rows: Sequence[dict[str, object]], batch_size: int) -> Loader:
     columns = load_rows(list(rows), roles=list(rows[0]))
-    collate = Collate(method.views, method.readers(16), 0, ("a", "b", "c"))
+    classes = {role: ("a", "b", "c") for role in rows[0] if role.startswith("label")}
+    collate = Collate(method.views, method.readers(16), 0, classes)
     return Loader(columns, ShuffledBatches(len(rows), batch_size, 0), collate, ALONE)
 
 

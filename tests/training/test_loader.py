@@ -95,17 +95,22 @@ def test_groups_name_equal_texts_before_augmentation():
     assert torch.equal(groups, batch.groups["anchor"])
 
 
+def labels_of(rows, **classes):
+    collate = Collate({"anchor": View("text")}, {"anchor": tokenize}, 0, classes=classes)
+    return collate(rows, np.arange(len(rows)), 0).labels.tolist()
+
+
 def test_labels_become_ids_in_the_order_of_the_classes():
     rows = [{"text": "a", "label": "joy"}, {"text": "b", "label": "anger"}]
-    batch = Collate({"anchor": View("text")}, {"anchor": tokenize}, 0, classes=("anger", "joy"))(
-        rows, np.arange(2), 0
-    )
-    assert batch.labels.tolist() == [1, 0]
+    assert labels_of(rows, label=("anger", "joy")) == [1, 0]
     rows = [{"text": "a", "labels": ["joy", "anger"]}, {"text": "b", "labels": []}]
-    batch = Collate({"anchor": View("text")}, {"anchor": tokenize}, 0, classes=("anger", "joy"))(
-        rows, np.arange(2), 0
-    )
-    assert batch.labels.tolist() == [[1.0, 1.0], [0.0, 0.0]]
+    assert labels_of(rows, labels=("anger", "joy")) == [[1.0, 1.0], [0.0, 0.0]]
+    rows = [
+        {"text": "a", "label:x": "joy", "label:y": None},
+        {"text": "b", "label:x": "anger", "label:y": "no"},
+    ]
+    classes = {"label:x": ("anger", "joy"), "label:y": ("no",)}
+    assert labels_of(rows, **classes) == [[1, -1], [0, 0]]
 
 
 SOURCES = np.repeat([0, 1, 2], [20, 9, 31])

@@ -1,6 +1,8 @@
 from .calibration import calibrate as calibrate
 from .calibration import write_calibration as write_calibration
 from .classifier import Classifier as Classifier
+from .columns import ColumnsClassifier as ColumnsClassifier
+from .columns import load_classifier as load_classifier
 from .estimator import TextClassifier as TextClassifier
 from .fit_rejection import fit_rejection as fit_rejection
 from .folder import is_classifier as is_classifier

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
-from textcl.classifier.classifier import vectors_of
+from textcl.classifier.classifier import Targets, vectors_of
 from textcl.classifier.dev import DevTexts, class_score
 from textcl.classifier.fitted_head import fit_regression, probabilities_of
 from textcl.classifier.labels import targets_of_rows
@@ -35,6 +36,7 @@ class Baseline:
         rows: How many rows that is.
         compared: Whether training is scored on the same rows.
         starts: Whether training starts there, so that the frozen encoder can be what is saved.
+        unit: What `rows` counts.
     """
 
     probe: LinearProbe
@@ -43,6 +45,7 @@ class Baseline:
     rows: int
     compared: bool
     starts: bool
+    unit: str = "rows"
 
     def describe(self) -> str:
         """One line for the preview."""
@@ -74,7 +77,7 @@ class Baseline:
             return ""
         share = min(max(self.score / 100, 0.5 / self.rows), 1 - 0.5 / self.rows)
         error = 100 * np.sqrt(share * (1 - share) / self.rows)
-        return f"; one of {self.rows} rows is {100 / self.rows:.1f}, a standard error {error:.1f}"
+        return f"; one of {self.rows} {self.unit} is {100 / self.rows:.1f}, a standard error {error:.1f}"
 
     def _instead(self) -> str:
         return "" if self.starts else "; --set head=linear starts from the regression"
@@ -103,13 +106,36 @@ def measure_baseline(
     chosen = rows if len(places) == len(rows) else rows.take(places)
     vectors = vectors_of(encoder, chosen.column("text"), precision="float32")
     targets = targets_of_rows(settings, chosen)
+    held = None
+    if dev is not None:
+        held = dev, vectors_of(encoder, dev.texts, precision="float32")
+    return baseline_of(settings, vectors, targets, held, starts=starts)
+
+
+def baseline_of(
+    settings: LabelledSettings,
+    vectors: Float[np.ndarray, "N D"],
+    targets: Targets,
+    dev: tuple[DevTexts, Float[np.ndarray, "M D"]] | None,
+    *,
+    starts: bool,
+) -> Baseline:
+    """The same, of vectors that are at hand.
+
+    Args:
+        settings: Of the run, with its classes.
+        vectors: Of training rows, not normalised.
+        targets: Of these rows.
+        dev: What selects the weights, and its vectors.
+        starts: Whether heads start from the regression.
+    """
     weights = settings.weights or settings.positive_weights
     count = len(settings.classes)
     probe = fit_regression(settings, vectors, targets)
     if dev is not None:
-        logits = probe.logits(vectors_of(encoder, dev.texts, precision="float32"))
-        score = dev.score(probabilities_of(settings, logits))
-        return Baseline(probe, score, "on dev", len(dev.texts), True, starts)
+        texts, known = dev
+        score = texts.score(probabilities_of(settings, probe.logits(known)))
+        return Baseline(probe, score, "on dev", len(texts.texts), True, starts)
     held, logits = out_of_fold(
         as_read(vectors, probe.normalize),
         targets,

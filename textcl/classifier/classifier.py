@@ -210,6 +210,32 @@ class Classifier(nn.Module):
         """Names as class ids, or as rows of the classes that hold; see `targets_of`."""
         return targets_of(labels, self.classes, self.multi_label, place)
 
+    @property
+    def as_parts(self) -> ClassifierParts:
+        """The parts, as a folder holds them."""
+        return ClassifierParts(
+            self.encoder,
+            self.head,
+            self.classes,
+            self.multi_label,
+            self.temperature,
+            tuple(self.thresholds.tolist()),
+            self.rejection,
+        )
+
+    @classmethod
+    def of_parts(cls, parts: ClassifierParts) -> Classifier:
+        """A classifier of parts, in eval mode."""
+        return cls(
+            parts.encoder,
+            parts.head,
+            parts.classes,
+            multi_label=parts.multi_label,
+            temperature=parts.temperature,
+            thresholds=parts.thresholds,
+            rejection=parts.rejection,
+        ).eval()
+
     @checked_arguments
     def save_pretrained(
         self, directory: str | Path, *, card: Mapping[str, object] | None = None
@@ -228,17 +254,8 @@ class Classifier(nn.Module):
         Raises:
             UserError: If the place is not a folder.
         """
-        parts = ClassifierParts(
-            self.encoder,
-            self.head,
-            self.classes,
-            self.multi_label,
-            self.temperature,
-            tuple(self.thresholds.tolist()),
-            self.rejection,
-        )
         logits = self.logits(PARITY_TEXTS, precision="float32")
-        write_classifier(Path(directory), parts, logits, card or {})
+        write_classifier(Path(directory), self.as_parts, logits, card or {})
 
     @classmethod
     @checked_arguments
@@ -267,15 +284,7 @@ class Classifier(nn.Module):
                 "textcl train --recipe lcl, supcon or cross-entropy"
             )
         parts, parity = read_classifier(folder, device)
-        classifier = cls(
-            parts.encoder,
-            parts.head,
-            parts.classes,
-            multi_label=parts.multi_label,
-            temperature=parts.temperature,
-            thresholds=parts.thresholds,
-            rejection=parts.rejection,
-        ).eval()
+        classifier = cls.of_parts(parts)
         parity.check(classifier.logits(parity.texts, precision="float32"), folder)
         return classifier
 

@@ -11,6 +11,8 @@ from jaxtyping import Float
 
 from textcl.classifier.classifier import Targets
 from textcl.data import splits
+from textcl.data.label_columns import column_role, label_columns
+from textcl.data.roles import label_role
 from textcl.data.rows import Rows
 from textcl.data.splits import Split
 from textcl.evaluation.classification import class_f1
@@ -99,6 +101,17 @@ def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows, Split]:
     Raises:
         UserError: If nothing can be held out.
     """
-    labels = rows.column("labels" if "labels" in rows.roles else "label")
-    split = splits.hold_out(rows.column("text"), labels, share, seed)
+    split = splits.hold_out(rows.column("text"), _labels_of(rows), share, seed)
     return rows.take(split.kept), rows.take(split.held), split
+
+
+def _labels_of(rows: Rows) -> Sequence[str | Sequence[str]]:
+    """The label of each row, or its several labels; those of several columns by the name of the column."""
+    names = label_columns(rows.roles)
+    if not names:
+        return rows.column(label_role("labels" in rows.roles))
+    columns = zip(*(rows.column(column_role(name)) for name in names), strict=True)
+    return [
+        [f"{name}: {label}" for name, label in zip(names, row, strict=True) if label is not None]
+        for row in columns
+    ]

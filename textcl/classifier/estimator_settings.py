@@ -8,8 +8,8 @@ from typing import TypedDict, cast
 
 from textcl.classifier.batches import batch_that_fits
 from textcl.classifier.estimator_rows import FittingRows
+from textcl.classifier.labels import default_dev
 from textcl.classifier.settings import LabelledSettings
-from textcl.classifier.supervision import default_dev
 from textcl.errors import UserError
 from textcl.training.recipes import find
 from textcl.training.settings import TrainSettings

@@ -71,16 +71,6 @@ def write_classifier(
         UserError: If the place is not a folder.
     """
     encoder, head = parts.encoder, parts.head
-    note = {
-        "classes": list(parts.classes),
-        "multi_label": parts.multi_label,
-        "temperature": parts.temperature,
-        "thresholds": list(parts.thresholds),
-        "head": asdict(head.shape),
-        "default_prompt": encoder.default_prompt,
-        "parity": {"texts": list(PARITY_TEXTS), "logits": logits.tolist()},
-    }
-    weights = {k: w.detach().float().cpu().contiguous() for k, w in head.state_dict().items()}
     with replacing(target) as folder:
         written = replace(encoder.write(folder), transformer=target)
         apart = why_not(encoder.backbone, encoder.pooling, len(encoder.dense), head)
@@ -88,15 +78,37 @@ def write_classifier(
             write_sequence_classifier(
                 folder, encoder.backbone, head, parts.classes, parts.multi_label
             )
-        save_file(weights, folder / HEAD_FILE)
-        write_json(folder / NOTE_FILE, note)
+        write_head(folder, parts, logits)
         config, classes = encoder.backbone.config, parts.classes
         text = render_classifier_card(
             written, config, classes, parts.multi_label, card, apart=apart
         )
         (folder / "README.md").write_text(text, encoding="utf-8")
-        if parts.rejection is not None:
-            parts.rejection.write(folder)
+
+
+def write_head(folder: Path, parts: ClassifierParts, logits: Float32[np.ndarray, "N C"]) -> None:
+    """Write what a classifier has beside its encoder: head, classes, logits of `PARITY_TEXTS`, and rejection.
+
+    Args:
+        folder: Where to.
+        parts: What is written, the encoder left out.
+        logits: Of these texts.
+    """
+    head = parts.head
+    note = {
+        "classes": list(parts.classes),
+        "multi_label": parts.multi_label,
+        "temperature": parts.temperature,
+        "thresholds": list(parts.thresholds),
+        "head": asdict(head.shape),
+        "default_prompt": parts.encoder.default_prompt,
+        "parity": {"texts": list(PARITY_TEXTS), "logits": logits.tolist()},
+    }
+    weights = {k: w.detach().float().cpu().contiguous() for k, w in head.state_dict().items()}
+    save_file(weights, folder / HEAD_FILE)
+    write_json(folder / NOTE_FILE, note)
+    if parts.rejection is not None:
+        parts.rejection.write(folder)
 
 
 def read_classifier(
@@ -112,12 +124,31 @@ def read_classifier(
         UserError: If a file is damaged, or the files do not fit together.
     """
     note = JsonObject.read(folder / NOTE_FILE)
-    saved = note.inner("parity")
-    texts = saved.require("texts", tuple[str, ...])
-    parity = Parity(texts, saved.table("logits", len(texts)))
+    if names := note.get("columns", tuple[str, ...]):
+        raise UserError(
+            f"the classifier in {folder} has several label columns ({', '.join(names)}), and one is wanted here: "
+            "ColumnsClassifier in Python has a Classifier for each"
+        )
     encoder = Encoder.from_pretrained(folder, device=device)
     if "default_prompt" not in note.values:  # an older folder, whose classifier read without
         encoder.default_prompt = None
+    return read_head(folder, encoder)
+
+
+def read_head(folder: Path, encoder: Encoder) -> tuple[ClassifierParts, Parity]:
+    """A classifier of an encoder and what `write_head` wrote, and the logits that it gave when it was saved.
+
+    Args:
+        folder: Where head and classes are.
+        encoder: What stands before the head.
+
+    Raises:
+        UserError: If a file is damaged, or the files do not fit together.
+    """
+    note = JsonObject.read(folder / NOTE_FILE)
+    saved = note.inner("parity")
+    texts = saved.require("texts", tuple[str, ...])
+    parity = Parity(texts, saved.table("logits", len(texts)))
     classes = note.require("classes", tuple[str, ...])
     parts = ClassifierParts(
         encoder,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +11,7 @@ from typing import TypeVar
 from textcl.classifier.dev import DevTexts
 from textcl.classifier.settings import LabelledSettings
 from textcl.classifier.targets import Targets, targets_of
+from textcl.data.label_columns import label_columns
 from textcl.data.roles import label_role
 from textcl.data.rows import Rows, load_rows
 from textcl.data.summary import blank_note
@@ -18,6 +19,11 @@ from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task
 
 S = TypeVar("S", bound=LabelledSettings)
+
+ROWS_TO_HOLD_OUT = 20
+"""Rows a class from which a part of them is held out where no dev set is named."""
+
+_SHARE, _MOST = 0.1, 1000
 
 
 def with_classes(settings: S, rows: Rows) -> S:
@@ -50,6 +56,42 @@ def with_classes(settings: S, rows: Rows) -> S:
     )
 
 
+def with_columns(settings: S, rows: Rows) -> S:
+    """The settings with the label columns of the training rows, and the classes of each.
+
+    Raises:
+        UserError: If the recipe trains on one label alone, a setting does not go with several columns, or all rows have
+            the same label in one of them.
+    """
+    names = label_columns(rows.roles)
+    if not settings.TAKES_COLUMNS:
+        raise UserError(
+            f"this recipe trains on one label a row, and not on several label columns ({', '.join(names)}): "
+            "--recipe cross-entropy does, with a head for each"
+        )
+    if settings.block:
+        raise UserError("rows_per_class is for rows with one label column: leave it at 0")
+    if settings.label_columns not in ((), names) or bool(settings.classes) > bool(
+        settings.label_columns
+    ):
+        raise UserError(
+            "several label columns and their classes are found in the data: leave classes and label_columns out"
+        )
+    known = settings.by_column if settings.label_columns else [settings] * len(names)
+    each = [
+        with_classes(column, rows.of_label_column(name))
+        for name, column in zip(names, known, strict=True)
+    ]
+    return replace(
+        settings,
+        classes=tuple(name for one in each for name in one.classes),
+        class_rows=tuple(count for one in each for count in one.class_rows),
+        row_count=len(rows),
+        label_columns=names,
+        column_classes=tuple(len(one.classes) for one in each),
+    )
+
+
 def targets_of_rows(settings: LabelledSettings, rows: Rows) -> Targets:
     """Class ids of the rows, or which classes each has.
 
@@ -74,22 +116,62 @@ def load_dev_texts(
         return dev_texts(
             load_rows(dev.rows(), roles=("text", role)), settings, f"{settings.dev}, dev"
         )
+    rows = read_dev(settings, ("text", role), columns)
+    return dev_texts(rows, settings, Path(settings.dev).name, blank_note(rows.report.blank))
+
+
+def read_dev(
+    settings: LabelledSettings, roles: Sequence[str], columns: Mapping[str, str] | None
+) -> Rows:
+    """The rows of the file that `settings.dev` names.
+
+    Args:
+        settings: Of the run.
+        roles: Of its text and its labels.
+        columns: Role to column name, where they differ.
+
+    Raises:
+        UserError: If there is no such file, or something is wrong in it.
+    """
     if not Path(settings.dev).exists():
+        labels = " and ".join(label_columns(roles)) or roles[-1]
         raise UserError(
-            f"--dev {settings.dev}: there is no such file; name one with the columns text and {role}, or the share of "
-            "the training rows to hold out, such as 0.1"
+            f"--dev {settings.dev}: there is no such file; name one with the columns text and {labels}, or the share "
+            "of the training rows to hold out, such as 0.1"
         )
-    rows = load_rows(
+    return load_rows(
         settings.dev,
-        roles=("text", role),
+        roles=roles,
         columns=columns,
         drop_unlabelled=settings.drop_unlabelled,
         label_separator=settings.label_separator,
     )
-    return dev_texts(rows, settings, Path(settings.dev).name, blank_note(rows.report.blank))
 
 
 def dev_texts(rows: Rows, settings: LabelledSettings, name: str, note: str = "") -> DevTexts:
     """Labelled rows as what selects weights."""
     targets = targets_of_rows(settings, rows)
     return DevTexts(name, rows.column("text"), targets, settings.selection, note)
+
+
+def default_dev(rows: int, classes: int) -> str:
+    """The share of the rows that is held out where no dev set is named; "" for few rows, which are all trained on.
+
+    Args:
+        rows: Their number.
+        classes: Of their labels.
+    """
+    if rows < ROWS_TO_HOLD_OUT * classes:
+        return ""
+    return f"{min(_SHARE, _MOST / rows):.4g}"
+
+
+def describe_classes(settings: LabelledSettings) -> str:
+    """One line for the terminal: how many classes, and their smallest and largest."""
+    counts = sorted(zip(settings.class_rows, settings.classes, strict=True))
+    (least, rare), (most, common) = counts[0], counts[-1]
+    several = ", several a row" if settings.multi_label else ""
+    return (
+        f"{len(counts)}{several}; smallest {rare} with {least:,} row{'s' * (least != 1)}, "
+        f"largest {common} with {most:,}"
+    )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Annotated, ClassVar, Literal, Self
 
 from torch import nn
 
+from textcl.classifier.classifier import Classifier
+from textcl.classifier.columns import ColumnsClassifier
 from textcl.classifier.dev import SelectBy
 from textcl.classifier.head import ClassificationHead, HeadKind, make_head
 from textcl.encoder.encoder import Encoder
@@ -41,6 +45,9 @@ class LabelledSettings(TrainSettings):
         class_rows: Training rows of each class; found in the data.
         row_count: Training rows; found in the data.
         multi_label: Whether rows have several labels; found in the data, which then has the role `labels`.
+        label_columns: Names of the label columns where there are several; found in the data. `classes` and `class_rows`
+            then are those of the first column, followed by those of the second, and so on.
+        column_classes: How many of `classes` each of these columns has; found in the data.
     """
 
     dev: str = ""
@@ -58,9 +65,32 @@ class LabelledSettings(TrainSettings):
     class_rows: tuple[Annotated[int, Domain(at_least=0)], ...] = ()
     row_count: Annotated[int, Domain(at_least=0)] = 0
     multi_label: bool = False
+    label_columns: tuple[str, ...] = ()
+    column_classes: tuple[Annotated[int, Domain(at_least=0)], ...] = ()
+
+    TAKES_COLUMNS: ClassVar[bool] = False
+    """Whether the recipe trains on several label columns, with a head and a loss for each of them."""
 
     FITS_HEAD: ClassVar[bool] = False
     """Whether the head is fitted to vectors of the trained encoder, of length 1, instead of being trained with it."""
+
+    @property
+    def by_column(self) -> tuple[Self, ...]:
+        """The settings of each label column alone, with its classes; these themselves where there is one."""
+        if not self.label_columns:
+            return (self,)
+        ends = list(accumulate(self.column_classes))
+        return tuple(
+            replace(
+                self,
+                classes=self.classes[end - count : end],
+                class_rows=self.class_rows[end - count : end],
+                row_count=sum(self.class_rows[end - count : end]),
+                label_columns=(),
+                column_classes=(),
+            )
+            for end, count in zip(ends, self.column_classes, strict=True)
+        )
 
     @property
     def start_may_be_best(self) -> bool:
@@ -109,6 +139,18 @@ class LabelledSettings(TrainSettings):
             multi_label=self.multi_label,
             normalize=self.FITS_HEAD,
         )
+
+    def classifier(
+        self, encoder: Encoder, heads: Sequence[ClassificationHead]
+    ) -> Classifier | ColumnsClassifier:
+        """The classifier of an encoder and a head for each of `by_column`."""
+        parts = [
+            Classifier(encoder, head, each.classes, multi_label=self.multi_label)
+            for each, head in zip(self.by_column, heads, strict=True)
+        ]
+        if not self.label_columns:
+            return parts[0]
+        return ColumnsClassifier(dict(zip(self.label_columns, parts, strict=True)))
 
 
 @dataclass(frozen=True)

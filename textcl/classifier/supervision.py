@@ -15,13 +15,24 @@ from torch import nn
 from textcl.classifier.baseline import Baseline, measure_baseline
 from textcl.classifier.batches import batch_that_fits, describe_classmates, describe_visits
 from textcl.classifier.classifier import Classifier
+from textcl.classifier.columns_supervision import LabelColumns, supervise_columns
 from textcl.classifier.comparison import Comparison, KeepShare, compare_by_folds
 from textcl.classifier.dev import DevTexts, held_out_share, hold_out
 from textcl.classifier.fitted_head import FitHead
 from textcl.classifier.head import ClassificationHead
-from textcl.classifier.labels import dev_texts, load_dev_texts, targets_of_rows, with_classes
+from textcl.classifier.labels import (
+    ROWS_TO_HOLD_OUT,
+    default_dev,
+    describe_classes,
+    dev_texts,
+    load_dev_texts,
+    targets_of_rows,
+    with_classes,
+)
 from textcl.classifier.settings import ClassifierSettings as ClassifierSettings
 from textcl.classifier.settings import LabelledSettings as LabelledSettings
+from textcl.data.label_columns import label_columns
+from textcl.data.roles import label_role
 from textcl.data.rows import Rows
 from textcl.data.splits import distinct_texts
 from textcl.errors import UserError
@@ -33,8 +44,6 @@ from textcl.training.preview import describe_negatives
 from textcl.training.request import RowRequest
 from textcl.training.samplers import ClassBatches, Sampler, ShuffledBatches
 from textcl.training.supervision import DevChoice, Supervision, supervise
-
-_ROWS_TO_HOLD_OUT, _SHARE, _MOST = 20, 0.1, 1000
 
 
 @dataclass(frozen=True)
@@ -58,9 +67,9 @@ class Labels:
     comparison: Comparison | None = None
 
     @property
-    def classes(self) -> Sequence[str]:
+    def classes(self) -> Mapping[str, Sequence[str]]:
         """Names in the order of their ids."""
-        return self.settings.classes
+        return {label_role(self.settings.multi_label): self.settings.classes}
 
     def sampler(self) -> Sampler:
         """Shuffled rows, or P × K batches."""
@@ -152,14 +161,21 @@ def _(
     request: RowRequest,
     dev: DevChoice,
     log: Callable[[str], object],
-) -> Labels:
+) -> Labels | LabelColumns:
     if dev == "default" and request.task:  # its own dev split
         settings = replace(settings, dev=str(request.source))
-    rows = replace(
-        request,
+    request = replace(
+        request.with_label_columns(),
         drop_unlabelled=settings.drop_unlabelled,
         label_separator=settings.label_separator,
-    ).rows()
+    )
+    rows = request.rows()
+    if label_columns(rows.roles):
+        return supervise_columns(settings, rows, dev, request.columns, log)
+    if settings.label_columns:
+        raise UserError(
+            "label_columns is found in the data: name several label columns with --column label=NAME,NAME"
+        )
     settings = with_classes(settings, rows)
     if dev == "default" and not settings.dev:
         settings = replace(settings, dev=default_dev(len(rows), len(settings.classes)))
@@ -181,7 +197,7 @@ def can_fold(settings: LabelledSettings, rows: Rows) -> bool:
         rows: All training rows.
     """
     classes, folds = len(settings.classes), settings.compare_folds
-    if not (settings.keep_frozen and folds > 1 and len(rows) < _ROWS_TO_HOLD_OUT * classes):
+    if not (settings.keep_frozen and folds > 1 and len(rows) < ROWS_TO_HOLD_OUT * classes):
         return False
     if settings.multi_label:
         return True
@@ -209,18 +225,6 @@ def for_fewer_rows(
     )
 
 
-def default_dev(rows: int, classes: int) -> str:
-    """The share of the rows that is held out where no dev set is named; "" for few rows, which are all trained on.
-
-    Args:
-        rows: Their number.
-        classes: Of their labels.
-    """
-    if rows < _ROWS_TO_HOLD_OUT * classes:
-        return ""
-    return f"{min(_SHARE, _MOST / rows):.4g}"
-
-
 def batches_of(settings: LabelledSettings, rows: Rows) -> Sampler:
     """Sampler of the batches.
 
@@ -235,14 +239,3 @@ def batches_of(settings: LabelledSettings, rows: Rows) -> Sampler:
         )
     ids = targets_of_rows(settings, rows)
     return ClassBatches(ids, settings.batch_size, settings.block, settings.seed)
-
-
-def describe_classes(settings: LabelledSettings) -> str:
-    """One line for the terminal: how many classes, and their smallest and largest."""
-    counts = sorted(zip(settings.class_rows, settings.classes, strict=True))
-    (least, rare), (most, common) = counts[0], counts[-1]
-    several = ", several a row" if settings.multi_label else ""
-    return (
-        f"{len(counts)}{several}; smallest {rare} with {least:,} row{'s' * (least != 1)}, "
-        f"largest {common} with {most:,}"
-    )

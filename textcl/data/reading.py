@@ -84,13 +84,19 @@ class Reading:
                 for value, reader in zip(values, self._readers, strict=True)
             ):
                 self.blank += 1
-            elif None in values:
+            elif self._has_no_label(values):
                 self.unlabelled.append(place)
             else:
                 yield values
                 usable += 1
             if usable == self._selection.limit:
                 break
+
+    def _has_no_label(self, values: Sequence[object]) -> bool:
+        """Whether a label is missing, or where there are several label columns all of them are."""
+        pairs = zip(values, self._readers, strict=True)
+        labels = [value for value, reader in pairs if isinstance(reader, LabelReader)]
+        return bool(labels) and all(label is None for label in labels)
 
     def _records(self) -> Iterator[tuple[str, tuple[object, ...] | None]]:
         parts = self._selection.source.parts

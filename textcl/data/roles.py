@@ -1,7 +1,8 @@
 """Roles of the columns of a data set: the column of each, and what its values must be.
 
 "score" is a finite number, "weight" one of at least 0, "scores" and "vector" lists of numbers, "label" a class name,
-"labels" a list of them (see `labels.LabelReader`), "positives" and "negatives" are lists of texts, "positive_id",
+"labels" a list of them (see `labels.LabelReader`), "label:topic" the class name in one of several label columns, which
+may be missing while another is there, "positives" and "negatives" are lists of texts, "positive_id",
 "positive_ids" and "negative_ids" name the documents that texts come from; every other role (text, anchor, positive,
 negative, sentence1, …) is a text.
 """
@@ -17,6 +18,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import pyarrow
 
+from textcl.data.label_columns import is_label_column
 from textcl.data.labels import LabelReader, shown
 from textcl.data.texts import is_missing, normal_text
 from textcl.errors import UserError
@@ -64,10 +66,12 @@ def column_for(
     if len(fitting) == 1:
         return fitting[0]
     available = ", ".join(map(repr, names[:20])) or "none"
-    missing = f"column {chosen!r} for the role {role}" if chosen else f"column for the role {role}"
+    what = "label" if is_label_column(role) else role
+    missing = f"column {chosen!r} for the role {what}" if chosen else f"column for the role {what}"
     fault = f"several columns ({', '.join(map(repr, fitting))})" if fitting else f"no {missing}"
+    way = "label=NAME,NAME" if is_label_column(role) else f"{role}=NAME"
     raise UserError(
-        f"{place} has {fault}; its columns are {available}: say which one with --column {role}=NAME"
+        f"{place} has {fault}; its columns are {available}: say which one with --column {way}"
     )
 
 
@@ -221,7 +225,7 @@ def label_role(several: bool) -> str:
 
 def kind_of(role: str) -> Kind:
     """Kind of the values of a role."""
-    return _OTHERS.get(role, TEXT)
+    return _OTHERS["label"] if is_label_column(role) else _OTHERS.get(role, TEXT)
 
 
 def reader_of(role: str, label_separator: str = "") -> Callable[[object], object]:

@@ -18,6 +18,7 @@ import numpy as np
 from textcl.data.arguments import checked_arguments
 from textcl.data.cache import IDENTITY, DataReport, cached_table
 from textcl.data.formats import Values
+from textcl.data.label_columns import column_role
 from textcl.data.reading import Selection
 from textcl.data.roles import TEXT, TEXT_LISTS, kind_of, texts_in
 from textcl.data.sources import Source, open_source
@@ -30,7 +31,8 @@ Row = dict[str, Any]
 class Rows:
     """Rows on disk, with columns named by role.
 
-    Text roles hold `str`, score a `float`, label a `str`, labels a `list[str]`.
+    Text roles hold `str`, score a `float`, label a `str`, labels a `list[str]`, one of several label columns a `str` or
+    None.
 
     Args:
         data: The memory-mapped table.
@@ -64,6 +66,14 @@ class Rows:
         """Some of the rows, in this order."""
         report = replace(self.report, rows=len(indices))
         return Rows(self._data.select(indices), self.roles, report)
+
+    def of_label_column(self, name: str) -> Rows:
+        """The rows that have a label in one of several label columns, which becomes their role "label"."""
+        role = column_role(name)
+        kept = [place for place, label in enumerate(self.column(role)) if label is not None]
+        report = replace(self.report, source=f"{self.report.source}, column {name}", rows=len(kept))
+        data = self._data.select_columns(["text", role]).rename_column(role, "label")
+        return Rows(data.select(kept), ("text", "label"), report)
 
     @staticmethod
     def joined(parts: Sequence[Rows], source: str) -> Rows:

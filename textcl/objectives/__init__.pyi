@@ -4,6 +4,7 @@ from .byol import SimSiam as SimSiam
 from .combine import Alternate as Alternate
 from .combine import Projected as Projected
 from .combine import WeightedSum as WeightedSum
+from .combine import mean_of as mean_of
 from .combine import mlp as mlp
 from .contrastive import Contrastive as Contrastive
 from .contrastive import nt_xent as nt_xent

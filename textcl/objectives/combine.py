@@ -40,6 +40,13 @@ class WeightedSum(nn.Module):
         return LossOutput(torch.stack(losses).sum(), terms, partial(_first_of, parts_statistics))
 
 
+def mean_of(objectives: Sequence[nn.Module]) -> nn.Module:
+    """The mean of objectives on the same batch; of one, that objective itself."""
+    if len(objectives) == 1:
+        return objectives[0]
+    return WeightedSum([(1 / len(objectives), objective) for objective in objectives])
+
+
 class Projected(nn.Module):
     """An objective that reads projections of some embeddings, under the names "projected_anchor" and so on.
 

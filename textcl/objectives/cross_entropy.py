@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from textcl.arithmetic import widen
 from textcl.distributed import ALONE, World
-from textcl.types import Batch, Embeddings, LossOutput
+from textcl.types import UNLABELLED, Batch, Embeddings, LossOutput
 
 
 class CrossEntropy(nn.Module):
@@ -24,6 +24,7 @@ class CrossEntropy(nn.Module):
             labels in each row's mean over classes.
         positive_weights: For multi-hot labels, how much each class counts in the rows that have it, beside 1 in those
             that do not.
+        column: The label column that is classified, where rows have several; those without a label in it do not count.
         world: The processes that train together.
 
     Source: the baseline of Suresh & Ong 2021, https://arxiv.org/abs/2109.05427
@@ -39,13 +40,14 @@ class CrossEntropy(nn.Module):
         *,
         class_weights: Sequence[float] | None = None,
         positive_weights: Sequence[float] | None = None,
+        column: int | None = None,
         world: World = ALONE,
     ) -> None:
         super().__init__()
         if class_weights is not None and not (min(class_weights) >= 0 and max(class_weights) > 0):
             raise ValueError(f"class weights must be ≥ 0 and one of them > 0, not {class_weights}")
         self.head = nn.Identity() if head is None else head
-        self.names, self.world = tuple(names), world
+        self.names, self.column, self.world = tuple(names), column, world
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights)
         positive = None if positive_weights is None else torch.tensor(positive_weights)
@@ -58,9 +60,12 @@ class CrossEntropy(nn.Module):
 
     def items(self, batch: Batch, views: Mapping[str, str]) -> float:
         """Divisor of the mean over the rows of a batch; see `Counted`."""
-        if batch.labels is None or batch.labels.ndim > 1 or self.class_weights is None:
+        labels = None if batch.labels is None else self._own(batch.labels)
+        if labels is None or labels.ndim > 1:
             return float(len(batch) * len(self.names))
-        counts = self._counts(self.class_weights.cpu().double(), batch.labels)
+        counts = labels != UNLABELLED
+        if self.class_weights is not None:
+            counts = self._counts(self.class_weights.cpu().double(), labels)
         return float(counts.sum()) * len(self.names)
 
     def forward(self, z: Embeddings) -> LossOutput:
@@ -68,12 +73,14 @@ class CrossEntropy(nn.Module):
         if z.labels is None:
             raise ValueError("CrossEntropy needs labels, and the batch has none")
         logits = self.logits(z)
-        labels = z.labels.repeat(len(self.names), *[1] * (z.labels.ndim - 1))
+        labels = self._own(z.labels)
+        labels = labels.repeat(len(self.names), *[1] * (labels.ndim - 1))
         weights = self.class_weights
         weights = logits.new_ones(logits.shape[1]) if weights is None else weights.to(logits)
         if labels.ndim == 1:
             counts = self._counts(weights, labels)
-            values = F.cross_entropy(logits, labels, reduction="none") * counts
+            values = F.cross_entropy(logits, labels, reduction="none", ignore_index=UNLABELLED)
+            values = values * counts
         else:
             positive = None if self.positive_weights is None else self.positive_weights.to(logits)
             each = F.binary_cross_entropy_with_logits(
@@ -83,7 +90,11 @@ class CrossEntropy(nn.Module):
             counts = torch.ones_like(values)
         return LossOutput(self.world.mean(values, counts, z.items.get(self)))
 
-    @staticmethod
-    def _counts(weights: Tensor, labels: Tensor) -> Tensor:
+    def _own(self, labels: Tensor) -> Tensor:
+        """The labels that are read: all, or those of one column."""
+        return labels if self.column is None else labels[:, self.column]
+
+    def _counts(self, weights: Tensor, labels: Tensor) -> Tensor:
         """Weight of each row as a multiple of the smallest one above 0, by which a mean does not change."""
-        return (weights / torch.where(weights > 0, weights, torch.inf).min())[labels]
+        counts = (weights / torch.where(weights > 0, weights, torch.inf).min())[labels]
+        return counts if self.column is None else counts * (labels != UNLABELLED)

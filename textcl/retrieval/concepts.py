@@ -93,9 +93,9 @@ class Concepts(Pairs):
     """Names with the concept of each, and what follows from them: see `Supervision`."""
 
     @property
-    def classes(self) -> Sequence[str]:
+    def classes(self) -> Mapping[str, Sequence[str]]:
         """The concepts in the order of their ids."""
-        return sorted(set(self.rows.column("label")))
+        return {"label": sorted(set(self.rows.column("label")))}
 
     def sampler(self) -> NamePairs:
         """Pairs of names of one concept."""

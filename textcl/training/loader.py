@@ -24,7 +24,7 @@ from textcl.distributed import World
 from textcl.encoder.reader import Reader
 from textcl.training.samplers import Sampler, StreamBatches
 from textcl.training.token_table import TokenTable, cached_tokens
-from textcl.types import ABSENT, Batch, Tokens
+from textcl.types import ABSENT, UNLABELLED, Batch, Tokens
 from textcl.views.view import View
 
 
@@ -36,19 +36,20 @@ class Collate:
         views: The views of the method, by name.
         readers: From texts to token rows by view, with the prompt in front and cut to the length of training.
         seed: Seed of the run.
-        classes: Label names in the order of their ids, where rows have labels.
+        classes: Label names in the order of their ids, by role: "label", "labels", or those of several label columns.
         tables: Tokens of all rows by view, as its reader would make them; views that are not here are tokenised.
     """
 
     views: Mapping[str, View]
     readers: Mapping[str, Callable[[Sequence[str]], Tokens]]
     seed: int
-    classes: Sequence[str] = ()
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     tables: Mapping[str, TokenTable] = field(default_factory=dict[str, TokenTable])
-    _ids: dict[str, int] = field(init=False, default_factory=dict[str, int])
+    _ids: dict[str, dict[str, int]] = field(init=False, default_factory=dict[str, dict[str, int]])
 
     def __post_init__(self) -> None:
-        self._ids.update({name: index for index, name in enumerate(self.classes)})
+        for role, names in self.classes.items():
+            self._ids[role] = {name: index for index, name in enumerate(names)}
 
     def texts(
         self, rows: Sequence[Mapping[str, object]], index: np.ndarray, epoch: int
@@ -118,14 +119,25 @@ class Collate:
         return text_group(identity) if identity else ABSENT
 
     def _labels(self, rows: Sequence[Mapping[str, object]]) -> torch.Tensor | None:
-        if "labels" in rows[0]:
-            hot = torch.zeros((len(rows), len(self.classes)))
-            for i, row in enumerate(rows):
-                hot[i, [self._ids[name] for name in cast("list[str]", row["labels"])]] = 1.0
-            return hot
-        if "label" in rows[0]:
-            return torch.tensor([self._ids[cast(str, row["label"])] for row in rows])
-        return None
+        columns = [
+            _hot(rows, ids) if role == "labels" else _class_ids(rows, role, ids)
+            for role, ids in self._ids.items()
+        ]
+        return torch.stack(columns, 1) if len(columns) > 1 else next(iter(columns), None)
+
+
+def _hot(rows: Sequence[Mapping[str, object]], ids: Mapping[str, int]) -> torch.Tensor:
+    hot = torch.zeros((len(rows), len(ids)))
+    for i, row in enumerate(rows):
+        hot[i, [ids[name] for name in cast("list[str]", row["labels"])]] = 1.0
+    return hot
+
+
+def _class_ids(
+    rows: Sequence[Mapping[str, object]], role: str, ids: Mapping[str, int]
+) -> torch.Tensor:
+    names = [cast("str | None", row[role]) for row in rows]
+    return torch.tensor([UNLABELLED if name is None else ids[name] for name in names])
 
 
 def _marked(read: Callable[[Sequence[str]], Tokens], tokens: Tokens) -> Tokens:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from textcl.data.cache import DataReport
 from textcl.data.json_files import decode
+from textcl.data.label_columns import with_label_columns
 from textcl.data.reading import Selection
-from textcl.data.rows import Rows, load_rows, settle_roles
+from textcl.data.rows import Rows, columns_of, load_rows, settle_roles
 from textcl.data.sources import open_source
 from textcl.data.streamed import StreamedRows
 from textcl.errors import UserError
@@ -52,7 +53,7 @@ class RowRequest:
             roles: Columns that its recipe trains on.
             data: The rows again, where they were in memory.
         """
-        return cls(
+        request = cls(
             facts.common.data if data is None else data,
             roles,
             columns=facts.columns,
@@ -63,6 +64,20 @@ class RowRequest:
             drop_unlabelled=facts.drop_unlabelled or facts.settings.get("drop_unlabelled") is True,
             label_separator=decode(facts.settings.get("label_separator", ""), str, "settings"),
         )
+        return request.with_label_columns() if facts.settings.get("label_columns") else request
+
+    def with_label_columns(self) -> RowRequest:
+        """The same, with a role for each of several label columns where the user names them.
+
+        Raises:
+            UserError: If they are not named rightly.
+        """
+        if self.task or "," not in f"{self.columns.get('label')}{self.columns.get('labels')}":
+            return self
+        opened = open_source(self.located, split=self.split)
+        roles = settle_roles(opened, self.roles, columns=self.columns)
+        roles, columns = with_label_columns(roles, self.columns, columns_of(opened))
+        return replace(self, roles=roles, columns=columns)
 
     @property
     def task(self) -> tuple[LabelledManifest, bool] | None:

@@ -51,8 +51,8 @@ class Supervision(Protocol):
         ...
 
     @property
-    def classes(self) -> Sequence[str]:
-        """Label names in the order of their ids; empty where rows have none."""
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Label names in the order of their ids, by role; empty where rows have none."""
         ...
 
     def sampler(self) -> Sampler:
@@ -158,9 +158,9 @@ class Pairs:
     dev: Dev | None
 
     @property
-    def classes(self) -> Sequence[str]:
+    def classes(self) -> Mapping[str, Sequence[str]]:
         """None."""
-        return ()
+        return {}
 
     def sampler(self) -> Sampler:
         """Every row once an epoch, or the rows of a stream as they arrive."""
