@@ -14,13 +14,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from compositions import METHODS, ROWS, batch_of
 from families import WORDS, tiny_model_dir
+from hub_server import NAME, SECOND, hub_of
 from labelled import labelled, write_jsonl
+from pyarrow import parquet
 from rich.console import Console
 from safetensors.torch import load_file
 from torch.nn.parallel import DistributedDataParallel
@@ -284,19 +287,22 @@ def test_a_run_of_two_processes_is_not_resumed_by_one(ranks, tmp_path):
         resume(tmp_path, console=quiet())
 
 
-def launch(*arguments):
+def launch(*arguments, **environment):
     """`accelerate launch -m textcl …` with two processes on the CPU."""
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
     processes = ["--num_processes", "2", "--main_process_port", "0"]
     return subprocess.Popen(
         [*accelerate, *processes, "-m", "textcl", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment
+        },
     )  # fmt: skip
 
 
-def arguments(inputs, output):
-    files = ["--model", inputs / "bert", "--data", inputs / "corpus.txt", "--dev", inputs / "dev.jsonl"]  # fmt: skip
+def arguments(inputs, output, data=None):
+    data = data or inputs / "corpus.txt"
+    files = ["--model", inputs / "bert", "--data", data, "--dev", inputs / "dev.jsonl"]
     sets = [part for setting in SETTINGS for part in ("--set", setting)]
     return ["train", "--recipe", "unsup-simcse", *files, "--output", output, *sets]
 
@@ -373,3 +379,33 @@ def test_ctrl_c_stops_both_processes_at_one_update_and_resume_goes_on(alone, tmp
     shown, _ = again.communicate(timeout=120)
     assert again.returncode == 0, shown
     assert_same_training(alone / "run", tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_two_processes_stream_from_the_hub_what_one_reads_from_a_folder(alone, tmp_path):
+    lines = (alone / "corpus.txt").read_text().splitlines()
+    (tmp_path / "repository").mkdir()
+    for part in range(3):
+        table = pyarrow.table({"text": lines[part * 20 : part * 20 + 20]})
+        parquet.write_table(table, tmp_path / "repository" / f"{part}.parquet")
+    buffer = ["--set", "shuffle_buffer=16"]
+    train(
+        "unsup-simcse", model=str(alone / "bert"), data=f"stream:{tmp_path / 'repository'}",
+        dev=str(alone / "dev.jsonl"), output=tmp_path / "one", settings=[*SETTINGS, buffer[1]], console=quiet(),
+    )  # fmt: skip
+    with hub_of(tmp_path / "repository") as hub:
+        online = {"HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
+        named = arguments(alone, tmp_path / "two", data=f"hf://{NAME}")
+        command = launch(*named, *buffer, **online)
+        for line in command.stdout:
+            if line.startswith("update 2/6"):
+                command.send_signal(signal.SIGINT)
+                break
+        command.communicate(timeout=240)
+        assert not RunFolder(tmp_path / "two").finished
+        hub.head = SECOND
+        again = launch("train", "--resume", tmp_path / "two", **online)
+        shown, _ = again.communicate(timeout=240)
+    assert again.returncode == 0, shown
+    assert_same_training(tmp_path / "one", tmp_path / "two")

@@ -3,6 +3,7 @@
 import os
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from textcl.data.sources import open_source
 from textcl.data.stream import stream_rows
 from textcl.encoder.shards import encode_shards
 from textcl.encoder.vector_folder import VectorFolder, VectorJob
-from textcl.errors import UserError
+from textcl.errors import RunError, UserError
 
 # Ray warns about its own settings
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -55,9 +56,10 @@ def write(texts, folder, load):
     return encode_shards(load, rows, folder, job, source=source, workers=RayWorkers("auto", 2))
 
 
-def test_a_killed_worker_changes_nothing(cluster, tmp_path, texts):
+def test_a_killed_worker_changes_nothing(cluster, tmp_path, texts, monkeypatch):
     flag = tmp_path / "flag"
-    manifest = write(texts, tmp_path / "v", partial(DiesOnce, flag))
+    monkeypatch.chdir(tmp_path)  # workers were started elsewhere
+    manifest = write(texts, Path("v"), partial(DiesOnce, flag))
     assert flag.exists()
     assert manifest.complete
     vectors = np.concatenate(list(VectorFolder.open(tmp_path / "v").vectors()))
@@ -71,19 +73,40 @@ class Refuses(StubEncoder):
         raise UserError("no such prompt")
 
 
-def test_a_mistake_of_the_user_is_said_once(cluster, tmp_path, texts):
-    with pytest.raises(UserError, match="no such prompt"):
-        write(texts, tmp_path / "v", Refuses)
+def cannot_load():
+    raise UserError("no such model here")
 
 
-def test_a_data_set_gets_a_column_of_vectors(cluster, tmp_path, texts):
+@pytest.mark.parametrize(
+    ("load", "message"), [(Refuses, "no such prompt"), (cannot_load, "no such model")]
+)
+def test_a_mistake_of_the_user_is_said_once(cluster, tmp_path, texts, load, message):
+    with pytest.raises(UserError, match=f"^{message}[a-z ]*$"):
+        write(texts, tmp_path / "v", load)
+
+
+class Dies(StubEncoder):
+    """A model that is too large for every worker."""
+
+    def encode(self, texts, **options):
+        os._exit(1)
+
+
+def test_workers_that_die_again_and_again_end_in_one_sentence(cluster, tmp_path, texts):
+    with pytest.raises(RunError, match=r"died more than \d times at one shard") as caught:
+        write(texts, tmp_path / "v", Dies)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_data_set_gets_a_column_of_vectors(cluster, tmp_path, texts, monkeypatch):
     from textcl import Encoder
     from textcl.ray import encode
 
     tiny_encoder().save_pretrained(tmp_path / "model")
     lines = [line for line in texts.read_text().splitlines() if line]
     data = cluster.data.from_items([{"text": line, "n": n} for n, line in enumerate(lines)])
-    rows = encode(data, str(tmp_path / "model"), workers=1, precision="float32").take_all()
+    monkeypatch.chdir(tmp_path)
+    rows = encode(data, "model", workers=1, precision="float32").take_all()
     rows.sort(key=lambda row: row["n"])
     expected = Encoder.from_pretrained(tmp_path / "model").encode(lines, precision="float32")
     np.testing.assert_allclose(np.stack([row["vector"] for row in rows]), expected, atol=1e-6)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Unpack, cast
 
 import numpy as np
 
-from textcl.data.stream import StreamedRow
-from textcl.encoder.shard_workers import Block, Loader, ShardWriter
+from textcl.encoder.hub import name_anywhere
+from textcl.encoder.shard_workers import Block, Loader, ShardMaker, ShardWriter
 from textcl.encoder.to_file import EncodeOptions
 from textcl.encoder.vector_folder import Shard
 from textcl.errors import RunError, UserError
@@ -65,7 +65,7 @@ def encode(
     gpus, actors = _devices(workers)
     return dataset.map_batches(
         _Encodes,
-        fn_constructor_kwargs={"model": model, "column": column, "options": options},
+        fn_constructor_kwargs={"model": name_anywhere(model), "column": column, "options": options},
         batch_size=batch_size,
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=actors),
@@ -114,8 +114,9 @@ class RayWorkers:
 
         gpus, actors = _devices(self.workers)
         actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=RETRIES)(
-            _MakesShards
+            ShardMaker
         )
+        writer = writer.from_anywhere()
         pool = ActorPool([actor.remote(load, writer) for _ in range(actors)])
         try:
             for index, rows in blocks:
@@ -131,8 +132,8 @@ class RayWorkers:
             raise
         except RayActorError as error:
             raise RunError(
-                f"a worker could not begin, or died more than {RETRIES} times at one shard; the same command goes on "
-                f"with the shards that are missing: {error}"
+                f"a worker died more than {RETRIES} times at one shard, perhaps out of memory; the same command goes "
+                f"on with the shards that are missing ({str(error).splitlines()[0]})"
             ) from error
 
 
@@ -140,17 +141,6 @@ def _next(pool: ActorPool, progress: Callable[[int], None]) -> Shard:
     shard = cast(Shard, pool.get_next_unordered())  # it says List
     progress(shard.rows)
     return shard
-
-
-class _MakesShards:
-    """An actor with a model."""
-
-    def __init__(self, load: Loader, writer: ShardWriter) -> None:
-        self.encoder, self.writer = load(), writer
-
-    def make(self, index: int, rows: list[StreamedRow]) -> Shard:
-        """Make one shard."""
-        return self.writer.write(self.encoder, index, iter(rows))
 
 
 class _Encodes:

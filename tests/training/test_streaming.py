@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from dataclasses import replace
 
 import datasets
@@ -11,6 +13,8 @@ import pyarrow
 import pytest
 import torch
 from families import WORDS, tiny_model_dir
+from hub_server import FIRST, NAME, SECOND, hub_of
+from huggingface_hub import HfFileSystem
 from pyarrow import parquet
 from training_runs import assert_same_run, crash_at, losses, quiet
 
@@ -119,8 +123,8 @@ def test_a_streamed_run_goes_on_as_if_it_had_not_stopped(
 def test_a_hub_data_set_goes_on_at_its_own_place(model, corpus, tmp_path, monkeypatch):
     asked, data_sets = [], hub(corpus)
 
-    def load(name, config, *, streaming):
-        asked.append((name, config, streaming))
+    def load(name, config, *, revision, streaming):
+        asked.append((name, config, revision, streaming))
         return data_sets
 
     monkeypatch.setattr("datasets.load_dataset", load)
@@ -143,7 +147,48 @@ def test_a_hub_data_set_goes_on_at_its_own_place(model, corpus, tmp_path, monkey
             )
     resume(tmp_path / "own", data=hub(corpus)["train"], console=quiet())
     assert losses(tmp_path / "own") == losses(tmp_path / "whole")
-    assert asked == [("owner/name", "config", True)]
+    assert asked == [("owner/name", "config", None, True)]
+
+
+@pytest.fixture
+def hub_server(corpus, tmp_path, monkeypatch):
+    folder = tmp_path / "repository"
+    shutil.copytree(corpus, folder)
+    with hub_of(folder) as server:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.address)
+        template = f"{server.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("datasets.config.HF_ENDPOINT", server.address)
+        monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+        HfFileSystem.clear_instance_cache()
+        yield server
+        HfFileSystem.clear_instance_cache()
+
+
+def test_a_run_streams_from_the_hub_and_goes_on_with_the_commit_that_it_began_with(
+    model, corpus, tmp_path, monkeypatch, hub_server
+):
+    def run(data, output):
+        settings = {**SETTINGS, "head": "none"}
+        return train(
+            "unsup-simcse", model=model, data=data, dev="", output=output, settings=settings, console=quiet()
+        )  # fmt: skip
+
+    run(f"stream:{corpus}", tmp_path / "folder")
+    with monkeypatch.context() as patch:
+        crash_at(patch, 5)
+        with pytest.raises(ConnectionError):
+            run(f"hf://{NAME}", tmp_path / "stopped")
+    hub_server.head = SECOND
+    resume(tmp_path / "stopped", console=quiet())
+    assert_same_run(tmp_path / "folder", tmp_path / "stopped")
+    facts = json.loads((tmp_path / "stopped" / "settings.json").read_text())
+    assert facts["data"]["source"] == f"hf://{NAME}@{FIRST}"
+    with pytest.raises(UserError, match="neither a file or folder here nor a hub data set"):
+        run(f"hf://{NAME}", tmp_path / "none")
+    with pytest.raises(UserError, match="neither a file or folder here nor a hub data set"):
+        run("hf://me/nothing", tmp_path / "none")
 
 
 def test_what_a_stream_is_is_said(model, corpus, tmp_path):

@@ -191,7 +191,7 @@ def encode_command(
     from textcl.data.stream import stream_rows
     from textcl.data.vectors import vector_format
     from textcl.encoder.folder_hash import model_sha256
-    from textcl.encoder.hub import find_model
+    from textcl.encoder.hub import find_model, name_anywhere
     from textcl.encoder.vector_folder import Share, VectorJob
 
     # What is wrong with the files is found in a moment; a model may take minutes to load.
@@ -227,13 +227,13 @@ def encode_command(
             rows_per_shard=shard_rows,
         )
         encode_folder(
-            partial(load_encoder, model, backend and backend.value),
+            partial(load_encoder, name_anywhere(model), backend and backend.value),
             opened,
             rows,
             Path(output),
             job,
             Share.parse(shard) if shard else Share(),
-            workers_of(devices, ray),
+            partial(workers_of, devices, ray),
             log,
             overwrite=overwrite,
             batch_tokens=batch_tokens,

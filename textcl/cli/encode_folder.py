@@ -53,7 +53,7 @@ def encode_folder(
     folder: Path,
     job: VectorJob,
     share: Share,
-    workers: Workers | None,
+    start_workers: Callable[[], Workers | None],
     log: Console,
     *,
     overwrite: bool,
@@ -81,6 +81,7 @@ def encode_folder(
     from textcl.encoder.precision import usual_precision
     from textcl.encoder.shards import encode_shards, finished_rows
 
+    workers = start_workers()
     job = replace(job, precision=job.precision or usual_precision())
     before = 0 if overwrite else finished_rows(folder, share)
     if before:

@@ -42,7 +42,7 @@ class DataReport:
         unlabelled: Rows without a label that were left out.
         merged: Labels that were written in several ways and are one class, a line for each.
         streamed: Whether all this is known of the first rows alone, for the rest are read on the way. The hash is then
-            of these rows as JSON lines behind the names and sizes of the files.
+            of these rows as JSON lines behind the names and sizes of the files, or the commit on the hub.
     """
 
     source: str

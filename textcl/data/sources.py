@@ -46,6 +46,7 @@ class Source:
         parts: What to read, in order.
         files: The files among them.
         streamed: Whether training reads it on the way, and not into the cache first.
+        commit: Of the hub, where it is streamed from there: the files may be others tomorrow.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Source:
     parts: tuple[Part, ...]
     files: tuple[Path, ...] = ()
     streamed: bool = False
+    commit: str | None = None
 
     def sha256(self) -> str | None:
         """Hash of the stored bytes: of the file, or of the lines `sha256sum *` would print for a folder.
@@ -96,10 +98,11 @@ def open_source(source: object, *, split: str | None = None, format: str | None 
     """Find out what `source` is.
 
     Args:
-        source: A file, a folder or a pattern such as "data/*.txt" (read in the order of their names), "owner/name" or
-            "owner/name:config" of a hub data set, a list or column of texts or of dicts, a table of pandas, polars or
-            pyarrow, a dict of columns, a `datasets.Dataset`, or "-" for standard input. "stream:" in front of a name,
-            "hf://" in front of a hub data set and a `datasets.IterableDataset` are streamed.
+        source: A file, a folder or a pattern such as "data/*.txt" (read in the order of their names), "owner/name",
+            "owner/name:config" or "owner/name@revision:config" of a hub data set, a list or column of texts or of
+            dicts, a table of pandas, polars or pyarrow, a dict of columns, a `datasets.Dataset`, or "-" for standard
+            input. "stream:" in front of a name, "hf://" in front of a hub data set and a `datasets.IterableDataset`
+            are streamed.
         split: Part of a hub data set, or of a folder whose file names say so (train.jsonl, nli-dev.csv).
         format: Format of standard input: txt (default), csv, tsv or jsonl.
 
@@ -154,7 +157,7 @@ def _open_stdin(format: str | None) -> Source:
 
 def _open_name(name: str, split: str | None) -> Source:
     if name.startswith(HUB):
-        return replace(_open_hub(name.removeprefix(HUB), split, streaming=True), name=name)
+        return _open_hub(name.removeprefix(HUB), split, streaming=True)
     if name == f"{STREAM}-":
         raise UserError("standard input is read once, and a training goes on from any row: save it")
     if name.startswith(STREAM):
@@ -170,7 +173,7 @@ def _open_path(name: str, split: str | None, *, streaming: bool = False) -> Sour
     if not path.exists() and "*" in name:
         return _open_files(name, path, split)
     if not path.exists():
-        like_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", name)
+        like_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?(:[\w.-]+)?", name)
         if like_hub and not path.parent.exists() and _format_of(path) is None:
             return _open_hub(name, split, streaming=streaming)
         raise UserError(_missing(name, path))
@@ -270,10 +273,19 @@ def _file_sha256(path: Path) -> str:
 
 def _open_hub(name: str, split: str | None, *, streaming: bool) -> Source:
     import datasets
+    from huggingface_hub import HfApi
 
     path, _, config = name.partition(":")
+    path, _, revision = path.partition("@")
     try:
-        data = datasets.load_dataset(path, config or None, streaming=streaming)
+        # the repository may move on, but not under a run that streams from it
+        moving = streaming and not Path(path).exists() and not datasets.config.HF_HUB_OFFLINE
+        commit = (
+            HfApi(datasets.config.HF_ENDPOINT).dataset_info(path, revision=revision or None).sha
+            if moving
+            else revision or None
+        )
+        data = datasets.load_dataset(path, config or None, revision=commit, streaming=streaming)
     except (
         Exception
     ) as error:  # whatever the hub, the network or the data set's own files come up with
@@ -281,7 +293,10 @@ def _open_hub(name: str, split: str | None, *, streaming: bool) -> Source:
         raise UserError(
             f"{name} is neither a file or folder here nor a hub data set that can be reached ({reason})"
         ) from error
-    return _open_dataset(name, data, split)
+    if streaming:
+        pinned = f"@{commit}" if commit else ""
+        name = f"{HUB}{path}{pinned}{config and ':'}{config}"
+    return replace(_open_dataset(name, data, split), commit=commit)
 
 
 def _open_dataset(name: str, data: Any, split: str | None) -> Source:

@@ -145,9 +145,9 @@ class StreamedRows(Rows):
 
 
 def _report(selection: Selection, first: datasets.Dataset, blank: int) -> DataReport:
-    """Report before training, from the first rows, the names of the files and their sizes."""
+    """Report before training, from the first rows, the names of the files and their sizes, or the commit of the hub."""
     rows = list(zip(*(first[role] for role in selection.roles), strict=True))
-    digest = hashlib.sha256()
+    digest = hashlib.sha256((selection.source.commit or "").encode())
     for path in selection.source.files:
         digest.update(f"{path.name} {path.stat().st_size}\n".encode())
     for row in rows:

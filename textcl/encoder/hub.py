@@ -72,6 +72,12 @@ def find_model(
         raise UserError(f"{name!r} is neither a folder nor a possible name of a model") from error
 
 
+def name_anywhere(name_or_path: str | Path) -> str:
+    """The name of a model for processes that were started in another folder."""
+    folder = Path(name_or_path).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else str(name_or_path)
+
+
 def push_folder(
     folder: Path, repo_id: str, private: bool | None, commit_message: str, token: str | None
 ) -> str:

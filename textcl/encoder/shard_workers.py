@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import active_children, get_context
 from multiprocessing.queues import SimpleQueue
 from typing import Protocol, runtime_checkable
@@ -40,6 +40,10 @@ class ShardWriter:
     folder: VectorFolder
     schema: pyarrow.Schema | None = None
     batch_tokens: int | None = None
+
+    def from_anywhere(self) -> ShardWriter:
+        """The same writer for processes that were started in another folder."""
+        return replace(self, folder=replace(self.folder, path=self.folder.path.absolute()))
 
     def write(
         self,
@@ -211,19 +215,25 @@ def _finished(running: set[Future[Shard]], progress: Callable[[int], None]) -> I
 
 
 @dataclass
-class _Process:
-    """State that a process of `DeviceProcesses` keeps between two shards."""
+class ShardMaker:
+    """State that a process keeps between two shards: its encoder, loaded for the first of them.
+
+    Args:
+        load: Loads the encoder.
+        writer: Writes a shard.
+    """
 
     load: Loader
     writer: ShardWriter
     encoder: EncodesFiles | None = None
 
     def make(self, index: int, rows: list[StreamedRow]) -> Shard:
+        """Make one shard."""
         self.encoder = self.encoder or self.load()
         return self.writer.write(self.encoder, index, iter(rows))
 
 
-_process: _Process | None = None
+_process: ShardMaker | None = None
 """Set in the processes of `DeviceProcesses` alone."""
 
 
@@ -236,7 +246,7 @@ def _begin(load: Loader, writer: ShardWriter, places: SimpleQueue[str], threads:
     if place:
         os.environ["CUDA_VISIBLE_DEVICES"] = place  # read when CUDA starts, which it has not
     torch.set_num_threads(threads)
-    _process = _Process(load, writer)
+    _process = ShardMaker(load, writer)
 
 
 def _make(index: int, rows: list[StreamedRow]) -> Shard:

@@ -10,7 +10,7 @@ from textcl.data.json_files import decode
 from textcl.data.label_columns import with_label_columns
 from textcl.data.reading import Selection
 from textcl.data.rows import Rows, columns_of, load_rows, settle_roles
-from textcl.data.sources import open_source
+from textcl.data.sources import HUB, open_source
 from textcl.data.streamed import StreamedRows
 from textcl.errors import UserError
 from textcl.evaluation.labelled import LabelledManifest, load_labelled, named_task
@@ -53,8 +53,11 @@ class RowRequest:
             roles: Columns that its recipe trains on.
             data: The rows again, where they were in memory.
         """
+        # a stream of the hub is noted with its commit
+        pinned = facts.data.streamed and facts.data.source.startswith(HUB)
+        noted = facts.data.source if pinned else facts.common.data
         request = cls(
-            facts.common.data if data is None else data,
+            noted if data is None else data,
             roles,
             columns=facts.columns,
             split=facts.split,
