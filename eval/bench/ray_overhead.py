@@ -13,6 +13,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -28,8 +29,8 @@ from textcl.encoder.vector_folder import VectorJob
 from textcl.export.load import load_encoder
 
 
-def processor() -> float:
-    """Seconds of this process and of those that it started."""
+def with_children() -> float:
+    """Processor seconds of this process and of those that it started."""
     me, total = psutil.Process(), 0.0
     for process in (me, *me.children(recursive=True)):
         try:
@@ -40,7 +41,9 @@ def processor() -> float:
     return total
 
 
-def turn(lines: Path, model: str, rows: int, workers: Workers) -> dict[str, float]:
+def turn(
+    lines: Path, model: str, rows: int, workers: Workers, processor: Callable[[], float]
+) -> dict[str, float]:
     """Seconds of the start, and of all shards behind the first."""
     source = open_source(str(lines))
     job = VectorJob("m" * 64, rows_per_shard=rows, precision=usual_precision())
@@ -52,7 +55,7 @@ def turn(lines: Path, model: str, rows: int, workers: Workers) -> dict[str, floa
             Path(place) / "vectors",
             job,
             source=source,
-            workers=Marking(workers, ends),
+            workers=Marking(workers, ends, processor),
         )
     begun, first, last = ends[0], ends[1], ends[-1]
     return {
@@ -65,13 +68,18 @@ def turn(lines: Path, model: str, rows: int, workers: Workers) -> dict[str, floa
 class Marking:
     """Workers that note when each shard is done."""
 
-    def __init__(self, workers: Workers, ends: list[tuple[float, float]]) -> None:
-        self.workers, self.ends = workers, ends
+    def __init__(
+        self,
+        workers: Workers,
+        ends: list[tuple[float, float]],
+        processor: Callable[[], float],
+    ) -> None:
+        self.workers, self.ends, self.processor = workers, ends, processor
 
     def write(self, *arguments):
         """As `Workers.write`."""
         for shard in self.workers.write(*arguments):
-            self.ends.append((time.perf_counter(), processor()))
+            self.ends.append((time.perf_counter(), self.processor()))
             yield shard
 
 
@@ -95,8 +103,11 @@ def main() -> None:
     turns = []
     for pair in range(options.pairs):
         kinds = ["here", "ray"][:: -1 if pair % 2 else 1]
-        made: dict[str, Workers] = {"here": ThisProcess(), "ray": RayWorkers("auto", 1)}
-        turns.append({kind: measure(made[kind]) for kind in kinds})
+        made: dict[str, tuple[Workers, Callable[[], float]]] = {
+            "here": (ThisProcess(), time.process_time),  # an actor that ends would be taken off
+            "ray": (RayWorkers("auto", 1), with_children),
+        }
+        turns.append({kind: measure(*made[kind]) for kind in kinds})
         print(json.dumps(turns[-1]), flush=True)
     result = {
         **{

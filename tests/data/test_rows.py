@@ -414,8 +414,8 @@ def test_splits_that_are_not_there_are_told(tmp_path):
 def test_an_unreachable_hub_is_told(monkeypatch):
     asked = []
 
-    def unreachable(*arguments, streaming):
-        asked.append((*arguments, streaming))
+    def unreachable(*arguments, revision, streaming):
+        asked.append((*arguments, revision, streaming))
         raise ConnectionError("no network\nmore")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
@@ -423,7 +423,7 @@ def test_an_unreachable_hub_is_told(monkeypatch):
         "someone/triplets:pair",
         r"someone/triplets:pair is neither a file or folder here nor .* reached \(no network\)",
     )
-    assert asked == [("someone/triplets", "pair", False)]
+    assert asked == [("someone/triplets", "pair", None, False)]
     fails("nobody/x.txt", "the folder nobody does not exist")
     fails("triplets", "no file or folder triplets")
     assert len(asked) == 1
