@@ -107,7 +107,7 @@ def moved(target: str, source: Path, page: Path, pages: Path) -> str:
 
 
 def check_site(site: Path) -> list[str]:
-    """What is wrong with the built pages: pictures that are missing, requests to other hosts."""
+    """Faults of the built pages: missing pictures, requests to other hosts."""
     wrong: list[str] = []
     for path in sorted(site.rglob("*.html")):
         text = path.read_text(encoding="utf-8")

@@ -110,7 +110,7 @@ def build(s: Settings, world: World) -> Method:
 
 
 def objective(s: Settings, student: int, teacher: int, world: World) -> nn.Module:
-    """What the student must match."""
+    """Scores of the teacher, which the student must match."""
     if s.loss == "embeddings":
         project = nn.Linear(student, teacher)
         return DistillEmbeddings(metric="cosine", project=project, world=world)

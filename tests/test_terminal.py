@@ -16,7 +16,7 @@ import textcl
 import textcl.cli
 from textcl.cli import search
 from textcl.data.files import to_json, to_json_line
-from textcl.retrieval.found import Found
+from textcl.retrieval.search_hits import SearchHit
 from textcl.terminal import TextConsole, harmless
 
 HOSTILE = "a\x1b[2J\x1b]0;title\x07 \x9b31m\x08\x7f\u202eb\u2028"
@@ -87,7 +87,7 @@ def command(monkeypatch, capsys):
 
 
 def test_hits_queries_and_ids_of_a_search(capsys):
-    found = [(HOSTILE, [Found(HOSTILE, HOSTILE, 0.5)])]
+    found = [(HOSTILE, [SearchHit(HOSTILE, HOSTILE, 0.5)])]
     search.show(found, as_json=False)
     search.show(found, as_json=True)
     assert not STEERING.search(

@@ -66,8 +66,8 @@ def _values(parameter: Any) -> str:
 
 def _without_examples(text: str) -> tuple[str, list[str]]:
     """Help text, and the example commands at its end, one each."""
-    before, found, after = text.partition("Examples:")
-    if not found:
+    before, separator, after = text.partition("Examples:")
+    if not separator:
         return text.strip(), []
     blocks = re.split(r"\n\s*\n|·", after)
     return before.strip(), [line for block in blocks if (line := " ".join(block.split()))]

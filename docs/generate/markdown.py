@@ -39,13 +39,13 @@ def _entries(text: str) -> list[tuple[str, str]]:
 
 
 def arguments_of(kind: type) -> dict[str, str]:
-    """What the docstrings of a class and of those it inherits from say about its arguments."""
-    found: dict[str, str] = {}
+    """Descriptions of the arguments of a class, from its docstring and those it inherits from."""
+    arguments: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         text = inspect.cleandoc(base.__doc__ or "")
         if inside := re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE):
-            found |= dict(_entries(textwrap.dedent(inside[1]).strip()))
-    return found
+            arguments |= dict(_entries(textwrap.dedent(inside[1]).strip()))
+    return arguments
 
 
 def _paragraphs(text: str) -> str:

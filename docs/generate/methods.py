@@ -32,7 +32,7 @@ def recipes() -> str:
 
 
 def gains() -> dict[str, str]:
-    """What each recipe gained here."""
+    """Gain of each recipe as measured here."""
     found = {**_sentence_gains(), **_class_gains()}
     return {name: text.replace("-", "−") for name, text in found.items()}
 
@@ -142,7 +142,7 @@ def _names_in_recipes() -> dict[str, set[str]]:
 
 
 def _kind(value: Any) -> str | None:
-    """What a public name is, by what it takes and gives."""
+    """Kind of a public name, by its arguments and result."""
     if inspect.isclass(value):
         call = vars(value).get("forward") or vars(value).get("__call__")
         return _kind_of(call) if call else None

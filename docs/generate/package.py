@@ -1,4 +1,4 @@
-"""What there is to describe: recipes, public names, the place of the repository on the web."""
+"""Subjects of the generated pages: recipes, public names, the place of the repository on the web."""
 
 from __future__ import annotations
 

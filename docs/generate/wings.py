@@ -30,8 +30,8 @@ def wing_names() -> list[str]:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     layers = next(c["layers"] for c in contracts["contracts"] if c["type"] == "layers")
     ordered = [name.strip().split(".")[-1] for layer in layers for name in layer.split("|")]
-    found = [name for name in ordered if name in folders]
-    return [*found, *sorted(folders - {*found})]
+    present = [name for name in ordered if name in folders]
+    return [*present, *sorted(folders - {*present})]
 
 
 def summary(path: Path) -> str:

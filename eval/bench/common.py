@@ -1,4 +1,4 @@
-"""What the benchmarks share: pairs of measurements in one process, and the facts beside every ratio."""
+"""Common parts of the benchmarks: pairs of measurements in one process, and the facts beside every ratio."""
 
 from __future__ import annotations
 

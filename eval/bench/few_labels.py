@@ -135,8 +135,8 @@ def main() -> None:
             draws.append(measure(folder, seed, options))
             print(json.dumps(draws[-1]), flush=True)
             if options.json:
-                said = {"rows": options.rows, "facts": facts(), "draws": draws}
-                options.json.write_text(json.dumps(said, indent=1) + "\n")
+                report = {"rows": options.rows, "facts": facts(), "draws": draws}
+                options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from textcl.classifier.comparison import FROZEN, HALF, TRAINED, KeepShare, blend
 from textcl.classifier.fitted_head import fit_regression
 
 SEEN: dict[str, Any] = {}
-"""What the run decided: its comparison, settings and hook."""
+"""Decision of a run: its comparison, settings and hook."""
 
 
 def draw_unseen(folder: Path, seed: int, classes: int, rows: int) -> tuple[Rows, Rows]:

@@ -1,4 +1,4 @@
-"""What textcl does on a GPU, in one command of at most six minutes: its tests, training steps, encoding, and InfoNCE.
+"""textcl on a GPU, in one command of at most six minutes: its tests, training steps, encoding, and InfoNCE.
 
 The tests train every recipe, look for host waits, and check determinism, memory and graphs; "training" compares steps,
 "graphs" those with graphs and without, "step" counts launches and the card's own work, "forward" times tokens that are

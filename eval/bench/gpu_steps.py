@@ -1,4 +1,4 @@
-"""What a training step of a GPU benchmark is made of: its launches, the work of the card, and what graphs change."""
+"""Parts of a training step of a GPU benchmark: its launches, the work of the card, and the effect of graphs."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ def with_and_without_graphs(model: Path, data: Path, size: Size) -> list[dict[st
     """Milliseconds of a step with and without graphs, and why there were none where there were none."""
     rows: list[dict[str, Any]] = []
     for batch in size.batches:
-        told: list[str] = []
+        reasons: list[str] = []
         plain = our_training(model, data, batch, size)
-        with mock.patch.object(Graphs, "_tell", lambda _, why, told=told: told.append(why)):
+        with mock.patch.object(
+            Graphs, "_report", lambda _, why, reasons=reasons: reasons.append(why)
+        ):
             # beyond the updates in which sizes are compared and recorded
             longer = replace(size, steps=4 * size.steps)
             clock = LateClock(longer.steps, size.steps)
@@ -39,7 +41,7 @@ def with_and_without_graphs(model: Path, data: Path, size: Size) -> list[dict[st
             "ms_per_step": round(each[0], 2),
             "ms_per_step_with_graphs": round(each[1], 2),
             "ratio": round(each[0] / each[1], 3),
-            "not_repeated": told,
+            "not_repeated": reasons,
         })  # fmt: skip
     return rows
 

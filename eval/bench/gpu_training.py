@@ -23,7 +23,7 @@ from textcl.training.session import train
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured; the shape is that of BERT-base unless it is a toy."""
+    """Extent of a measurement; the shape is that of BERT-base unless it is a toy."""
 
     sentences: int = 1_000_000
     layers: int = 12

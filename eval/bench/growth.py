@@ -1,4 +1,4 @@
-"""How the cost of a training step grows: real tokens a second over row length, batch and cores, in one picture.
+"""Growth of the cost of a training step: real tokens a second over row length, batch and cores, in one picture.
 
 Unsupervised SimCSE on rows of random tokens whose lengths are uniform from half of a length to the length itself, both
 views, bfloat16 autocast, dropout on. Batches of more rows than `--chunk` are trained with gradient caching, which

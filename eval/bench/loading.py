@@ -1,4 +1,4 @@
-"""How fast batches come: rows a second of the loader, tokenising batch by batch and from tokens on disk.
+"""Rows a second of the loader, tokenising batch by batch and from tokens on disk.
 
 Unsupervised SimCSE on a text file: one view, one thread that makes batches ahead. Both ways take turns over the same
 batches and give the same tokens. Making the tokens the first time and finding them again are told in seconds.

@@ -1,4 +1,4 @@
-"""What training on pairs and on names of concepts gains: the stand-in encoder before and after, small budgets.
+"""Gain of training on pairs and on names of concepts: the stand-in encoder before and after, small budgets.
 
 The stand-in is the first three layers of all-MiniLM-L6-v2 with mean pooling. Pairs are scored by nDCG@10 on Cranfield,
 CISI and held-out questions of QNLI among all its sentences, by cosine and in float32; names by how many mentions of the

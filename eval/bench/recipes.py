@@ -78,7 +78,7 @@ def measure(encoder: Encoder) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Other:
-    """What a variant of a recipe is trained on instead, and how."""
+    """Other data and settings of a variant of a recipe."""
 
     label: str = ""
     data: str = ""

@@ -1,4 +1,4 @@
-"""How an update grows with processes: measured, beside what a small model of it expects.
+"""Time of an update over the number of processes: measured, beside the expectation of a small model of it.
 
 An update of P processes with B rows is expected to take the update of one process with B/P rows, plus one sum of all
 gradients over the processes (2 (P - 1)/P times their bytes pass every process), plus the rows that are gathered. The

@@ -1,4 +1,4 @@
-"""What shards cost: `textcl encode` into a folder beside one file, by turns, and again on the finished folder.
+"""Cost of shards: `textcl encode` into a folder beside one file, by turns, and again on the finished folder.
 
 python eval/bench/shards.py --model FOLDER --lines sentences.txt --json out.json
 """

@@ -137,7 +137,7 @@ def learn(
 
 
 def make(folder: str) -> None:
-    """What model2vec makes of the same weights with its defaults, but float32."""
+    """The same weights through model2vec with its defaults, but float32."""
     from model2vec.distill import distill  # pyright: ignore[reportMissingImports]
 
     from textcl.encoder.hub import find_model

@@ -1,4 +1,4 @@
-"""What the in-training statistics cost: the same runs with and without them, in turns, in one process.
+"""Cost of the in-training statistics: the same runs with and without them, in turns, in one process.
 
 The first three layers of all-MiniLM-L6-v2, unsup-simcse at batch 128, and MoCo with a queue of 65,536 keys, the widest
 table that a recipe makes. Statistics are computed for every line of the log; the runs log at every update, which is the

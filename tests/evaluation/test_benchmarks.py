@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from textcl.errors import RunError, UserError
 from textcl.evaluation import benchmarks
-from textcl.evaluation.benchmarks import describe, evaluate
+from textcl.evaluation.benchmarks import evaluate, protocol_line
 from textcl.evaluation.tasks import Manifest, StsTask
 from textcl.evaluation.whitening import Whitening
 
@@ -136,7 +136,7 @@ def test_json_is_pure_with_null_for_what_is_undefined_and_names_the_protocol():
     toy = found["tasks"]["first"]
     assert found["average"] is None
     assert found["scale"] == 100
-    assert found["protocols"]["toy-all"] == describe("toy-all", "all")
+    assert found["protocols"]["toy-all"] == protocol_line("toy-all", "all")
     assert toy["protocol"] == "toy-all"
     assert toy["pairs"] == 3
     assert toy["subsets"]["x"] == {"spearman": None, "pearson": None, "pairs": 2}
@@ -147,10 +147,10 @@ def test_json_is_pure_with_null_for_what_is_undefined_and_names_the_protocol():
 
 
 def test_protocol_description_says_how_the_number_came_about():
-    assert describe("senteval-all", "all") == (
+    assert protocol_line("senteval-all", "all") == (
         "senteval-all: Spearman x100 over the concatenated subsets, cosine, no regression"
     )
-    assert "weighted by their pairs" in describe("senteval-wmean", "wmean")
+    assert "weighted by their pairs" in protocol_line("senteval-wmean", "wmean")
 
 
 def test_copy_without_its_subsets_gives_all_but_no_means():

@@ -11,7 +11,6 @@ from textcl.evaluation.ranking import (
     RankedQuery,
     rank_measures,
     rank_rows,
-    ranked_query,
     trec_order,
 )
 
@@ -76,7 +75,7 @@ def test_every_judged_query_counts_in_the_mean_and_the_missing_are_told():
 
 
 def test_the_level_touches_binary_measures_and_never_ndcg():
-    low, high = (ranked_query({"a": 1, "b": 2}, {"a": 2.0, "b": 1.0}, level) for level in (1, 2))
+    low, high = (RankedQuery.of({"a": 1, "b": 2}, {"a": 2.0, "b": 1.0}, level) for level in (1, 2))
     assert (low.reciprocal_rank(), high.reciprocal_rank()) == (1.0, 0.5)
     assert low.ndcg() == high.ndcg()
 
@@ -85,7 +84,7 @@ def test_what_is_never_retrieved_gives_0_and_lowers_the_ideal():
     query = RankedQuery((None, 1), (1, 3))
     assert query.precision(10) == 0.1
     assert query.ndcg(2) == pytest.approx((1 / math.log2(3)) / (3 + 1 / math.log2(3)))
-    assert ranked_query({}, {}).ndcg(10) == 0.0
+    assert RankedQuery.of({}, {}).ndcg(10) == 0.0
 
 
 def test_a_score_that_is_not_finite_and_an_empty_table_are_refused():
@@ -116,7 +115,7 @@ def test_rows_of_a_search_give_what_each_query_gives_alone(ties, level):
     result = rank_rows(qrels, documents, rows, scores, [1, 5, 50], level)
     for query, places, own in zip(qrels, rows, scores, strict=True):
         run = {documents[place]: float(score) for place, score in zip(places, own, strict=True)}
-        alone = ranked_query(qrels[query], run, level)
+        alone = RankedQuery.of(qrels[query], run, level)
         values = result.per_query[query]
         for k in (1, 5, 50):
             assert values[f"ndcg@{k}"] == pytest.approx(alone.ndcg(k), abs=1e-12)

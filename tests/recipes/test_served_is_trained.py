@@ -11,7 +11,7 @@ from families import tiny_encoder
 from rich.console import Console
 
 from textcl import Encoder
-from textcl.encoder.folder_reading import describe
+from textcl.encoder.folder_reading import read_description
 from textcl.encoder.static import UNCUT
 from textcl.errors import UserError
 from textcl.training import loop, recipes
@@ -122,7 +122,7 @@ FAST = ("cross-entropy", "moco", "pairs", "unsup-simcse")
 )
 def test_pooling_is_that_of_the_start_model(name, start, tmp_path):
     _, _, shown = run(name, start, tmp_path, "steps=1")
-    assert describe(tmp_path / "run/best").pooling == "mean"
+    assert read_description(tmp_path / "run/best").pooling == "mean"
     assert "changed" not in shown
 
 

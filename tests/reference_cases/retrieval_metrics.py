@@ -4,7 +4,6 @@ from textcl.evaluation.ranking import (
     RankedQuery,
     exponential_gain,
     rank_measures,
-    ranked_query,
     trec_order,
 )
 
@@ -13,7 +12,7 @@ def run(case):
     cuts = cuts_of(case["expected"])
     qrels, runs = case["inputs"]["qrels"], case["inputs"]["run"]
     level = case["hyper"]["relevance_level"]
-    queries = {q: ranked_query(qrels[q], runs[q], level) for q in qrels if q in runs}
+    queries = {q: RankedQuery.of(qrels[q], runs[q], level) for q in qrels if q in runs}
     per_query = {name: measures(query, cuts) for name, query in queries.items()}
     names = case["expected"]["mean_over_queries_in_run"]
     totals = {name: sum(values[name] for values in per_query.values()) for name in names}

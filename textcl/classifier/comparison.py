@@ -1,4 +1,4 @@
-"""Whether training helps where no rows are held out: parts of them are left out of a training in turn."""
+"""Gain of training where no rows are held out: parts of them are left out of a training in turn."""
 
 from __future__ import annotations
 

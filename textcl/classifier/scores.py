@@ -217,7 +217,7 @@ def _tolerance(vectors: Float[np.ndarray, "N D"], truth: Targets) -> float | Non
     return _known(value)
 
 
-def describe(score: ClassifierScore) -> str:
+def classifier_protocol(score: ClassifierScore) -> str:
     """One line that says how the numbers came about."""
     several = score.result.confusion is None
     decided = "each label from its threshold on" if several else "the most probable class"

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from jaxtyping import Bool, Int
 
-from textcl.data.texts import as_column, describe
+from textcl.data.texts import as_column, refused_value
 from textcl.errors import UserError
 
 Targets = Int[np.ndarray, " N"] | Bool[np.ndarray, "N C"]
@@ -35,7 +35,7 @@ def targets_of(
     """
     if as_column(labels) is None:
         raise UserError(
-            f"{place}: expected the labels of each row in a list, got {describe(labels)}"
+            f"{place}: expected the labels of each row in a list, got {refused_value(labels)}"
         )
     ids = {name: index for index, name in enumerate(classes)}
     lists = [

@@ -211,7 +211,7 @@ def _show(
     console: Console, model: str, score: ClassifierScore, rows: Sequence[PublishedRow]
 ) -> None:
     """Headline with published rows, classes, confusions, protocol."""
-    from textcl.classifier.scores import describe, headline
+    from textcl.classifier.scores import classifier_protocol, headline
     from textcl.evaluation.classification import confused_pairs
 
     result, plain = score.result, score.uncalibrated
@@ -262,7 +262,11 @@ def _show(
                 escape(pair.true), escape(pair.predicted), str(pair.rows), f"{pair.share:.1%}"
             )
         console.print(pairs)
-    lines = [describe(score), "± is the standard error of the sample of texts", score.note]
+    lines = [
+        classifier_protocol(score),
+        "± is the standard error of the sample of texts",
+        score.note,
+    ]
     if rows:
         lines.append("published ± is over seeds; backbones differ; their sources are in --json")
     for line in filter(None, lines):

@@ -45,7 +45,7 @@ def plain(
 
     content = {"model": model, "precision": precision, "whitening": white, **scores.to_dict()}
     if any(rows.values()):
-        content["published"] = [asdict(row) for found in rows.values() for row in found]
+        content["published"] = [asdict(row) for of_task in rows.values() for row in of_task]
     return content
 
 
@@ -53,7 +53,7 @@ def show_scores(
     console: Console, model: str, scores: Scores, rows: dict[str, list[PublishedRow]]
 ) -> None:
     """One table a protocol: what stands in one table may be compared."""
-    from textcl.evaluation.benchmarks import describe
+    from textcl.evaluation.benchmarks import protocol_line
 
     for protocol, names in scores.by_protocol().items():
         tasks, averaged = [scores.tasks[name] for name in names], len(names) > 1
@@ -73,7 +73,7 @@ def show_scores(
         console.print(table)
         notes = dict.fromkeys(task.note for task in tasks if task.note)
         sources = ["the sources of the published rows are in --json"] if rows[protocol] else []
-        for line in (describe(protocol, scores.aggregation), *notes, *sources):
+        for line in (protocol_line(protocol, scores.aggregation), *notes, *sources):
             console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 

@@ -193,7 +193,7 @@ def _texts(source: str, columns: dict[str, str]) -> list[str]:
 
 def _compare(encoder: Encoder, exported: ExportedEncoder, weights: str) -> None:
     """Score and speed of the model before and after, on the same pairs."""
-    from textcl.evaluation.benchmarks import EncodeWith, describe, evaluate
+    from textcl.evaluation.benchmarks import EncodeWith, evaluate, protocol_line
 
     task = _pairs()
     table = result_table("graph", "arithmetic", task.name, "sentences/s", left=2)
@@ -209,7 +209,7 @@ def _compare(encoder: Encoder, exported: ExportedEncoder, weights: str) -> None:
         table.add_row(name, arithmetic, f"{score[-1]:.2f}", f"{speed:,.0f}")
     console = result_console()
     console.print(table)
-    protocol = describe(task.protocol("all"), "all")
+    protocol = protocol_line(task.protocol("all"), "all")
     console.print(f"{weights} changes the score by {score[-1] - score[0]:+.2f} points ({protocol})")
 
 

@@ -26,7 +26,7 @@ from textcl.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from textcl.retrieval.index import Found, Index
+    from textcl.retrieval.index import Index, SearchHit
 
 EXAMPLES = """Examples:
 
@@ -140,11 +140,11 @@ def search_command(
     if serve:
         serve_page(loaded, port, threshold, log_console())
         return
-    found = _found(loaded, texts, top_k, threshold)
+    results = _search(loaded, texts, top_k, threshold)
     if output is None:
-        show(found, as_json=as_json)
+        show(results, as_json=as_json)
         return
-    count = _write(found, output, overwrite=overwrite)
+    count = _write(results, output, overwrite=overwrite)
     log_console(quiet=quiet).print(f"{output}: {count:,} hits of {len(texts):,} queries")
 
 
@@ -175,23 +175,23 @@ def neighbours_command(
     show(zip(ids, hits, strict=True), as_json=as_json)
 
 
-Hits = Iterator[tuple[str, "list[Found]"]]
+Hits = Iterator[tuple[str, "list[SearchHit]"]]
 
 
-def _found(index: Index, texts: Sequence[str], k: int, threshold: float | None) -> Hits:
+def _search(index: Index, texts: Sequence[str], k: int, threshold: float | None) -> Hits:
     for start in range(0, len(texts), _BLOCK):
         block = texts[start : start + _BLOCK]
         yield from zip(block, index.search(block, k, threshold=threshold), strict=True)
 
 
-def show(found: Hits, *, as_json: bool) -> None:
+def show(results: Hits, *, as_json: bool) -> None:
     """Print hits as a table for each query, or as a line of JSON for each."""
     from rich.markup import escape
 
     from textcl.data.files import to_json_line
 
     console = result_console()
-    for query, hits in found:
+    for query, hits in results:
         if as_json:
             rows = [{"id": hit.id, "score": hit.score, "text": hit.text} for hit in hits]
             typer.echo(to_json_line({"query": query, "hits": rows}))
@@ -217,12 +217,12 @@ def _read(source: str, column: list[str] | None) -> list[str]:
     return texts
 
 
-def _write(found: Hits, output: str, *, overwrite: bool) -> int:
+def _write(results: Hits, output: str, *, overwrite: bool) -> int:
     from textcl.data.records import open_records
 
     count = 0
     with open_records(output, overwrite=overwrite) as write:
-        for number, (query, hits) in enumerate(found, 1):
+        for number, (query, hits) in enumerate(results, 1):
             write(
                 [
                     {"query_row": number, "query": query, "rank": rank, "score": hit.score}

@@ -74,8 +74,8 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.cache
     def checks() -> dict[str, _Check]:
-        found = {name: _check_of(_hint(function, name)) for name in signature.parameters}
-        return {name: check for name, check in found.items() if check is not None}
+        by_name = {name: _check_of(_hint(function, name)) for name in signature.parameters}
+        return {name: check for name, check in by_name.items() if check is not None}
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

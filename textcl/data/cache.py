@@ -27,7 +27,7 @@ _SHOWN_PLACES = 5
 
 @dataclass(frozen=True)
 class DataReport:
-    """What was read, for the user and for the model card.
+    """Summary of the rows of a source, for the user and for the model card.
 
     Args:
         source: As the user named it.
@@ -84,7 +84,7 @@ class DataReport:
 
 @dataclass(frozen=True)
 class _Counts:
-    """What a `DataReport` counts, as it lies beside the cached table."""
+    """Counts of a `DataReport`, as they lie beside the cached table."""
 
     rows: int
     blank: int
@@ -133,7 +133,7 @@ def cached_table(selection: Selection, *, drop_unlabelled: bool = False) -> tupl
 
 
 def _kept(table: Path, notes: Path) -> _Counts | None:
-    """What the cache holds; None where it is missing or damaged, so that it is made anew."""
+    """Counts of a cached table; None where one of the files is missing or damaged, so that both are made anew."""
     if not (table.exists() and notes.exists()):
         return None
     try:
@@ -154,7 +154,7 @@ def _no_label(rows: int, places: Sequence[str]) -> UserError:
 
 
 def cache_folder() -> Path:
-    """Where rows and their tokens are kept; it is there afterwards.
+    """Folder of rows and their tokens, made if it does not exist.
 
     Raises:
         UserError: If it cannot be made.
@@ -178,7 +178,7 @@ def _rows_sha256(selection: Selection) -> str:
 
 
 def _why_none(blank: int, unlabelled: int) -> str:
-    """Why nothing that was read is a row."""
+    """Reason why a source has no usable row."""
     counts = {"lines or rows are blank": blank, "have no label": unlabelled}
     reasons = [f"{count:,} {reason}" for reason, count in counts.items() if count]
     return ", ".join(reasons) or "it is empty, or has column names alone"

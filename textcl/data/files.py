@@ -177,7 +177,7 @@ def to_json_line(content: object) -> str:
 
 def _escaped(text: str) -> str:
     """JSON without the control characters that json.dumps leaves, which steer some terminals."""
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _plain(value: object) -> object:

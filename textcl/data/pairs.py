@@ -92,7 +92,7 @@ def named_sources(data: str) -> list[tuple[str, float | None]]:
     """
     if Path(data).exists():
         return [(data, None)]
-    found: list[tuple[str, float | None]] = []
+    sources: list[tuple[str, float | None]] = []
     for part in data.split(" + "):
         name, equals, number = part.strip().rpartition("=")
         try:
@@ -100,12 +100,12 @@ def named_sources(data: str) -> list[tuple[str, float | None]]:
         except ValueError:
             weight = None
         if weight is None:
-            found.append((part.strip(), None))
+            sources.append((part.strip(), None))
         elif 0 < weight < math.inf:
-            found.append((name, weight))
+            sources.append((name, weight))
         else:
             raise UserError(f"--data {part.strip()}: a weight is a number above 0, not {number}")
-    return found
+    return sources
 
 
 def same_roles(parts: Sequence[PairSource]) -> list[PairSource]:

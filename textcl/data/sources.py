@@ -26,7 +26,7 @@ from textcl.data.formats import (
     read_list,
     text_reader,
 )
-from textcl.data.texts import as_column, as_columns, describe
+from textcl.data.texts import as_column, as_columns, refused_value
 from textcl.errors import UserError
 
 _SUPPORTED = "txt, csv, tsv, jsonl, json (each also .gz, .xz or .zst) and parquet"
@@ -123,7 +123,8 @@ def open_source(source: object, *, split: str | None = None, format: str | None 
         return _open_dataset("data set", source, split)
     if isinstance(source, Iterator):
         raise UserError(
-            f"{describe(source)} can be read only once, and training reads rows again and again: pass list(…) of it"
+            f"{refused_value(source)} can be read only once, and training reads rows again and again: "
+            "pass list(…) of it"
         )
     if (columns := as_columns(source)) is not None:
         return _in_memory("table", partial(read_columns, columns), tuple(columns))
@@ -131,7 +132,7 @@ def open_source(source: object, *, split: str | None = None, format: str | None 
         return _in_memory("list", partial(read_list, column))
     raise UserError(
         "expected a file, a folder, a hub data set, a list, a table or a datasets.Dataset, "
-        f"but got {describe(source)}"
+        f"but got {refused_value(source)}"
     )
 
 
@@ -192,8 +193,8 @@ def _open_path(name: str, split: str | None, *, streaming: bool = False) -> Sour
 def _open_files(name: str, pattern: Path, split: str | None) -> Source:
     """Every file that a pattern with * fits; ** crosses folders."""
     start = Path(pattern.anchor)
-    found = sorted(start.glob(str(pattern.relative_to(start))))
-    files = [path for path in found if path.is_file() and path.name[0] != "."]
+    matches = sorted(start.glob(str(pattern.relative_to(start))))
+    files = [path for path in matches if path.is_file() and path.name[0] != "."]
     if not files:
         raise UserError(f"no file fits the pattern {name}")
     return _source_of(f"the files {name}", name, files, split)

@@ -72,12 +72,12 @@ class StreamedRows(Rows):
     def __getitem__(self, indices: Sequence[int]) -> list[Row]:
         """The rows with these numbers, in that order."""
         with self._lock:
-            found: dict[int, Row] = {}
+            rows_by_index: dict[int, Row] = {}
             for number in sorted({index // self.buffer for index in indices}):
                 here = [index for index in indices if index // self.buffer == number]
                 rows = self._rows_of(number)[[index % self.buffer for index in here]]
-                found |= zip(here, rows, strict=True)
-        return [found[index] for index in indices]
+                rows_by_index |= zip(here, rows, strict=True)
+        return [rows_by_index[index] for index in indices]
 
     def place_of(self, row: int) -> dict[str, object]:
         """Position from which `go_on` draws rows again, as plain values."""

@@ -30,7 +30,9 @@ def as_texts(value: object) -> Iterator[str]:
     """
     column = as_column(value)
     if column is None:
-        raise UserError(f"expected a list, a column or an iterator of texts, got {describe(value)}")
+        raise UserError(
+            f"expected a list, a column or an iterator of texts, got {refused_value(value)}"
+        )
     return _strings(column)
 
 
@@ -95,7 +97,7 @@ def as_columns(value: Any) -> dict[str, Sequence[object]] | None:
         values = as_column(column)
         if values is None:
             raise UserError(
-                f"the column {str(name)!r} must be a list of values, got {describe(column)}"
+                f"the column {str(name)!r} must be a list of values, got {refused_value(column)}"
             )
         if str(name) in columns:
             raise UserError(f"two columns have the name {str(name)!r}: rename one of them")
@@ -112,7 +114,7 @@ def _series(frame: Any, place: int) -> object:
     return frame.iloc[:, place] if hasattr(frame, "iloc") else frame.to_series(place)
 
 
-def describe(value: object) -> str:
+def refused_value(value: object) -> str:
     """Description of a value that cannot be taken, with what to pass instead."""
     kind = type(value).__name__
     if isinstance(value, str):

@@ -67,7 +67,7 @@ class _Module:
     type: str
 
 
-def describe(folder: Path) -> Description:
+def read_description(folder: Path) -> Description:
     """Read everything but the weights of a HuggingFace or sentence-transformers folder.
 
     Raises:

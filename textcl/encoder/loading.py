@@ -22,7 +22,7 @@ from textcl.encoder.backbone import (
 from textcl.encoder.decoders import check_sees_text, usual_pooling
 from textcl.encoder.dense import check_widths, load_dense
 from textcl.encoder.folder import ST_LAYER_MEANS, Description
-from textcl.encoder.folder_reading import describe, lowercase, read_parity
+from textcl.encoder.folder_reading import lowercase, read_description, read_parity
 from textcl.encoder.hub import find_model
 from textcl.encoder.parity import Parity
 from textcl.encoder.static import drop_unknown, load_static
@@ -185,12 +185,12 @@ def _resolve(folder: Path) -> tuple[Description, Path, AdapterFolder | None]:
 
     The folder of an adapter that peft alone wrote says nothing of pooling and prompts: these are those of its base.
     """
-    described = describe(folder)
+    described = read_description(folder)
     if not (described.transformer / CONFIG_FILE).is_file():
         return described, described.transformer, None
     adapter = AdapterFolder.read(described.transformer)
     try:
-        base = describe(find_model(adapter.base, revision=adapter.revision))
+        base = read_description(find_model(adapter.base, revision=adapter.revision))
     except UserError as error:
         raise UserError(
             f"the adapter in {folder} needs its base {adapter.base}: {error}"

@@ -118,7 +118,9 @@ class Scores:
             "metric": "spearman",
             "scale": 100,
             "aggregation": self.aggregation,
-            "protocols": {name: describe(name, self.aggregation) for name in self.by_protocol()},
+            "protocols": {
+                name: protocol_line(name, self.aggregation) for name in self.by_protocol()
+            },
             "average": self.average,
             "round_before_average": self.round_before_average,
             "sentences": self.sentences,
@@ -172,7 +174,7 @@ class EncodeWith:
         return _reader(self.encoder)
 
 
-def describe(protocol: str, aggregation: str) -> str:
+def protocol_line(protocol: str, aggregation: str) -> str:
     """One line that says how a number came about."""
     split = not protocol.endswith(f"-{aggregation}")
     pairs = "over all pairs of the split" if split else AGGREGATIONS[aggregation]

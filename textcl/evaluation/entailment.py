@@ -1,4 +1,4 @@
-"""Whether related pairs are more similar than unrelated ones."""
+"""Separation of related from unrelated pairs by their similarity."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ class RankedTable:
         relevant = np.array([sum(g >= self.level for g in own) for own in self.judged], np.float64)
         hit = self.grades >= self.level
         ranks = np.arange(1, self.grades.shape[1] + 1)
-        found = hit.cumsum(axis=1)
-        precisions = (hit * found / ranks).cumsum(axis=1)
+        hits = hit.cumsum(axis=1)
+        precisions = (hit * hits / ranks).cumsum(axis=1)
         reciprocal = np.maximum.accumulate(hit / ranks, axis=1)
         gains = _discounted(self.grades)
         ideal = _discounted(-np.sort(-_padded(self.judged), axis=1))
@@ -48,9 +48,9 @@ class RankedTable:
             "ndcg": lambda k: _share(_at(gains, k), _at(ideal, k)),
             "map": lambda k: _share(_at(precisions, k), relevant),
             "mrr": lambda k: _at(reciprocal, k),
-            "recall": lambda k: _share(_at(found, k), relevant),
-            "precision": lambda k: _at(found, k) / k,
-            "success": lambda k: (_at(found, k) > 0).astype(np.float64),
+            "recall": lambda k: _share(_at(hits, k), relevant),
+            "precision": lambda k: _at(hits, k) / k,
+            "success": lambda k: (_at(hits, k) > 0).astype(np.float64),
         }
         values = {f"{name}@{k}": measure(k) for name, measure in at.items() for k in cuts}
         depth = len(ranks)
@@ -103,8 +103,8 @@ def grades_of_rows(
         return np.zeros_like(rows)
     keys, grades = np.array(sorted(judged), np.int64).T
     wanted = rows + len(places) * np.arange(len(rows))[:, None]
-    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[found] == wanted, grades[found], 0)
+    nearest = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[nearest] == wanted, grades[nearest], 0)
 
 
 def _padded(lists: Sequence[Sequence[int]]) -> Int[np.ndarray, "Q k"]:

@@ -72,6 +72,21 @@ class RankedQuery:
     judged: tuple[int, ...]
     level: int = 1
 
+    @classmethod
+    def of(cls, judgements: Judgements, run: Run, level: int = 1) -> RankedQuery:
+        """One query, its run ordered as trec_eval does.
+
+        Args:
+            judgements: Grades by document id.
+            run: Scores by document id.
+            level: Lowest grade that counts as relevant.
+
+        Raises:
+            UserError: If a score is not finite.
+        """
+        grades = tuple(judgements.get(document) for document in trec_order(run))
+        return cls(grades, tuple(judgements.values()), level)
+
     @cached_property
     def relevant(self) -> int:
         """Relevant documents of the query, retrieved or not."""
@@ -84,15 +99,15 @@ class RankedQuery:
 
     def precision(self, k: int) -> float:
         """Relevant documents among the first k, divided by k also where fewer were retrieved."""
-        return self._found(k) / k
+        return self._hits_to(k) / k
 
     def recall(self, k: int) -> float:
         """Relevant documents among the first k, divided by all relevant ones."""
-        return self._found(k) / self.relevant if self.relevant else 0.0
+        return self._hits_to(k) / self.relevant if self.relevant else 0.0
 
     def success(self, k: int) -> float:
         """1 where a relevant document is among the first k, else 0."""
-        return float(self._found(k) > 0)
+        return float(self._hits_to(k) > 0)
 
     def reciprocal_rank(self, k: int | None = None) -> float:
         """One over the rank of the first relevant document; 0 where there is none, or none among the first k."""
@@ -119,7 +134,7 @@ class RankedQuery:
         return self.precision(self.relevant) if self.relevant else 0.0
 
     def bpref(self) -> float:
-        """How rarely a document judged not relevant stands above a relevant one; the unjudged do not count.
+        """Binary preference: the rarer a document judged not relevant stands above a relevant one, the nearer to 1.
 
         A negative grade counts as unjudged, as in trec_eval.
 
@@ -139,23 +154,8 @@ class RankedQuery:
     def _known(self) -> list[int]:
         return [grade or 0 for grade in self.grades]
 
-    def _found(self, k: int) -> int:
+    def _hits_to(self, k: int) -> int:
         return sum(rank <= k for rank in self.hits)
-
-
-def ranked_query(judgements: Judgements, run: Run, level: int = 1) -> RankedQuery:
-    """One query, its run ordered as trec_eval does.
-
-    Args:
-        judgements: Grades by document id.
-        run: Scores by document id.
-        level: Lowest grade that counts as relevant.
-
-    Raises:
-        UserError: If a score is not finite.
-    """
-    grades = tuple(judgements.get(document) for document in trec_order(run))
-    return RankedQuery(grades, tuple(judgements.values()), level)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Whether one method beats another: scores of the same seeds, paired."""
+"""Paired test of two methods on scores of the same seeds."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Graphs(Hook):
         self.backprop, self.recorder, self.log, self.most = backprop, recorder, log, most
         self.sizes: dict[Hashable, _Size] = {}
         self.gradients = KeptGradients()
-        self.told = self.given_up = False
+        self.reported = self.given_up = False
 
     def before_epoch(self, epoch: int, embed_all: EmbedAll) -> None:
         """Compare calls again: other hooks may have changed anything."""
@@ -116,7 +116,7 @@ class Graphs(Hook):
         elif counts != host_counts(*modules):
             self._give_up("each of them moves a count on the host")
         elif known and change:
-            self._tell(f"{change}; it is tried again later")
+            self._report(f"{change}; it is tried again later")
         return step
 
     def _repeated(self, size: _Size, run: Callable[[], Step]) -> Step:
@@ -135,9 +135,9 @@ class Graphs(Hook):
     def _give_up(self, why: str) -> None:
         self.given_up = True
         self.sizes.clear()
-        self._tell(why)
+        self._report(why)
 
-    def _tell(self, why: str) -> None:
-        if not self.told:
+    def _report(self, why: str) -> None:
+        if not self.reported:
             self.log(f"graphs=true: steps are not repeated as graphs ({why})")
-        self.told = True
+        self.reported = True

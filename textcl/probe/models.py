@@ -12,7 +12,7 @@ from jaxtyping import Float
 from textcl.contrast.statistics import BINS
 from textcl.data.arguments import checked_arguments
 from textcl.encoder.encoder import Encoder
-from textcl.encoder.folder_reading import describe
+from textcl.encoder.folder_reading import read_description
 from textcl.errors import UserError
 from textcl.evaluation.benchmarks import Encodes, EncodeWith
 from textcl.evaluation.whitening import Whitening
@@ -96,7 +96,7 @@ def started_from(run: Path) -> Encoder:
     start = opened.facts.common
     pooling = start.pooling
     if not pooling and opened.best.is_dir():  # what the recipe took where its settings name none
-        pooling = describe(opened.best).pooling
+        pooling = read_description(opened.best).pooling
     # runs of before there was a reading length read what they trained on
     recorded = "reading_length" in opened.facts.settings
     length = start.reading_length if recorded else start.max_length

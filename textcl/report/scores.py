@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from textcl.errors import RunError, UserError
-from textcl.evaluation.benchmarks import EncodeWith, Scores, describe, evaluate
+from textcl.evaluation.benchmarks import EncodeWith, Scores, evaluate, protocol_line
 from textcl.evaluation.published import PublishedRow, published_rows
 from textcl.evaluation.tasks import StsTask, manifests
 from textcl.report.models import Stage
@@ -152,7 +152,7 @@ def suite_section(
             average = [row.average] if mean else []
             rows.append([_whose(row), *(row.scores.get(task) for task in names), *average])
         page.table(
-            f"{describe(protocol, 'all')}, float32",
+            f"{protocol_line(protocol, 'all')}, float32",
             ("model", *(one.tasks[task].label for task in names), *(["average"] if mean else [])),
             rows,
             quiet=range(len(scored), len(rows)),

@@ -2,7 +2,6 @@ from .beir import RetrievalTask as RetrievalTask
 from .beir import load_beir as load_beir
 from .build import Tools as Tools
 from .concepts import ConceptSettings as ConceptSettings
-from .found import Found as Found
 from .hard_negatives import MiningOptions as MiningOptions
 from .index import Index as Index
 from .mining import Mined as Mined
@@ -19,6 +18,7 @@ from .quantization import search_int8 as search_int8
 from .quantization import to_bits as to_bits
 from .search import Hits as Hits
 from .search import search as search
+from .search_hits import SearchHit as SearchHit
 from .supervision import PairSettings as PairSettings
 from .triplets import Marks as Marks
 from .triplets import mine_pairs as mine_pairs

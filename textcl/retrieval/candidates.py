@@ -21,14 +21,14 @@ class Candidates:
 
     Args:
         screen: The queries.
-        found: The rows of each.
+        lists: Rows of each, with bounds on their scores.
         k: How many are wanted.
         fetch: Gives vectors of the corpus.
         bound: A score that k rows of every query reach; None where there are fewer.
     """
 
     screen: Screen
-    found: Shortlist
+    lists: Shortlist
     k: int
     fetch: Fetch
     bound: Float[Tensor, " Q"] | None = None
@@ -40,18 +40,18 @@ class Candidates:
             return self._scored(self.screen.norms >= 0, block)
         error = self.screen.error(block)
         pairs = Pairs.of(at_least(products, self._bound(products, error) - error))
-        counts = self.found.lengths + torch.bincount(pairs.query, minlength=len(products))
+        counts = self.lists.lengths + torch.bincount(pairs.query, minlength=len(products))
         many = counts > max(_KEPT * self.k, _KEPT_LEAST)
         crowded = bool(many.any())
         more = pairs.without(many) if crowded else pairs
-        after = self._with(self.found.joined(more.listed(products, error, block.start)))
+        after = self._with(self.lists.joined(more.listed(products, error, block.start)))
         return after._scored(many, block) if crowded else after
 
     def best(self, k: int) -> tuple[Int[Tensor, "Q k"], Float[Tensor, "Q k"]]:
         """Rows and scores of the best of all, best first; of equal scores, the lower place."""
-        found = self._exact(self.screen.queries, self.found)
-        order = found.low.argsort(dim=1, descending=True, stable=True)[:, :k]
-        return found.rows.gather(1, order), found.low.gather(1, order)
+        lists = self._exact(self.screen.queries, self.lists)
+        order = lists.low.argsort(dim=1, descending=True, stable=True)[:, :k]
+        return lists.rows.gather(1, order), lists.low.gather(1, order)
 
     def _bound(self, products: Tensor, error: Tensor) -> Tensor:
         """A score that k rows of every query reach: those before, or else those of the block."""
@@ -73,18 +73,18 @@ class Candidates:
         rows = places + block.start
         if block.removed is not None:
             rows = rows.masked_fill(block.removed[places], -1)
-        before = self._exact(queries, self.found.of(chosen))
+        before = self._exact(queries, self.lists.of(chosen))
         after = before.joined(Shortlist(rows, scores, scores)).best(self.k)
-        return self._with(self.found.replaced(chosen, after))
+        return self._with(self.lists.replaced(chosen, after))
 
-    def _with(self, found: Shortlist) -> Candidates:
+    def _with(self, lists: Shortlist) -> Candidates:
         """With other lists, without the rows that k others are better than."""
-        bound = found.kth(self.k)
-        return replace(self, found=found.above(bound), bound=bound)
+        bound = lists.kth(self.k)
+        return replace(self, lists=lists.above(bound), bound=bound)
 
-    def _exact(self, queries: Tensor, found: Shortlist) -> Shortlist:
-        scores = exact_lists(queries, found.rows, self.fetch)
-        return Shortlist(found.rows, scores, scores)
+    def _exact(self, queries: Tensor, lists: Shortlist) -> Shortlist:
+        scores = exact_lists(queries, lists.rows, self.fetch)
+        return Shortlist(lists.rows, scores, scores)
 
 
 def _highest(scores: Tensor, k: int) -> Tensor:

@@ -103,12 +103,12 @@ class MiningOptions:
 
     def reasons(self, score: float, weakest: float) -> list[str]:
         """The rules on scores that drop a candidate, beside a positive of the score `weakest`."""
-        found = [name for name, rule in self.margins.items() if score > rule(weakest)]
+        reasons = [name for name, rule in self.margins.items() if score > rule(weakest)]
         if self.max_score is not None and score > self.max_score:
-            found.append(f"above {self.max_score:g}")
+            reasons.append(f"above {self.max_score:g}")
         if self.min_score is not None and score < self.min_score:
-            found.append(f"below {self.min_score:g}")
-        return found
+            reasons.append(f"below {self.min_score:g}")
+        return reasons
 
 
 class Miner:
@@ -170,9 +170,9 @@ class Miner:
             own = [[self.row_of(text) for text in texts] for texts in positives[part]]
             hits = self.index.nearest(vectors[part], last + most + _SPARE)
             documents = _Documents(self.index.rows)
-            found = zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
+            retrieved = zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)
             own_scores = self._own_scores(vectors[part], own)
-            for anchor, rows, pairs in zip(anchors[part], own_scores, found, strict=True):
+            for anchor, rows, pairs in zip(anchors[part], own_scores, retrieved, strict=True):
                 candidates = [pair for pair in zip(*pairs, strict=True) if pair[0] >= 0]
                 yield self._choose(anchor, rows, candidates, documents, last)
 

@@ -31,11 +31,11 @@ from textcl.retrieval.build import (
     save_graph,
 )
 from textcl.retrieval.documents import documents_of, require_space, survey, with_text
-from textcl.retrieval.found import Found, documents_of_pairs, found_documents
 from textcl.retrieval.hnsw import Graph
 from textcl.retrieval.models import Embeds, check_model, embed
 from textcl.retrieval.quantization import nearest_bits, to_bits
 from textcl.retrieval.search import Hits, padded, rescored, search
+from textcl.retrieval.search_hits import SearchHit, documents_of_hits, documents_of_pairs
 from textcl.retrieval.store import Dtype, Kind, Manifest, StoredRows, Writer
 
 RESCORED = 4
@@ -151,17 +151,17 @@ class Index:
     @overload
     def search(  # pyright: ignore[reportOverlappingOverload]  # a text is an iterable of texts
         self, queries: str, k: int = 10, *, threshold: float | None = None
-    ) -> list[Found]: ...
+    ) -> list[SearchHit]: ...
 
     @overload
     def search(
         self, queries: Iterable[str], k: int = 10, *, threshold: float | None = None
-    ) -> list[list[Found]]: ...
+    ) -> list[list[SearchHit]]: ...
 
     @checked_arguments
     def search(
         self, queries: Iterable[str], k: int = 10, *, threshold: float | None = None
-    ) -> list[Found] | list[list[Found]]:
+    ) -> list[SearchHit] | list[list[SearchHit]]:
         """The best documents for every query, best first; of one query, its documents.
 
         Args:
@@ -179,12 +179,12 @@ class Index:
             if not query.strip():
                 raise UserError(f"query {number} is empty: a search takes texts")
         vectors = torch.from_numpy(embed(self.model, texts, "query", self.manifest.similarity))
-        return found_documents(self.rows, self.nearest(vectors, k), threshold)
+        return documents_of_hits(self.rows, self.nearest(vectors, k), threshold)
 
     @checked_arguments
     def neighbours(
         self, ids: Iterable[str], k: int = 10, *, threshold: float | None = None
-    ) -> list[list[Found]]:
+    ) -> list[list[SearchHit]]:
         """The best documents for each of some documents of the index, itself left out; needs no model.
 
         Args:

@@ -247,8 +247,8 @@ def rank_windows(
         raise UserError(
             f"a window of ranks begins at 0 or later and ends after it begins, got {start} to {stop}"
         )
-    found = search(queries, corpus, stop).rows[:, start:].tolist()
-    pairs = zip(found, banned, strict=True)
+    ranked = search(queries, corpus, stop).rows[:, start:].tolist()
+    pairs = zip(ranked, banned, strict=True)
     return [RankWindow(rows, [row for row in rows if row not in out]) for rows, out in pairs]
 
 

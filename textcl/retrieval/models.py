@@ -144,12 +144,12 @@ def check_model(model: Embeds, manifest: Manifest, folder: Path) -> None:
     Raises:
         UserError: If weights, tokenizer, settings or prompts differ.
     """
-    found = model_hash(model)
+    sha256 = model_hash(model)
     name = f"the model {manifest.model}" if manifest.model else "a model"
     built = f"the index {folder} was built with {name}"
-    if manifest.model_sha256 not in (found, _earlier_hash(model)):
+    if manifest.model_sha256 not in (sha256, _earlier_hash(model)):
         raise UserError(
-            f"{built} of sha256 {manifest.model_sha256[:12]}, but this one has {found[:12]}: "
+            f"{built} of sha256 {manifest.model_sha256[:12]}, but this one has {sha256[:12]}: "
             "name that model with -m, or build the index again"
         )
     prompts = {

@@ -50,11 +50,11 @@ def exact_lists(
     """
     scores = queries.new_empty(rows.shape)
     lengths = (rows >= 0).sum(dim=1).tolist()
-    wide, there = queries.double()[:, :, None], rows.clamp(min=0)
+    wide, places = queries.double()[:, :, None], rows.clamp(min=0)
     step = 1 if queries.device.type == "cpu" else max(1, _GATHERED // max(1, rows.shape[1]))
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
-        some = there[part, : max(lengths[part])]
+        some = places[part, : max(lengths[part])]
         vectors = fetch(some.flatten()).double().view(*some.shape, queries.shape[1])
         scores[part, : some.shape[1]] = torch.matmul(vectors, wide[part])[:, :, 0]
     return scores.masked_fill_(rows < 0, -torch.inf)
@@ -119,7 +119,7 @@ class Screen:
         )
 
     def error(self, block: Block) -> Float[Tensor, " Q"]:
-        """How far a product may be off before it is rounded itself."""
+        """Largest error of a coarse product of each query, but for its own rounding."""
         width = block.rows.shape[1]
         if self._rounds:
             many = len(self.queries) >= _WORTH_A_LOOK
@@ -145,12 +145,12 @@ class Screen:
 
 
 def rounding(products: Tensor) -> Tensor:
-    """How far products may be off by their own rounding."""
+    """Largest error of products by their own rounding."""
     return products.abs() * (_SAFE * torch.finfo(products.dtype).eps / 2)
 
 
 def at_least(products: Float[Tensor, "Q n"], limits: Float[Tensor, " Q"]) -> Bool[Tensor, "Q n"]:
-    """Where a product, of its limit's query, may have been as large before it was rounded; nowhere where it is −inf."""
+    """Mask of the products that may have reached their query's limit before they were rounded; −inf never has."""
     low = torch.finfo(products.dtype).min
     limits = limits.to(products.dtype).clamp(min=low)[:, None]  # rounding keeps the order
     if products.device.type != "cpu":

@@ -109,13 +109,13 @@ def rescored(
         decode: How stored rows become float rows.
     """
     wide = widen(queries)
-    found: list[Hits] = [_nothing(wide)]
+    kept: list[Hits] = [_nothing(wide)]
     for query, rows in zip(wide, hits.rows.sort(dim=1).values, strict=True):
         stored = corpus[rows.to(corpus.device)].to(wide.device)
         scores = (decode(stored).to(wide.dtype) @ query)[None]
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
-        found.append(Hits(rows[None].gather(1, order), scores.gather(1, order)))
-    return _stacked(found[1:] or found)
+        kept.append(Hits(rows[None].gather(1, order), scores.gather(1, order)))
+    return _stacked(kept[1:] or kept)
 
 
 def padded(parts: Sequence[Hits]) -> Hits:

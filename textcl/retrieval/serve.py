@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from textcl.errors import UserError
 from textcl.figures.pages import render
-from textcl.retrieval.found import Found
 from textcl.retrieval.index import Index
+from textcl.retrieval.search_hits import SearchHit
 
 HOST = "127.0.0.1"
 _LONGEST = 8192  # characters of a request's address
@@ -26,7 +26,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
-Search = Callable[[str, int], list[Found]]
+Search = Callable[[str, int], list[SearchHit]]
 
 
 class SearchServer(ThreadingHTTPServer):
@@ -59,7 +59,7 @@ class SearchServer(ThreadingHTTPServer):
         """Address of the page."""
         return f"http://{HOST}:{self.server_port}/"
 
-    def search(self, query: str, k: int) -> list[Found]:
+    def search(self, query: str, k: int) -> list[SearchHit]:
         """The best documents for a query."""
         with self._one_at_a_time:
             return self.index.search([query], k, threshold=self.threshold)[0]

@@ -125,9 +125,9 @@ class Pairs:
             error: How far those of a query may be off before they are rounded.
             start: Place of the first row.
         """
-        found = products[self.query, self.row]
-        slack = error[self.query] + rounding(found)
-        wide = found.to(error.dtype)
+        coarse = products[self.query, self.row]
+        slack = error[self.query] + rounding(coarse)
+        wide = coarse.to(error.dtype)
         return _listed(len(products), self.query, self.row + start, wide - slack, wide + slack)
 
 

@@ -278,11 +278,11 @@ class StoredRows:
         order = np.argsort(keys, kind="stable")
         wanted = np.array([key_of(name) for name in ids], np.int64)
         places = np.searchsorted(keys, wanted, sorter=order)
-        found = [int(order[place]) if place < len(order) else -1 for place in places]
-        for name, key, row in zip(ids, wanted, found, strict=True):
+        rows = [int(order[place]) if place < len(order) else -1 for place in places]
+        for name, key, row in zip(ids, wanted, rows, strict=True):
             if row < 0 or keys[row] != key:
                 raise UserError(f"{self.folder} has no document with the id {name!r}")
-        return found
+        return rows
 
     def known(self, ids: Iterable[str]) -> str | None:
         """The first of some ids that the index has; None where it has none of them."""

@@ -1,4 +1,4 @@
-"""Whether one system is better than another on the same units: difference, interval and p of any score."""
+"""Comparison of two systems on the same units: difference, interval and p of any score."""
 
 from __future__ import annotations
 

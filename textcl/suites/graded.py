@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textcl.evaluation.benchmarks import describe
+from textcl.evaluation.benchmarks import protocol_line
 from textcl.evaluation.correlation import pair_scores, sts_aggregate
 from textcl.evaluation.resampling import MeanOfParts, RankCorrelation, Statistic
 from textcl.evaluation.tasks import StsTask
@@ -48,7 +48,7 @@ class GradedPairs:
             task.name,
             manifest.label if manifest else task.name,
             protocol,
-            describe(protocol, self.aggregation),
+            protocol_line(protocol, self.aggregation),
             {"spearman": _hundred(scored.spearman), "pearson": _hundred(scored.pearson)},
             ("spearman",),
             "pairs",

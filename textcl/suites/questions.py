@@ -1,4 +1,4 @@
-"""Whether a question is nearer to the sentence that answers it: the area under the ROC curve."""
+"""Questions and the sentences that answer them: the area under the ROC curve of their similarity."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class Sweep:
                 for done, future in enumerate(as_completed(futures), 1):
                     result = future.result()
                     self.keep(result)
-                    report(f"run {done}/{len(cells)} {describe(result)}")
+                    report(f"run {done}/{len(cells)} {result_line(result)}")
             except KeyboardInterrupt as interrupt:
                 self._processes.stop()
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -242,7 +242,7 @@ class Sweep:
         return probes
 
 
-def describe(result: Result) -> str:
+def result_line(result: Result) -> str:
     """One line about a run."""
     if result.status == "failed":
         return f"{result.cell.name}: FAILED, {result.error}"

@@ -39,7 +39,7 @@ class Alarms:
         Returns:
             All kinds of trouble, and a message for each that was not reported before.
         """
-        found = dict(
+        messages = dict(
             text.split(": ", 1)
             for text in (
                 _gradient(norm),
@@ -53,10 +53,10 @@ class Alarms:
             if text
         )
         new = [
-            f"alarm, {kind}: {text}" for kind, text in found.items() if kind not in self.reported
+            f"alarm, {kind}: {text}" for kind, text in messages.items() if kind not in self.reported
         ]
-        self.reported |= found.keys()
-        return list(found), new
+        self.reported |= messages.keys()
+        return list(messages), new
 
 
 def _gradient(norm: Tensor) -> str:

@@ -13,7 +13,7 @@ from textcl.data.rows import load_rows
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.shared import SharedEncoder
 from textcl.errors import RunError, UserError
-from textcl.evaluation.benchmarks import EncodeWith, describe, evaluate
+from textcl.evaluation.benchmarks import EncodeWith, evaluate, protocol_line
 from textcl.evaluation.tasks import StsTask, load_task
 
 
@@ -60,7 +60,7 @@ class DevPairs:
     def protocol(self) -> str:
         """Protocol of the score."""
         label = self.task.manifest.label if self.task.manifest else self.task.name
-        return f"{label}, {describe(self.task.protocol('all'), 'all')}, float32"
+        return f"{label}, {protocol_line(self.task.protocol('all'), 'all')}, float32"
 
     @property
     def note(self) -> str:

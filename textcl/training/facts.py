@@ -196,17 +196,17 @@ def log_lines(content: bytes, place: str) -> list[LogLine]:
     """
     whole, _, rest = content.rpartition(b"\n")
     parts = [*(whole.split(b"\n") if whole else []), rest]
-    found: list[LogLine] = []
+    lines: list[LogLine] = []
     for number, part in enumerate(parts, 1):
         last = number == len(parts)
         if not part.strip():
             continue
         try:
-            found.append(_log_line(part, f"{place}, line {number}"))
+            lines.append(_log_line(part, f"{place}, line {number}"))
         except UserError:
             if not last:
                 raise
-    return found
+    return lines
 
 
 def _log_line(part: bytes, place: str) -> LogLine:

@@ -1,4 +1,4 @@
-"""Whether the steps of a run are repeated as graphs of the card."""
+"""The choice to repeat the steps of a run as graphs of the card."""
 
 from __future__ import annotations
 

@@ -179,9 +179,9 @@ def check_hash(file: str, sha256: str | None, where: str) -> None:
         UserError: If the hash is another.
     """
     path = Path(file)
-    if sha256 is not None and path.is_file() and (found := _hash(path)) != sha256:
+    if sha256 is not None and path.is_file() and (actual := _hash(path)) != sha256:
         raise UserError(
-            f"{file} is not the recipe of {where}: its sha256 is {found[:12]}, not {sha256[:12]}; "
+            f"{file} is not the recipe of {where}: its sha256 is {actual[:12]}, not {sha256[:12]}; "
             "name the original file, or start a new run"
         )
 

@@ -99,26 +99,26 @@ def train(
         if output is not None:
             RunFolder.require_free(Path(output), overwrite=overwrite)
         check_writable(Path(output or RUNS))
-    found = recipes.find(recipe)
+    loaded = recipes.find(recipe)
     values = (
         dict(settings)
         if isinstance(settings, Mapping)
-        else parse_overrides(found.settings_type, settings)
+        else parse_overrides(loaded.settings_type, settings)
     )
     if isinstance(data, (str, Path)):
         values["data"] = data
     if dev is not None:
         values["dev"] = str(dev)
-    chosen = found.settings(model, values)
+    chosen = loaded.settings(model, values)
     request = RowRequest(
         chosen.data if data is None or isinstance(data, Path) else data,
-        found.roles,
+        loaded.roles,
         columns=dict(columns or {}),
         split=split,
         limit=limit,
         deduplicate=deduplicate,
     )
-    session = _Session(found, chosen, console)
+    session = _Session(loaded, chosen, console)
     return session.start(
         recipe,
         request,
@@ -154,22 +154,22 @@ def resume(
         raise UserError(f"the run in {folder} is finished: its model is {run.best}")
     check_writable(run.path)
     facts = run.facts
-    found = recipes.find_again(facts.recipe, facts.recipe_sha256, recipe, run.path)
-    chosen = found.settings_again(facts.settings)
+    loaded = recipes.find_again(facts.recipe, facts.recipe_sha256, recipe, run.path)
+    chosen = loaded.settings_again(facts.settings)
     if data is None and not chosen.data:
         raise UserError(
             "this run was started with rows in memory: go on from Python with "
             "textcl.training.session.resume(folder, data=rows)"
         )
-    request = RowRequest.of_run(facts, found.roles, data)
-    return _Session(found, chosen, console).go_on(run, facts, request)
+    request = RowRequest.of_run(facts, loaded.roles, data)
+    return _Session(loaded, chosen, console).go_on(run, facts, request)
 
 
 class _Session:
     """Processes, and the way from rows to a trained model, for a run that starts or goes on."""
 
-    def __init__(self, found: Recipe, settings: TrainSettings, console: Console | None) -> None:
-        self.recipe, self.settings = found, settings
+    def __init__(self, recipe: Recipe, settings: TrainSettings, console: Console | None) -> None:
+        self.recipe, self.settings = recipe, settings
         self.accelerator = accelerator_of(settings)
         self.world = world_of(self.accelerator)
         self.main = self.accelerator.is_main_process
@@ -186,7 +186,7 @@ class _Session:
         dry_run: bool,
     ) -> Trained | None:
         self.settings.check_start()
-        supervision = supervise(self.settings, request, dev, self._tell)
+        supervision = supervise(self.settings, request, dev, self._log)
         check_batch(supervision.rows, supervision.settings, self.world)
         method = build_method(self.recipe, supervision.settings, self.world)
         check_stream(method, supervision.rows)
@@ -222,7 +222,7 @@ class _Session:
                 f"resume it with accelerate launch --num_processes {facts.processes}"
             )
         chosen: DevChoice = "none" if facts.dev is None else "named"
-        supervision = supervise(self.settings, request, chosen, self._tell)
+        supervision = supervise(self.settings, request, chosen, self._log)
         check_unchanged(supervision.rows.report, facts)
         method = build_method(self.recipe, supervision.settings, self.world)
         loader = loader_of(supervision, method, self.world)
@@ -238,9 +238,9 @@ class _Session:
         if streamed or updates * settings.accumulation < len(loader.sampler):
             return loader
         with self.accelerator.local_main_process_first():
-            return loader.with_tokens(method.readers(settings.max_length), self._tell)
+            return loader.with_tokens(method.readers(settings.max_length), self._log)
 
-    def _tell(self, line: str) -> None:
+    def _log(self, line: str) -> None:
         if self.main:
             self.console.print(line, soft_wrap=True)
 
@@ -287,7 +287,7 @@ class _Session:
             with folder.sole_writer() if self.main else nullcontext():
                 if self.world.size == 1:
                     rehearse = Rehearsal(self.recipe, self.accelerator)
-                    supervision = supervision.compare(method, rehearse, self._tell)
+                    supervision = supervision.compare(method, rehearse, self._log)
                 hooks = [*method.hooks, *supervision.hooks(method)]
                 whole = replace(method, hooks=hooks)
                 position = run_loop(

@@ -28,7 +28,7 @@ from textcl.training.samplers import Sampler, ShuffledBatches, StreamBatches
 from textcl.training.settings import TrainSettings
 
 DevChoice = Literal["default", "named", "none"]
-"""Whether a dev set is the recipe's, was named by the user (and must be there), or is not wanted."""
+"""Origin of the dev set: the recipe's default, a name given by the user (which must exist), or none wanted."""
 
 
 @runtime_checkable

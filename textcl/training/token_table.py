@@ -66,7 +66,7 @@ def cached_tokens(
     rows: Rows,
     role: str,
     read: Reader,
-    tell: Callable[[str], object] = lambda _: None,
+    log: Callable[[str], object] = lambda _: None,
 ) -> TokenTable | None:
     """The tokens of one role, made if they are not there yet.
 
@@ -74,7 +74,7 @@ def cached_tokens(
         rows: The data set.
         role: A role that holds a text or a list of texts.
         read: Makes the tokens.
-        tell: Called with a line for the user when tokens have to be made.
+        log: Called with a line for the user when tokens have to be made.
 
     Returns:
         The tokens of all its texts; None if the tokenizer does not say all that its tokens follow from.
@@ -96,7 +96,7 @@ def cached_tokens(
     firsts = _firsts(rows, role)
     table = _kept(ids, offsets, firsts)
     if table is None:
-        tell(f"tokenising {firsts[-1]:,} texts; later runs find the tokens in {folder}")
+        log(f"tokenising {firsts[-1]:,} texts; later runs find the tokens in {folder}")
         _write(ids, offsets, rows, role, read)
         table = _kept(ids, offsets, firsts)
     return table
@@ -111,7 +111,7 @@ def _firsts(rows: Rows, role: str) -> Int64[np.ndarray, " R1"]:
 
 
 def _kept(ids: Path, offsets: Path, firsts: Int64[np.ndarray, " R1"]) -> TokenTable | None:
-    """What the cache holds; None where it is missing or damaged, so that it is made anew."""
+    """Table of the cache; None where it is missing or damaged, so that it is made anew."""
     if not (ids.exists() and offsets.exists()):
         return None
     try:

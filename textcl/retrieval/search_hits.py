@@ -10,7 +10,7 @@ from textcl.retrieval.store import StoredRows
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchHit:
     """A document that a search gave.
 
     Args:
@@ -24,7 +24,9 @@ class Found:
     score: float
 
 
-def found_documents(rows: StoredRows, hits: Hits, threshold: float | None) -> list[list[Found]]:
+def documents_of_hits(
+    rows: StoredRows, hits: Hits, threshold: float | None
+) -> list[list[SearchHit]]:
     """The documents of hits, best first.
 
     Args:
@@ -40,7 +42,7 @@ def found_documents(rows: StoredRows, hits: Hits, threshold: float | None) -> li
 
 def documents_of_pairs(
     rows: StoredRows, pairs: Sequence[tuple[int, float]], threshold: float | None
-) -> list[Found]:
+) -> list[SearchHit]:
     """The documents of one query.
 
     Args:
@@ -55,6 +57,6 @@ def documents_of_pairs(
     ]
     documents = rows.documents(row for row, _ in kept)
     return [
-        Found(document.id, document.text, score)
+        SearchHit(document.id, document.text, score)
         for document, (_, score) in zip(documents, kept, strict=True)
     ]
