@@ -2,200 +2,73 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pyarrow
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-from compositions import METHODS, ROWS, batch_of
-from families import WORDS, tiny_model_dir
+from compositions import METHODS
+from families import WORDS
 from hub_server import NAME, SECOND, hub_of
-from labelled import labelled, write_jsonl
 from pyarrow import parquet
-from rich.console import Console
 from safetensors.torch import load_file
-from torch.nn.parallel import DistributedDataParallel
+from training_runs import quiet
+from two_processes import (
+    BACKPROPS,
+    COUNTS,
+    GATHERED,
+    SETTINGS,
+    SHARED,
+    arguments,
+    classify,
+    run,
+    trained,
+    write_inputs,
+)
 
-import textcl.training.session
-from textcl.distributed import ALONE, AllRanks
+from textcl.distributed import ALONE
 from textcl.encoder.encoder import Encoder
-from textcl.encoder.shared import SharedEncoder
 from textcl.errors import UserError
 from textcl.evaluation.benchmarks import EncodeWith, evaluate
-from textcl.method.backprop import FullBatch, GradCache
-from textcl.method.hooks import Hook
+from textcl.method.backprop import FullBatch
 from textcl.suites.ranking import Ranking
 from textcl.suites.suite import run_suite
-from textcl.training.checkpoint import module_tensors
 from textcl.training.run_folder import RunFolder
 from textcl.training.session import resume, train
 
-SHARES = [slice(0, 5), slice(5, 7)]  # unequal on purpose
-STEPS = 3  # of 7 rows each: all rows once, and a queue of 11 keys comes round
-BACKPROPS = {"whole": FullBatch(), "cached": GradCache(2)}
-GATHERED = {
-    "bool": torch.tensor([True, False, True, False, True, True, False]),
-    "half": torch.arange(7).to(torch.bfloat16),
-    "double": torch.arange(14, dtype=torch.float64).view(7, 2),
-    "long": torch.arange(7) + 2**40,
-}
 
-
-SHARED = [" ".join(WORDS[n % 40 : n % 40 + n % 7 + 1]) for n in range(25)]
-COUNTS = (25, 1)
-
-
-def trained(name, world, share, backprop):
-    """The loss of each step, and everything that a checkpoint would hold after the last."""
-    torch.manual_seed(0)
-    method = METHODS[name](world)
-    embedder, objective = method.embedder(), method.objective
-    modules = {"embedder": embedder, "objective": objective, **method.state}
-    parameters = [p for part in (embedder, objective) for p in part.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(parameters, lr=0.2)
-    if world.size > 1:
-        embedder = DistributedDataParallel(embedder, broadcast_buffers=False)
-        if any(p.requires_grad for p in objective.parameters()):
-            objective = DistributedDataParallel(objective, broadcast_buffers=False)
-    follower = method.encoders.get("momentum", method.encoders["online"])
-    for hook in method.hooks:
-        hook.before_training(STEPS)
-        hook.before_epoch(0, lambda: follower(batch_of(torch.arange(ROWS)).tokens["first"]))
-    losses = []
-    for step in range(STEPS):
-        rows = torch.arange(step * 7, step * 7 + 7)[share]
-        output, z = backprop(embedder, objective, batch_of(rows), lambda loss: loss.backward())
-        for hook in method.hooks:
-            hook.after_batch(z, world)
-        optimizer.step()
-        optimizer.zero_grad()
-        for hook in method.hooks:
-            hook.after_update(step + 1)
-        losses.append(output.loss.detach())
-    return torch.stack(losses), module_tensors(modules)
-
-
-# accumulated, cached and with a temperature that learns, so that both wrappers have something to keep apart
-SETTINGS = [
-    "batch_size=8", "steps=6", "learning_rate=1e-3", "dropout=0", "precision=fp32", "pooling=mean", "log_every=1",
-    "save_every=2", "evaluate_every=3", "accumulation=2", "chunk_size=3", "temperature=learnable:0.1",
-]  # fmt: skip
-
-
-def write_inputs(folder):
-    """A tiny model, a corpus, graded pairs and labelled rows."""
-    draw = random.Random(0)
-    write_jsonl(folder / "labelled.jsonl", labelled(60))
-    tiny_model_dir(folder, "bert")
-    lines = [" ".join(draw.sample(WORDS, draw.randint(2, 8))) for _ in range(64)]
-    (folder / "corpus.txt").write_text("\n".join(lines) + "\n")
-    pairs = [
-        {"sentence1": lines[i], "sentence2": lines[i + 20], "score": draw.randint(0, 5)}
-        for i in range(12)
-    ]
-    (folder / "dev.jsonl").write_text("\n".join(map(json.dumps, pairs)) + "\n")
-
-
-def run(inputs, output):
-    return train(
-        "unsup-simcse", model=str(inputs / "bert"), data=str(inputs / "corpus.txt"),
-        dev=str(inputs / "dev.jsonl"), output=output, settings=SETTINGS, console=quiet(),
+def launch(*arguments, module="textcl", **environment):
+    """`accelerate launch -m MODULE …` with two processes on the CPU."""
+    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    processes = ["--num_processes", "2", "--main_process_port", "0"]
+    fixed = {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    modules = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # those of this process
+    return subprocess.Popen(
+        [*accelerate, *processes, "-m", module, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, **modules, **fixed, **environment},
     )  # fmt: skip
-
-
-def classify(inputs, output):
-    """A classifier with a second encoder, in batches of classes, on rows held out from its own."""
-    settings = [
-        "batch_size=6", "rows_per_class=2", "steps=4", "learning_rate=1e-3", "max_length=16", "dropout=0",
-        "head_dropout=0", "head=own", "precision=fp32", "pooling=mean", "log_every=1", "second_view=repeat-words",
-    ]  # fmt: skip
-    return train(
-        "lcl", model=str(inputs / "bert"), data=str(inputs / "labelled.jsonl"), dev="0.2", output=output,
-        settings=settings, console=quiet(),
-    )  # fmt: skip
-
-
-def quiet():
-    return Console(file=io.StringIO(), width=200)
-
-
-class Crash(Hook):
-    def after_update(self, step):
-        if step == 3:
-            raise ConnectionError("the machine went away")
-
-
-def crash_and_resume(inputs, output, ports):
-    """A run that stops after an update that no checkpoint holds, and goes on among the same processes."""
-    loop = textcl.training.session.run_loop
-
-    def crashing(method, *args, **kwargs):
-        object.__setattr__(method, "hooks", [*method.hooks, Crash()])
-        return loop(method, *args, **kwargs)
-
-    textcl.training.session.run_loop = crashing
-    os.environ["MASTER_PORT"] = str(ports[0])
-    with pytest.raises(ConnectionError):
-        run(inputs, output)
-    textcl.training.session.run_loop = loop
-    os.environ["MASTER_PORT"] = str(ports[1])
-    resume(output, console=quiet())
-
-
-def one_rank(rank, ports, folder):
-    """Everything that two processes are asked for, in one start of them."""
-    torch.set_num_threads(1)
-    os.environ |= {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1", "CUDA_VISIBLE_DEVICES": "",
-    }  # fmt: skip
-    dist.init_process_group("gloo", f"tcp://127.0.0.1:{ports[0]}", rank=rank, world_size=2)
-    world = AllRanks()
-    gathered = {name: world.gather(x[SHARES[rank]]) for name, x in GATHERED.items()}
-    steps = {
-        f"{name}, {kind}": trained(name, world, SHARES[rank], backprop)
-        for name in METHODS
-        for kind, backprop in BACKPROPS.items()
-    }
-    shared = SharedEncoder(Encoder(Path(folder) / "bert"), world)
-    encoded = {
-        count: torch.from_numpy(shared.encode(SHARED[:count], precision="float32"))
-        for count in COUNTS
-    }
-    torch.save(
-        {"gathered": gathered, "steps": steps, "encoded": encoded}, Path(folder) / f"{rank}.pt"
-    )
-    dist.destroy_process_group()
-    crash_and_resume(Path(folder), Path(folder) / "run", ports[1:])
-    os.environ["MASTER_PORT"] = str(ports[3])
-    classify(Path(folder), Path(folder) / "classified")
-
-
-def free_ports(count):
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
+def two(tmp_path_factory):
+    """The folder that two processes have written, and their output."""
+    folder = tmp_path_factory.mktemp("two")
     write_inputs(folder)
-    mp.spawn(one_rank, (free_ports(4), str(folder)), nprocs=2)
+    shown, _ = (command := launch(folder, module="two_processes")).communicate(timeout=240)
+    assert command.returncode == 0, shown
+    return folder, shown
+
+
+@pytest.fixture(scope="module")
+def ranks(two):
+    """The folder, and what each process has."""
+    folder = two[0]
     return folder, [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
@@ -287,35 +160,13 @@ def test_a_run_of_two_processes_is_not_resumed_by_one(ranks, tmp_path):
         resume(tmp_path, console=quiet())
 
 
-def launch(*arguments, **environment):
-    """`accelerate launch -m textcl …` with two processes on the CPU."""
-    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
-    processes = ["--num_processes", "2", "--main_process_port", "0"]
-    return subprocess.Popen(
-        [*accelerate, *processes, "-m", "textcl", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={
-            **os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment
-        },
-    )  # fmt: skip
-
-
-def arguments(inputs, output, data=None):
-    data = data or inputs / "corpus.txt"
-    files = ["--model", inputs / "bert", "--data", data, "--dev", inputs / "dev.jsonl"]
-    sets = [part for setting in SETTINGS for part in ("--set", setting)]
-    return ["train", "--recipe", "unsup-simcse", *files, "--output", output, *sets]
-
-
 @pytest.mark.distributed
-def test_accelerate_launches_two_processes(alone, tmp_path):
-    command = launch(*arguments(alone, tmp_path / "run"))
-    shown, _ = command.communicate(timeout=120)
-    assert command.returncode == 0, shown
+def test_accelerate_launches_two_processes(two, alone):
+    folder, shown = two
     assert "each anchor sees 7 negatives: in-batch 3, gathered 4" in shown
     assert "float32 on 2 × cpu" in shown
     assert shown.count("update 6/6") == 1
-    assert_same_training(alone / "run", tmp_path / "run")
+    assert_same_training(alone / "run", folder / "launched")
 
 
 @pytest.mark.distributed

@@ -25,9 +25,9 @@ def accelerator_of(settings: TrainSettings) -> Accelerator:
         UserError: If the machine has not what they ask for.
     """
     # Accelerate keeps precision and accumulation of the first run in a process; a second run may differ. What it knows
-    # of other processes goes too when the run before has ended their group
-    gone = not torch.distributed.is_initialized()
-    AcceleratorState._reset_state(reset_partial_state=gone)  # pyright: ignore[reportPrivateUsage]
+    # of other processes goes too where their group has ended
+    alone = not torch.distributed.is_initialized()
+    AcceleratorState._reset_state(reset_partial_state=alone)  # pyright: ignore[reportPrivateUsage]
     GradientState._reset_state()  # pyright: ignore[reportPrivateUsage]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if settings.precision == "fp16" and device == "cpu":
@@ -41,7 +41,7 @@ def accelerator_of(settings: TrainSettings) -> Accelerator:
             )
     _refuse_what_is_not_honoured()
     use_deterministic_operators(settings.deterministic)
-    return Accelerator(
+    accelerator = Accelerator(
         # explicit, or Accelerate does not connect several processes without a GPU
         cpu=not torch.accelerator.is_available(),
         mixed_precision=_precision(settings, device),
@@ -51,6 +51,18 @@ def accelerator_of(settings: TrainSettings) -> Accelerator:
         # what buffers hold (queues, prototypes, averages) is the same on all processes already
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
+    if alone and torch.distributed.is_initialized():
+        atexit.register(_end_group)
+    return accelerator
+
+
+def _end_group() -> None:
+    """End the group of processes, with the program and not with a run.
+
+    The launcher keeps one store for both, in which a second group would read the addresses of the first.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def use_deterministic_operators(wanted: bool) -> None:
@@ -120,7 +132,7 @@ def launched_world() -> World:
         return ALONE
     if not torch.distributed.is_initialized():
         PartialState(cpu=not torch.accelerator.is_available())
-        atexit.register(torch.distributed.destroy_process_group)
+        atexit.register(_end_group)
     return AllRanks()
 
 
@@ -139,3 +151,9 @@ def init_trackers(accelerator: Accelerator, folder: Path, settings: TrainSetting
     values = {k: str(v) if isinstance(v, list) else v for k, v in as_mapping(settings).items()}
     config = {k: v for k, v in values.items() if v is not None}
     accelerator.init_trackers("textcl", config=config)
+
+
+def finish_trackers(accelerator: Accelerator) -> None:
+    """Let the trackers of a run write what they still hold."""
+    for tracker in accelerator.trackers:
+        tracker.finish()

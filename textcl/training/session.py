@@ -20,7 +20,13 @@ from textcl.errors import UserError
 from textcl.method.method import Method, online_of
 from textcl.terminal import TextConsole
 from textcl.training import checkpoint, recipes, replaced
-from textcl.training.accelerator import accelerator_of, describe_machine, init_trackers, world_of
+from textcl.training.accelerator import (
+    accelerator_of,
+    describe_machine,
+    finish_trackers,
+    init_trackers,
+    world_of,
+)
 from textcl.training.build import build_method
 from textcl.training.console import ConsoleReporter, after_training
 from textcl.training.dev import Dev
@@ -303,7 +309,7 @@ class _Session:
                 )
         finally:
             reporter.stop()
-            self.accelerator.end_training()
+            finish_trackers(self.accelerator)
             if self.main:  # what --overwrite replaces, until something is saved
                 (replaced.remove if folder.has_saved else replaced.put_back)(folder.path)
         if self.main:
