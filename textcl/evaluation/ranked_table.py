@@ -92,17 +92,16 @@ def grades_of_rows(
     rows: Int[np.ndarray, "Q k"], judgements: Sequence[Grades], documents: Sequence[str]
 ) -> Int[np.ndarray, "Q k"]:
     """Grade of every retrieved document, 0 where it is not judged."""
-    places = {document: place for place, document in enumerate(documents)}
-    judged = [
-        (query * len(places) + places[document], grade)
-        for query, own in enumerate(judgements)
-        for document, grade in own.items()
-        if document in places
-    ]
-    if not judged or not rows.size:
+    place_of = dict(zip(documents, range(len(documents)), strict=True))
+    queries = np.repeat(np.arange(len(judgements)), [len(own) for own in judgements])
+    places = np.array([place_of.get(name, -1) for own in judgements for name in own], np.int64)
+    grades = np.array([grade for own in judgements for grade in own.values()], np.int64)
+    keys = (queries * len(documents) + places)[places >= 0]
+    if not len(keys) or not rows.size:
         return np.zeros_like(rows)
-    keys, grades = np.array(sorted(judged), np.int64).T
-    wanted = rows + len(places) * np.arange(len(rows))[:, None]
+    order = np.argsort(keys)
+    keys, grades = keys[order], grades[places >= 0][order]
+    wanted = rows + len(documents) * np.arange(len(rows))[:, None]
     nearest = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[nearest] == wanted, grades[nearest], 0)
 
