@@ -90,7 +90,7 @@ class Translation:
             {
                 "source words": len(sources),
                 "target words": len(targets),
-                "train lines": len(self.train),
+                **({"train lines": len(self.train)} if self.train else {}),
             },
         )
 
