@@ -123,6 +123,13 @@ def test_text_embeddings_inference_finds_what_it_reads(exports):
     assert (folder / "tokenizer.json").is_file()
 
 
+def test_infinity_finds_one_graph_and_cuts_where_the_model_does(exports):
+    folder = folder_of(exports, "onnx")
+    assert [path.name for path in folder.rglob("*.onnx")] == ["model.onnx"]  # it takes the last
+    assert read(folder / "config.json")["max_position_embeddings"] >= exports[0].max_length
+    assert read(folder / "tokenizer_config.json")["tokenizer_class"]
+
+
 def test_fastembed_gives_the_same_vectors(exports):
     fastembed = pytest.importorskip("fastembed")
     description = pytest.importorskip("fastembed.common.model_description")
