@@ -123,7 +123,7 @@ def test_text_embeddings_inference_finds_what_it_reads(exports):
     assert (folder / "tokenizer.json").is_file()
 
 
-def test_infinity_finds_one_graph_and_cuts_where_the_model_does(exports):
+def test_infinity_finds_one_graph_and_a_length_that_is_no_shorter(exports):
     folder = folder_of(exports, "onnx")
     assert [path.name for path in folder.rglob("*.onnx")] == ["model.onnx"]  # it takes the last
     assert read(folder / "config.json")["max_position_embeddings"] >= exports[0].max_length
