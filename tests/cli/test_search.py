@@ -118,7 +118,7 @@ def test_pairs_are_mined_audited_and_mined_again_with_marks(
         "--ranks", "0:3", "--overwrite",
     ]  # fmt: skip
     code, _, err = textcl_in(*call)
-    assert (code, "none of 2 anchors has 1 negative that pass the rules" in err) == (2, True)
+    assert (code, "none of 2 anchors has 1 negative by the rules" in err) == (2, True)
     call[call.index("--relative-margin") + 1] = "much"
     assert "such as 0.05, or none, got 'much'" in textcl_in(*call)[2]
     call[call.index("--relative-margin") + 1] = "none"

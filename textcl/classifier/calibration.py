@@ -109,6 +109,8 @@ class CalibrationReport:
                 if self.uses_thresholds
                 else f"thresholds stay as they are: fitted ones are not better beyond doubt, {line}"
             )
+        if self.fitted in TEMPERATURES and self.f1 is None:  # there is no interval
+            return "\n".join(lines)
         lines.append(
             f"{self.rows:,} rows, {BINS} bins; after: each fifth with what the other four gave"
         )
