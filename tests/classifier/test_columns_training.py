@@ -191,7 +191,7 @@ def test_mistakes_are_told_before_training(place, tmp_path):
         with pytest.raises(UserError, match=match):
             run(place, tmp_path / "run", **options)
 
-    refused(r"not on several label columns \(topic, tone\): --recipe cross-entropy", recipe="lcl")
+    refused(r"not on several label columns \(topic, tone\): cross-entropy does", recipe="lcl")
     refused("different names with commas between", columns={"label": "topic,"})
     refused("different names with commas between", columns={"label": "topic,topic"})
     refused("each holds one label a row", columns={"labels": "topic,tone"})

@@ -80,6 +80,18 @@ class ColumnsClassifier(nn.Module):
         """Recompute the backbone's activations in the backward pass instead of keeping them."""
         self.encoder.gradient_checkpointing_enable()
 
+    def logits(
+        self, texts: Iterable[str], **options: Unpack[ReadingOptions]
+    ) -> dict[str, Float32[np.ndarray, "N C"]]:
+        """Class logits of texts in each column, not divided by the temperatures; every text is encoded once.
+
+        Args:
+            texts: Any number of texts.
+            options: As of `Classifier.logits`.
+        """
+        vectors = vectors_of(self.encoder, as_texts(texts), **options)
+        return {name: part.logits_of(vectors) for name, part in self.parts.items()}
+
     def predict_proba(
         self, texts: Iterable[str], **options: Unpack[ReadingOptions]
     ) -> dict[str, Float32[np.ndarray, "*N C"]]:
@@ -91,10 +103,8 @@ class ColumnsClassifier(nn.Module):
         """
         if isinstance(texts, str):
             return {name: x[0] for name, x in self.predict_proba([texts], **options).items()}
-        vectors = vectors_of(self.encoder, texts, **options)
-        return {
-            name: part.probabilities(part.logits_of(vectors)) for name, part in self.parts.items()
-        }
+        logits = self.logits(texts, **options)
+        return {name: part.probabilities(logits[name]) for name, part in self.parts.items()}
 
     def predict_or_reject(
         self, texts: Iterable[str], **options: Unpack[ReadingOptions]

@@ -100,7 +100,11 @@ def show_score(
                 escape(pair.true), escape(pair.predicted), str(pair.rows), f"{pair.share:.1%}"
             )
         console.print(pairs)
-    lines = [classifier_protocol(score), "± is the standard error of the sample of texts", score.note]
+    lines = [
+        classifier_protocol(score),
+        "± is the standard error of the sample of texts",
+        score.note,
+    ]
     if rows:
         lines.append("published ± is over seeds; backbones differ; their sources are in --json")
     for line in filter(None, lines):
