@@ -43,7 +43,7 @@ class Shortlist:
     def kth(self, k: int) -> Float[Tensor, " Q"] | None:
         """A score that k rows of every list reach; None where a list is shorter."""
         enough = self.rows.shape[1] >= k
-        return self.low.topk(k, dim=1).values[:, -1] if enough else None
+        return _kth_largest(self.low, k) if enough else None
 
     def of(self, queries: Bool[Tensor, " Q"]) -> Shortlist:
         """The lists of some queries."""
@@ -141,7 +141,17 @@ def kth_of_block(products: Float[Tensor, "Q n"], k: int) -> Float[Tensor, " Q"] 
         return None
     size = max(1, width // (_SPREAD * k))
     best = products[:, : width // size * size].unflatten(1, (size, -1)).amax(dim=1)
-    return best.topk(k, dim=1).values[:, -1]
+    return _kth_largest(best, k)
+
+
+def _kth_largest(table: Float[Tensor, "Q w"], k: int) -> Float[Tensor, " Q"]:
+    """The k-th largest value of every row."""
+    if table.device.type != "cpu":
+        return table.topk(k, dim=1).values[:, -1]
+    wide = table if table.dtype == torch.float64 else table.float()
+    place = wide.shape[1] - k
+    values = np.partition(wide.numpy(), place, axis=1)[:, place]  # ten times as fast as `topk`
+    return torch.from_numpy(values.copy()).to(table.dtype)
 
 
 def _listed(queries: int, query: Tensor, rows: Tensor, low: Tensor, high: Tensor) -> Shortlist:
