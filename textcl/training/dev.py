@@ -15,7 +15,6 @@ from textcl.encoder.shared import SharedEncoder
 from textcl.errors import RunError, UserError
 from textcl.evaluation.benchmarks import EncodeWith, evaluate, protocol_line
 from textcl.evaluation.tasks import StsTask, load_task
-from textcl.terminal import counted
 
 
 @runtime_checkable
@@ -71,7 +70,7 @@ class DevPairs:
     @property
     def size(self) -> str:
         """Size of the data."""
-        return counted(len(self.task.scores), "pair")
+        return f"{len(self.task.scores):,} pairs"
 
     @property
     def texts(self) -> Sequence[str]:
