@@ -98,8 +98,9 @@ class Event:
     def __init__(self, card: PretendedCard) -> None:
         self.card = card
 
-    def record(self) -> None:
+    def record(self, stream: object = None) -> None:
         """Nothing: the work is done at once."""
+        assert stream is not None, "an event of the current card, which may be another one"
 
     def synchronize(self) -> None:
         self.card._note("synchronize")
@@ -271,6 +272,7 @@ def pretended_card(*inside: Path) -> Generator[PretendedCard]:
             "_lazy_init": lambda: None,
             "is_available": lambda: True,
             "current_device": lambda: 0,
+            "current_stream": lambda device: ("stream", device),
             "get_device_capability": lambda *_: (8, 0),
             "mem_get_info": lambda *_: (2**30, 2**30),
             "get_rng_state": lambda *_: torch.get_rng_state(),

@@ -16,15 +16,15 @@ TEXTS = ["a dog runs", "", "two", "the man plays guitar in the street of the cit
 
 def short_of_memory(encoder, monkeypatch, most):
     """The encoder fails for batches of more tokens; returns the sizes that it was asked for."""
-    asked, embed = [], encoder.embed
+    asked, embed = [], encoder.embed_filled
 
-    def embed_few(tokens):
+    def embed_few(tokens, usual):
         asked.append(len(tokens.ids))
         if len(tokens.ids) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return embed(tokens)
+        return embed(tokens, usual)
 
-    monkeypatch.setattr(encoder, "embed", embed_few)
+    monkeypatch.setattr(encoder, "embed_filled", embed_few)
     return asked
 
 

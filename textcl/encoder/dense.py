@@ -56,17 +56,17 @@ def load_dense(folder: Path) -> nn.Sequential:
 
 
 def tanh_layer(width: int, std: float, device: torch.device) -> nn.Sequential:
-    """A fresh square layer with tanh, its bias zero.
+    """A fresh square layer with tanh, its bias zero; drawn on the CPU, so that a seed gives one layer on all devices.
 
     Args:
         width: Columns that it takes and gives.
         std: Standard deviation of its weights.
-        device: Where it is made.
+        device: Where it goes.
     """
-    linear = nn.Linear(width, width, device=device)
+    linear = nn.Linear(width, width)
     nn.init.normal_(linear.weight, std=std)
     nn.init.zeros_(linear.bias)
-    return nn.Sequential(linear, nn.Tanh())
+    return nn.Sequential(linear, nn.Tanh()).to(device)
 
 
 def pooler_layer(backbone: nn.Module) -> nn.Sequential | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Literal, Unpack, overload
 
 import numpy as np
@@ -182,8 +183,9 @@ class TextEncoder(TokenEncoder):
         unit = self.normalize and own.normalize is None
 
         def vectors_of(block: Tokens, advance: Callable[[int], None]) -> Tensor:
-            places = self.positions(block)
-            vectors = run_in_batches(self.embed, block, places, own.batch_tokens, advance)
+            places, budget = self.positions(block), own.batch_tokens
+            embed = partial(self.embed_filled, usual=budget)
+            vectors = run_in_batches(embed, block, places, budget, advance)
             return F.normalize(vectors, dim=-1) if unit else vectors
 
         with inference(self, self.backbone, precision):

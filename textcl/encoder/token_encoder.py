@@ -23,7 +23,7 @@ from textcl.encoder.packing.hidden_states import (
 from textcl.encoder.packing.layout import Layout
 from textcl.encoder.packing.lookup import use_kept_gradients
 from textcl.encoder.packing.padded import padded_hidden_states
-from textcl.encoder.packing.sizes import with_filling
+from textcl.encoder.packing.sizes import filled_up, with_filling
 from textcl.encoder.pooling import (
     Segments,
     check_pooling,
@@ -149,6 +149,18 @@ class TokenEncoder(nn.Module):
         )
         with torch.autocast(self.device.type, enabled=False):
             return self.dense(pooled)
+
+    def embed_filled(self, tokens: Tokens, usual: int) -> Float[Tensor, "B _"]:
+        """Vectors as of `embed`; a CPU that runs rows without padding computes them in batches of few sizes.
+
+        Args:
+            tokens: On the CPU.
+            usual: Tokens of most batches.
+        """
+        packed = is_packed(self.backbone) and not self.averages_padding
+        if not packed or self.device.type != "cpu" or not len(tokens.ids):
+            return self.embed(tokens)
+        return self.embed(filled_up(tokens, usual))[: len(tokens)]
 
     def plan(self, tokens: Tokens, *, rounded: bool = False) -> Tokens:
         """The tokens with all that follows from their lengths, which may be made ahead of `forward`, in any thread.

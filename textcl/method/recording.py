@@ -42,6 +42,7 @@ class CudaGraphs:
     def __init__(self, device: torch.device) -> None:
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
+        self._failed: list[torch.cuda.CUDAGraph] = []  # kept for as long as the allocator may ask them
 
     def aside(self, run: Callable[[], T]) -> T:
         """See `Recorder`: on the stream of the recordings, where nodes of autograd then belong."""
@@ -53,12 +54,25 @@ class CudaGraphs:
         return given
 
     def record(self, run: Callable[[], T]) -> tuple[T, Callable[[], object]]:
-        """See `Recorder`."""
-        graph = torch.cuda.CUDAGraph()
-        # the thread of the loader pins memory meanwhile, which a recording forbids to all threads otherwise
-        with torch.cuda.graph(
-            graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
-        ):
-            given = run()
+        """See `Recorder`.
+
+        Raises:
+            RuntimeError: If the step cannot be recorded; it may be run then as ever.
+        """
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.stream.device)
+        try:
+            # the thread of the loader pins memory meanwhile, which a recording forbids to all threads otherwise
+            with torch.cuda.graph(
+                graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
+            ):
+                given = run()
+        except RuntimeError as error:
+            # what torch leaves behind: its stream is current, its generator records on, its allocator asks the graph
+            torch.cuda.set_stream(current)
+            generator = torch.cuda.default_generators[self.stream.device.index]
+            generator.graphsafe_set_state(generator.clone_state())
+            self._failed.append(graph)
+            cause = error.__context__  # what went wrong first, where the end of the recording fails over it
+            raise cause if isinstance(cause, RuntimeError) else error
         graph.replay()  # until here nothing was computed
         return given, graph.replay

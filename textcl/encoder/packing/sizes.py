@@ -1,7 +1,7 @@
-"""Few different sizes of batches, for steps that a card repeats as they were recorded.
+"""Few different sizes of batches: for steps that a card repeats as they were recorded, and for encoding on a CPU.
 
-Rows of filling are put behind those of a batch, so that its tokens are a round number and its longest row has a round
-length. They see no other row, and their vectors are thrown away.
+Rows of filling are put behind those of a batch, so that its tokens are a round number; for a card its longest row has a
+round length, too. They see no other row, and their vectors are thrown away.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from textcl.types import Tokens
 _FEWEST = 64  # tokens between two sizes of a small batch
 _PARTS = 16  # a batch grows by at most one part in so many
 _LENGTH = 8  # lengths of the longest row are multiples of it
+_STEP = 16  # tokens between two sizes of the smallest batches on a CPU, and most tokens of a row that fills one
 
 
 def with_filling(tokens: Tokens, most: int) -> tuple[Tokens, int]:
@@ -33,6 +34,32 @@ def with_filling(tokens: Tokens, most: int) -> tuple[Tokens, int]:
     ids = tokens.ids[:1].expand(int(lengths.sum()))
     filling = Tokens(ids, torch.from_numpy(lengths))
     return Tokens.concatenate([tokens, filling]), len(lengths)
+
+
+def filled_up(tokens: Tokens, usual: int) -> Tokens:
+    """The rows with short rows of filling behind them, so that all batches on a CPU have one of few numbers of tokens.
+
+    oneDNN makes kernels of about 2 MiB for every number that it meets and keeps them: up to 2,048 tokens there are 24.
+
+    Args:
+        tokens: At least one.
+        usual: Tokens of most batches, which is one of the numbers.
+    """
+    count = len(tokens.ids)
+    missing = _round(count, usual) - count
+    if not missing:
+        return tokens
+    length = min(_STEP, missing, int(tokens.lengths.max()))
+    lengths = torch.full((-(-missing // length),), length)
+    lengths[-1] -= int(lengths.sum()) - missing
+    return Tokens.concatenate([tokens, Tokens(tokens.ids[:1].expand(missing), lengths)])
+
+
+def _round(count: int, usual: int) -> int:
+    """The number of tokens that so many are filled up to: four between a power of two and the next."""
+    step = max(_STEP, 1 << (count - 1).bit_length() >> 3)
+    round_up, most = -(-count // step) * step, -(-usual // _STEP) * _STEP
+    return min(round_up, most) if count <= most else round_up
 
 
 def _filling(count: int, longest: int) -> Int64[np.ndarray, " R"]:
