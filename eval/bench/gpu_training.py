@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import itertools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,53 +26,70 @@ from textcl.training.session import train
 class Size:
     """Extent of a measurement; the shape is that of BERT-base unless it is a toy."""
 
-    sentences: int = 1_000_000
+    sentences: int = 400_000
     layers: int = 12
     width: int = 768
     batches: tuple[int, ...] = (64, 512)
     length: int = 32
     steps: int = 60
     rows: tuple[int, ...] = (16_384, 65_536, 262_144, 1_048_576)
-    minutes: float = 6.0
-    shapes: int = 4
     compiler: str = "inductor"
 
 
-TOY = Size(200, 1, 32, (8,), 16, 5, (256,), 4.0, 1, "eager")
+TOY = Size(200, 1, 32, (8,), 16, 5, (256,), "eager")
 
 
-def training(model: Path, data: Path, size: Size, about: dict[str, Any]) -> list[dict[str, Any]]:
+Way = Callable[[Path, Path, int, Size], float]
+
+
+def training(model: Path, data: Path, size: Size) -> Iterator[dict[str, Any]]:
     """Unsupervised SimCSE: every sentence twice, so a row of the batch has its tokens counted twice."""
+    ways: list[tuple[str, Way, Sequence[int]]] = [
+        ("textcl", our_training, size.batches),
+        ("sentence-transformers", their_training, size.batches),
+        ("HuggingFace's trainer, padded", padded_training, size.batches[:1]),
+        ("textcl, deterministic", partial(our_training, deterministic=True), size.batches[:1]),
+    ]
+    if torch.cuda.is_available():
+        ways.append(("textcl, fp16", partial(our_training, precision="fp16"), size.batches[:1]))
+    yield from measured(ways, model, data, size)
+
+
+def compiled_training(model: Path, data: Path, size: Size) -> Iterator[dict[str, Any]]:
+    """The same with compiled layers, which may take a minute to compile."""
+    yield from measured(
+        [("textcl compiled", our_compiled_training, size.batches)], model, data, size
+    )
+
+
+def measured(
+    ways: Sequence[tuple[str, Way, Sequence[int]]], model: Path, data: Path, size: Size
+) -> Iterator[dict[str, Any]]:
+    """Milliseconds of a step, and what follows from them, of each way at each of its batches."""
     lines = list(itertools.islice(data.open(encoding="utf-8"), 20_000))
     tokens = Encoder.from_pretrained(model, device="cpu", max_length=size.length).tokenize(lines)
     per_row = 2 * len(tokens.ids) / len(lines)
-    work = (
-        3 * 2 * 12 * size.layers * size.width**2
-    )  # forward and backward of a token, linear layers
-    results = []
-    ways = {
-        "textcl": our_training,
-        "sentence-transformers": their_training,
-        "HuggingFace's trainer, padded": padded_training,
-        "textcl compiled": our_compiled_training,
-    }
-    for (name, run), batch in itertools.product(ways.items(), size.batches):
-        try:
-            seconds = run(model, data, batch, size) / (size.steps - SKIP)
-        except RuntimeError as error:  # a compiler that cannot, or memory
-            missing = str(error).splitlines()[0][:160]
-            results.append({"library": name, "batch": batch, "missing": missing})
-        else:
+    # forward and backward of a token, linear layers
+    work = 3 * 2 * 12 * size.layers * size.width**2
+    for name, run, batches in ways:
+        for batch in batches:
+            about = {"library": name, "batch": batch}
+            if torch.cuda.is_available():
+                torch.cuda.reset_peak_memory_stats()
+            try:
+                seconds = run(model, data, batch, size) / (size.steps - SKIP)
+            except RuntimeError as error:  # a compiler that cannot, or memory
+                yield {**about, "missing": str(error).splitlines()[0][:160]}
+                continue
             rate = batch * per_row / seconds
-            results.append({
-                "library": name,
-                "batch": batch,
+            yield {
+                **about,
                 "ms_per_step": round(1000 * seconds, 2),
                 "tokens_per_s": round(rate),
-                "share_of_bf16_ceiling": round(rate * work / (about["bf16_ceiling_tflops"] * 1e12), 4),
+                "tflops": round(rate * work / 1e12, 4),
+                "peak_mib": torch.cuda.max_memory_allocated() >> 20 if torch.cuda.is_available() else None,
                 "seconds_per_million_sentences": round(1e6 / batch * seconds, 1),
-            })  # fmt: skip
-    return results
+            }  # fmt: skip
 
 
 def our_compiled_training(model: Path, data: Path, batch: int, size: Size) -> float:

@@ -37,7 +37,7 @@ def card(monkeypatch):
             yield
         except RuntimeError as error:
             if "capturing" in str(error):  # as torch does: the end of the recording fails over it
-                raise RuntimeError("operation failed due to a previous error during capture")
+                raise RuntimeError("failed due to a previous error during capture") from None
             generator.records = False
             raise
         generator.records = False

@@ -98,7 +98,9 @@ def to_host(vectors: Float[Tensor, "N D"]) -> Callable[[], Float[np.ndarray, "N 
     pinned = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
     pinned.copy_(vectors, non_blocking=True)
     copied = torch.cuda.Event()
-    copied.record(torch.cuda.current_stream(vectors.device))  # of its own card, not of the current one
+    copied.record(
+        torch.cuda.current_stream(vectors.device)
+    )  # of its own card, not of the current one
 
     def wait() -> np.ndarray:
         copied.synchronize()

@@ -42,7 +42,7 @@ class CudaGraphs:
     def __init__(self, device: torch.device) -> None:
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
-        self._failed: list[torch.cuda.CUDAGraph] = []  # kept for as long as the allocator may ask them
+        self._failed: list[torch.cuda.CUDAGraph] = []  # for as long as the allocator may ask them
 
     def aside(self, run: Callable[[], T]) -> T:
         """See `Recorder`: on the stream of the recordings, where nodes of autograd then belong."""
@@ -72,7 +72,9 @@ class CudaGraphs:
             generator = torch.cuda.default_generators[self.stream.device.index]
             generator.graphsafe_set_state(generator.clone_state())
             self._failed.append(graph)
-            cause = error.__context__  # what went wrong first, where the end of the recording fails over it
-            raise cause if isinstance(cause, RuntimeError) else error
+            # what failed first, over which the end of the recording failed, too
+            if isinstance(error.__context__, RuntimeError):
+                raise error.__context__ from error
+            raise
         graph.replay()  # until here nothing was computed
         return given, graph.replay

@@ -14,7 +14,7 @@ from textcl.types import Tokens
 
 _FEWEST = 64  # tokens between two sizes of a small batch
 _PARTS = 16  # a batch grows by at most one part in so many
-_LENGTH = 8  # lengths of the longest row are multiples of it
+_LENGTH = 8  # between two lengths of a short longest row
 _STEP = 16  # tokens between two sizes of the smallest batches on a CPU, and most tokens of a row that fills one
 
 
@@ -29,7 +29,7 @@ def with_filling(tokens: Tokens, most: int) -> tuple[Tokens, int]:
         most: Tokens that a row may have.
     """
     longest = int(tokens.lengths.max())
-    longest = min(-(-longest // _LENGTH) * _LENGTH, max(longest, most))
+    longest = min(_rounded(longest, _LENGTH), max(longest, most))
     lengths = _filling(len(tokens.ids), longest)
     ids = tokens.ids[:1].expand(int(lengths.sum()))
     filling = Tokens(ids, torch.from_numpy(lengths))
@@ -45,8 +45,9 @@ def filled_up(tokens: Tokens, usual: int) -> Tokens:
         tokens: At least one.
         usual: Tokens of most batches, which is one of the numbers.
     """
-    count = len(tokens.ids)
-    missing = _round(count, usual) - count
+    count, most = len(tokens.ids), -(-usual // _STEP) * _STEP
+    full = _rounded(count, _STEP)
+    missing = (min(full, most) if count <= most else full) - count
     if not missing:
         return tokens
     length = min(_STEP, missing, int(tokens.lengths.max()))
@@ -55,11 +56,10 @@ def filled_up(tokens: Tokens, usual: int) -> Tokens:
     return Tokens.concatenate([tokens, Tokens(tokens.ids[:1].expand(missing), lengths)])
 
 
-def _round(count: int, usual: int) -> int:
-    """The number of tokens that so many are filled up to: four between a power of two and the next."""
-    step = max(_STEP, 1 << (count - 1).bit_length() >> 3)
-    round_up, most = -(-count // step) * step, -(-usual // _STEP) * _STEP
-    return min(round_up, most) if count <= most else round_up
+def _rounded(count: int, step: int) -> int:
+    """A count rounded up to one of four numbers between two powers of two, or to a multiple of `step` if it is more."""
+    step = max(step, 1 << (count - 1).bit_length() >> 3)
+    return -(-count // step) * step
 
 
 def _filling(count: int, longest: int) -> Int64[np.ndarray, " R"]:
