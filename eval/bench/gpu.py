@@ -78,7 +78,7 @@ class Setup:
         warnings.filterwarnings("ignore")
         model, data, size, device = self.model, self.data, self.size, self.device
         return {
-            "tests": partial(gpu_tests, device, LIMITS["tests"] - 10),
+            "tests": partial(gpu_tests, device, LIMITS["tests"] - 15),
             "ceilings": partial(ceilings, device),
             "step": partial(work_of_a_step, model, data, size),
             "training": partial(training, model, data, size),

@@ -65,7 +65,7 @@ def forward(model: Path, data: Path, size: Size, device: str) -> Iterator[dict[s
     texts = list(itertools.islice(data.open(encoding="utf-8"), 20_000))
     tokens = encoder.tokenize(texts)
     ends = tokens.lengths.cumsum(0)
-    for layers in ("plain", "compiled"):
+    for layers in ("plain", "compiled") if device == "cuda" else ("plain",):
         if layers == "compiled":
             compile_layers(encoder.backbone, size.compiler)
         for budget in _BUDGETS if device == "cuda" else (512,):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -9,36 +10,30 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+BENCH, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 PROCESSES = 6
 
 # a machine that is lent has other libraries than the tests know; what these warn of fails nothing
 PYTEST = [
     *(sys.executable, "-m", "pytest", "-q", "-m", "gpu", "--tb=short"),
-    *("-W", "default", "-p", "no:cacheprovider"),
+    *("-W", "default", "-p", "no:cacheprovider", "-p", "every_nth"),
 ]
 
 
 def gpu_tests(device: str, seconds: float) -> Iterator[dict[str, object]]:
-    """How many tests passed, and the last lines of each process in which one did not.
+    """The last lines of each process: one where all passed, more where one did not.
 
     Args:
-        device: Where they run; on a CPU they are collected alone.
+        device: Where they run; a CPU runs none.
         seconds: What is not done then is stopped.
     """
-    end = time.monotonic() + seconds
-    names = collected()
     if device == "cpu":
-        yield {"tests": len(names), "missing": "no GPU"}
+        yield {"missing": "no GPU"}
         return
+    end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / f"{part}.txt" for part in range(PROCESSES)]
-        running = [
-            subprocess.Popen(
-                [*PYTEST, *names[part::PROCESSES]], cwd=ROOT, stderr=subprocess.STDOUT, stdout=output.open("wb")
-            )
-            for part, output in enumerate(outputs)
-        ]  # fmt: skip
+        running = [started(part, output) for part, output in enumerate(outputs)]
         for process, output in zip(running, outputs, strict=True):
             try:
                 code = process.wait(max(0.0, end - time.monotonic()))
@@ -50,16 +45,17 @@ def gpu_tests(device: str, seconds: float) -> Iterator[dict[str, object]]:
             yield {"passed": code == 0, "stopped": code < 0, "end": shown}
 
 
-def collected() -> list[str]:
-    """The tests of the files that have some, so that no other file needs its libraries."""
-    files = sorted(
+def started(part: int, output: Path, *options: str) -> subprocess.Popen[bytes]:
+    """One of the processes, of the files that have such tests, so that no other file needs its libraries."""
+    files = [
         str(path.relative_to(ROOT))
-        for path in (ROOT / "tests").rglob("test_*.py")
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
         if "mark.gpu" in path.read_text(encoding="utf-8")
-    )
-    done = subprocess.run(
-        [*PYTEST, "--collect-only", *files], cwd=ROOT, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"the tests cannot be collected: {done.stdout[-1500:]}")
-    return [line for line in done.stdout.splitlines() if "::" in line]
+    ]
+    search = os.pathsep.join(filter(None, (str(BENCH), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": search, "PART": f"{part}/{PROCESSES}"}
+    with output.open("wb") as file:
+        return subprocess.Popen(
+            [*PYTEST, *options, *files],
+            cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT,
+        )  # fmt: skip
