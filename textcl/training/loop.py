@@ -15,13 +15,13 @@ from textcl.training.interrupts import Interrupts
 from textcl.training.items import ItemCounts
 from textcl.training.loader import Loader
 from textcl.training.log import Log
-from textcl.training.memory import memory_of_step
 from textcl.training.parts import Parts
 from textcl.training.position import Position, Stopwatch
 from textcl.training.recorder import Recorder, Reporter
 from textcl.training.run_folder import RunFolder
 from textcl.training.scorer import Scorer
 from textcl.training.settings import TrainSettings
+from textcl.training.step_errors import explained
 from textcl.types import Batch, Embeddings, LossOutput
 
 
@@ -108,7 +108,7 @@ class _Loop:
             self.parts.train()
             self.watch.lap()
             for batch in self.items.batches(self.loader, at.epoch, at.index):
-                with memory_of_step(batch, self.settings, device):
+                with explained(batch, self.settings, device):
                     self._step(batch.to(device))
                 if at.done:
                     return

@@ -1,4 +1,4 @@
-"""A step that does not fit into memory, and operators that repeat their bits."""
+"""A step that does not fit into memory, and operators that repeat their bits or cannot."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from textcl.errors import RunError
 from textcl.training import recipes
 from textcl.training.parts import Parts
 from textcl.training.session import resume
+from textcl.training.settings import TrainSettings
+from textcl.training.step_errors import explained
+from textcl.types import Batch
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +68,36 @@ def test_deterministic_operators_change_nothing_on_a_cpu(model, tmp_path):
         lines = (tmp_path / str(wanted) / "metrics.jsonl").read_text().splitlines()
         losses[wanted] = [json.loads(line)["loss"] for line in lines]
     assert losses[True] == losses[False]
+
+
+# what torch says on a card
+NO_FORM = (
+    "embedding_bag_backward_cuda_max does not have a deterministic implementation, but you set "
+    "'torch.use_deterministic_algorithms(True)'. You can turn off determinism just for this operation"
+)
+TOO_LATE = (
+    "Deterministic behavior was enabled with `torch.use_deterministic_algorithms(True)`, but this operation is not "
+    "deterministic because it uses CuBLAS: set CUBLAS_WORKSPACE_CONFIG=:4096:8"
+)
+
+
+@pytest.mark.parametrize(
+    ("torch_says", "expected"),
+    [
+        (
+            NO_FORM,
+            "cannot be kept: embedding_bag_backward_cuda_max does not have a deterministic implementation;",
+        ),
+        (TOO_LATE, "set CUBLAS_WORKSPACE_CONFIG=:4096:8 in its environment and start it again"),
+    ],
+    ids=["no form", "too late"],
+)
+def test_an_operator_that_is_not_deterministic_is_one_sentence(torch_says, expected):
+    batch, device = Batch({}, torch.arange(2), {}), torch.device("cpu")
+    settings = TrainSettings(deterministic=True)
+    with pytest.raises(RunError) as raised, explained(batch, settings, device):
+        raise RuntimeError(torch_says)
+    assert str(raised.value).startswith("deterministic=true")
+    assert expected in str(raised.value)
+    with pytest.raises(RuntimeError, match="another"), explained(batch, settings, device):
+        raise RuntimeError("another error")

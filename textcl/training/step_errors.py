@@ -1,4 +1,4 @@
-"""The error of a training step that does not fit into the memory of the device, with a way out."""
+"""Errors of a training step with a way out: a lack of memory, and operators without a deterministic form."""
 
 from __future__ import annotations
 
@@ -15,16 +15,37 @@ _MIB = 2**20
 
 
 @contextmanager
-def memory_of_step(batch: Batch, settings: TrainSettings, device: torch.device) -> Generator[None]:
-    """Turn a lack of memory into an error that names what helps; arguments as for `out_of_memory`.
+def explained(batch: Batch, settings: TrainSettings, device: torch.device) -> Generator[None]:
+    """Turn what a step may run into on a device into an error that names what helps; arguments as for `out_of_memory`.
 
     Raises:
-        RunError: If the step does not fit.
+        RunError: If the step does not fit, or is not deterministic where it has to be.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise out_of_memory(batch, settings, device) from error
+    except RuntimeError as error:
+        if not settings.deterministic or "determinis" not in str(error):
+            raise
+        raise not_deterministic(str(error)) from error
+
+
+def not_deterministic(message: str) -> RunError:
+    """The error of an operator that cannot keep deterministic=true.
+
+    Args:
+        message: Of torch.
+    """
+    if "CUBLAS_WORKSPACE_CONFIG" in message:
+        return RunError(
+            "deterministic=true must be known before the first product on a card, and this process has made one: set "
+            "CUBLAS_WORKSPACE_CONFIG=:4096:8 in its environment and start it again"
+        )
+    return RunError(
+        f"deterministic=true cannot be kept: {message.split(',')[0]}; choose another pooling or recipe, or train "
+        "without it"
+    )
 
 
 def out_of_memory(batch: Batch, settings: TrainSettings, device: torch.device) -> RunError:
