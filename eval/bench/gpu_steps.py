@@ -32,7 +32,9 @@ def with_and_without_graphs(model: Path, data: Path, size: Size) -> Iterator[dic
 
         plain = our_training(model, data, batch, size)
         with (
-            mock.patch.object(Graphs, "_report", lambda _, why, reasons=reasons: reasons.append(why)),
+            mock.patch.object(
+                Graphs, "_report", lambda _, why, reasons=reasons: reasons.append(why)
+            ),
             mock.patch.object(Graphs, "_repeated", counted),
         ):
             # beyond the updates in which sizes are compared and recorded
