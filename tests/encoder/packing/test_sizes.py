@@ -17,7 +17,7 @@ from textcl.types import Tokens
 
 
 @pytest.mark.parametrize(
-    ("longest", "round"), [(2, 8), (8, 8), (17, 24), (32, 32), (50, 64), (512, 512)]
+    ("longest", "round"), [(2, 16), (16, 16), (17, 32), (50, 64), (130, 160), (512, 512)]
 )
 @pytest.mark.parametrize("rows", [1, 8, 128, 1024])
 def test_sizes_are_round(rows, longest, round):

@@ -14,7 +14,7 @@ from textcl.types import Tokens
 
 _FEWEST = 64  # tokens between two sizes of a small batch
 _PARTS = 16  # a batch grows by at most one part in so many
-_LENGTH = 8  # between two lengths of a short longest row
+_LENGTH = 16  # between two lengths of the longest row, up to 128
 _STEP = 16  # tokens between two sizes of the smallest batches on a CPU, and most tokens of a row that fills one
 
 
