@@ -17,7 +17,7 @@ import textcl.cli
 from textcl.cli import search
 from textcl.data.files import to_json, to_json_line
 from textcl.retrieval.search_hits import SearchHit
-from textcl.terminal import TextConsole, harmless
+from textcl.terminal import TextConsole, counted, harmless
 
 HOSTILE = "a\x1b[2J\x1b]0;title\x07 \x9b31m\x08\x7f\u202eb\u2028"
 SHOWN = "a\ufffd[2J\ufffd]0;title\ufffd \ufffd31m\ufffd\ufffd\ufffdb\ufffd"
@@ -110,3 +110,10 @@ def test_the_preview_and_the_errors(command, tmp_path):
     shown += command("eval", model, "--data", data, "--column", f"label={HOSTILE}")
     assert shown.count("textcl: ") == 3
     assert not STEERING.search(shown)
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (2000, "2,000 rows")]
+)
+def test_a_number_stands_before_its_noun_in_the_right_form(count, words):
+    assert counted(count, "row") == words

@@ -88,6 +88,7 @@ class _Lines:
         of_all = left = ""
         if self.total is not None:
             of_all = f"/{self.total:,}"
-            left = f", {max(self.total - self.done, 0) / max(speed, 1e-9) / 60:,.0f} min left"
+            minutes = max(self.total - self.done, 0) / max(speed, 1e-9) / 60
+            left = f", {minutes:,.0f} min left" if minutes >= 1 else ", under a minute left"
         line = f"{self.doing}: {self.done:,}{of_all} {self.unit}, {speed:,.0f} {self.unit}/s{left}"
         self.console.print(line)

@@ -20,6 +20,11 @@ def harmless(text: str) -> str:
     return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, in the plural with an s but for one: "1 row", "2,000 rows"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 class TextConsole(Console):
     """A console that shows texts of anybody: what steers the terminal comes from rich alone."""
 

@@ -23,6 +23,11 @@ from textcl.classifier.settings import ClassifierSettings
 from textcl.data.rows import load_rows
 from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
+from textcl.report.classes import class_section
+from textcl.report.runs import open_all
+from textcl.report.texts import column_texts, shown_texts
+from textcl.sweep.held_out import held_out_score
+from textcl.training.run_folder import RunFolder
 from textcl.training.session import resume, train
 
 pytestmark = pytest.mark.usefixtures("few_strengths")
@@ -121,6 +126,44 @@ def test_a_damaged_folder_is_told_in_a_sentence(content, match, trained, tmp_pat
         ColumnsClassifier.from_pretrained(tmp_path / "m")
 
 
+def test_a_sweep_scores_test_rows_as_dev_rows_are_scored(place, trained):
+    best = trained[0].position.best
+    assert held_out_score(RunFolder(place / "run"), str(place / "dev.csv")) == pytest.approx(best)
+
+
+def test_a_report_reads_the_labels_of_each_column(place, trained):
+    (record,), _ = open_all([place / "run"])
+    texts = column_texts(record)
+    rows = with_tones(24, seed=1)
+    assert [len(texts[name]) for name in ("topic", "tone")] == [
+        sum(row[name] is not None for row in rows) for name in ("topic", "tone")
+    ]
+    assert set(shown_texts(record, None, {}, None, 0).labels) == {"food", "sport", "town"}
+    page = Page()
+    class_section(page, record, shown_texts(record, None, {}, None, 0), alone=True)
+    assert page.figures == ["confusion-1", "calibration-1", "confusion-2", "calibration-2"]
+    assert {"Classes for topic", "Classes for tone"} <= set(page.tables)
+
+
+class Page:
+    """A document that notes what is put on it."""
+
+    def __init__(self):
+        self.figures, self.tables = [], []
+
+    def section(self, *_):
+        pass
+
+    def missing(self, text):
+        raise AssertionError(text)
+
+    def figure(self, name, *_):
+        self.figures.append(name)
+
+    def table(self, title, *_, **__):
+        self.tables.append(title)
+
+
 def test_parts_share_one_encoder(trained):
     parts = trained[0].classifier.parts
     with pytest.raises(UserError, match="two or more, got 1"):
@@ -148,7 +191,7 @@ def test_mistakes_are_told_before_training(place, tmp_path):
         with pytest.raises(UserError, match=match):
             run(place, tmp_path / "run", **options)
 
-    refused(r"not on several label columns \(topic, tone\): --recipe cross-entropy", recipe="lcl")
+    refused(r"not on several label columns \(topic, tone\): cross-entropy does", recipe="lcl")
     refused("different names with commas between", columns={"label": "topic,"})
     refused("different names with commas between", columns={"label": "topic,topic"})
     refused("each holds one label a row", columns={"labels": "topic,tone"})

@@ -287,7 +287,7 @@ def test_a_folder_is_written_in_shards_and_continued(tmp_path, lines, folder_enc
     assert result.exit_code == 0, result.output
     assert "3 rows in 2 shards" in result.stderr
     result = encode(lines, *options, "--shard", "2/2")
-    assert "2 rows in 1 shards; 1 blank" in result.stderr
+    assert "2 rows in 1 shard; 1 blank" in result.stderr
     shards = [np.load(tmp_path / "v" / f"00000{n}.npy") for n in range(3)]
     np.testing.assert_array_equal(np.concatenate(shards), EXPECTED)
     calls = len(folder_encoder.calls)
@@ -331,7 +331,7 @@ def test_a_signal_finishes_the_shard(monkeypatch, tmp_path, lines, folder_encode
         return ordinary(texts, **options)
 
     monkeypatch.setattr(folder_encoder, "encode", signalled)
-    with pytest.raises(StoppedError, match=r"2 rows in 1 shards of .* the same command") as stopped:
+    with pytest.raises(StoppedError, match=r"2 rows in 1 shard of .* the same command") as stopped:
         encode(lines, "-o", f"{tmp_path}/v/", "--shard-rows", 2)
     assert stopped.value.signal_number == number
     monkeypatch.setattr(folder_encoder, "encode", ordinary)
@@ -346,7 +346,7 @@ def test_a_log_gets_a_line_of_progress_now_and_then(monkeypatch):
         advance(1000)
         advance(1000)
     assert stream.getvalue().splitlines()[1].startswith("encoding: 2,000/4,000 texts, ")
-    assert "min left" in stream.getvalue()
+    assert "under a minute left" in stream.getvalue()
 
 
 def test_two_jobs_do_not_make_one_file(tmp_path, lines, encoder):

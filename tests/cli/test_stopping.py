@@ -30,11 +30,11 @@ COMMANDS = {  # what each command does its work in, and how it is called
     "encode": ("textcl.cli.encode.load_encoder", ["m", "x.txt", "-o", "out.npy"]),
     "predict": ("textcl.cli.predict.load_classifier", ["m", "x.txt", "-o", "out.csv"]),
     "calibrate": (
-        "textcl.classifier.classifier.Classifier.from_pretrained",
+        "textcl.classifier.columns.load_classifier",
         ["m", "x.txt", "-o", "out"],
     ),
     "reject": (
-        "textcl.data.rows.load_rows",
+        "textcl.cli.reject.parse_columns",
         ["m", "x.csv", "-o", "out"],
     ),
     "export": (

@@ -201,7 +201,7 @@ def test_load_rows_keeps_very_long_texts_and_counts_them(tmp_path):
     loaded = load_rows(tmp_path / "x.txt", roles=["text"])
     assert len(loaded[[1]][0]["text"]) == loaded.report.longest == 1_000_000
     assert loaded.report.long_texts == 1
-    assert "1 texts over 100,000" in loaded.report.describe()
+    assert "1 text over 100,000" in loaded.report.describe()
 
 
 def test_load_rows_holds_over_several_blocks(tmp_path):
@@ -386,9 +386,20 @@ def test_broken_csv_rows_are_told_with_the_line_they_begin(tmp_path):
     (tmp_path / "x.csv").write_text('text,id\n"two\nlines",1\n"open,2\nc,3\n')
     fails(tmp_path / "x.csv", r"x\.csv:4: the row that begins here is not valid csv")
     (tmp_path / "x.tsv").write_text("text\tid\na\n")
-    fails(tmp_path / "x.tsv", r"x\.tsv:2: 1 fields, but the first row names 2")
+    fails(tmp_path / "x.tsv", r"x\.tsv:2: 1 field, but the first row names 2")
     (tmp_path / "x.csv").write_text("a,a\n1,2\n")
     fails(tmp_path / "x.csv", r"x\.csv:1: the first row must hold the column names, each once")
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.txt", "x.tsv", "x.jsonl"])
+def test_lines_that_end_as_on_old_macs_are_told(tmp_path, name):
+    (tmp_path / name).write_bytes(b"text\ra\rb\r")
+    fails(tmp_path / name, "end in a carriage return alone.* save it with line feeds")
+
+
+def test_a_link_to_nowhere_is_called_so(tmp_path):
+    (tmp_path / "x.txt").symlink_to(tmp_path / "gone.txt")
+    fails(tmp_path / "x.txt", "x.txt is a link to .*gone.txt, which does not exist")
 
 
 def test_broken_archives_and_tables_are_told(tmp_path):
@@ -396,7 +407,10 @@ def test_broken_archives_and_tables_are_told(tmp_path):
         (tmp_path / name).write_bytes(pack(b"some text\n" * 100)[:-9])
         fails(tmp_path / name, rf"{name}: the compressed file is broken after line \d+")
         (tmp_path / name).write_bytes(b"some text\n")
-        fails(tmp_path / name, rf"{name}: the compressed file is broken after line 0")
+        fails(
+            tmp_path / name,
+            rf"{name} is not compressed, although its name ends in \.[gx]z: name it x\.txt",
+        )
     (tmp_path / "x.parquet").write_bytes(b"some text\n")
     fails(tmp_path / "x.parquet", r"x\.parquet is not a parquet file")
 

@@ -167,6 +167,15 @@ def test_overwriting_removes_what_the_manifest_names_and_nothing_else(tmp_path, 
         write(texts, folder, share=Share(1, 2), overwrite=True)
 
 
+def test_a_folder_of_something_else_is_left_alone(tmp_path, texts):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"model holds other files, such as config\.json"):
+            write(texts, tmp_path / "model", overwrite=overwrite)
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["config.json"]
+
+
 def test_a_manifest_cannot_name_files_outside_its_folder(tmp_path, texts):
     folder = tmp_path / "v"
     write(texts, folder)

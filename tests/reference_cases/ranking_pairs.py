@@ -25,7 +25,7 @@ def columns(case):
 
 
 def graded(case, tensors):
-    """Pairs with scores; a row of more texts : the first with each other one, of y with the second, else of 1 - y."""
+    """Pairs with scores; of a row of more texts y for the first two, 1 - y for the first with each other one."""
     first, *others = tensors.values()
     given = case["inputs"].get("scores") or [1.0] * len(first)
     scores = torch.tensor(given, dtype=torch.float64)

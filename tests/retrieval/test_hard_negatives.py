@@ -214,7 +214,7 @@ def test_anchors_with_too_few_negatives_are_left_out_and_none_at_all_is_an_error
     tally, rows = mined(negatives=2, relative_margin=None, min_score=0.0, range_max=2)
     assert tally.short + len({row["anchor"] for row in rows}) == 3
     (tmp_path / "out.jsonl").unlink()
-    with pytest.raises(UserError, match="none of 3 anchors has 2 negatives that pass"):
+    with pytest.raises(UserError, match="none of 3 anchors has 2 negatives by the rules"):
         mined(negatives=2, max_score=-2.0)
     assert not (tmp_path / "out.jsonl").exists()
     with pytest.raises(UserError, match="a corpus of 4 documents cannot give 4 negatives"):
@@ -275,7 +275,7 @@ def test_texts_are_near_by_their_letters(text, near):
 def test_a_bar_and_lines_are_shown_when_asked(mined):
     said = []
     mined([*CORPUS, {"_id": "e", "title": "", "text": ""}], tools=Tools(log=said.append))
-    assert said == ["1 documents without a text are left out"]
+    assert said == ["1 document without a text left out"]
 
 
 def test_texts_are_near_by_the_trigrams_of_both_whatever_ends_the_comparison_early():

@@ -28,4 +28,4 @@ def test_scores_are_shown_beside_the_start():
 
 @pytest.mark.parametrize(("total", "short"), [(49, True), (50, False)])
 def test_a_run_of_few_updates_says_so(total, short):
-    assert ("updates are few" in shown(total)[0]) is short
+    assert ("scores say little" in shown(total)[0]) is short

@@ -109,6 +109,8 @@ class CalibrationReport:
                 if self.uses_thresholds
                 else f"thresholds stay as they are: fitted ones are not better beyond doubt, {line}"
             )
+        if self.fitted in TEMPERATURES and self.f1 is None:  # there is no interval
+            return "\n".join(lines)
         lines.append(
             f"{self.rows:,} rows, {BINS} bins; after: each fifth with what the other four gave"
         )
@@ -150,11 +152,28 @@ def calibrate(
     """
     texts = list(as_texts(texts))
     if len(texts) < 10:
-        raise UserError(
-            f"{place} has {len(texts)} rows: calibration takes 10 or more, better hundreds"
-        )
+        raise _too_few(len(texts), place)
     targets = classifier.targets(labels, place)
-    logits = np.asarray(classifier.logits(texts, precision="float32"), np.float64)
+    return calibrate_on(classifier, classifier.logits(texts, precision="float32"), targets, place)
+
+
+def calibrate_on(
+    classifier: Classifier, logits: Float[np.ndarray, "N C"], targets: Targets, place: str
+) -> CalibrationReport:
+    """The same, of texts whose class logits are at hand.
+
+    Args:
+        classifier: What is calibrated.
+        logits: Of the held-out texts.
+        targets: Of these texts.
+        place: What a message calls them.
+
+    Raises:
+        UserError: If there are fewer than 10 rows.
+    """
+    if len(logits) < 10:
+        raise _too_few(len(logits), place)
+    logits = np.asarray(logits, np.float64)
     old, fitted = classifier.temperature, fit_temperature(logits, targets)
     error = _error_change(logits, targets, classifier)
     uses_temperature = fitted not in TEMPERATURES and error.high < 0
@@ -170,8 +189,12 @@ def calibrate(
             thresholds = fit_thresholds(probabilities, targets)
     classifier.temperature, classifier.thresholds = temperature, thresholds
     return CalibrationReport(
-        temperature, thresholds, len(texts), fitted, error, f1, uses_temperature, uses_thresholds
+        temperature, thresholds, len(logits), fitted, error, f1, uses_temperature, uses_thresholds
     )
+
+
+def _too_few(rows: int, place: str) -> UserError:
+    return UserError(f"{place} has {rows} rows: calibration takes 10 or more, better hundreds")
 
 
 def write_calibration(folder: Path, report: CalibrationReport, data: str) -> None:

@@ -8,12 +8,13 @@ from typing import Unpack, overload
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from torch import nn
 
 from textcl.classifier.classifier import Classifier, vectors_of
 from textcl.classifier.columns_folder import columns_of, read_columns, write_columns
 from textcl.data.arguments import checked_arguments
+from textcl.data.texts import as_texts
 from textcl.encoder.encoder import PARITY_TEXTS, Encoder
 from textcl.encoder.hub import find_model
 from textcl.encoder.peers import ReadingOptions
@@ -79,6 +80,18 @@ class ColumnsClassifier(nn.Module):
         """Recompute the backbone's activations in the backward pass instead of keeping them."""
         self.encoder.gradient_checkpointing_enable()
 
+    def logits(
+        self, texts: Iterable[str], **options: Unpack[ReadingOptions]
+    ) -> dict[str, Float32[np.ndarray, "N C"]]:
+        """Class logits of texts in each column, not divided by the temperatures; every text is encoded once.
+
+        Args:
+            texts: Any number of texts.
+            options: As of `Classifier.logits`.
+        """
+        vectors = vectors_of(self.encoder, as_texts(texts), **options)
+        return {name: part.logits_of(vectors) for name, part in self.parts.items()}
+
     def predict_proba(
         self, texts: Iterable[str], **options: Unpack[ReadingOptions]
     ) -> dict[str, Float32[np.ndarray, "*N C"]]:
@@ -90,9 +103,37 @@ class ColumnsClassifier(nn.Module):
         """
         if isinstance(texts, str):
             return {name: x[0] for name, x in self.predict_proba([texts], **options).items()}
-        vectors = vectors_of(self.encoder, texts, **options)
+        logits = self.logits(texts, **options)
+        return {name: part.probabilities(logits[name]) for name, part in self.parts.items()}
+
+    def predict_or_reject(
+        self, texts: Iterable[str], **options: Unpack[ReadingOptions]
+    ) -> dict[str, tuple[Float32[np.ndarray, "N C"], Bool[np.ndarray, " N"] | None]]:
+        """Probability of each class of each column, and whether the text is rejected as one of none of them.
+
+        Args:
+            texts: Any number of texts.
+            options: As of `Classifier.logits`.
+
+        Returns:
+            Both by column; None in place of the second where nothing was fitted that rejects.
+
+        Raises:
+            UserError: If nothing was fitted that rejects for any of the columns.
+        """
+        if all(part.rejection is None for part in self.parts.values()):
+            raise UserError(
+                f"this classifier has no threshold for rejecting texts: fit one on held-out rows with textcl reject "
+                f"and --column label={self.columns[0]}, or textcl.fit_rejection"
+            )
+        vectors = vectors_of(self.encoder, as_texts(texts), **options)
+        logits = {name: part.logits_of(vectors) for name, part in self.parts.items()}
         return {
-            name: part.probabilities(part.logits_of(vectors)) for name, part in self.parts.items()
+            name: (
+                part.probabilities(logits[name]),
+                part.rejection and part.rejection.rejects(logits[name], vectors),
+            )
+            for name, part in self.parts.items()
         }
 
     @overload

@@ -16,6 +16,7 @@ from textcl.data.roles import label_role
 from textcl.data.rows import Rows
 from textcl.data.splits import Split
 from textcl.evaluation.classification import class_f1
+from textcl.terminal import counted
 from textcl.training.dev import held_out_share as held_out_share
 
 SelectBy = Literal["accuracy", "macro-f1"]
@@ -64,7 +65,7 @@ class DevTexts:
     @property
     def size(self) -> str:
         """Size of the data, in words."""
-        return f"{len(self.texts):,} texts"
+        return counted(len(self.texts), "text")
 
     def __call__(self, model: Classifies) -> float:
         """The score × 100 of a model; see `class_score`."""

@@ -18,6 +18,17 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from textcl.classifier.classifier import Classifier
+from textcl.classifier.columns import ColumnsClassifier, load_classifier
+from textcl.classifier.estimator_columns import (
+    FittingColumns,
+    fitting_columns,
+    labels_of,
+    logits_of,
+    probabilities_of,
+    saved_classes,
+    share_right,
+)
+from textcl.classifier.estimator_labels import in_order, learnt_columns
 from textcl.classifier.estimator_rows import (
     FittingRows,
     fitting_rows,
@@ -37,6 +48,7 @@ from textcl.data.arguments import checked_arguments
 from textcl.data.files import to_json, write_text
 from textcl.data.json_files import JsonObject
 from textcl.encoder.hub import find_model
+from textcl.errors import UserError
 from textcl.training.session import train
 
 ESTIMATOR_FILE = "estimator.json"
@@ -49,12 +61,16 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     Labels are numbers, texts, or anything hashable whose text is its own, and come back from `predict` as they came.
     Where a text has several labels, `y` is a list of lists of names (tuples count as lists), or an indicator matrix as
-    scikit-learn has it.
+    scikit-learn has it. Where it has one label in each of several columns, `y` is a table (of pandas, polars, pyarrow,
+    a dict of columns, a list of dicts) or an array (N, columns); None and NaN stand for a label that is missing. An
+    array or data frame of nothing but 0 and 1 is an indicator matrix: write yes and no as texts. Answers then are an
+    array (N, columns), and lists with an array for each column where scikit-learn has them.
 
     Args:
         model: Encoder to start from: a folder or a name on the hub.
         method: "few-shot", "lcl", "supcon" or "cross-entropy", or a file with a recipe for labelled rows. "auto" is
-            few-shot below 50 rows a class, and lcl from there on.
+            few-shot below 50 rows a class, and lcl from there on; for several label columns cross-entropy, the only one
+            that takes them.
         temperature: Of the contrast.
         loss_weight: λ, the share of cross-entropy in the loss.
         epochs: Passes over the data.
@@ -76,8 +92,8 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     Attributes:
         classes_: The labels, sorted; columns of `predict_proba`. Where texts have several, the columns of the
-            indicator matrix.
-        classifier_: The `Classifier` itself.
+            indicator matrix; of several label columns a list with the labels of each.
+        classifier_: The `Classifier` itself; of several label columns the `ColumnsClassifier`.
         n_iter_: Updates of the training.
     """
 
@@ -126,7 +142,8 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Args:
             X: N texts.
-            y: A label for each; or where texts have several, a list of names for each or an indicator matrix (N, C).
+            y: A label for each; or where texts have several, a list of names for each or an indicator matrix (N, C); or
+                a table or array with several label columns.
             sample_weight: How much each text counts (N,). Whole numbers repeat a text, 0 leaves it out; others are
                 scaled to two to four times as many rows and rounded by chance.
 
@@ -137,15 +154,22 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             UserError: If a text is no text, the lengths differ, all rows have the same label, or a setting is wrong.
         """
         parameters = cast(Parameters, parameters_of_today(self.get_params(deep=False)))
-        rows = fitting_rows(X, y, sample_weight, parameters["class_weight"], self.random_state)
+        given = (X, y, sample_weight, parameters["class_weight"], self.random_state)
+        rows = fitting_columns(*given) or fitting_rows(*given)
+        if self.reject_label is not None and isinstance(rows, FittingColumns):
+            raise UserError(
+                "reject_label is for one label column: fit each with "
+                f'textcl.fit_rejection(model.classifier_["{rows.names[0]}"], …)'
+            )
         share = share_to_hold_out(parameters, rows)
-        recipe = recipe_for(parameters["method"], len(rows.texts), len(rows.classes))
+        recipe = recipe_for(parameters["method"], rows)
         with tempfile.TemporaryDirectory(prefix="textcl-") as folder, torch.random.fork_rng():
             run = train(
                 recipe,
                 model=self.model,
                 data=rows.records(),
                 dev=share,
+                columns=rows.columns,
                 output=Path(folder) / "run",
                 settings=run_settings(recipe, parameters, share, rows),
                 console=None if self.verbose else Console(file=io.StringIO()),
@@ -153,7 +177,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         assert run is not None
         self.classes_, self.classifier_ = rows.classes, run.classifier
         self.n_iter_ = run.position.step
-        if self.reject_label is not None:
+        if self.reject_label is not None and isinstance(rows, FittingRows):
             self._fit_rejection(rows, share, run_seed(parameters))
         return self
 
@@ -168,6 +192,8 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def predict(self, X: object) -> np.ndarray:  # noqa: N803
         """The label of each text (N,); an indicator matrix (N, C) where texts have several.
 
+        Of several label columns the label in each (N, columns).
+
         Args:
             X: N texts.
 
@@ -177,8 +203,10 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if self.reject_label is not None:
             return self._predict_or_reject(read_texts(X))
         proba = self.predict_proba(X)
+        if isinstance(proba, list):
+            return labels_of(proba, self.classes_)
         if self.classifier_.multi_label:
-            learnt, places = self._columns()
+            learnt, places = learnt_columns(self.classes_, self.classifier_.classes)
             predicted = np.zeros(proba.shape, dtype=int)
             predicted[:, learnt] = proba[:, learnt] >= self.classifier_.thresholds[places]
             return predicted
@@ -187,7 +215,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _predict_or_reject(self, texts: list[str]) -> np.ndarray:
         check_is_fitted(self, "classifier_")
         proba, rejected = self.classifier_.predict_or_reject(texts)
-        learnt, places = self._columns()
+        learnt, places = learnt_columns(self.classes_, self.classifier_.classes)
         names = self.classes_[np.asarray(learnt)[proba[:, places].argmax(1)]]
         alike = isinstance(self.reject_label, str) == isinstance(self.classes_[0], str)
         kind = np.result_type(names, np.array(self.reject_label)) if alike else object
@@ -195,27 +223,39 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         names[rejected] = self.reject_label
         return names
 
-    def predict_proba(self, X: object) -> Float32[np.ndarray, "N C"]:  # noqa: N803
-        """Probability of each of `classes_`; 0 for a column of an indicator matrix that had no 1.
+    def predict_proba(
+        self,
+        X: object,  # noqa: N803
+    ) -> Float32[np.ndarray, "N C"] | list[Float32[np.ndarray, "N C"]]:
+        """Probability of each of `classes_`; 0 for a column of an indicator matrix that had no 1; a list by column.
 
         Args:
             X: N texts. Blank ones are answered as the empty text, with a warning of how many they are.
         """
         check_is_fitted(self, "classifier_")
-        return self._in_order(self.classifier_.predict_proba(texts_to_answer(X)), 0.0)
+        texts = texts_to_answer(X)
+        if isinstance(self.classifier_, ColumnsClassifier):
+            return probabilities_of(self.classifier_, self.classes_, texts)
+        shares = self.classifier_.predict_proba(texts)
+        return in_order(shares, self.classes_, self.classifier_.classes, 0.0)
 
     def decision_function(
         self,
         X: object,  # noqa: N803
-    ) -> Float32[np.ndarray, " N"] | Float32[np.ndarray, "N C"]:
+    ) -> Float32[np.ndarray, " N"] | Float32[np.ndarray, "N C"] | list[Float32[np.ndarray, "N C"]]:
         """Class logits; with two classes and one label a text (N,), the logit of the second over that of the first.
+
+        Of several label columns a list with the logits of each (N, C).
 
         Args:
             X: N texts.
         """
         check_is_fitted(self, "classifier_")
-        lowest = float(np.finfo(np.float32).min)
-        logits = self._in_order(self.classifier_.logits(read_texts(X)), lowest)
+        lowest, texts = float(np.finfo(np.float32).min), read_texts(X)
+        if isinstance(self.classifier_, ColumnsClassifier):
+            return logits_of(self.classifier_, self.classes_, texts)
+        logits = self.classifier_.logits(texts)
+        logits = in_order(logits, self.classes_, self.classifier_.classes, lowest)
         if len(self.classes_) == 2 and not self.classifier_.multi_label:
             return logits[:, 1] - logits[:, 0]
         return logits
@@ -230,14 +270,18 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return self.classifier_.encoder.encode(read_texts(X), precision="float32")
 
     def score(self, X: object, y: object, sample_weight: object = None) -> float:  # noqa: N803
-        """Share of the texts whose label, or all of whose labels, are predicted.
+        """Share of the texts whose label, or all of whose labels, are predicted, those of all columns among them.
 
         Args:
             X: N texts.
             y: Their labels.
             sample_weight: How much each text counts (N,).
         """
-        if getattr(self, "classes_", np.empty(0)).dtype != object:
+        classes = getattr(self, "classes_", np.empty(0))
+        if isinstance(classes, list):
+            texts = read_texts(X)
+            return share_right(self.predict(texts), y, sample_weight, len(texts))
+        if classes.dtype != object:
             return super().score(X, y, sample_weight)
         truths = cast("Iterable[object]", y)
         right = [label == truth for label, truth in zip(self.predict(X), truths, strict=True)]
@@ -267,37 +311,30 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Raises:
             UserError: If it is no classifier.
         """
-        classifier = Classifier.from_pretrained(name_or_path)
+        classifier = load_classifier(name_or_path)
         note = JsonObject.read_if_present(find_model(name_or_path) / ESTIMATOR_FILE)
         parameters = note.get("parameters", dict[str, object]) if note else None
-        classes = note.get("classes", list[object]) if note else None
         estimator = cls(**parameters_of_today(parameters or {}))
         estimator.classifier_ = classifier
-        estimator.classes_ = np.array(sorted(classifier.classes) if classes is None else classes)
+        if isinstance(classifier, ColumnsClassifier):
+            estimator.classes_ = saved_classes(note, classifier)
+        else:
+            classes = note.get("classes", list[object]) if note else None
+            estimator.classes_ = np.array(
+                sorted(classifier.classes) if classes is None else classes
+            )
         return estimator
 
     def __getstate__(self) -> dict[str, object]:
         """State to pickle, with the weights in main memory, so that processes without a GPU can read it."""
         state = cast("dict[str, object]", super().__getstate__())
         classifier = state.get("classifier_")
-        if isinstance(classifier, Classifier) and classifier.device.type != "cpu":
+        if (
+            isinstance(classifier, Classifier | ColumnsClassifier)
+            and classifier.device.type != "cpu"
+        ):
             state = {**state, "classifier_": copy.deepcopy(classifier).to("cpu")}
         return state
-
-    def _columns(self) -> tuple[list[int], list[int]]:
-        """Mask of the `classes_` that were learnt, and their places in the classifier."""
-        place = {name: index for index, name in enumerate(self.classifier_.classes)}
-        learnt = [column for column, label in enumerate(self.classes_) if str(label) in place]
-        return learnt, [place[str(self.classes_[column])] for column in learnt]
-
-    def _in_order(
-        self, values: Float32[np.ndarray, "N c"], otherwise: float
-    ) -> Float32[np.ndarray, "N C"]:
-        """Columns of the classifier as `classes_` has them, and a number for what was not learnt."""
-        learnt, places = self._columns()
-        ordered = np.full((len(values), len(self.classes_)), otherwise, dtype=np.float32)
-        ordered[:, learnt] = values[:, places]
-        return ordered
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()  # pyright: ignore[reportAttributeAccessIssue]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+from jaxtyping import Float32
 from scipy.sparse import csr_matrix, issparse
 from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -137,6 +138,33 @@ def _tell_joined(column: Sequence[object]) -> None:
             UserWarning,
             stacklevel=4,
         )
+
+
+def in_order(
+    values: Float32[np.ndarray, "N c"],
+    classes: np.ndarray,
+    learnt: Sequence[str],
+    otherwise: float,
+) -> Float32[np.ndarray, "N C"]:
+    """Columns of a classifier as its labels have them.
+
+    Args:
+        values: By the classifier.
+        classes: The labels.
+        learnt: Names of the classes in the order of the values.
+        otherwise: What a label gets that was not learnt.
+    """
+    columns, places = learnt_columns(classes, learnt)
+    ordered = np.full((len(values), len(classes)), otherwise, dtype=np.float32)
+    ordered[:, columns] = values[:, places]
+    return ordered
+
+
+def learnt_columns(classes: np.ndarray, learnt: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Places of the labels that were learnt, and where the classifier has them; arguments as of `in_order`."""
+    place = {name: index for index, name in enumerate(learnt)}
+    columns = [column for column, label in enumerate(classes) if str(label) in place]
+    return columns, [place[str(classes[column])] for column in columns]
 
 
 def _clean(label: object) -> object:

@@ -38,7 +38,17 @@ class FittingRows:
     role: str
     classes: np.ndarray
 
-    def records(self) -> list[dict[str, LabelNames]]:
+    @property
+    def class_count(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Columns of `records` that are not named by their role."""
+        return {}
+
+    def records(self) -> list[dict[str, object]]:
         """The rows as `textcl.train` takes them."""
         pairs = zip(self.texts, self.labels, strict=True)
         return [{"text": text, self.role: label} for text, label in pairs]
@@ -80,13 +90,34 @@ def fitting_rows(
     given = read_labels(y)
     check_consistent_length(texts, given.names)
     weights = row_weights(given.names, given, sample_weight, class_weight)
-    places = rows_with_text(texts, given.names)
+    places = kept_rows(texts, given.names, weights, seed)
+    chosen = [texts[i] for i in places], [given.names[i] for i in places]
+    return FittingRows(*chosen, given.role, given.classes)
+
+
+def kept_rows(
+    texts: Sequence[str],
+    labels: Sequence[LabelNames],
+    weights: Float[np.ndarray, " N"] | None,
+    seed: int,
+) -> list[int]:
+    """Places of the rows to train on: those with a text, each as often as it counts.
+
+    Args:
+        texts: N texts.
+        labels: The name of each text's label, or its list of names.
+        weights: How much each text counts; None where all count alike.
+        seed: What the rounding of weights follows from.
+
+    Raises:
+        UserError: If fewer than 2 rows are left, or all texts of a class are blank.
+    """
+    places = rows_with_text(texts, labels)
     if weights is not None:
         places = [places[place] for place in repeated(weights[places], seed)]
     if len(places) < 2:
         raise UserError("expected at least 2 texts to train on, got 1 sample")
-    chosen = [texts[i] for i in places], [given.names[i] for i in places]
-    return FittingRows(*chosen, given.role, given.classes)
+    return places
 
 
 def read_texts(given: object) -> list[str]:
@@ -140,7 +171,7 @@ def rows_with_text(texts: Sequence[str], labels: Sequence[LabelNames]) -> list[i
         f"{len(texts) - len(kept):,} of {len(texts):,} texts are blank and not trained on; `predict` answers for a "
         "blank text as for the empty one",
         UserWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return kept
 
@@ -162,13 +193,7 @@ def row_weights(
     Raises:
         UserError: If a weight is below 0, or a class that is weighed is none of the labels.
     """
-    weights = None
-    if sample_weight is not None:
-        weights = np.asarray(_check_sample_weight(sample_weight, np.zeros((len(names), 1))), float)
-        if (weights < 0).any():
-            raise UserError("sample_weight must be 0 or more for every text")
-        if not weights.any():
-            raise UserError("sample_weight must hold at least one non-zero number")
+    weights = sample_weights(len(names), sample_weight)
     if not isinstance(class_weight, Mapping):
         if class_weight not in (None, "balanced"):
             raise UserError(
@@ -186,6 +211,26 @@ def row_weights(
     if (of_class < 0).any():
         raise UserError("class_weight must be 0 or more for every label")
     return of_class if weights is None else weights * of_class
+
+
+def sample_weights(rows: int, sample_weight: object) -> Float[np.ndarray, " N"] | None:
+    """Checked weights of rows; None where none are given.
+
+    Args:
+        rows: Their number.
+        sample_weight: A number for each row; None for 1.
+
+    Raises:
+        UserError: If a weight is below 0, or all are 0.
+    """
+    if sample_weight is None:
+        return None
+    weights = np.asarray(_check_sample_weight(sample_weight, np.zeros((rows, 1))), float)
+    if (weights < 0).any():
+        raise UserError("sample_weight must be 0 or more for every text")
+    if not weights.any():
+        raise UserError("sample_weight must hold at least one non-zero number")
+    return weights
 
 
 def repeated(weights: Float[np.ndarray, " N"], seed: int) -> list[int]:

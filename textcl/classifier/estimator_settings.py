@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from textcl.classifier.batches import batch_that_fits
+from textcl.classifier.estimator_columns import FittingColumns
 from textcl.classifier.estimator_rows import FittingRows
 from textcl.classifier.labels import default_dev
 from textcl.classifier.settings import LabelledSettings
@@ -15,6 +16,8 @@ from textcl.training.recipes import find
 from textcl.training.settings import TrainSettings
 
 _FEW_ROWS = 50
+
+Rows = FittingRows | FittingColumns
 
 _SETTINGS = (
     *("temperature", "loss_weight", "epochs", "batch_size", "learning_rate", "max_length"),
@@ -36,7 +39,7 @@ class Parameters(TypedDict):
     random_state: int
 
 
-def share_to_hold_out(parameters: Parameters, rows: FittingRows) -> str:
+def share_to_hold_out(parameters: Parameters, rows: Rows) -> str:
     """The share of the rows that is held out; "" for none.
 
     Args:
@@ -49,7 +52,7 @@ def share_to_hold_out(parameters: Parameters, rows: FittingRows) -> str:
     given = parameters["held_out"]
     share = "" if not given else str(given)
     if given is None:
-        share = default_dev(len(rows.texts), len(rows.classes))
+        share = default_dev(len(rows.texts), rows.class_count)
     uses = {"reject_label": "takes its threshold from", "patience": "looks at"}
     for name, use in uses.items():
         if parameters.get(name) is not None and not share:
@@ -63,9 +66,7 @@ def run_seed(parameters: Parameters) -> int:
     return parameters["random_state"] if seed is None else cast(int, seed)
 
 
-def run_settings(
-    recipe: str, parameters: Parameters, share: str, rows: FittingRows
-) -> dict[str, object]:
+def run_settings(recipe: str, parameters: Parameters, share: str, rows: Rows) -> dict[str, object]:
     """Settings that differ from the recipe's, with a batch no larger than what is trained on.
 
     Args:
@@ -108,19 +109,20 @@ def fitting_batch(
     )
 
 
-def recipe_for(method: str, rows: int, classes: int) -> str:
+def recipe_for(method: str, rows: Rows) -> str:
     """The recipe that trains a classifier.
 
     Args:
-        method: Its name or file; "auto" is few-shot below 50 rows a class, and lcl from there on.
-        rows: Texts to train on.
-        classes: Of them.
+        method: Its name or file; "auto" is few-shot below 50 rows a class, and lcl from there on; cross-entropy for
+            several label columns.
+        rows: To train on.
 
     Raises:
         UserError: If the recipe trains no classifier.
     """
-    few = "few-shot" if rows < _FEW_ROWS * classes else "lcl"
-    name = few if method == "auto" else method
+    few = "few-shot" if len(rows.texts) < _FEW_ROWS * rows.class_count else "lcl"
+    auto = "cross-entropy" if isinstance(rows, FittingColumns) else few
+    name = auto if method == "auto" else method
     if not issubclass(find(name).settings_type, LabelledSettings):
         raise UserError(
             f"the recipe {name!r} trains no classifier: choose few-shot, lcl, supcon or cross-entropy"

@@ -67,7 +67,7 @@ def with_columns(settings: S, rows: Rows) -> S:
     if not settings.TAKES_COLUMNS:
         raise UserError(
             f"this recipe trains on one label a row, and not on several label columns ({', '.join(names)}): "
-            "--recipe cross-entropy does, with a head for each"
+            "cross-entropy does, with a head for each"
         )
     if settings.block:
         raise UserError("rows_per_class is for rows with one label column: leave it at 0")

@@ -165,7 +165,12 @@ def score_classifier(
         if not fits(classifier, task):
             raise UserError(_misfit(classifier, task))
     exact: ReadingOptions = {"precision": "float32", **options}
-    return {task.name: _score(classifier, task, exact) for task in tasks}
+    return {
+        task.name: score_vectors(
+            classifier, task, vectors_of(classifier.encoder, task.texts, **exact)
+        )
+        for task in tasks
+    }
 
 
 def _misfit(classifier: Classifier, task: LabelledTask) -> str:
@@ -186,9 +191,17 @@ def _misfit(classifier: Classifier, task: LabelledTask) -> str:
     return f"the classifier has {note}; train one on this task, or score it on a file with --data"
 
 
-def _score(classifier: Classifier, task: LabelledTask, options: ReadingOptions) -> ClassifierScore:
+def score_vectors(
+    classifier: Classifier, task: LabelledTask, vectors: Float[np.ndarray, "N D"]
+) -> ClassifierScore:
+    """Score a classifier on labelled texts whose vectors are at hand.
+
+    Args:
+        classifier: Of the classes of the task.
+        task: The texts.
+        vectors: What `vectors_of` gives for them.
+    """
     truth = classifier.targets(task.labels, task.name)
-    vectors = vectors_of(classifier.encoder, task.texts, **options)
     logits = classifier.logits_of(vectors)
     own, plain = classifier.probabilities(logits), classifier.probabilities(logits, 1.0)
     if task.multi_label:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +20,7 @@ from textcl.cli.options import (
     plain_console,
     require_changeable,
 )
+from textcl.errors import UserError
 
 EXAMPLES = """Examples:
 
@@ -53,18 +56,65 @@ def calibrate_command(
 
     A temperature is fitted on DEV; weights stay as they are, and so does the most probable class. The expected
     calibration error is printed before and after; "after" is measured on rows that the temperature was not fitted on.
-    A calibration is written only if it is better beyond doubt.
+    A calibration is written only if it is better beyond doubt. Of several label columns each gets its own.
     """
-    from textcl.classifier.calibration import calibrate, write_calibration
-    from textcl.classifier.classifier import Classifier
     from textcl.data.files import replacing
-    from textcl.data.roles import label_role
-    from textcl.data.rows import load_rows
     from textcl.data.summary import blank_note
     from textcl.encoder.hub import find_model
 
     require_changeable(model, output)
-    classifier = Classifier.from_pretrained(model)
+    found = _calibrated(model, dev, column, label_separator, split)
+    folder = find_model(model)
+    if output is None and found.changed:
+        found.write(folder)
+    elif output is not None:
+        with replacing(output) as new:
+            shutil.copytree(folder, new, dirs_exist_ok=True)
+            if found.changed:
+                found.write(new)
+    log = plain_console()
+    if note := blank_note(found.blank):
+        log.print(note)
+    written = "written to" if found.changed or output else "nothing is written to"
+    log.print(f"{found.description}\n{written} {output or folder}")
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    """What was fitted.
+
+    Args:
+        description: Lines for the terminal.
+        changed: Whether anything is to be written.
+        write: Puts it into a classifier's folder.
+        blank: Rows without a text.
+    """
+
+    description: str
+    changed: bool
+    write: Callable[[Path], None]
+    blank: int
+
+
+def _calibrated(
+    model: str, dev: str, column: list[str] | None, label_separator: str, split: str | None
+) -> _Calibrated:
+    from textcl.classifier.calibration import calibrate, write_calibration
+    from textcl.classifier.columns import ColumnsClassifier, load_classifier
+    from textcl.classifier.columns_calibration import calibrate_columns, write_calibrations
+    from textcl.data.roles import label_role
+    from textcl.data.rows import load_rows
+
+    classifier, data = load_classifier(model), Path(dev).name
+    if isinstance(classifier, ColumnsClassifier):
+        if label_separator:
+            raise UserError("--label-separator is for several labels in one column: leave it out")
+        named = parse_columns(column, ["text", "label"])
+        reports, blank = calibrate_columns(classifier, dev, named, split)
+        lines = [f"{name}: {report.describe()}" for name, report in reports.items()]
+        changed = any(report.changed for report in reports.values())
+        write = partial(write_calibrations, reports=reports, data=data)
+        return _Calibrated("\n".join(lines), changed, write, blank)
     role = label_role(classifier.multi_label)
     rows = load_rows(
         dev,
@@ -74,19 +124,8 @@ def calibrate_command(
         label_separator=label_separator,
     )
     report = calibrate(classifier, rows.column("text"), rows.column(role), dev)
-    folder = find_model(model)
-    if output is None and report.changed:
-        write_calibration(folder, report, Path(dev).name)
-    elif output is not None:
-        with replacing(output) as new:
-            shutil.copytree(folder, new, dirs_exist_ok=True)
-            if report.changed:
-                write_calibration(new, report, Path(dev).name)
-    log = plain_console()
-    if blank := blank_note(rows.report.blank):
-        log.print(blank)
-    written = "written to" if report.changed or output else "nothing is written to"
-    log.print(f"{report.describe()}\n{written} {output or folder}")
+    write = partial(write_calibration, report=report, data=data)
+    return _Calibrated(report.describe(), report.changed, write, rows.report.blank)
 
 
 def kept(parameters: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from textcl.cli.command import StoppedError, finish_first
 from textcl.errors import UserError
 from textcl.progress import progress
+from textcl.terminal import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,9 +107,8 @@ def encode_folder(
                 stop=lambda: bool(stop.signal_number),
             )
         if not manifest.complete:
-            kept = (
-                f"{manifest.rows:,} rows in {len(manifest.shards)} shards of {folder} are finished"
-            )
+            shards = counted(len(manifest.shards), "shard")
+            kept = f"{counted(manifest.rows, 'row')} in {shards} of {folder} are finished"
             raise StoppedError(
                 f"stopped; {kept}: the same command goes on with the rest", stop.signal_number
             )
@@ -121,8 +121,8 @@ def encode_folder(
 def _extent(folder: Path, manifest: Manifest) -> str:
     """What a folder holds."""
     notes = [
-        f"{folder}: {manifest.rows:,} rows in {len(manifest.shards)} shards",
-        f"{manifest.truncated:,} texts cut" if manifest.truncated else "",
+        f"{folder}: {counted(manifest.rows, 'row')} in {counted(len(manifest.shards), 'shard')}",
+        f"{counted(manifest.truncated, 'text')} cut" if manifest.truncated else "",
         f"{manifest.blank:,} blank, taken as the empty text" if manifest.blank else "",
     ]
     return "; ".join(filter(None, notes))

@@ -23,6 +23,7 @@ from textcl.cli.options import (
     require_new_folder,
 )
 from textcl.errors import UserError
+from textcl.terminal import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -154,13 +155,13 @@ def index_command(
     if mode is Mode.remove:
         loaded = Index.load(output)
         count = loaded.remove(read_ids(corpus, columns.get("id")))
-        log.print(f"{output}: {count:,} documents removed, {len(loaded):,} left")
+        log.print(f"{output}: {counted(count, 'document')} removed, {len(loaded):,} left")
         return
     tools = tools_for(log, precision and precision.value, batch_tokens, quiet=quiet)
     if mode is Mode.add:
         loaded = Index.load(output, load_model(model) if model else None)
         count = loaded.add(corpus, columns=columns, split=split, tools=tools)
-        log.print(f"{output}: {count:,} documents added, {len(loaded):,} in all")
+        log.print(f"{output}: {counted(count, 'document')} added, {len(loaded):,} in all")
         return
     if model is None:
         raise UserError("a new index needs a model: name it with -m")
@@ -179,7 +180,8 @@ def index_command(
     )
     size = sum(path.stat().st_size for path in output.iterdir()) / 1e6
     log.print(
-        f"{output}: {len(built):,} documents, {built.manifest.dimension} dimensions, {dtype.value}, {size:,.1f} MB"
+        f"{output}: {counted(len(built), 'document')}, "
+        f"{built.manifest.dimension} dimensions, {dtype.value}, {size:,.1f} MB"
     )
 
 

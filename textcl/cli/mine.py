@@ -27,6 +27,7 @@ from textcl.cli.options import (
     result_table,
 )
 from textcl.errors import UserError
+from textcl.terminal import counted
 
 if TYPE_CHECKING:
     from textcl.retrieval.choices import Tally
@@ -245,14 +246,16 @@ def mine_command(
     if not quiet:
         show(tally)
     log.print(
-        f"{output}: {tally.pairs:,} pairs with {negatives} negatives each; {tally.short:,} of {tally.anchors:,} "
-        "anchors have too few and are left out"
+        f"{output}: {counted(tally.pairs, 'pair')} with {counted(negatives, 'negative')} each; "
+        f"{tally.short:,} of {tally.anchors:,} anchors have too few and are left out"
     )
     if audit is not None:
         from textcl.retrieval.audit import write_audit
 
         write_audit(audit, tally, model)
-        log.print(f"{audit}: {len(tally.sample)} anchors to read and mark, opens without a network")
+        log.print(
+            f"{audit}: {counted(len(tally.sample), 'anchor')} to read and mark, opens without a network"
+        )
 
 
 def parse_ranks(ranks: str | None) -> tuple[int, int | None]:

@@ -27,7 +27,8 @@ from textcl.errors import UserError
 from textcl.progress import progress
 
 if TYPE_CHECKING:
-    from textcl.classifier.to_file import Classifies
+    from textcl.classifier.answers import Classifies
+    from textcl.classifier.columns import ColumnsClassifier
     from textcl.encoder.peers import ReadingOptions
 
 EXAMPLES = """Examples:
@@ -87,8 +88,9 @@ def predict_command(
 
     Row i of the output belongs to row i of the input. Every row keeps its columns and gets label, probability and
     entropy (bits; 0 is certain); if the model assigns several labels: labels, probabilities and entropy. With --reject
-    it gets rejected as well, while label stays the most probable class. A column of the input that has one of these
-    names is kept as input_label and the like.
+    it gets rejected as well, while label stays the most probable class. Of several label columns each has these under
+    its name: topic, topic_probability, topic_entropy. A column of the input that has one of these names is kept as
+    input_label and the like.
     """
     from textcl.classifier.to_file import predict_rows
     from textcl.data.records import record_format
@@ -127,8 +129,8 @@ def predict_command(
     log.print(summary.describe())
 
 
-def load_classifier(model: str) -> Classifies:
+def load_classifier(model: str) -> Classifies | ColumnsClassifier:
     """The classifier that `model` names."""
-    from textcl.classifier.classifier import Classifier
+    from textcl.classifier import columns
 
-    return Classifier.from_pretrained(model)
+    return columns.load_classifier(model)

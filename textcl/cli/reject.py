@@ -19,6 +19,7 @@ from textcl.cli.options import (
     result_console,
     result_table,
 )
+from textcl.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,9 +89,11 @@ def reject_command(
 
     Classes and probabilities stay as they are; `textcl predict --reject` then tells the rejected texts. With
     --out-of-scope all scores are compared: AUROC, and FPR@95, the share of those texts that is accepted where 95 % of
-    DEV is; recall and accuracy are of rows that the threshold was not fitted on.
+    DEV is; recall and accuracy are of rows that the threshold was not fitted on. Of a classifier of several label
+    columns, one of them is named with --column label=NAME.
     """
-    from textcl.classifier.classifier import Classifier
+    from textcl.classifier.columns import ColumnsClassifier, load_classifier
+    from textcl.classifier.columns_folder import columns_of, head_folder
     from textcl.classifier.fit_rejection import fit_rejection
     from textcl.classifier.rejection import kind_of_score
     from textcl.data.files import replacing
@@ -101,11 +104,25 @@ def reject_command(
     kind_of_score(score)
     require_changeable(model, output)
     columns = parse_columns(column, ["text", "label"])
-    rows = load_rows(dev, roles=("text", "label"), columns=columns, split=split)
-    known = train and load_rows(train, roles=("text", "label"), columns=columns)
+    names = columns_of(find_model(model))
+    if names and columns.get("label") not in names:
+        raise UserError(
+            f"{model} has the label columns {', '.join(names)}, each with a threshold of its own: fit one at a time, "
+            f"with --column label={names[0]}"
+        )
+    partly = bool(names)  # rows may lack the label of one of several columns
+    rows = load_rows(
+        dev, roles=("text", "label"), columns=columns, split=split, drop_unlabelled=partly
+    )
+    known = train and load_rows(
+        train, roles=("text", "label"), columns=columns, drop_unlabelled=partly
+    )
     texts = {"text": columns["text"]} if "text" in columns else {}
     outside = load_rows(out_of_scope, roles=("text",), columns=texts) if out_of_scope else None
-    classifier = Classifier.from_pretrained(model)
+    classifier, head = load_classifier(model), Path()
+    if isinstance(classifier, ColumnsClassifier):
+        head = head_folder(head, names.index(columns["label"]))
+        classifier = classifier[columns["label"]]
     report = fit_rejection(
         classifier,
         rows.column("text"),
@@ -118,11 +135,11 @@ def reject_command(
     )
     folder = find_model(model)
     if output is None:
-        report.rejection.write(folder)
+        report.rejection.write(folder / head)
     else:
         with replacing(output) as new:
             shutil.copytree(folder, new, dirs_exist_ok=True)
-            report.rejection.write(new)
+            report.rejection.write(new / head)
     console = result_console()
     if report.scores:
         console.print(_table(report.scores))

@@ -83,7 +83,8 @@ def review_command(
     first, alike.csv, conflicts.csv with equal texts of different labels, and review.html to read, which opens offline.
     """
     from textcl.classifier.classifier import vectors_of
-    from textcl.data.rows import load_rows, settle_roles
+    from textcl.data.rows import columns_of, load_rows, settle_roles
+    from textcl.data.sources import open_source
     from textcl.encoder.encoder import Encoder
     from textcl.errors import UserError
     from textcl.review.review import review_labels
@@ -97,6 +98,13 @@ def review_command(
         raise UserError(
             f"{data} has several labels a row (the column labels), and a review judges one: make a column of yes and "
             "no for each class, and review them one at a time with --column label=NAME"
+        )
+    if "," in columns.get("label", "") and columns["label"] not in columns_of(
+        open_source(data, split=split)
+    ):
+        raise UserError(
+            f"--column label={columns['label']}: a review judges one label a row: review the columns one at a time, "
+            f"with --column label={columns['label'].split(',')[0].strip()}"
         )
     rows = load_rows(
         data,

@@ -22,6 +22,7 @@ from textcl.cli.options import (
     result_table,
 )
 from textcl.errors import UserError
+from textcl.terminal import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,7 +146,7 @@ def search_command(
         show(results, as_json=as_json)
         return
     count = _write(results, output, overwrite=overwrite)
-    log_console(quiet=quiet).print(f"{output}: {count:,} hits of {len(texts):,} queries")
+    log_console(quiet=quiet).print(f"{output}: {counted(count, 'hit')} of {len(texts):,} queries")
 
 
 def serve_page(index: Index, port: int, threshold: float | None, log: Console) -> None:

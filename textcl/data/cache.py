@@ -17,6 +17,7 @@ from textcl.data.json_files import read_as
 from textcl.data.reading import Reading, Selection
 from textcl.data.roles import kind_of, row_group, texts_in
 from textcl.errors import UserError
+from textcl.terminal import counted
 
 LONG_TEXT = 100_000  # characters; such a text is kept (the tokenizer truncates it) but counted
 IDENTITY = "_identity"
@@ -62,9 +63,9 @@ class DataReport:
     def extent(self) -> str:
         """The number of rows, as far as it is known."""
         return (
-            f"a stream, of which the first {self.rows:,} rows"
+            f"a stream, of which the first {counted(self.rows, 'row')}"
             if self.streamed
-            else f"{self.rows:,} rows"
+            else counted(self.rows, "row")
         )
 
     def describe(self) -> str:
@@ -73,10 +74,10 @@ class DataReport:
         notes = [
             f"{self.source}: {self.extent} ({self.format}, sha256 {self.sha256[:12]})",
             f"{self.blank:,} blank skipped" if self.blank else "",
-            f"{self.duplicates:,} exact duplicates {kept}" if self.duplicates else "",
+            f"{counted(self.duplicates, 'exact duplicate')} {kept}" if self.duplicates else "",
             f"{self.unlabelled:,} without a label left out" if self.unlabelled else "",
-            f"longest text {self.longest:,} characters",
-            f"{self.long_texts:,} texts over {LONG_TEXT:,}" if self.long_texts else "",
+            f"longest text {counted(self.longest, 'character')}",
+            f"{counted(self.long_texts, 'text')} over {LONG_TEXT:,}" if self.long_texts else "",
             *self.merged,
         ]
         return "; ".join(filter(None, notes))

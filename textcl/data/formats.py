@@ -34,6 +34,7 @@ from pyarrow import parquet
 
 from textcl.data.texts import is_missing
 from textcl.errors import UserError
+from textcl.terminal import counted
 
 FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet")
 
@@ -52,6 +53,7 @@ def _open_zstd(path: Path, _mode: str) -> io.BufferedReader:
 
 
 COMPRESSED = {".gz": gzip.open, ".xz": lzma.open, ".zst": _open_zstd}
+_MAGIC = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ", ".zst": b"\x28\xb5\x2f\xfd"}
 MAX_LINE = 10_000_000  # bytes; no sentence is that long, but a file that is not lines of text is
 
 _BROKEN_ARCHIVE = (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
@@ -107,6 +109,7 @@ def file_part(path: Path, format: str) -> Part:
     if format == "parquet":
         return _parquet_part(path)
     opener = COMPRESSED.get(path.suffix.lower(), open)
+    _check_compressed(path)
     return Part(str(path), text_reader(str(path), format, lambda: opener(path, "rb")))
 
 
@@ -129,6 +132,16 @@ def text_reader(
     return read
 
 
+def _check_compressed(path: Path) -> None:
+    magic = _MAGIC.get(path.suffix.lower(), b"")
+    with path.open("rb") as file:
+        start = file.read(len(magic))
+    if start != magic:
+        raise UserError(
+            f"{path} is not compressed, although its name ends in {path.suffix}: name it {path.stem}, or compress it"
+        )
+
+
 def _bare(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
@@ -145,6 +158,7 @@ def _lines(name: str, file: ByteLines) -> Iterator[str]:
                 )
             if number == 1:
                 _check_start(name, raw)
+                _check_line_ends(name, raw)
             if b"\0" in raw:
                 raise UserError(
                     f"{name}:{number}: NUL byte at byte {raw.index(0) + 1} of the line, so this is not plain text; "
@@ -183,6 +197,14 @@ def _check_start(name: str, raw: bytes) -> None:
     for start, advice in _STARTS.items():
         if raw.startswith(start):
             raise UserError(f"{name} {advice}")
+
+
+def _check_line_ends(name: str, raw: bytes) -> None:
+    if b"\r" in raw.rstrip(b"\r") and not raw.endswith(b"\n"):
+        raise UserError(
+            f"{name}: lines end in a carriage return alone, as on old Macs: save it with line feeds, for example with "
+            "tr '\\r' '\\n'"
+        )
 
 
 def _read_txt(name: str, lines: Iterator[str]) -> Records:
@@ -250,8 +272,8 @@ def _check_commas(header: list[str], name: str, number: int) -> None:
 def _named(header: list[str], fields: list[str], name: str, number: int) -> Values:
     if len(fields) != len(header):
         raise UserError(
-            f"{name}:{number}: {len(fields)} fields, but the first row names {len(header)} columns "
-            f"({', '.join(map(repr, header))})"
+            f"{name}:{number}: {counted(len(fields), 'field')}, but the first row names "
+            f"{counted(len(header), 'column')} ({', '.join(map(repr, header))})"
         )
     return dict(zip(header, fields, strict=True))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from textcl.data.rows import Rows
+from textcl.terminal import counted
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class TruncationReport:
     def describe(self) -> str:
         """One line for the terminal."""
         half, most, nearly, longest = self.percentiles
-        of = f"{self.texts:,} sampled texts" if self.sampled else f"{self.texts:,} texts"
+        of = counted(self.texts, "sampled text" if self.sampled else "text")
         return (
             f"{self.truncated:,} of {of} ({self.truncated / self.texts:.1%}) are cut at {self.max_length} tokens; "
-            f"lengths: median {half}, 90 % {most}, 99 % {nearly}, longest {longest}"
+            f"lengths: median {half:,}, 90 % {most:,}, 99 % {nearly:,}, longest {longest:,}"
         )
 
 
@@ -86,7 +87,7 @@ def cut_note(cut: int, texts: int, longest: int) -> str:
     """
     verb = "has" if cut == 1 else "have"
     return (
-        f"{cut:,} of {texts:,} texts {verb} more than the {longest} tokens that the model reads: scored cut."
+        f"{cut:,} of {counted(texts, 'text')} {verb} more than the {longest} tokens that the model reads: scored cut."
         if cut
         else ""
     )

@@ -253,6 +253,8 @@ def _format_of(path: Path) -> str | None:
 def _missing(name: str, path: Path) -> str:
     if not path.parent.exists():
         return f"there is no file {name}: the folder {path.parent} does not exist"
+    if path.is_symlink():
+        return f"{name} is a link to {path.readlink()}, which does not exist"
     available = sorted(entry.name for entry in path.parent.iterdir() if entry.name[0] != ".")
     near = difflib.get_close_matches(path.name, available, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "hub data sets are written owner/name"

@@ -14,6 +14,7 @@ from jaxtyping import Int
 from textcl.arithmetic import exact_fraction
 from textcl.data.texts import normal_text
 from textcl.errors import UserError
+from textcl.terminal import counted
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Split:
     def describe(self) -> str:
         """One line for the terminal."""
         total = len(self.kept) + len(self.held)
-        line = f"{len(self.held):,} of {total:,} rows ({100 * self.share:.1f} %)"
+        line = f"{len(self.held):,} of {counted(total, 'row')} ({100 * self.share:.1f} %)"
         if not self.classes:
             return line
         return f"{line}, with rows of {self.held_classes:,} of {self.classes:,} classes"

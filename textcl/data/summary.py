@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from textcl.terminal import counted
+
 
 @dataclass
 class WriteSummary:
@@ -38,8 +40,8 @@ class WriteSummary:
         """One line for the terminal."""
         place = "standard output" if self.target == "-" else self.target
         notes = [
-            f"{place}: {self.rows:,} rows{self.detail}",
-            f"{self.truncated:,} texts cut at {self.max_length} tokens",
+            f"{place}: {counted(self.rows, 'row')}{self.detail}",
+            f"{counted(self.truncated, 'text')} cut at {self.max_length} tokens",
             f"{self.blank:,} blank, taken as the empty text" if self.blank else "",
             f"{self.seconds:.1f} s, {self.speed:,.0f} {self.unit}/s",
         ]
@@ -52,4 +54,4 @@ def blank_note(blank: int) -> str:
     Args:
         blank: Their number.
     """
-    return f"{blank:,} row{'s' * (blank != 1)} without a text left out." if blank else ""
+    return f"{counted(blank, 'row')} without a text left out." if blank else ""

@@ -73,6 +73,7 @@ def encode_shards(
             f"--overwrite would remove what the other jobs write: remove {path} before they start"
         )
     check_writable(path)
+    _check_vectors_alone(path)
     kept = f"the finished shards of {path} are kept; once there is room the same command goes on with the rest"
     with full_disk_named(kept), sole_writer(path / f".{share.manifest}.lock", f"{path}"):
         if overwrite:
@@ -189,6 +190,20 @@ def _join(path: Path, job: VectorJob, share: Share) -> None:
     if all(manifest.complete for manifest in manifests):
         done = {shard.index: shard for manifest in manifests for shard in manifest.shards}
         _save(VectorFolder(path, Manifest(job)), Share(), done, complete=True)
+
+
+def _check_vectors_alone(path: Path) -> None:
+    """Refuse a folder of something else, such as a model or the working directory, before anything is put into it."""
+    known = any(path.glob("manifest*.json"))
+    other = (
+        []
+        if known or not path.is_dir()
+        else [file for file in path.iterdir() if file.name[0] != "."]
+    )
+    if other:
+        raise UserError(
+            f"{path} holds other files, such as {min(other).name}, and no manifest of vectors: name a new folder"
+        )
 
 
 def _clear(path: Path) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from textcl.classifier.dev import held_out_share, hold_out
+from textcl.data.label_columns import split_label
 from textcl.data.pairs import named_sources
-from textcl.data.rows import Rows
+from textcl.data.rows import Rows, load_rows
 from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task
 from textcl.probe.texts import ProbeData, load_probe_data
@@ -36,6 +37,9 @@ def shown_texts(
         return load_probe_data(given, columns=columns, split=split, seed=seed)
     facts = run.facts
     dev, classifies = facts.common.dev, facts.classifies
+    if facts.common.label_columns:
+        first = column_texts(run)[facts.common.label_columns[0]]
+        return _labelled(first.report.source, first.strings("text"), first.strings("label"), seed)
     if classifies and dev and held_out_share(dev) is not None:
         return _held_out(run, float(dev), seed)
     if classifies and (task := named_task(dev)):
@@ -56,6 +60,27 @@ def shown_texts(
         if role in ("text", "label", "anchor", "positive")
     }
     return load_probe_data(source, columns=roles, split=facts.split, seed=seed)
+
+
+def column_texts(run: RunRecord) -> dict[str, Rows]:
+    """The texts that have a label in each of several label columns: those that select the weights, else training rows.
+
+    Raises:
+        UserError: If they are gone, or others than then.
+    """
+    facts = run.facts
+    dev, names = facts.common.dev, facts.common.label_columns
+    if dev and held_out_share(dev) is None:
+        roles, columns = split_label(("text", "label"), _without_label(facts.columns), names)
+        rows = load_rows(dev, roles=roles, columns=columns, drop_unlabelled=True)
+    else:
+        rows = training_rows(run)
+        rows = hold_out(rows, float(dev), facts.common.seed)[1] if dev else rows
+    return {name: rows.of_label_column(name) for name in names}
+
+
+def _without_label(columns: Mapping[str, str]) -> dict[str, str]:
+    return {role: name for role, name in columns.items() if role == "text"}
 
 
 def training_source(run: RunRecord) -> str:

@@ -39,6 +39,7 @@ from textcl.retrieval.hnsw import Graph
 from textcl.retrieval.models import Embeds, embed, model_hash, prompt_text, similarity_of
 from textcl.retrieval.quantization import Ranges, to_bits
 from textcl.retrieval.store import MANIFEST, Dtype, Kind, Manifest, StoredRows, Writer
+from textcl.terminal import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -142,7 +143,7 @@ def build_folder(
             manifest = writer.manifest
         _finish(place, manifest)
     if source.about.blank:
-        tools.log(f"{source.about.blank:,} documents without a text are left out")
+        tools.log(f"{counted(source.about.blank, 'document')} without a text left out")
     with whole_path(target) as part:
         place.rename(part)
 

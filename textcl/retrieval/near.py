@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 _NO_LETTERS = re.compile(r"[\W_]+")
 _ASCII = {code: " " for code in range(128) if not chr(code).isalnum()}
@@ -24,7 +23,7 @@ class NearTexts:
 
     def __init__(self, texts: Iterable[str], share: float) -> None:
         self._share = share
-        self._others = [_Other(len(text), _plain(text)) for text in texts] if share <= 1 else []
+        self._others = [_Other.of(text, share) for text in texts] if share <= 1 else []
 
     def __contains__(self, text: str) -> bool:
         size = len(text)
@@ -45,30 +44,29 @@ class _Other:
 
     Args:
         size: Its length.
-        plain: The text without case and punctuation.
+        trigrams: Of it.
+        spare: How many of them a near text may lack.
     """
 
     size: int
-    plain: str
+    trigrams: frozenset[str]
+    spare: int
 
-    @cached_property
-    def trigrams(self) -> frozenset[str]:
-        """Of the text."""
-        return _cut(self.plain)
+    @classmethod
+    def of(cls, text: str, share: float) -> _Other:
+        own = trigrams(text)
+        return cls(len(text), own, int((1 - share) * len(own)) + 1)
 
     def near(self, plain: str, share: float) -> bool:
         """Whether a text without case and punctuation is near.
 
         Most are not, which shows after a few trigrams: of those in either, the ones that it lacks are too many.
         """
-        count = max(len(self.plain) - 2, 1)
-        spare = int((1 - share) * count) + 1
-        lacking: set[str] = set()
-        for at in range(count):
-            each = self.plain[at : at + 3]
+        lacking = 0
+        for each in self.trigrams:
             if each not in plain:
-                lacking.add(each)
-                if len(lacking) > spare:
+                lacking += 1
+                if lacking > self.spare:
                     return False
         return _common(_cut(plain), self.trigrams) >= share
 

@@ -35,6 +35,7 @@ from textcl.retrieval.hard_negatives import Miner, MiningOptions, Reranks, read_
 from textcl.retrieval.index import Index
 from textcl.retrieval.models import Embeds, embed
 from textcl.retrieval.store import Kind, Manifest
+from textcl.terminal import counted
 
 _LAYOUT = 2
 _BLOCK_ROWS = 1000
@@ -171,7 +172,7 @@ def mine_pairs(
         write(rows)
         if not tally.pairs:
             raise UserError(
-                f"none of {tally.anchors:,} anchors has {options.negatives} negatives that pass the rules: ask for "
+                f"none of {tally.anchors:,} anchors has {counted(options.negatives, 'negative')} by the rules: ask for "
                 "fewer, widen the ranks or the margins, or add documents"
             )
     return tally

@@ -15,6 +15,7 @@ from textcl.data.texts import as_texts
 from textcl.errors import UserError
 from textcl.review.alike import Alike, Conflict, classes_alike, conflicts
 from textcl.review.suspects import cross_validated, find_suspects, require_cleanlab
+from textcl.terminal import counted
 
 NEIGHBOURS, _ROWS = 5, 1024
 
@@ -90,10 +91,10 @@ class Review:
         """One line for the terminal."""
         notes = [
             f"{self.suspected:,} of {len(self.rows):,} labels suspected",
-            f"{len(self.alike):,} pairs of classes look alike",
-            f"{len(self.conflicts):,} texts with different labels",
+            f"{counted(len(self.alike), 'pair')} of classes that look alike",
+            f"{counted(len(self.conflicts), 'text')} with different labels",
             f"accuracy × 100 {100 * self.accuracy:.2f} over {self.classes:,} classes, cross-validated",
-            f"{self.unjudged:,} rows not judged, being the only text of their class"
+            f"{counted(self.unjudged, 'row')} not judged, being the only text of their class"
             if self.unjudged
             else "",
         ]

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from textcl.classifier.classifier import Classifier
+from textcl.classifier.columns import ColumnsClassifier
+from textcl.classifier.columns_dev import DevColumns, dev_columns
+from textcl.classifier.columns_folder import columns_of
+from textcl.classifier.columns_rows import load_column_rows
 from textcl.classifier.dev import DevTexts
+from textcl.classifier.folder import is_classifier
 from textcl.classifier.supervision import ClassifierSettings, dev_texts
 from textcl.data.roles import label_role
 from textcl.data.rows import Rows, load_rows
@@ -46,8 +51,11 @@ def held_out_score(folder: RunFolder, name: str) -> float:
     Raises:
         UserError: If the data cannot be read, or a label is no class of the model.
     """
-    if not (folder.best / "classifier.json").is_file():
+    if not is_classifier(folder.best):
         return load_dev(name)(Encoder.from_pretrained(folder.best))
+    if columns_of(folder.best):
+        several = ColumnsClassifier.from_pretrained(folder.best)
+        return _columns(folder, name, several)(several)
     model = Classifier.from_pretrained(folder.best)
     return _texts(folder, name, model)(model)
 
@@ -61,6 +69,18 @@ def _texts(folder: RunFolder, name: str, model: Classifier) -> DevTexts:
     role = label_role(model.multi_label)
     separator = RowRequest.of_run(folder.facts, ()).label_separator
     return dev_texts(_labelled(name, role, separator), settings, name)
+
+
+def _columns(folder: RunFolder, name: str, model: ColumnsClassifier) -> DevColumns:
+    settings = ClassifierSettings(
+        classes=tuple(each for classes in model.classes.values() for each in classes),
+        label_columns=model.columns,
+        column_classes=tuple(map(len, model.classes.values())),
+        class_rows=(0,) * sum(map(len, model.classes.values())),
+        select_by=folder.facts.settings.get("select_by"),
+    )
+    rows, _ = load_column_rows(name, model)
+    return dev_columns(rows, settings, name, lambda scores: None)
 
 
 def _labelled(name: str, role: str, label_separator: str) -> Rows:

@@ -10,11 +10,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
 from textcl.distributed import ALONE, AllRanks, World
 from textcl.encoder.precision import fast_bfloat16
 from textcl.errors import UserError
+from textcl.terminal import counted
 from textcl.training.settings import TrainSettings, as_mapping
 
 
@@ -30,7 +31,8 @@ def accelerator_of(settings: TrainSettings) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=alone)  # pyright: ignore[reportPrivateUsage]
     GradientState._reset_state()  # pyright: ignore[reportPrivateUsage]
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if settings.precision == "fp16" and device == "cpu":
+    precision = _precision(settings, device)
+    if precision == "fp16" and device == "cpu":
         raise UserError("precision=fp16 needs a GPU; on this machine use bf16, fp32 or auto")
     known = [str(tracker) for tracker in get_available_trackers()]
     for tracker in settings.trackers:
@@ -39,18 +41,25 @@ def accelerator_of(settings: TrainSettings) -> Accelerator:
                 f"tracker {tracker!r} is not installed (here: {', '.join(known) or 'none'}); "
                 "install its package, or leave it out: metrics.jsonl is always written"
             )
-    _refuse_what_is_not_honoured()
+    _refuse_what_is_not_honoured(settings)
     use_deterministic_operators(settings.deterministic)
-    accelerator = Accelerator(
-        # explicit, or Accelerate does not connect several processes without a GPU
-        cpu=not torch.accelerator.is_available(),
-        mixed_precision=_precision(settings, device),
-        gradient_accumulation_steps=settings.accumulation,
-        log_with=list(settings.trackers) or None,
-        project_dir="." if settings.trackers else None,  # the run folder, once it is known
-        # what buffers hold (queues, prototypes, averages) is the same on all processes already
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-    )
+    try:
+        accelerator = Accelerator(
+            # explicit, or Accelerate does not connect several processes without a GPU
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision=precision,
+            # as a plugin, or a variable of the environment takes the place of the number
+            gradient_accumulation_plugin=GradientAccumulationPlugin(settings.accumulation),
+            log_with=list(settings.trackers) or None,
+            project_dir="." if settings.trackers else None,  # the run folder, once it is known
+            # what buffers hold (queues, prototypes, averages) is the same on all processes already
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
+    except ValueError as error:
+        raise UserError(
+            f"accelerate cannot start with the variables of this environment ({error}): start several processes with "
+            "accelerate launch or torchrun, and unset ACCELERATE_… and WORLD_SIZE otherwise"
+        ) from error
     if alone and torch.distributed.is_initialized():
         atexit.register(_end_group)
     return accelerator
@@ -79,12 +88,18 @@ def _precision(settings: TrainSettings, device: str) -> str:
     """The precision by Accelerate's name: the setting, else that of `accelerate launch`, else the machine's best."""
     if settings.precision != "auto":
         return "no" if settings.precision == "fp32" else settings.precision
-    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "")
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "").lower()
     if launched in ("no", "bf16", "fp16"):
         return launched
+    if launched:
+        raise UserError(
+            f"accelerate launch asks for mixed_precision={launched}, which textcl does not train with: "
+            "launch with no, bf16 or fp16, or give --set precision=bf16"
+        )
     return "bf16" if fast_bfloat16(device) else "no"
 
 
+_ACCUMULATION = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
 _NOT_HONOURED = {
     "ACCELERATE_USE_FSDP": "FSDP",
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
@@ -93,12 +108,18 @@ _NOT_HONOURED = {
 }
 
 
-def _refuse_what_is_not_honoured() -> None:
+def _refuse_what_is_not_honoured(settings: TrainSettings) -> None:
     """Refuse what `accelerate launch` asks for and textcl cannot do, before anything is read.
 
     Raises:
-        UserError: If the launch asks for sharded training or a compiler.
+        UserError: If the launch asks for sharded training, a compiler or another accumulation than the settings.
     """
+    steps = os.environ.get(_ACCUMULATION, "")
+    if steps not in ("", str(settings.accumulation)):
+        raise UserError(
+            f"{_ACCUMULATION} is {steps}, and the setting accumulation is {settings.accumulation}: unset it, or "
+            f"give --set accumulation={steps}"
+        )
     wanted = [
         what
         for name, what in _NOT_HONOURED.items()
@@ -117,7 +138,11 @@ def describe_machine(accelerator: Accelerator) -> str:
     """Precision, processes, device and threads."""
     precision = {"no": "float32", "bf16": "bf16 autocast", "fp16": "fp16 autocast"}
     kind = precision.get(str(accelerator.mixed_precision), str(accelerator.mixed_precision))
-    threads = f", {torch.get_num_threads()} threads" if accelerator.device.type == "cpu" else ""
+    threads = (
+        f", {counted(torch.get_num_threads(), 'thread')}"
+        if accelerator.device.type == "cpu"
+        else ""
+    )
     return f"{kind} on {accelerator.num_processes} × {accelerator.device.type}{threads}"
 
 

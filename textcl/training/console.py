@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.folder import known_elsewhere
+from textcl.terminal import counted
 from textcl.training.position import Position
 from textcl.training.run_folder import RunFolder
 from textcl.training.supervision import Supervision
@@ -87,7 +88,7 @@ class ConsoleReporter:
         self.total = total
         if total < SHORT:
             self.message(
-                f"{total} updates are few: below about {SHORT}, scores say little about the method"
+                f"only {counted(total, 'update')}: below about {SHORT}, scores say little about the method"
             )
         if self.quiet or not self.console.is_terminal:
             return

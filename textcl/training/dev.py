@@ -15,6 +15,7 @@ from textcl.encoder.shared import SharedEncoder
 from textcl.errors import RunError, UserError
 from textcl.evaluation.benchmarks import EncodeWith, evaluate, protocol_line
 from textcl.evaluation.tasks import StsTask, load_task
+from textcl.terminal import counted
 
 
 @runtime_checkable
@@ -70,7 +71,7 @@ class DevPairs:
     @property
     def size(self) -> str:
         """Size of the data."""
-        return f"{len(self.task.scores):,} pairs"
+        return counted(len(self.task.scores), "pair")
 
     @property
     def texts(self) -> Sequence[str]:

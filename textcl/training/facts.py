@@ -39,6 +39,7 @@ class CommonSettings:
         steps: Updates that were asked for; counted in epochs when None.
         multi_label: Whether a text may have several classes.
         classes: Classes of a classifier; None for an encoder.
+        label_columns: Names of its label columns, where it has several.
     """
 
     model: str
@@ -54,6 +55,7 @@ class CommonSettings:
     steps: int | None = None
     multi_label: bool = False
     classes: Sequence[str] | None = None
+    label_columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from textcl.encoder.packing.reach import is_causal
 from textcl.encoder.reader import Reader
 from textcl.method.method import Method, online_of
 from textcl.objectives.counted import parts_of
+from textcl.terminal import counted
 from textcl.training.dev import Dev
 from textcl.training.items import ItemCounts
 from textcl.training.loader import Loader
@@ -54,7 +55,6 @@ def preview(
         output: The run folder.
     """
     online = online_of(method)
-    parameters = sum(p.numel() for p in online.parameters()) / 1e6
     kinds = _kinds_of_texts(method, settings.max_length)
     total = settings.total_steps(len(loader.sampler))
     seen = f"{total * settings.accumulation / len(loader.sampler):.2f} epochs"
@@ -63,7 +63,7 @@ def preview(
     lines = {
         "recipe": f"{recipe.name}: {recipe.summary}",
         "model": f"{settings.model}: {online.dimension} dimensions, {_pooling(online)}, "
-        f"{parameters:.1f} M parameters{_direction(online)}",
+        f"{_parameters(online, settings)}{_direction(online)}",
         "data": rows.report.describe(),
         "prompt": _prompts(online, kinds),
         "lengths": f"{_lengths(kinds, method, rows)}; the saved model reads {online.max_length} tokens",
@@ -72,7 +72,7 @@ def preview(
         "negatives": labels["negatives"],
         "dev": _dev(dev, online) if dev else "none: the last weights are kept",
         **({"to beat": labels["to beat"]} if "to beat" in labels else {}),
-        "steps": f"{total} updates of {settings.batch_size * settings.accumulation} rows"
+        "steps": f"{counted(total, 'update')} of {counted(settings.batch_size * settings.accumulation, 'row')}"
         f"{_accumulated(method, loader, settings.accumulation)}, {seen}, {machine}",
         "output": str(output),
     }
@@ -116,6 +116,22 @@ def _routes(method: Method, online: Encoder) -> str:
     if twins and not has_dropout(online.backbone):
         routes += "; the model drops nothing, so that views of a text are equal: set dropout=0.1"
     return routes
+
+
+def _parameters(online: Encoder, settings: TrainSettings) -> str:
+    """The number of parameters, and of those that learn where an adapter learns beside the others."""
+    parameters = list(online.parameters())
+    total, learn = (
+        sum(p.numel() for p in some)
+        for some in (parameters, [p for p in parameters if p.requires_grad])
+    )
+    if settings.adapter is None:
+        return f"{_millions(total)} parameters"
+    return f"{_millions(total)} parameters, of which {_millions(learn)} learn ({settings.adapter})"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
 
 
 def _direction(online: Encoder) -> str:
@@ -226,5 +242,10 @@ def describe_negatives(
     if not counts:
         return f"from batches of {settings.batch_size} rows"
     parts = ", ".join(f"{kind} {count:,}" for kind, count in counts.items())
-    what = "negatives" if labels is None else "candidates of other rows"
-    return f"each anchor sees {sum(counts.values()):,} {what}: {parts}"
+    total = sum(counts.values())
+    what = (
+        counted(total, "negative")
+        if labels is None
+        else f"{counted(total, 'candidate')} of other rows"
+    )
+    return f"each anchor sees {what}: {parts}"

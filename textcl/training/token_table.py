@@ -22,6 +22,7 @@ from textcl.data.files import atomic_write
 from textcl.data.roles import texts_in
 from textcl.data.rows import Rows
 from textcl.encoder.reader import Reader
+from textcl.terminal import counted
 from textcl.types import Tokens
 
 _LAYOUT = 1  # of the cached files: a change of what they hold needs a new number
@@ -96,7 +97,9 @@ def cached_tokens(
     firsts = _firsts(rows, role)
     table = _kept(ids, offsets, firsts)
     if table is None:
-        log(f"tokenising {firsts[-1]:,} texts of {role}; later runs find the tokens in {folder}")
+        log(
+            f"tokenising {counted(int(firsts[-1]), 'text')}; later runs find the tokens in {folder}"
+        )
         _write(ids, offsets, rows, role, read)
         table = _kept(ids, offsets, firsts)
     return table
