@@ -176,13 +176,12 @@ def mining(passages, queries):
 
     with tempfile.TemporaryDirectory() as place:
         triplets.cache_folder = lambda: Path(place)
-        rows, documents = load_rows(pairs, roles=("anchor", "positive")), documents_of(corpus)
+        rows = load_rows(pairs, roles=("anchor", "positive"))
         options = MiningOptions(negatives=4, range_max=40)
 
         def ours():
-            return mine_pairs(
-                model, rows, documents, Path(place) / "out.jsonl", options, overwrite=True
-            )
+            target = Path(place) / "out.jsonl"
+            return mine_pairs(model, rows, documents_of(corpus), target, options, overwrite=True)
 
         _, first, first_cpu = timed(ours)
         again = compared(theirs, ours)  # after a run of ours that filled the cache

@@ -251,6 +251,20 @@ def test_documents_without_a_text_are_left_out_and_counted(model, tmp_path):
     assert said == ["1 document without a text left out"]
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [["a", " b\n", "", " ", "é", "a"], [], ["a", None], ["a", "b\0"], ["a", "\ud800"], ["a", 1]],
+)
+def test_a_list_of_texts_is_read_as_any_other_source(texts):
+    def read(source):
+        try:
+            return list(documents.documents_of(source)())
+        except UserError as error:
+            return str(error)
+
+    assert read(texts) == read(tuple(texts))
+
+
 def test_a_title_goes_before_its_text_in_the_layout_of_beir(model, tmp_path):
     (tmp_path / "corpus.jsonl").write_text(
         json.dumps({"_id": "1", "title": "Slip", "text": "flow"}) + "\n\n"

@@ -6,9 +6,11 @@ import shutil
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard, cast
 
 import numpy as np
 
@@ -92,6 +94,8 @@ def documents_of(
             "a corpus is read twice, so it cannot be standard input: write it to a file"
         )
     opened = open_source(source, split=split)
+    if _is_text_list(source) and not columns:
+        return partial(_numbered, source)
     chosen = dict(columns or {})
     id_column = chosen.pop("id", None)
 
@@ -105,6 +109,27 @@ def documents_of(
             yield Document(name, text.strip(), number)
 
     return read
+
+
+def _is_text_list(value: object) -> TypeGuard[list[str]]:
+    """Whether a value is a list of nothing but texts that need no look one by one."""
+    if not isinstance(value, list):
+        return False
+    texts = cast("list[object]", value)
+    return all(_usable(texts[start : start + _BLOCK]) for start in range(0, len(texts), _BLOCK))
+
+
+def _usable(texts: list[object]) -> bool:
+    try:
+        whole = "".join(texts)  # pyright: ignore[reportArgumentType]  # refuses what is no text
+        whole.encode()
+    except (TypeError, UnicodeEncodeError):
+        return False
+    return "\0" not in whole
+
+
+def _numbered(texts: list[str]) -> Iterator[Document]:
+    return map(Document, map(str, count(1)), map(str.strip, texts), count(1))
 
 
 def _id(values: Mapping[str, object], column: str | None, source: str, number: int) -> str:

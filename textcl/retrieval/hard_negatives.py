@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -76,7 +78,7 @@ class MiningOptions:
         if not self.near > 0:
             raise UserError(f"near must be above 0, got {self.near}")
 
-    @property
+    @cached_property
     def margins(self) -> dict[str, Threshold]:
         """The rules that compare with the weakest positive, by name."""
         rules: dict[str, Threshold] = {}
@@ -89,7 +91,7 @@ class MiningOptions:
             rules[share] = relative_margin(self.relative_margin)
         return rules
 
-    @property
+    @cached_property
     def rules(self) -> MiningRules:
         """All rules on scores and ranks."""
         return MiningRules(
@@ -202,7 +204,9 @@ class Miner:
         by_model = {**others, **positives}
         open_rows = [row for row in allowed if row not in banned]
         scores = self._scores(anchor, [*own, *open_rows], by_model, documents)
-        judged = sorted(((row, scores[row]) for row in open_rows), key=lambda pair: -pair[1])
+        judged = [(row, scores[row]) for row in open_rows]
+        if self.reranker is not None:
+            judged.sort(key=itemgetter(1), reverse=True)
         own_scores = [scores[row] for row in own]
         mined = select(own, own_scores, judged, self.options.rules, last, self._generator)
 
@@ -222,8 +226,11 @@ class Miner:
         group = text_group(anchor)
         seen = {group, *self._groups[own].tolist()}
         marked = self._marked.get(group, frozenset[int]())
+        identities: list[int] = self._groups[rows].tolist()
         banned: dict[int, str] = {}
-        for row, identity in zip(rows, self._groups[rows].tolist(), strict=True):
+        if len({*seen, *marked, *identities}) == len({*seen, *marked}) + len(rows):
+            return banned  # as for most anchors
+        for row, identity in zip(rows, identities, strict=True):
             if identity in seen:
                 banned[row] = EQUAL
             elif identity in marked:
@@ -262,9 +269,9 @@ class Miner:
         rows: list[int],
         by_model: Mapping[int, float],
         documents: _Documents,
-    ) -> dict[int, float]:
+    ) -> Mapping[int, float]:
         if self.reranker is None:
-            return {row: by_model[row] for row in rows}
+            return by_model
         given = self.reranker.predict([(anchor, documents[row].text) for row in rows])
         scores = np.asarray(given, np.float64)
         if scores.shape != (len(rows),) or not np.isfinite(scores).all():

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 _NO_LETTERS = re.compile(r"[\W_]+")
 _ASCII = {code: " " for code in range(128) if not chr(code).isalnum()}
@@ -23,7 +24,7 @@ class NearTexts:
 
     def __init__(self, texts: Iterable[str], share: float) -> None:
         self._share = share
-        self._others = [_Other.of(text, share) for text in texts] if share <= 1 else []
+        self._others = [_Other(len(text), _plain(text)) for text in texts] if share <= 1 else []
 
     def __contains__(self, text: str) -> bool:
         size = len(text)
@@ -44,29 +45,30 @@ class _Other:
 
     Args:
         size: Its length.
-        trigrams: Of it.
-        spare: How many of them a near text may lack.
+        plain: The text without case and punctuation.
     """
 
     size: int
-    trigrams: frozenset[str]
-    spare: int
+    plain: str
 
-    @classmethod
-    def of(cls, text: str, share: float) -> _Other:
-        own = trigrams(text)
-        return cls(len(text), own, int((1 - share) * len(own)) + 1)
+    @cached_property
+    def trigrams(self) -> frozenset[str]:
+        """Of the text."""
+        return _cut(self.plain)
 
     def near(self, plain: str, share: float) -> bool:
         """Whether a text without case and punctuation is near.
 
         Most are not, which shows after a few trigrams: of those in either, the ones that it lacks are too many.
         """
-        lacking = 0
-        for each in self.trigrams:
+        count = max(len(self.plain) - 2, 1)
+        spare = int((1 - share) * count) + 1
+        lacking: set[str] = set()
+        for at in range(count):
+            each = self.plain[at : at + 3]
             if each not in plain:
-                lacking += 1
-                if lacking > self.spare:
+                lacking.add(each)
+                if len(lacking) > spare:
                     return False
         return _common(_cut(plain), self.trigrams) >= share
 

@@ -48,16 +48,28 @@ def exact_lists(
         rows: Places in the corpus; −1 where a list has ended.
         fetch: Gives their vectors.
     """
-    scores = queries.new_empty(rows.shape)
-    lengths = (rows >= 0).sum(dim=1).tolist()
-    wide, places = queries.double()[:, :, None], rows.clamp(min=0)
+    listed = rows >= 0
+    table = queries.new_full(rows.shape, -torch.inf)
+    if not len(queries):
+        return table
     step = 1 if queries.device.type == "cpu" else max(1, _GATHERED // max(1, rows.shape[1]))
-    for start in range(0, len(queries), step):
-        part = slice(start, start + step)
-        some = places[part, : max(lengths[part])]
-        vectors = fetch(some.flatten()).double().view(*some.shape, queries.shape[1])
-        scores[part, : some.shape[1]] = torch.matmul(vectors, wide[part])[:, :, 0]
-    return scores.masked_fill_(rows < 0, -torch.inf)
+    counts = listed.sum(dim=1).split(step)
+    sizes = [int(part.sum()) for part in counts] if step > 1 else torch.cat(counts).tolist()
+    wide, parts = queries.double().split(step), rows[listed].split(sizes)
+    scores = [
+        _products(part, fetch(some).double(), count)
+        for part, some, count in zip(wide, parts, counts, strict=True)
+    ]
+    return table.masked_scatter_(listed, torch.cat(scores).to(table.dtype))
+
+
+def _products(
+    queries: Float[Tensor, "Q D"], rows: Float[Tensor, "n D"], counts: Int[Tensor, " Q"]
+) -> Float[Tensor, " n"]:
+    """Products of each query with as many rows as it has."""
+    if len(queries) == 1:
+        return rows @ queries[0]
+    return torch.linalg.vecdot(queries.repeat_interleave(counts, dim=0), rows)
 
 
 @dataclass(frozen=True)
