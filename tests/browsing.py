@@ -1,4 +1,4 @@
-"""Chromium for tests: what it shows, what it said, and what it asked for."""
+"""Chromium for tests: its pages, its messages, and its requests."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ FLAGS = (
 
 
 class Browser:
-    """Chromium, and what it said and asked for."""
+    """Chromium, with its messages and requests."""
 
     def __init__(self, profile):
         options = webdriver.ChromeOptions()
@@ -38,6 +38,13 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         service = webdriver.ChromeService(executable_path=DRIVER)
         self.driver = webdriver.Chrome(options=options, service=service)
+
+    def forget(self):
+        """Begin as if it had been opened just now: an empty page of its own size, no message, no request."""
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        self.driver.get("about:blank")
+        self.said()
+        self.asked_for()
 
     def open(self, page, width=1280, scheme="light"):
         cdp = self.driver.execute_cdp_cmd
@@ -58,7 +65,7 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def wait(self, script):
-        """What the script gives as soon as that is something."""
+        """Result of the script, as soon as there is one."""
         end = time.monotonic() + 20
         while not (found := self.run(script)):
             assert time.monotonic() < end, f"this never came true: {script}"

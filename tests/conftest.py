@@ -62,6 +62,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(str(item.path).removeprefix(f"{HERE}/"), len(order)))
 
 
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """One browser for all files of a worker: its start costs more than what most of them do with it."""
+    from browsing import Browser
+
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.driver.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    """The browser, as if it had been opened just now."""
+    chromium.forget()
+    return chromium
+
+
 def pytest_collection_finish() -> None:
     """Leave the objects of the libraries out of every garbage collection to come: they live to the end."""
     gc.collect()

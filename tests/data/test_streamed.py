@@ -14,7 +14,7 @@ from textcl.data.pairs import open_pairs
 from textcl.data.reading import Selection
 from textcl.data.rows import load_rows
 from textcl.data.sources import open_source
-from textcl.data.streamed import StreamedRows
+from textcl.data.streamed import StreamedRows, _close_all
 from textcl.errors import UserError
 
 TEXTS = [f"text {i}" for i in range(25)]
@@ -156,3 +156,20 @@ def test_every_buffer_is_checked():
 
 def test_a_stream_may_be_read_whole_where_all_rows_are_wanted(tmp_path):
     assert load_rows(from_tables(tmp_path), roles=("text",)).strings("text") == TEXTS
+
+
+def test_sources_are_left_before_the_modules_that_read_them_go():
+    """At the end of a program readers that are closed without their modules print exceptions."""
+    left = []
+
+    def records():
+        try:
+            yield from ({"text": text} for text in TEXTS)
+        finally:
+            left.append(True)
+
+    rows = stream(datasets.IterableDataset.from_generator(records))
+    assert numbers(rows, 0, 6) == [0, 1, 2, 3, 4, 5]
+    assert not left
+    _close_all()
+    assert left

@@ -1,7 +1,7 @@
 """A real browser opens reports of real runs: nothing fails, nothing leaves the page, and no text of the user acts."""
 
 import pytest
-from browsing import MARKS, Browser, webdriver
+from browsing import MARKS, webdriver
 from report_runs import NASTY, classifier_run, encoder_run
 
 from textcl.report.write import ReportOptions, write_report
@@ -9,13 +9,6 @@ from textcl.report.write import ReportOptions, write_report
 pytestmark = MARKS
 
 TOOLTIP = "return document.querySelector('#vg-tooltip-element.visible')?.innerText ?? ''"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    opened = Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.driver.quit()
 
 
 @pytest.fixture(scope="module")

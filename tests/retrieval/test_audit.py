@@ -5,7 +5,7 @@ import time
 from array import array
 
 import pytest
-from browsing import MARKS, Browser
+from browsing import MARKS
 
 from textcl.retrieval.audit import write_audit
 from textcl.retrieval.choices import Choice, Scored, Tally
@@ -59,30 +59,26 @@ def test_the_sample_is_drawn_from_all_anchors_alike():
 class TestInABrowser:
     pytestmark = MARKS
 
-    def test_marks_are_saved_and_read_again(self, page, tmp_path):
-        browser = Browser(tmp_path / "profile")
-        try:
-            downloads = {"behavior": "allow", "downloadPath": str(tmp_path)}
-            browser.driver.execute_cdp_cmd("Page.setDownloadBehavior", downloads)
-            browser.open(page)
-            assert browser.run("return document.title") == "Mined negatives"
-            for row, mark in ((0, "relevant"), (3, "irrelevant")):
-                browser.run(
-                    "document.querySelectorAll('select')[arguments[0]].value = arguments[1]",
-                    row,
-                    mark,
-                )
-            save = browser.driver.find_element("id", "save")
-            browser.hover(save)  # a click alone scrolls smoothly, and misses
-            save.click()
-            end = time.monotonic() + 10
-            while not (tmp_path / "marks.csv").exists():
-                assert time.monotonic() < end
-                time.sleep(0.05)
-            sample = json.loads(browser.run("return document.getElementById('sample').textContent"))
-            assert not browser.said()
-        finally:
-            browser.driver.quit()
+    def test_marks_are_saved_and_read_again(self, page, browser, tmp_path):
+        downloads = {"behavior": "allow", "downloadPath": str(tmp_path)}
+        browser.driver.execute_cdp_cmd("Page.setDownloadBehavior", downloads)
+        browser.open(page)
+        assert browser.run("return document.title") == "Mined negatives"
+        for row, mark in ((0, "relevant"), (3, "irrelevant")):
+            browser.run(
+                "document.querySelectorAll('select')[arguments[0]].value = arguments[1]",
+                row,
+                mark,
+            )
+        save = browser.driver.find_element("id", "save")
+        browser.hover(save)  # a click alone scrolls smoothly, and misses
+        save.click()
+        end = time.monotonic() + 10
+        while not (tmp_path / "marks.csv").exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        sample = json.loads(browser.run("return document.getElementById('sample').textContent"))
+        assert not browser.said()
         marks = Marks.read(tmp_path / "marks.csv")
         assert marks.irrelevant == 1
         assert sum(map(len, marks.relevant.values())) == 1

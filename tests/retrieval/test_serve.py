@@ -5,7 +5,7 @@ import threading
 from urllib.parse import quote
 
 import pytest
-from browsing import MARKS, Browser
+from browsing import MARKS
 from families import tiny_encoder
 
 from textcl.errors import UserError
@@ -86,18 +86,14 @@ def test_only_this_machine_is_served_and_a_taken_port_is_one_sentence(server):
 class TestInABrowser:
     pytestmark = MARKS
 
-    def test_a_query_is_typed_and_nothing_in_a_document_acts(self, server, tmp_path):
-        browser = Browser(tmp_path)
-        try:
-            browser.driver.get(server.address)
-            field = browser.driver.find_element("css selector", "input[type=search]")
-            field.send_keys("a dog runs")
-            browser.driver.find_element("css selector", "button").click()
-            browser.wait("return document.querySelectorAll('article').length === 2")
-            assert browser.run("return document.title") == "a dog runs"
-            assert browser.run("return document.querySelectorAll('script, img').length") == 0
-            asked = [url for url in browser.asked_for() if not url.startswith(("data:", "chrome"))]
-            assert all(url.startswith(server.address) for url in asked)
-            assert not [line for line in browser.said() if "favicon" not in line]
-        finally:
-            browser.driver.quit()
+    def test_a_query_is_typed_and_nothing_in_a_document_acts(self, server, browser):
+        browser.driver.get(server.address)
+        field = browser.driver.find_element("css selector", "input[type=search]")
+        field.send_keys("a dog runs")
+        browser.driver.find_element("css selector", "button").click()
+        browser.wait("return document.querySelectorAll('article').length === 2")
+        assert browser.run("return document.title") == "a dog runs"
+        assert browser.run("return document.querySelectorAll('script, img').length") == 0
+        asked = [url for url in browser.asked_for() if not url.startswith(("data:", "chrome"))]
+        assert all(url.startswith(server.address) for url in asked)
+        assert not [line for line in browser.said() if "favicon" not in line]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from browsing import MARKS, Browser
+from browsing import MARKS
 
 from textcl.review.alike import Alike, conflicts
 from textcl.review.review import JudgedRow, Near, Review
@@ -29,14 +29,7 @@ def page(tmp_path):
 class TestInABrowser:
     pytestmark = MARKS
 
-    @pytest.fixture
-    def browser(self, tmp_path):
-        found = Browser(tmp_path / "profile")
-        yield found
-        found.driver.quit()
-
     def test_it_opens_alone_runs_nothing_and_fits_the_window(self, page, browser):
-        browser.asked_for()  # what Chromium opens with
         for width in (1280, 390):
             browser.open(page, width=width)
             assert browser.run("return document.title") == f"Review of {NASTY}"

@@ -56,7 +56,7 @@ def test_tokens_are_made_once_and_told(monkeypatch):
     told, tokenizer, rows = [], families.tiny_tokenizer("bert"), rows_of(TEXTS)
     first = cached_tokens(rows, "text", Reader(tokenizer, 12), told.append)
     assert len(told) == 1
-    assert "5 texts" in told[0]
+    assert "5 texts of text;" in told[0]
     tokenizer(["another"], truncation=True, max_length=3)  # leaves its settings in the tokenizer
     monkeypatch.setattr(reader, "tokenize", refuse)
     again = cached_tokens(rows, "text", Reader(tokenizer, 12), told.append)
@@ -148,7 +148,8 @@ def test_texts_of_lists_are_tokenised_once_and_the_batches_are_the_same(monkeypa
     plain = Loader(rows, ShuffledBatches(len(rows), 2, 0), Collate(views, reads, seed=3), ALONE)
     kept = plain.with_tokens(reads, lines.append)
     assert sorted(kept.collate.tables) == sorted(set(views) - {"changed"})
-    assert [line.split(" texts")[0].split()[-1] for line in lines] == ["4", "6", "7"]
+    names = [line.partition(";")[0].removeprefix("tokenising ") for line in lines]
+    assert names == ["4 texts of anchor", "6 texts of negatives", "7 texts of positives"]
     for epoch in range(6):
         for number in range(2):
             theirs, ours = plain.batch(epoch, number), kept.batch(epoch, number)

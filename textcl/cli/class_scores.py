@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from textcl.evaluation.published import PublishedRow
 
 _PAIRS, _CLASSES = 10, 40
+_WIDTH = 80  # columns of the tables where there is no terminal
 
 
 def draw(score: ClassifierScore, folder: Path) -> None:
@@ -54,8 +55,16 @@ def show_score(
 
     result, plain = score.result, score.uncalibrated
     head = result_table(
-        score.label, "accuracy", "macro-F1", "weighted-F1", "entropy (bits)", "ECE", "tolerance"
+        score.label,
+        "accuracy",
+        "macro-\nF1",
+        "weighted-\nF1",
+        "entropy\n(bits)",
+        "ECE",
+        "tolerance",
     )
+    for column in head.columns[1:]:
+        column.no_wrap = True  # a number and what stands behind its ± stay together
     error = f" ± {100 * result.standard_error:.2f}"
     shares = [f"{100 * value:.2f}" for value in (result.macro_f1, result.weighted_f1)]
     tolerance = "–" if score.tolerance is None else f"{score.tolerance:.3f}"
@@ -70,7 +79,7 @@ def show_score(
     )
     if headline(plain) != headline(result):
         head.add_row(
-            "  without calibration",
+            "  uncalibrated",
             f"{100 * plain.accuracy:.2f}",
             f"{100 * plain.macro_f1:.2f}",
             f"{100 * plain.weighted_f1:.2f}",
@@ -86,12 +95,13 @@ def show_score(
         cells = ["", "", ""]
         cells[place] = summary
         head.add_row(escape(f"{row.model}, {row.backbone}"), *cells, "", "", "")
-    console.print(head)
+    width = None if console.is_terminal else _WIDTH
+    console.print(head, width=width)
     classes = result_table("class", "precision", "recall", "F1", "texts", "predicted")
     for each in sorted(result.per_class, key=lambda one: one.f1)[:_CLASSES]:
         cells = [f"{100 * value:.1f}" for value in (each.precision, each.recall, each.f1)]
         classes.add_row(escape(each.name), *cells, f"{each.support:,}", f"{each.predicted:,}")
-    console.print(classes)
+    console.print(classes, width=width)
     if result.confusion is not None:
         pairs = result_table("most confused: true", "taken for", "texts", "share of the class")
         names = [each.name for each in result.per_class]
@@ -99,7 +109,7 @@ def show_score(
             pairs.add_row(
                 escape(pair.true), escape(pair.predicted), str(pair.rows), f"{pair.share:.1%}"
             )
-        console.print(pairs)
+        console.print(pairs, width=width)
     lines = [
         classifier_protocol(score),
         "± is the standard error of the sample of texts",

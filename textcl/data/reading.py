@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, TypeVar
@@ -71,7 +71,7 @@ class Reading:
         stream = self._selection.source.parts[self._part].stream
         return Place(self._part, self._record, stream.state() if stream and self._record else None)
 
-    def rows(self) -> Iterator[tuple[object, ...]]:
+    def rows(self) -> Generator[tuple[object, ...]]:
         """Checked values in the order of the roles.
 
         Raises:

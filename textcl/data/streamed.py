@@ -6,12 +6,14 @@ from row r needs no more than the place where the buffer of r begins: it is fill
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from threading import Lock
+from weakref import WeakSet
 
 import datasets
 import pyarrow
@@ -68,6 +70,7 @@ class StreamedRows(Rows):
         report = _report(selection, first, self._reading.blank)
         super().__init__(first, selection.roles, report)
         self._hold(first)
+        _OPEN.add(self)
 
     def __getitem__(self, indices: Sequence[int]) -> list[Row]:
         """The rows with these numbers, in that order."""
@@ -92,6 +95,11 @@ class StreamedRows(Rows):
         with self._lock:
             self._begin(decode(dict(place), StreamPlace, "place in the stream"))
 
+    def close(self) -> None:
+        """Leave the source; no row is drawn afterwards."""
+        with self._lock:
+            self._coming.close()
+
     def _begin(self, start: StreamPlace) -> None:
         self._held = {k: v for k, v in self._held.items() if not k}
         self._begins = {start.buffer: start}
@@ -100,7 +108,7 @@ class StreamedRows(Rows):
 
     def _pass_on(self, place: Place) -> None:
         self._reading = Reading(self._selection, place)
-        self._coming: Iterator[tuple[object, ...]] = self._reading.rows()
+        self._coming = self._reading.rows()
 
     def _rows_of(self, number: int) -> Rows:
         """A buffer; the first is always at hand, for whoever looks at rows without drawing them."""
@@ -142,6 +150,16 @@ class StreamedRows(Rows):
             for column, (_, stored) in zip(zip(*rows, strict=True), fields, strict=True)
         ]
         return datasets.Dataset(pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields)))
+
+
+_OPEN: WeakSet[StreamedRows] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Leave all sources while the modules that read them are still whole."""
+    for rows in [*_OPEN]:
+        rows.close()
 
 
 def _report(selection: Selection, first: datasets.Dataset, blank: int) -> DataReport:

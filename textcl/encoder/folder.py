@@ -8,14 +8,13 @@ one.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from textcl.versions import own_version
+from textcl.versions import own_version, version_of
 
 MODULES_FILE = "modules.json"
 GENERAL_FILE = "config_sentence_transformers.json"
@@ -88,5 +87,5 @@ def known_elsewhere(pooling: str | None) -> bool:
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that a vector depends on."""
     packages = {"sentence_transformers": "sentence-transformers", "transformers": "transformers"}
-    installed = {key: importlib.metadata.version(name) for key, name in packages.items()}
+    installed = {key: version_of(name) for key, name in packages.items()}
     return {**installed, "pytorch": str(torch.__version__), "textcl": own_version()}

@@ -6,7 +6,6 @@ import copy
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
-from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -26,6 +25,7 @@ from textcl.export.folder import Export
 from textcl.export.program import exportable, program_of
 from textcl.export.running import padded
 from textcl.resources import sample_dir
+from textcl.versions import version_of
 
 CALIBRATION_ROWS = 300
 """Sentences that ranges of activations are read from, as many as NNCF takes by default."""
@@ -84,7 +84,7 @@ def export_encoder(
         truncate_dim=encoder.truncate_dim,
         texts=texts,
         vectors=encoder.encode(texts, prompt="", precision="float32").tolist(),
-        versions=library_versions() | {name: metadata.version(name) for name in BACKENDS[backend]},
+        versions=library_versions() | {name: version_of(name) for name in BACKENDS[backend]},
     )
     with replacing(target) as folder, tempfile.TemporaryDirectory() as scratch:
         graph_file = folder / library.FILE

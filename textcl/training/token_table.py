@@ -97,9 +97,8 @@ def cached_tokens(
     firsts = _firsts(rows, role)
     table = _kept(ids, offsets, firsts)
     if table is None:
-        log(
-            f"tokenising {counted(int(firsts[-1]), 'text')}; later runs find the tokens in {folder}"
-        )
+        texts = counted(int(firsts[-1]), "text")
+        log(f"tokenising {texts} of {role}; later runs find the tokens in {folder}")
         _write(ids, offsets, rows, role, read)
         table = _kept(ids, offsets, firsts)
     return table
