@@ -18,7 +18,8 @@ from textcl.errors import RunError, UserError
 from textcl.retrieval import build, documents
 from textcl.retrieval.index import Index
 from textcl.retrieval.models import model_hash
-from textcl.retrieval.store import Manifest, Writer
+from textcl.retrieval.store import Manifest
+from textcl.retrieval.writer import Writer
 
 DRAW = np.random.default_rng(0)
 TEXTS = [" ".join(DRAW.choice(WORDS, 5, replace=False)) for _ in range(60)]

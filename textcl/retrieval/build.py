@@ -38,7 +38,8 @@ from textcl.retrieval.documents import (
 from textcl.retrieval.hnsw import Graph
 from textcl.retrieval.models import Embeds, embed, model_hash, prompt_text, similarity_of
 from textcl.retrieval.quantization import Ranges, to_bits
-from textcl.retrieval.store import MANIFEST, Dtype, Kind, Manifest, StoredRows, Writer
+from textcl.retrieval.store import MANIFEST, Dtype, Kind, Manifest, StoredRows
+from textcl.retrieval.writer import Writer
 from textcl.terminal import counted
 
 if TYPE_CHECKING:

@@ -36,7 +36,8 @@ from textcl.retrieval.models import Embeds, check_model, embed
 from textcl.retrieval.quantization import nearest_bits, to_bits
 from textcl.retrieval.search import Hits, padded, rescored, search
 from textcl.retrieval.search_hits import SearchHit, documents_of_hits, documents_of_pairs
-from textcl.retrieval.store import Dtype, Kind, Manifest, StoredRows, Writer
+from textcl.retrieval.store import Dtype, Kind, Manifest, StoredRows
+from textcl.retrieval.writer import Writer
 
 RESCORED = 4
 """Times k that a coarse search keeps for scoring again."""
