@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from unittest.mock import patch
 
 import golden
 import pytest
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 
 import textcl
 from textcl.training import session
+from textcl.training.interrupts import InterruptedRunError, Interrupts
 from textcl.training.settings import TrainSettings
 
 
@@ -23,17 +25,27 @@ def model(tmp_path_factory):
     return golden.make_model(tmp_path_factory.mktemp("model"))
 
 
-def train(model, folder, monkeypatch, scale, **settings):
-    plain = session.accelerator_of
+PLAIN = session.accelerator_of
+
+
+def scale_losses(monkeypatch, scale):
+    """Runs scale their losses; returns the scaler of each."""
+    scalers = []
 
     def scaled(settings: TrainSettings) -> Accelerator:
-        made = plain(settings)
+        made = PLAIN(settings)
         made.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         made.native_amp = True
+        scalers.append(made.scaler)
         monkeypatch.setattr(Accelerator, "mixed_precision", property(lambda self: "fp16"))
         return made
 
     monkeypatch.setattr(session, "accelerator_of", scaled)
+    return scalers
+
+
+def train(model, folder, monkeypatch, scale, **settings):
+    scale_losses(monkeypatch, scale)
     arithmetic = "accelerate.accelerator.get_mixed_precision_context_manager"
     monkeypatch.setattr(
         arithmetic, lambda *_: torch.enable_grad()
@@ -77,3 +89,14 @@ def test_training_goes_on_where_the_scale_has_come_down(model, tmp_path, monkeyp
     assert not finite[0]
     assert finite[-1]
     assert finite == sorted(finite)
+
+
+def test_a_resumed_run_goes_on_with_its_scale(model, tmp_path, monkeypatch):
+    interrupted = patch.object(Interrupts, "asked", lambda self, at_log, device: True)
+    with interrupted, pytest.raises(InterruptedRunError):
+        train(model, tmp_path / "run", monkeypatch, 2.0**127, steps=2)
+    scalers = scale_losses(monkeypatch, 2.0**10)
+    session.resume(
+        tmp_path / "run", data=recipe_rows(("text",)), console=Console(file=io.StringIO())
+    )
+    assert scalers[-1].get_scale() == 2.0**125  # halved once before the end and once after it

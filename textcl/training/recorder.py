@@ -176,7 +176,7 @@ class Recorder:
             checkpoint.load_modules(self.parts.modules, saved.tensors)
             checkpoint.load_optimizer(self.parts.optimizer, saved.tensors)
             meta = JsonObject(saved.meta, str(place))
-            scaler = meta.get("scaler", dict[str, float])
+            scaler = meta.get("scaler", dict[str, int | float])  # its counts are whole numbers
             if self.accelerator.scaler is not None and scaler:
                 self.accelerator.scaler.load_state_dict(scaler)
             at = meta.require("position", Position)
