@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 from unittest.mock import patch
@@ -104,6 +105,39 @@ def test_a_step_is_little_work_for_the_host(model, tmp_path, card):
     run_second_update("unsup-simcse", {"num_layers": 3}, model, tmp_path / "run", card)
     assert len(card.copies) <= 1, "\n".join(card.copies)
     assert len(card.launches) <= 540  # three layers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_trains_as_on_a_cpu(name, model, tmp_path):
+    found, write = recipes.find(name), _Loop._write
+
+    def stopped(self: _Loop, *args: object) -> None:
+        write(self, *args)
+        if self.at.step == 3:
+            raise _Enough
+
+    def losses(folder: Path) -> list[float]:
+        alone: dict[str, object] = {} if name == "static" else {"dropout": 0.0}
+        with patch.object(_Loop, "_write", stopped), pytest.raises(_Enough):
+            textcl.train(
+                name,
+                model=str(model),
+                data=recipe_rows(found.roles, 64),
+                dev="",
+                output=folder,
+                settings=golden.settings_of(name) | {"save_every": 0} | alone,
+                console=Console(file=io.StringIO()),
+            )
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line)["loss"] for line in lines]
+
+    on_cpu = losses(tmp_path / "cpu")
+    with (
+        pretended_card(CODE, RECIPES),
+        patch.object(Accelerator, "device", property(lambda self: CARD)),
+    ):
+        assert losses(tmp_path / "card") == pytest.approx(on_cpu, abs=1e-5)
 
 
 # DeBERTa changes views in place, which torch refuses here where nothing has a gradient.
