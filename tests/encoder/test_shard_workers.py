@@ -1,5 +1,6 @@
 """Shards made in other processes are those of one process; a process that dies loses its shard and nothing else."""
 
+import signal
 from functools import partial
 
 import numpy as np
@@ -36,8 +37,16 @@ def check(texts, folder):
     np.testing.assert_array_equal(vectors, StubEncoder().encode(texts.read_text().splitlines()))
 
 
+class Shielded(DiesOnce):
+    """Dies once, and refuses to work where Ctrl-C, which goes to all processes, could end it before it is ready."""
+
+    def encode(self, texts, **options):
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        return super().encode(texts, **options)
+
+
 def test_two_processes_make_the_shards_of_one_and_one_that_dies_is_not_the_end(tmp_path, texts):
-    folder, load = tmp_path / "v", partial(DiesOnce, tmp_path / "flag")
+    folder, load = tmp_path / "v", partial(Shielded, tmp_path / "flag")
     with pytest.raises(RunError, match=r"has died.*the same command goes on"):
         write(texts, folder, load, DeviceProcesses(2))
     done, before = [], finished_rows(folder, Share())
@@ -47,6 +56,7 @@ def test_two_processes_make_the_shards_of_one_and_one_that_dies_is_not_the_end(t
     assert [shard.index for shard in manifest.shards] == list(range(6))
     assert sum(done) == ROWS - before
     check(texts, folder)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])  # of this process
 
 
 def test_more_devices_than_the_machine_has_are_refused():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import active_children, get_context
 from multiprocessing.queues import SimpleQueue
@@ -25,6 +26,8 @@ Block = tuple[int, Iterator[StreamedRow]]
 
 Loader = Callable[[], EncodesFiles]
 """Loads an encoder."""
+
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,11 @@ class DeviceProcesses:
             ) as pool:
                 try:
                     for index, rows in blocks:
-                        running.add(pool.submit(_make, index, list(rows)))
+                        block = list(rows)
+                        with (
+                            _signals_held()
+                        ):  # a process that starts would die of them in its imports
+                            running.add(pool.submit(_make, index, block))
                         if len(running) > self.devices:  # one block waits, so that no device does
                             yield from _finished(running, progress)
                     while running:
@@ -195,6 +202,19 @@ class DeviceProcesses:
                 "an encoding process has died, perhaps out of memory: the same command goes on with the "
                 "shards that are missing"
             ) from error
+
+
+@contextmanager
+def _signals_held() -> Generator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block is done; a process that it starts never gets them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _visible_gpus() -> list[str]:
@@ -240,7 +260,7 @@ _process: ShardMaker | None = None
 def _begin(load: Loader, writer: ShardWriter, places: SimpleQueue[str], threads: int) -> None:
     """Begin a process: it takes the next device, and leaves signals to the one that waits for it."""
     global _process
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOPS:
         signal.signal(number, signal.SIG_IGN)
     place = places.get()
     if place:

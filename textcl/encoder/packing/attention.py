@@ -19,7 +19,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from textcl.encoder.packing import buckets as bucketed_attention
-from textcl.encoder.packing import card
+from textcl.encoder.packing import card, near
 from textcl.encoder.packing.places import Packing as Packing
 from textcl.encoder.packing.reach import Reach, visible_keys
 
@@ -102,6 +102,9 @@ def _attend_by_length(
     slices = zip(*(x.split(sizes) for x in (query, key, value)), strict=True)
     for (rows, length), group, seen in zip(packing.groups, slices, attend, strict=True):
         q, k, v = (x.view(rows, length, *x.shape[1:]).transpose(1, 2) for x in group)
+        if seen is None and near.pays(reach, length):
+            contexts.append(near.attend_near(q, k, v, scale, reach).transpose(1, 2).flatten(0, 1))
+            continue
         # the fused attention skips what is behind a token, where no mask says more
         causal = reach.causal and seen is None and not reach.cuts(length)
         mask = None if causal else reach.mask(length)
@@ -174,16 +177,16 @@ def _attend_in_buckets(
     visible: list[Tensor | None] = []
     start = 0
     for bucket in buckets.buckets:
-        near, keys = reach.mask(bucket.width), bucket.real
+        close, keys = reach.mask(bucket.width), bucket.real
         if packing.attend is not None:
             real = packing.mask[start : start + bucket.rows, : bucket.width]
             real = F.pad(real, (0, bucket.width - real.shape[1]))
             keys = torch.zeros_like(real).masked_scatter_(
                 real, packing.attend[_tokens(packing, start) :]
             )
-        elif keys is None and near is not None:
-            keys = near.new_ones(bucket.rows, bucket.width)
-        visible.append(None if keys is None else visible_keys(keys[:, None, None], near))
+        elif keys is None and close is not None:
+            keys = close.new_ones(bucket.rows, bucket.width)
+        visible.append(None if keys is None else visible_keys(keys[:, None, None], close))
         start += bucket.rows
     return bucketed_attention.attend(query, key, value, buckets, visible, scale, dropout)
 

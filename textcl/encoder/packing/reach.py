@@ -47,8 +47,17 @@ class Reach:
         """True where a token, by row, attends to another, by column; None where each attends to all."""
         if length == 1 or not (self.causal or self.cuts(length)):
             return None
-        places = torch.arange(length, device=device)
-        ahead = places - places[:, None]
+        places = range(length)
+        return self.between(places, places, device)
+
+    def between(
+        self, queries: range, keys: range, device: torch.device | None = None
+    ) -> Bool[Tensor, "1 1 Q K"]:
+        """True where a token of some places, by row, attends to one of others, by column."""
+        asking, asked = (
+            torch.arange(places.start, places.stop, device=device) for places in (queries, keys)
+        )
+        ahead = asked - asking[:, None]
         seen = ahead <= 0 if self.causal else torch.ones_like(ahead, dtype=torch.bool)
         if self.window is not None:
             seen &= ahead.abs() < self.window
