@@ -141,6 +141,20 @@ def test_an_encoder_is_probed_on_a_labelled_file(tmp_path):
         run("abcd", "--train", path)
 
 
+def test_an_encoder_is_scored_on_graded_pairs_of_ones_own(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("sentence1,b,score\naa,aa,3\naa,ab,2\naa,bb,1\n")
+    named = ("--data", str(path), "--column", "sentence2=b")
+    out = run("abcd", *named).stdout
+    assert ["model", "mine"] in cells(out)
+    assert ["pairs", "3"] in cells(out)
+    assert ["abcd", "100.00"] in cells(out)
+    assert "own-pairs-all: Spearman" in out
+    assert "own-pairs-all" in run("abcd", *named, "--against", "ab").stdout
+    with pytest.raises(UserError, match="graded pairs need none"):
+        run("abcd", *named, "--train", str(path))
+
+
 def test_classifiers_are_compared_on_the_classes_of_both(monkeypatch, tmp_path):
     class Stub(classifiers.Classifier):
         def __init__(self, name):

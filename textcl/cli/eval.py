@@ -65,6 +65,8 @@ textcl eval RUN --suite retrieval --suite qa
 
 textcl eval RUN --data beir_folder/
 
+textcl eval RUN --data pairs.csv
+
 textcl eval RUN --against all-MiniLM-L6-v2 --suite transfer
 
 textcl eval CLASSIFIER --data test.csv --figures pictures
@@ -96,7 +98,8 @@ def eval_command(
         str | None,
         typer.Option(
             metavar="FILE|FOLDER",
-            help="Your own data: a file with text and label, or a folder with corpus.jsonl, queries.jsonl and qrels.",
+            help="Your own data: a file with text and label, or with sentence1, sentence2 and score, or a folder with "
+            "corpus.jsonl, queries.jsonl and qrels.",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -163,11 +166,12 @@ def eval_command(
 
     The suite sts is STS12-16, STS-B and SICK-R. The data of tasks comes from the folder that TEXTCL_DATA names, or from
     the hub. A classifier is scored on the tasks of the suite that have its classes, or on a file; an encoder on a file
-    by a linear classifier and nearest neighbours.
+    of graded pairs by Spearman's correlation, on one of labelled texts by a linear classifier and nearest neighbours.
     """
     from textcl.cli.eval_classifier import Request, eval_classifier, labelled_tasks
     from textcl.data.files import check_writable, to_json
     from textcl.errors import UserError
+    from textcl.evaluation.own_pairs import ROLES
     from textcl.evaluation.tasks import task_names
     from textcl.training.accelerator import is_main_process
 
@@ -181,7 +185,7 @@ def eval_command(
     if figures:
         check_writable(figures)
     # The data first: a mistake there shows in a second, a model may take minutes to load.
-    columns = parse_columns(column, ["text", "label", "labels"])
+    columns = parse_columns(column, ["text", "label", "labels", *ROLES])
     tasks = suite_tasks(model, names, data, train, columns, aggregation.value, against)
     labelled = [] if tasks else labelled_tasks(names, lcl_preparation)
     if tasks:

@@ -83,12 +83,16 @@ class Systems:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def own_tasks(data: str, train: str | None, columns: Mapping[str, str]) -> list[Task]:
-    """A folder in the layout of BEIR, or a labelled file, as the only task.
+def own_tasks(
+    data: str, train: str | None, columns: Mapping[str, str], aggregation: str = "all"
+) -> list[Task]:
+    """A folder in the layout of BEIR, a file of graded pairs or a labelled file, as the only task.
 
     Raises:
-        UserError: If it is neither, or something is wrong in it.
+        UserError: If it is none of them, or something is wrong in it.
     """
+    from textcl.evaluation.own_pairs import holds_pairs, own_pairs
+    from textcl.suites.graded import GradedPairs
     from textcl.suites.probe import LabelledRows
     from textcl.suites.ranking import Ranking
 
@@ -98,6 +102,12 @@ def own_tasks(data: str, train: str | None, columns: Mapping[str, str]) -> list[
                 "--train and --column go with a labelled file, not with a folder of a corpus"
             )
         return [Ranking.of_folder(data)]
+    if holds_pairs(data, columns):
+        if train:
+            raise UserError(
+                "--train goes with labelled rows, and graded pairs need none to be fitted on"
+            )
+        return [GradedPairs(own_pairs(data, columns), aggregation)]
     return [LabelledRows.of_files(data, train, columns)]
 
 

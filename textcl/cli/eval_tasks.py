@@ -26,7 +26,7 @@ def suite_tasks(
     from textcl.suites.manifests import suite_manifests
 
     if data and (Path(data).is_dir() or train or _is_encoder(model)):
-        return own_tasks(data, train, columns)
+        return own_tasks(data, train, columns, aggregation)
     if train:
         raise UserError("--train goes with --data FILE, whose rows its classifiers are tested on")
     known = suite_manifests()

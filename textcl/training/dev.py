@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
-from textcl.data.rows import load_rows
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.shared import SharedEncoder
 from textcl.errors import RunError, UserError
 from textcl.evaluation.benchmarks import EncodeWith, evaluate, protocol_line
+from textcl.evaluation.own_pairs import own_pairs
 from textcl.evaluation.tasks import StsTask, load_task
 from textcl.terminal import counted
 
@@ -103,16 +101,7 @@ def load_dev(name: str) -> DevPairs:
                 f"--dev {name}: there is no such file; name one with sentence1, sentence2 and score, or a task{share}"
             )
         return DevPairs(load_task(name))
-    rows = load_rows(name, roles=("sentence1", "sentence2", "score"))
-    return DevPairs(
-        StsTask(
-            name=Path(name).stem,
-            sentences1=rows.strings("sentence1"),
-            sentences2=rows.strings("sentence2"),
-            scores=np.array(rows.column("score"), dtype=np.float64),
-            source=name,
-        )
-    )
+    return DevPairs(own_pairs(name))
 
 
 def held_out_share(dev: str) -> float | None:
