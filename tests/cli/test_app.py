@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import subprocess
 import sys
 
 import pytest
@@ -126,3 +127,16 @@ def test_offline_is_set_before_anything_is_imported(monkeypatch, capsys):
     import os
 
     assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+def test_help_is_shown_without_the_heavy_libraries():
+    script = (
+        "import atexit, sys, textcl.cli\n"
+        "atexit.register(lambda: print(*sys.modules))\n"
+        "textcl.cli.main()\n"
+    )
+    command = [sys.executable, "-c", script, "encode", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "--truncate-dim" in shown
+    heavy = {"torch", "transformers", "datasets", "pandas", "pyarrow", "scipy", "sklearn"}
+    assert not heavy & set(shown.split())

@@ -37,7 +37,7 @@ def columns_of(folder: Path) -> tuple[str, ...]:
 
 
 def head_folder(folder: Path, column: int) -> Path:
-    """Where the head of a column is.
+    """Folder of the head of a column.
 
     Args:
         folder: Of the classifier.
@@ -77,7 +77,7 @@ def write_columns(
 def read_columns(
     folder: Path, device: str | torch.device | None
 ) -> dict[str, tuple[ClassifierParts, Parity]]:
-    """What each column has, around one encoder, with the logits that it gave when it was saved.
+    """The parts of each column around one encoder, with the logits that it gave when it was saved.
 
     Args:
         folder: What `write_columns` wrote.

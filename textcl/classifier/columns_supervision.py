@@ -113,7 +113,7 @@ def supervise_columns(
     columns: Mapping[str, str],
     log: Callable[[str], object],
 ) -> LabelColumns:
-    """What follows from several label columns.
+    """Supervision by several label columns.
 
     Args:
         settings: Of the recipe.

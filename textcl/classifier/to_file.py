@@ -86,8 +86,8 @@ def predict_rows(
             progress(len(texts))
     means = [f"{name} {total / max(1, summary.rows):.2f}".strip() for name, total in bits.items()]
     summary.detail = f"; mean entropy {', '.join(means)} bits"
-    if told := [name for name, each in columns.items() if each.reject]:
-        counts = [f"{name} {rejected[name]:,}".strip() for name in told]
+    if rejecting := [name for name, each in columns.items() if each.reject]:
+        counts = [f"{name} {rejected[name]:,}".strip() for name in rejecting]
         summary.detail += f"; {', '.join(counts)} rejected"
     summary.seconds = time.perf_counter() - start
     return summary

@@ -63,25 +63,25 @@ def calibrate_command(
     from textcl.encoder.hub import find_model
 
     require_changeable(model, output)
-    found = _calibrated(model, dev, column, label_separator, split)
+    fitted = _calibrated(model, dev, column, label_separator, split)
     folder = find_model(model)
-    if output is None and found.changed:
-        found.write(folder)
+    if output is None and fitted.changed:
+        fitted.write(folder)
     elif output is not None:
         with replacing(output) as new:
             shutil.copytree(folder, new, dirs_exist_ok=True)
-            if found.changed:
-                found.write(new)
+            if fitted.changed:
+                fitted.write(new)
     log = plain_console()
-    if note := blank_note(found.blank):
+    if note := blank_note(fitted.blank):
         log.print(note)
-    written = "written to" if found.changed or output else "nothing is written to"
-    log.print(f"{found.description}\n{written} {output or folder}")
+    written = "written to" if fitted.changed or output else "nothing is written to"
+    log.print(f"{fitted.description}\n{written} {output or folder}")
 
 
 @dataclass(frozen=True)
 class _Calibrated:
-    """What was fitted.
+    """Fit of a classifier to dev rows.
 
     Args:
         description: Lines for the terminal.

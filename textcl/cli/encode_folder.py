@@ -119,7 +119,7 @@ def encode_folder(
 
 
 def _extent(folder: Path, manifest: Manifest) -> str:
-    """What a folder holds."""
+    """Line on the contents of a folder."""
     notes = [
         f"{folder}: {counted(manifest.rows, 'row')} in {counted(len(manifest.shards), 'shard')}",
         f"{counted(manifest.truncated, 'text')} cut" if manifest.truncated else "",
