@@ -1,5 +1,7 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from textcl.errors import UserError
 from textcl.retrieval import candidates, products, search
@@ -146,6 +148,35 @@ def test_crowded_lists_are_scored_block_by_block(monkeypatch, corpus_block, leas
     scores = (queries.double() @ corpus.double().T).float().masked_fill(removed, float("-inf"))
     wanted = scores.argsort(dim=1, descending=True, stable=True)[:, :9]
     hits = search(queries, corpus, 9, corpus_block=corpus_block, removed=removed)
+    assert torch.equal(hits.rows, wanted)
+    assert torch.equal(hits.scores, scores.gather(1, wanted))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    rows=st.integers(1, 400),
+    queries=st.integers(1, 40),
+    k=st.integers(1, 60),
+    corpus_block=st.sampled_from([16, 50, 400]),
+    apart=st.sampled_from([0.0, 1e-7, 1e-4, 1e-2]),
+    least=st.sampled_from([1, 512]),
+)
+def test_the_best_are_those_of_a_sorted_table_however_near_they_lie(
+    seed, rows, queries, k, corpus_block, apart, least
+):
+    """Scores closer than bfloat16 tells apart, equal ones among them, in blocks of any length."""
+    draw = torch.Generator().manual_seed(seed)
+    few = torch.randn(1 + rows // 20, 24, generator=draw)
+    corpus = few[torch.randint(len(few), (rows,), generator=draw)]
+    corpus = corpus + apart * torch.randn(rows, 24, generator=draw)
+    asked = torch.randn(queries, 24, generator=draw)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textcl.retrieval.products.fast_bfloat16", lambda device: True)
+        patch.setattr(candidates, "_KEPT_LEAST", least)
+        hits = search(asked, corpus, k, query_block=17, corpus_block=corpus_block)
+    scores = (asked.double() @ corpus.double().T).float()
+    wanted = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
     assert torch.equal(hits.rows, wanted)
     assert torch.equal(hits.scores, scores.gather(1, wanted))
 
