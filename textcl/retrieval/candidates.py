@@ -25,7 +25,6 @@ class Candidates:
         k: How many are wanted.
         fetch: Gives vectors of the corpus.
         bound: A score that k rows of every query reach; None where there are fewer.
-        waiting: Rows of the last blocks, which wait until there are enough of them for a better bound.
     """
 
     screen: Screen
@@ -33,30 +32,24 @@ class Candidates:
     k: int
     fetch: Fetch
     bound: Float[Tensor, " Q"] | None = None
-    waiting: tuple[Shortlist, ...] = ()
 
     def after(self, block: Block) -> Candidates:
         """After one more block."""
         products = self.screen.products(block)
         if products is None:
-            return self._settled()._scored(self.screen.norms >= 0, block)
+            return self._scored(self.screen.norms >= 0, block)
         error = self.screen.error(block)
-        bound = self._bound(products, error)
-        pairs = Pairs.of(at_least(products, bound - error))
-        counts = torch.bincount(pairs.query, minlength=len(products))
-        many = self._lengths() + counts > max(_KEPT * self.k, _KEPT_LEAST)
+        pairs = Pairs.of(at_least(products, self._bound(products, error) - error))
+        counts = self.lists.lengths + torch.bincount(pairs.query, minlength=len(products))
+        many = counts > max(_KEPT * self.k, _KEPT_LEAST)
         crowded = bool(many.any())
         more = pairs.without(many) if crowded else pairs
-        waiting = (*self.waiting, more.listed(products, error, block.start))
-        after = replace(self, waiting=waiting)
-        if crowded:
-            return after._settled()._scored(many, block)
-        enough = self.bound is None or sum(map(Shortlist.size, waiting)) > self.k * len(products)
-        return after._settled() if enough else after
+        after = self._with(self.lists.joined(more.listed(products, error, block.start)))
+        return after._scored(many, block) if crowded else after
 
     def best(self, k: int) -> tuple[Int[Tensor, "Q k"], Float[Tensor, "Q k"]]:
         """Rows and scores of the best of all, best first; of equal scores, the lower place."""
-        lists = self._exact(self.screen.queries, self._settled().lists)
+        lists = self._exact(self.screen.queries, self.lists)
         order = lists.low.argsort(dim=1, descending=True, stable=True)[:, :k]
         return lists.rows.gather(1, order), lists.low.gather(1, order)
 
@@ -84,17 +77,10 @@ class Candidates:
         after = before.joined(Shortlist(rows, scores, scores)).best(self.k)
         return self._with(self.lists.replaced(chosen, after))
 
-    def _lengths(self) -> Int[Tensor, " Q"]:
-        return torch.stack([part.lengths for part in (self.lists, *self.waiting)]).sum(dim=0)
-
-    def _settled(self) -> Candidates:
-        """With nothing waiting."""
-        return self._with(self.lists.joined(*self.waiting)) if self.waiting else self
-
     def _with(self, lists: Shortlist) -> Candidates:
         """With other lists, without the rows that k others are better than."""
         bound = lists.kth(self.k)
-        return replace(self, lists=lists.above(bound), bound=bound, waiting=())
+        return replace(self, lists=lists.above(bound), bound=bound)
 
     def _exact(self, queries: Tensor, lists: Shortlist) -> Shortlist:
         scores = exact_lists(queries, lists.rows, self.fetch)

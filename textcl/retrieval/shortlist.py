@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -36,14 +35,10 @@ class Shortlist:
         none = queries.new_empty(len(queries), 0)
         return cls(none.long(), none, none)
 
-    @cached_property
+    @property
     def lengths(self) -> Int[Tensor, " Q"]:
         """Rows of every list."""
         return (self.rows >= 0).sum(dim=1)
-
-    def size(self) -> int:
-        """Rows of all lists."""
-        return int(self.lengths.sum())
 
     def kth(self, k: int) -> Float[Tensor, " Q"] | None:
         """A score that k rows of every list reach; None where a list is shorter."""
@@ -65,14 +60,10 @@ class Shortlist:
             tables[0].high.index_copy(0, place, tables[1].high),
         )
 
-    def joined(self, *others: Shortlist) -> Shortlist:
-        """All together; the rows of each are higher than of those before it."""
-        parts = (self, *others)
-        return Shortlist(
-            torch.cat([part.rows for part in parts], dim=1),
-            torch.cat([part.low for part in parts], dim=1),
-            torch.cat([part.high for part in parts], dim=1),
-        )
+    def joined(self, other: Shortlist) -> Shortlist:
+        """Both together; the rows of the other are higher."""
+        pairs = ((self.rows, other.rows), (self.low, other.low), (self.high, other.high))
+        return Shortlist(*(torch.cat(pair, dim=1) for pair in pairs))
 
     def above(self, bound: Float[Tensor, " Q"] | None) -> Shortlist:
         """The rows whose score may reach the bound of their query."""
