@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from common import facts
 
 SHARD_ROWS = 100_000
-SHOWN = (1, 5, 10, 20, 30)  # shards
+Samples = list[tuple[int, int]]
 
 
 def random_model(folder: Path) -> str:
@@ -48,29 +49,51 @@ def resident(pid: int) -> int:
     return int(lines[0].split()[1]) >> 10 if lines else 0
 
 
-def watch(command: list[str], folder: Path, seconds: float) -> list[tuple[int, int]]:
-    """Finished shards and resident MiB, again and again until the command ends."""
-    samples: list[tuple[int, int]] = []
+def watch(
+    command: list[str], folder: Path, seconds: float, report: Callable[[Samples], None]
+) -> None:
+    """Look at finished shards and resident MiB again and again, and report whenever another shard is done."""
+    samples: Samples = []
     with subprocess.Popen(command) as process:
         while process.poll() is None:
-            mib = resident(process.pid)
-            if mib:
+            if mib := resident(process.pid):
                 samples.append((len(list(folder.glob("*.npy"))), mib))
+                if samples[-1][0] != samples[max(0, len(samples) - 2)][0]:
+                    report(samples)
             time.sleep(seconds)
-    if process.returncode:
-        sys.exit(process.returncode)
-    return samples
+    report(samples)
+
+
+def summary(samples: Samples) -> dict[str, object]:
+    """Memory by the rows that were done before, and what it ranged over behind the first shard."""
+    by_shard: dict[int, list[int]] = {}
+    for shards, mib in samples:
+        by_shard.setdefault(shards, []).append(mib)
+    later = [mib for shards, mib in samples if shards] or [0]
+    return {
+        "median MiB by rows before": {
+            shards * SHARD_ROWS: round(statistics.median(mibs)) for shards, mibs in by_shard.items()
+        },
+        "lowest, median and highest MiB behind the first shard": [
+            min(later), round(statistics.median(later)), max(later)
+        ],
+        "samples": len(samples),
+        **facts(),
+    }  # fmt: skip
 
 
 def main() -> None:
-    """Encode, watch, and print JSON."""
+    """Encode, watch, and write what is known so far after every shard."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("lines")
     parser.add_argument("--model")
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two looks")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
-    start = time.perf_counter()
+
+    def report(samples: Samples) -> None:
+        options.json.write_text(json.dumps(summary(samples), indent=1) + "\n")
+
     with tempfile.TemporaryDirectory() as place:
         model = options.model or random_model(Path(place))
         folder = Path(place) / "vectors"
@@ -84,28 +107,8 @@ def main() -> None:
             "-o",
             f"{folder}/",
         ]
-        samples = watch([*command, "--shard-rows", str(SHARD_ROWS), "-q"], folder, options.every)
-    by_shard: dict[int, list[int]] = {}
-    for shards, mib in samples:
-        by_shard.setdefault(shards, []).append(mib)
-    later = [mib for shards, mibs in by_shard.items() if shards for mib in mibs]
-    result = {
-        "median MiB of each shard, by the rows before it": {
-            shards * SHARD_ROWS: round(statistics.median(mibs)) for shards, mibs in by_shard.items()
-        },
-        "lowest, median and highest MiB behind the first shard": [
-            min(later), round(statistics.median(later)), max(later)
-        ],
-        "MiB at rows": {
-            shards * SHARD_ROWS: by_shard[shards - 1][-1] for shards in SHOWN if shards - 1 in by_shard
-        },
-        "samples": len(samples),
-        "seconds": round(time.perf_counter() - start, 1),
-        **facts(),
-    }  # fmt: skip
-    print(json.dumps(result))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        command += ["--shard-rows", str(SHARD_ROWS), "-q"]
+        watch(command, folder, options.every, report)
 
 
 if __name__ == "__main__":
