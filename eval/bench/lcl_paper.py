@@ -66,14 +66,20 @@ def cut_vocabulary(model: str, texts: set[str], folder: Path) -> Path:
     names = old.convert_ids_to_tokens(kept)
     new = type(old)(vocab={name: place for place, name in enumerate(names)}, do_lower_case=True)
     for text, expected in zip(order, ids, strict=True):
-        assert new.convert_ids_to_tokens(new(text)["input_ids"]) == old.convert_ids_to_tokens(expected)
+        assert new.convert_ids_to_tokens(new(text)["input_ids"]) == old.convert_ids_to_tokens(
+            expected
+        )
     network = encoder.backbone
     weights = network.get_input_embeddings().weight.data[kept].clone()
     network.resize_token_embeddings(len(kept))
     network.get_input_embeddings().weight.data.copy_(weights)
     network.config.pad_token_id = new.pad_token_id
     textcl.Encoder(
-        network, new, pooling=encoder.pooling, max_length=encoder.max_length, normalize=encoder.normalize
+        network,
+        new,
+        pooling=encoder.pooling,
+        max_length=encoder.max_length,
+        normalize=encoder.normalize,
     ).save_pretrained(folder)
     return folder
 
@@ -84,7 +90,11 @@ def words_of(task: str, view: str) -> set[str]:
     if view != "synonyms":
         return texts
     lexicon = open_lexicon()
-    words = {word for text in texts for word in re.findall(r"[\w\u0300-\u036f]+(?:['’-][\w\u0300-\u036f]+)*", text)}
+    words = {
+        word
+        for text in texts
+        for word in re.findall(r"[\w\u0300-\u036f]+(?:['’-][\w\u0300-\u036f]+)*", text)
+    }
     plain = (re.sub("[_-]", " ", other) for word in words for other in lexicon.synonyms(word))
     return texts | set(plain)
 

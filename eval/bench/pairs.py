@@ -16,6 +16,8 @@ import argparse
 import io
 import json
 import random
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -32,6 +34,7 @@ from textcl.evaluation.ranking import rank_measures
 from textcl.suites import Ranking, run_suite
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+MINED = ("anchor", "positive", "negative_1", "negative_2")
 BUDGET = {"steps": 40, "learning_rate": 5e-5, "num_layers": 3, "log_every": 10}
 
 
@@ -69,6 +72,19 @@ class Qnli:
         }
         qrels = {str(i): {row["sentence"]: 1} for i, row in enumerate(self.held)}
         return rank_measures(qrels, runs, cuts=(10,)).mean["ndcg@10"]
+
+
+def mined(start: textcl.Encoder, qnli: Qnli, folder: Path) -> list[dict[str, Any]]:
+    """The training pairs with two hard negatives each, by `textcl mine` and its default rules, among all sentences."""
+    start.save_pretrained(folder / "start")
+    pairs, corpus, output = (folder / f"{name}.jsonl" for name in ("pairs", "corpus", "mined"))
+    sentences = [{"text": text} for text in qnli.sentences]
+    for path, rows in ((pairs, qnli.train), (corpus, sentences)):
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    command = [sys.executable, "-m", "textcl", "mine", folder / "start", pairs]
+    options = ["--corpus", corpus, "-o", output, "--negatives", "2"]
+    subprocess.run([*command, *options], check=True, stdout=sys.stderr)
+    return [{key: row[key] for key in MINED} for row in read(output)]
 
 
 class Retrieval:
@@ -115,12 +131,14 @@ class Linking:
         }
 
 
-def train(recipe: str, rows: list[dict[str, Any]], seed: int, **settings: object) -> Any:
+def train(
+    recipe: str, model: str, rows: list[dict[str, Any]], seed: int, **settings: object
+) -> textcl.Encoder:
     """A finished run of the budget, without a dev set: the last weights count."""
     with tempfile.TemporaryDirectory() as folder:
         run = textcl.train(
             recipe,
-            model=MODEL,
+            model=model,
             data=rows,
             dev="",
             output=Path(folder) / "run",
@@ -135,6 +153,7 @@ def main() -> None:
     """Measure before and after, and print JSON line by line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", default=MODEL)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--json", type=Path)
@@ -144,13 +163,20 @@ def main() -> None:
     nli = read(options.data / "nli" / "triplets_train.jsonl")[:10_000]
     bare = [{"anchor": row["anchor"], "positive": row["positive"]} for row in nli]
     short, lengths = {"batch_size": 128, "max_length": 50}, {"batch_size": 64, "max_length": 64}
+    start = textcl.Encoder.from_pretrained(options.model, num_layers=3)
+    qnli = retrieval.qnli.train
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = "qnli mined" in (options.only or ["qnli mined"])
+        harder = mined(start, retrieval.qnli, Path(folder)) if wanted else []
     configurations = {
-        "qnli": ("pairs", retrieval.qnli.train, lengths, retrieval),
-        "qnli four": ("pairs", retrieval.qnli.train, {**lengths, "directions": "four"}, retrieval),
+        "qnli": ("pairs", qnli, lengths, retrieval),
+        "qnli mined": ("pairs", harder, lengths, retrieval),
+        "qnli four": ("pairs", qnli, {**lengths, "directions": "four"}, retrieval),
         "sapbert": ("sapbert", linking.rows, {"batch_size": 512}, linking),
         "nli": ("pairs", bare, short, retrieval),
         "nli negatives": ("pairs", nli, short, retrieval),
     }
+    chosen = options.only or list(configurations)
     results: list[dict[str, Any]] = []
 
     def note(line: dict[str, Any]) -> None:
@@ -160,15 +186,13 @@ def main() -> None:
             about = {"facts": facts(), "budget": BUDGET, "results": results}
             options.json.write_text(json.dumps(about, indent=1) + "\n")
 
-    start = textcl.Encoder.from_pretrained(MODEL, num_layers=3)
-    note({"what": "before", **retrieval.score(start)})
-    note({"what": "before", **linking.score(textcl.Encoder.from_pretrained(MODEL, num_layers=3))})
+    for scorer in dict.fromkeys(configurations[name][3] for name in chosen):
+        note({"what": "before", **scorer.score(start)})
     for seed in options.seeds:
-        for name, (recipe, rows, settings, scorer) in configurations.items():
-            if options.only and name not in options.only:
-                continue
+        for name in chosen:
+            recipe, rows, settings, scorer = configurations[name]
             began = time.perf_counter()
-            encoder = train(recipe, rows, seed, **settings)
+            encoder = train(recipe, options.model, rows, seed, **settings)
             seconds = time.perf_counter() - began
             note({"what": name, "seed": seed, **scorer.score(encoder), "seconds": round(seconds)})
 
