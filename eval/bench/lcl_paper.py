@@ -4,8 +4,8 @@ Batches of 10 texts, two views of each for the contrasts, 5 epochs, temperature 
 without warm-up, weight decay 0.01, gradients clipped at 1, texts cleaned as in the authors' code; the epoch with the
 best dev accuracy is scored on test, once. The encoder keeps only the tokens that the texts and their synonyms have,
 which changes no result and spares the optimizer two thirds of the weights. Two things follow the encoder instead of the
-paper: its pooling and the learning rate. `--head lcl` is the paper's head, which starts at random; `--head linear` starts
-as a logistic regression on the frozen vectors.
+paper: its pooling and the learning rate. `--head lcl` is the paper's head, which starts at random; `--head linear`
+starts as a logistic regression on the frozen vectors.
 
 What is in the results already is not run again, so the command can be stopped and started; "--minutes" starts no run
 after that time. Differences of the same seeds are tested in pairs, and corrected by Holm over all tests of the table.
