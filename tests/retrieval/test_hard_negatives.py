@@ -1,6 +1,7 @@
 """Negatives from a corpus on disk: rules, marks, a reranker, the cache, what is refused."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,14 +206,37 @@ def test_random_negatives_are_drawn_by_the_seed(mined):
     assert draws[0] == draws[1] != draws[2]
 
 
+def test_pairs_of_anchors_with_fewer_negatives_are_written_with_those_where_asked_for(mined):
+    options: dict[str, Any] = {"negatives": 2, "relative_margin": None}
+    second = sorted({row["scores"][2] for row in mined(**options)[1]})
+    options["min_score"] = (
+        second[0] + second[1]
+    ) / 2  # between the second negatives of two anchors
+    _, whole = mined(**options)
+    tally, rows = mined(keep_short=True, **options)
+    short = [row for row in rows if not row["negative_2"]]
+    assert [row for row in rows if row["negative_2"]] == whole
+    assert len(rows) == len(PAIRS) == tally.pairs == len(whole) + len(short)
+    assert tally.short == len({row["anchor"] for row in short}) > 0
+    assert tally.summary.endswith(f"up to 2 negatives each; {tally.short} of 3 anchors have fewer")
+    for row in short:
+        given = [row[f"negative_{place}"] for place in (1, 2)]
+        assert [bool(row[f"negative_{place}_id"]) for place in (1, 2)] == list(map(bool, given))
+        assert len(row["scores"]) == 1 + sum(map(bool, given))
+
+
 def test_positives_are_the_corpus_where_there_is_none(mined):
     _, rows = mined(None, negatives=1, relative_margin=None, near=2)
     assert {row["negative_1"] for row in rows} <= {pair["positive"] for pair in PAIRS}
 
 
 def test_anchors_with_too_few_negatives_are_left_out_and_none_at_all_is_an_error(mined, tmp_path):
-    tally, rows = mined(negatives=2, relative_margin=None, min_score=0.0, range_max=2)
+    options = {"negatives": 2, "relative_margin": None, "min_score": 0.0, "range_max": 2}
+    tally, rows = mined(**options)
     assert tally.short + len({row["anchor"] for row in rows}) == 3
+    assert tally.summary == (
+        f"{len(rows)} pairs with 2 negatives each; {tally.short} of 3 anchors have too few and are left out"
+    )
     (tmp_path / "out.jsonl").unlink()
     with pytest.raises(UserError, match="none of 3 anchors has 2 negatives by the rules"):
         mined(negatives=2, max_score=-2.0)

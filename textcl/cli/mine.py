@@ -143,6 +143,15 @@ def mine_command(
             rich_help_panel=RULES,
         ),
     ] = 0.9,
+    keep_short: Annotated[
+        bool,
+        typer.Option(
+            "--keep-short",
+            help="Also write the pairs of anchors with fewer negatives, with those that they have: `pairs` trains on "
+            "them all.",
+            rich_help_panel=RULES,
+        ),
+    ] = False,
     sampling: Annotated[
         Sampling,
         typer.Option(
@@ -193,8 +202,8 @@ def mine_command(
 ) -> None:
     """Find hard negatives for PAIRS: documents that look relevant to an anchor, without those that probably are.
 
-    Anchors with too few negatives are left out and counted. Vectors are kept in the cache, so that other rules take
-    only the time of a search.
+    Anchors with too few negatives are left out and counted, unless --keep-short is given. Vectors are kept in the
+    cache, so that other rules take only the time of a search.
     """
     from textcl.data.records import record_format
     from textcl.data.rows import load_rows
@@ -219,6 +228,7 @@ def mine_command(
         near=near,
         sampling=sampling.value,
         seed=seed,
+        keep_short=keep_short,
     )
     log = log_console(quiet=quiet)
     read = None if marks is None else Marks.read(marks)
@@ -245,10 +255,8 @@ def mine_command(
     )
     if not quiet:
         show(tally)
-    log.print(
-        f"{output}: {counted(tally.pairs, 'pair')} with {counted(negatives, 'negative')} each; "
-        f"{tally.short:,} of {tally.anchors:,} anchors have too few and are left out"
-    )
+    hint = ": --keep-short writes them, too" if tally.short and not keep_short else ""
+    log.print(f"{output}: {tally.summary}{hint}")
     if audit is not None:
         from textcl.retrieval.audit import write_audit
 

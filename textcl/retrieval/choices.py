@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from textcl.terminal import counted
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -49,19 +51,21 @@ class Tally:
 
     Args:
         negatives: Asked for, for each anchor.
+        keep_short: Whether anchors with fewer are written, too.
         sample_size: Anchors that are kept whole.
         seed: Draws them.
         anchors: How many were searched.
-        short: Those with too few negatives, which are left out.
+        short: Those with too few negatives.
         pairs: Pairs written.
         candidates: Documents that were judged.
         rules: Candidates dropped, by rule; near-equal texts as far down as negatives were taken from.
         touched: Anchors for which a rule dropped something, by rule.
         scores: Scores of positives, of negatives kept and of candidates dropped.
-        sample: Anchors drawn at random among those written.
+        sample: Anchors drawn at random among those with enough negatives.
     """
 
     negatives: int
+    keep_short: bool = False
     sample_size: int = 50
     seed: int = 0
     anchors: int = 0
@@ -79,7 +83,7 @@ class Tally:
         self._generator = np.random.default_rng(self.seed)
 
     def count(self, choice: Choice) -> bool:
-        """Take an anchor into account; whether it has enough negatives."""
+        """Take an anchor into account; whether its pairs are written."""
         self.anchors += 1
         self.candidates += len(choice.negatives) + len(choice.dropped)
         reasons = [reason for _, names in choice.dropped for reason in names]
@@ -87,29 +91,44 @@ class Tally:
         self.touched.update(set(reasons))
         self.scores["positive"].extend(each.score for each in choice.positives)
         self.scores["dropped"].extend(score for score, _ in choice.dropped)
-        if len(choice.negatives) < self.negatives:
-            self.short += 1
-            return False
-        self.scores["kept"].extend(each.score for each in choice.negatives)
-        self.pairs += len(choice.positives)
-        self._draw(choice)
-        return True
+        enough = len(choice.negatives) >= self.negatives
+        self.short += not enough
+        if enough:
+            self._draw(choice)
+        if enough or self.keep_short:
+            self.scores["kept"].extend(each.score for each in choice.negatives)
+            self.pairs += len(choice.positives)
+        return enough or self.keep_short
+
+    @property
+    def summary(self) -> str:
+        """What was written and what was not, in a line."""
+        most = "up to " if self.keep_short else ""
+        short = "fewer" if self.keep_short else "too few and are left out"
+        return (
+            f"{counted(self.pairs, 'pair')} with {most}{counted(self.negatives, 'negative')} each; "
+            f"{self.short:,} of {self.anchors:,} anchors have {short}"
+        )
 
     def _draw(self, choice: Choice) -> None:
-        written = self.anchors - self.short
+        eligible = self.anchors - self.short
         if len(self.sample) < self.sample_size:
             self.sample.append(choice)
-        elif (place := int(self._generator.integers(written))) < self.sample_size:
+        elif (place := int(self._generator.integers(eligible))) < self.sample_size:
             self.sample[place] = choice
 
 
-def triplet(choice: Choice, positive: Scored, *, reranked: bool) -> dict[str, object]:
-    """A row of the output: texts, ids, and the scores of the positive and of each negative."""
+def triplet(
+    choice: Choice, positive: Scored, negatives: int, *, reranked: bool
+) -> dict[str, object]:
+    """A row of the output: texts, ids, and the scores of the positive and of each negative, empty where it lacks."""
     documents = [positive, *choice.negatives]
-    names = ["positive", *(f"negative_{place}" for place in range(1, len(documents)))]
+    names = ["positive", *(f"negative_{place}" for place in range(1, negatives + 1))]
     record: dict[str, object] = {"anchor": choice.anchor}
-    record |= {name: document.text for name, document in zip(names, documents, strict=True)}
-    record |= {f"{name}_id": document.id for name, document in zip(names, documents, strict=True)}
+    missing = [Scored("", "", 0.0, 0.0)] * (negatives - len(choice.negatives))
+    named = list(zip(names, [*documents, *missing], strict=True))
+    record |= {name: document.text for name, document in named}
+    record |= {f"{name}_id": document.id for name, document in named}
     record["scores"] = [round(document.score, 6) for document in documents]
     if reranked:
         record["model_scores"] = [round(document.model_score, 6) for document in documents]

@@ -52,6 +52,7 @@ class MiningOptions:
         near: It shares less than this share of trigrams with the anchor and the positives; above 1, no such rule.
         sampling: "top" takes the best that pass, "random" draws among them.
         seed: Of the draws.
+        keep_short: Whether anchors with fewer negatives are written, too, with those that they have.
 
     Raises:
         UserError: If a number is out of range.
@@ -69,6 +70,7 @@ class MiningOptions:
     near: float = 0.9
     sampling: Literal["top", "random"] = "top"
     seed: int = 0
+    keep_short: bool = False
 
     def __post_init__(self) -> None:
         for name in ("absolute_margin", "relative_margin"):

@@ -121,7 +121,7 @@ def mine_pairs(
     overwrite: bool = False,
     tools: Tools | None = None,
 ) -> Tally:
-    """Write a row of anchor, positive and hard negatives for every pair whose anchor has enough of them.
+    """Write a row of anchor, positive and hard negatives for every pair whose anchor has enough of them, or for all.
 
     Vectors of the corpus and of the anchors are kept in the cache, by a hash of model, prompts and texts; the corpus is
     never in memory as a whole.
@@ -142,7 +142,7 @@ def mine_pairs(
         What happened, with a sample for the audit.
 
     Raises:
-        UserError: If the corpus is too small, or no anchor has enough negatives.
+        UserError: If the corpus is too small, or no anchor gets negatives.
         RunError: If a vector or a score is not finite.
     """
     tools = tools or Tools()
@@ -151,7 +151,7 @@ def mine_pairs(
     index = _cached_index(model, documents, kind, tools)
     miner = Miner(index, options, reranker, marks.relevant if marks else None)
     vectors = read_vectors(_cached_vectors(model, anchors.texts, index.manifest, tools))
-    tally = Tally(options.negatives, seed=options.seed)
+    tally = Tally(options.negatives, options.keep_short, seed=options.seed)
     choices = miner.mine(anchors.texts, vectors, anchors.positives)
     with (
         open_records(output, overwrite=overwrite) as write,
@@ -163,14 +163,15 @@ def mine_pairs(
         for choice in choices:
             if tally.count(choice):
                 rows += [
-                    triplet(choice, p, reranked=reranker is not None) for p in choice.positives
+                    triplet(choice, p, options.negatives, reranked=reranker is not None)
+                    for p in choice.positives
                 ]
             if len(rows) >= _BLOCK_ROWS:
                 write(rows)
                 rows = []
             advance(1)
         write(rows)
-        if not tally.pairs:
+        if not tally.scores["kept"]:
             raise UserError(
                 f"none of {tally.anchors:,} anchors has {counted(options.negatives, 'negative')} by the rules: ask for "
                 "fewer, widen the ranks or the margins, or add documents"
