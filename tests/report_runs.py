@@ -6,12 +6,12 @@ import random
 
 from families import tiny_model_dir
 from labelled import labelled, write_jsonl
+from recipe_rows import WORDS
 from rich.console import Console
 
 from textcl.training.session import train
 
 NASTY = "</script><script>document.title=\"broken\"</script> <img src=x onerror=\"document.title='broken'\"> & 'é'"
-WORDS = "man woman dog cat child people play run eat guitar ball field street city food".split()  # noqa: SIM905
 
 
 def sentences(count, seed):

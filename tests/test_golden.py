@@ -7,6 +7,9 @@ import pytest
 
 from textcl.training import recipes as recipe
 
+# measuring coverage nearly doubles their time, and test_recipes.py runs the same lines
+pytestmark = pytest.mark.no_cover
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):

@@ -28,6 +28,10 @@ CODE = Path(textcl.__file__).parent
 RECIPES = recipes.find("quickstart").path.parent
 
 
+# measuring coverage nearly doubles their time, and recipes/test_recipes.py runs the same lines
+pytestmark = pytest.mark.no_cover
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return golden.make_model(tmp_path_factory.mktemp("model"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import io
 import json
 import math
 import random
@@ -18,9 +17,8 @@ import pytest
 import torch
 from families import tiny_model_dir
 from labelled import labelled, write_jsonl
-from rich.console import Console
 from safetensors.torch import load_file
-from training_runs import crash_at
+from training_runs import crash_at, quiet
 
 from textcl.classifier.classifier import Classifier
 from textcl.errors import UserError
@@ -54,10 +52,6 @@ def files(tmp_path_factory):
     ):
         write_jsonl(folder / f"{name}.jsonl", rows)
     return folder
-
-
-def quiet():
-    return Console(file=io.StringIO(), width=200)
 
 
 def run(recipe, model, files, output, *, settings=(), kind="", dev=True, console=None, **more):

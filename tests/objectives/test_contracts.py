@@ -9,9 +9,12 @@ import pkgutil
 from pathlib import Path
 
 import pytest
+import torch
+from contracts import check_objective
 from torch import nn
 
 import textcl.objectives
+from textcl.types import Embeddings, LossOutput
 
 TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 # Not losses of rows of their own, which is what the contract is about.
@@ -81,3 +84,26 @@ def test_an_objective_without_a_contract_test_is_found():
     made = "def make(w): return New(w)\ndef test_contract(): check_objective(make, rows)\n"
     assert "New" in checked(made)
     assert "New" not in checked(made.replace("check_objective(make, rows)", "New(1)"))
+
+
+class Careless(nn.Module):
+    """Logs a term with its graph, and gives another loss for another order of the rows."""
+
+    def forward(self, z: Embeddings) -> LossOutput:
+        places = torch.arange(1.0, len(z) + 1, dtype=z["anchor"].dtype)
+        loss = (z["anchor"].sum(dim=1) * places).mean()
+        return LossOutput(loss, {"sum": loss + 1})
+
+
+def test_all_broken_invariants_are_named():
+    def rows(n):
+        g = torch.Generator().manual_seed(0)
+        return Embeddings.of(anchor=torch.randn(8, 4, generator=g, dtype=torch.float64)[:n])
+
+    with pytest.raises(ExceptionGroup) as broken:
+        check_objective(lambda world: Careless(), rows, uses=("anchor",), ranks=False)
+    notes = [error.__notes__[-1] for error in broken.value.exceptions]
+    assert notes == [
+        "broken: what is logged has no graph",
+        "broken: the order of the rows does not matter",
+    ]

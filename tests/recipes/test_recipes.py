@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 
@@ -11,9 +10,8 @@ import torch
 from families import tiny_model_dir
 from labelled import write_jsonl
 from recipe_rows import recipe_rows
-from rich.console import Console
 from safetensors.torch import load_file
-from training_runs import crash_at
+from training_runs import crash_at, quiet
 
 import textcl.training.session
 from textcl import Encoder
@@ -44,10 +42,6 @@ def data(tmp_path):
         return write_jsonl(tmp_path / "rows.jsonl", recipe_rows(roles))
 
     return write
-
-
-def quiet():
-    return Console(file=io.StringIO(), width=200)
 
 
 def run(name, model, data, output, settings=(), console=None):

@@ -9,6 +9,7 @@ import shutil
 import pytest
 import torch
 from families import tiny_encoder
+from recipe_rows import WORDS
 from rich.console import Console
 from safetensors.torch import load_file
 from training_runs import crash_at
@@ -20,7 +21,6 @@ from textcl.report.texts import shown_texts
 from textcl.retrieval.dev import dev_of_folder, dev_of_pairs, is_beir
 from textcl.training.session import resume, train
 
-WORDS = "man woman dog cat child people play run eat guitar ball field street city food".split()  # noqa: SIM905
 SETTINGS = {"batch_size": 6, "max_length": 16, "log_every": 1, "learning_rate": 1e-3}
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 from families import tiny_model_dir
+from recipe_rows import WORDS
 from rich.console import Console
 from training_runs import assert_same_run, crash_at, losses, quiet, weights
 
@@ -31,8 +32,6 @@ from textcl.training.interrupts import InterruptedRunError
 from textcl.training.recorder import Recorder
 from textcl.training.run_folder import RunFolder
 from textcl.training.session import resume, train
-
-WORDS = "man woman dog cat child people play run eat guitar ball field street city food".split()  # noqa: SIM905
 
 
 @pytest.fixture(scope="module")
