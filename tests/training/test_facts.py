@@ -8,6 +8,7 @@ import pytest
 from textcl.errors import UserError
 from textcl.report.runs import open_run
 from textcl.training.facts import RunFacts, Scores
+from textcl.training.request import check_same
 from textcl.training.run_folder import RunFolder, model_card
 
 SETTINGS = {
@@ -176,3 +177,9 @@ def test_whatever_type_a_key_has_is_read_or_told(run):
                 refused = read(run.path)
                 assert refused is None or file in refused
         (run.path / file).write_text(json.dumps(content))
+
+
+def test_processes_with_different_data_are_refused():
+    check_same(["a" * 64, "a" * 64])
+    with pytest.raises(UserError, match="aaaaaaaaaaaa in process 0, bbbbbbbbbbbb in process 1"):
+        check_same(["a" * 64, "b" * 64])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from textcl.data.cache import DataReport
@@ -162,6 +162,23 @@ class RowRequest:
         roles = settle_roles(opened, self.roles, columns=self.columns)
         selection = Selection(opened, roles, dict(self.columns), None)
         return StreamedRows(selection, settings.shuffle_buffer, check)
+
+
+def check_same(hashes: Sequence[str]) -> None:
+    """Refuse rows that differ between the processes of a run.
+
+    Args:
+        hashes: Those of the rows of each process.
+
+    Raises:
+        UserError: If one is another.
+    """
+    if len(set(hashes)) > 1:
+        shown = ", ".join(f"{value[:12]} in process {rank}" for rank, value in enumerate(hashes))
+        raise UserError(
+            f"the processes have different data (sha256 {shown}): give every machine the same files, and name the "
+            "commit of a hub data set that is being changed, hf://owner/name@commit"
+        )
 
 
 def check_unchanged(report: DataReport, facts: RunFacts) -> None:

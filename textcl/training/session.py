@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from rich.console import Console
 
 from textcl.data.arguments import checked_arguments
@@ -37,7 +37,7 @@ from textcl.training.loop import run as run_loop
 from textcl.training.preview import describe_cut, preview
 from textcl.training.recipes import Recipe
 from textcl.training.rehearsal import Rehearsal
-from textcl.training.request import RowRequest, check_unchanged, check_warmup
+from textcl.training.request import RowRequest, check_same, check_unchanged, check_warmup
 from textcl.training.run_folder import RunFolder, model_card
 from textcl.training.settings import TrainSettings, as_mapping, parse_overrides
 from textcl.training.supervision import (
@@ -193,6 +193,7 @@ class _Session:
     ) -> Trained | None:
         self.settings.check_start()
         supervision = supervise(self.settings, request, dev, self._log)
+        self._check_same(supervision)
         check_batch(supervision.rows, supervision.settings, self.world)
         method = build_method(self.recipe, supervision.settings, self.world)
         check_stream(method, supervision.rows)
@@ -236,6 +237,11 @@ class _Session:
         check_warmup(facts, supervision.settings, total, checkpoint.step_of(folder.checkpoints))
         supervision = supervision.begin(method)
         return self._train(folder, facts, method, loader, supervision, resume=True)
+
+    def _check_same(self, supervision: Supervision) -> None:
+        """Refuse, in every process, data that is not the same in all."""
+        if self.world.size > 1:
+            check_same(gather_object([supervision.rows.report.sha256]))
 
     def _with_tokens(self, loader: Loader, settings: TrainSettings, method: Method) -> Loader:
         """The loader with the tokens of whole columns at hand, where the run sees every row at least once."""
