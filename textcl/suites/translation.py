@@ -59,7 +59,7 @@ class Translation:
         return {Role.plain: [*source, *target]}
 
     def score(self, vectors: Vectors) -> TaskResult:
-        """Precision among the first and five best, and the mean reciprocal rank, times 100."""
+        """Precision among the first and five best by word, and the mean reciprocal rank of all lines, times 100."""
         sources, targets = self._vocabularies()
         rows = vectors(sources), vectors(targets)
         known = lexicon(self.test, sources, targets)
@@ -80,7 +80,8 @@ class Translation:
             manifest.label,
             manifest.protocol,
             f"{manifest.protocol}: one encoder for both languages, CSLS (k=10) over the words of the dictionaries, any "
-            "listed translation counts, x100; mapped: both sides centred, rotation fitted on the train dictionary",
+            "listed translation counts (in the MRR each on its own), x100; mapped: both sides centred, rotation fitted "
+            "on the train dictionary",
             {name: 100 * value for name, value in measures.items()},
             headline,
             "words",
