@@ -21,7 +21,7 @@ scores lie far apart says nothing but which is best; a teacher_temperature of so
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from textcl import (
     DistillScores,
@@ -47,6 +47,8 @@ class Settings(PairSettings):
         mask_duplicates: Not used: only the texts with scores count.
         mask_margin: Not used.
     """
+
+    NEEDS_NEGATIVE: ClassVar[bool] = True
 
     batch_size: int = 32
     learning_rate: float = 7e-6

@@ -18,7 +18,7 @@ Expect the loss to fall quickly, since most negatives are soon far enough; `trip
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from textcl import (
     Domain,
@@ -43,6 +43,8 @@ class Settings(PairSettings):
         mask_duplicates: Not used: only the negatives that are given count.
         mask_margin: Not used.
     """
+
+    NEEDS_NEGATIVE: ClassVar[bool] = True
 
     batch_size: int = 16
     learning_rate: float = 2e-5

@@ -280,6 +280,11 @@ def test_empty_and_blank_files_are_told(tmp_path):
     (tmp_path / "z.csv").write_text("text\n")
     fails(tmp_path / "z.csv", r"z\.csv has no usable row: it is empty, or has column names alone")
     fails([], "list has no usable row")
+    fails(
+        [{"anchor": "a", "positive": ""}],
+        "1 lines or rows are blank or lack one of anchor, positive",
+        ["anchor", "positive"],
+    )
     (tmp_path / "folder").mkdir()
     fails(tmp_path / "folder", r"has no data file, it holds nothing; supported are txt, csv")
 

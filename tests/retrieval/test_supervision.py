@@ -128,6 +128,23 @@ def test_a_crashed_run_goes_on_with_the_same_drawn_positives(model, tmp_path, mo
     assert_same_weights(tmp_path / "whole", tmp_path / "crashed")
 
 
+@pytest.mark.parametrize("recipe", ["triplets", "distill-scores"])
+def test_a_loss_of_negatives_alone_refuses_data_without_one(recipe, model, tmp_path):
+    rows = [
+        {"anchor": f"{text(i)}", "positive": text(40 + i), "negative": "", "scores": [1.0]}
+        for i in range(8)
+    ]
+    with pytest.raises(UserError, match=r"this recipe learns from negatives .* no row has one"):
+        train(recipe, model=model, data=rows, dev="", output=tmp_path / "a", settings=SETTINGS)
+    rows = [
+        {"anchor": text(i), "positive": text(40 + i), "negative": text(i + 1)} for i in range(8)
+    ]
+    if recipe == "triplets":
+        settings = {**SETTINGS, "negatives": 0}
+        with pytest.raises(UserError, match="and the setting negatives is 0"):
+            train(recipe, model=model, data=rows, dev="", output=tmp_path / "a", settings=settings)
+
+
 def test_negatives_are_cut_to_what_is_asked_for(model, tmp_path):
     _, shown = run(listed(), model, tmp_path / "run", steps=1, negatives=1)
     assert "in-batch 5, hard 6" in shown

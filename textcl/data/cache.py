@@ -178,9 +178,13 @@ def _rows_sha256(selection: Selection) -> str:
     return digest.hexdigest()
 
 
-def _why_none(blank: int, unlabelled: int) -> str:
+def _why_none(roles: Sequence[str], blank: int, unlabelled: int) -> str:
     """Reason why a source has no usable row."""
-    counts = {"lines or rows are blank": blank, "have no label": unlabelled}
+    lacking = f"lines or rows are blank or lack one of {', '.join(roles)}"
+    counts = {
+        lacking if len(roles) > 1 else "lines or rows are blank": blank,
+        "have no label": unlabelled,
+    }
     reasons = [f"{count:,} {reason}" for reason, count in counts.items() if count]
     return ", ".join(reasons) or "it is empty, or has column names alone"
 
@@ -223,10 +227,8 @@ def _write_table(path: Path, selection: Selection) -> _Counts:
             flush()
         rows = sum(map(len, identities))
         if not rows:
-            raise UserError(
-                f"{selection.source.name} has no usable row: "
-                + _why_none(reading.blank, len(reading.unlabelled))
-            )
+            why = _why_none(selection.roles, reading.blank, len(reading.unlabelled))
+            raise UserError(f"{selection.source.name} has no usable row: {why}")
     distinct = len(np.unique(np.concatenate(identities)))
     return _Counts(
         rows=rows,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from jaxtyping import Int64
@@ -84,6 +84,9 @@ class PairSettings(TrainSettings):
         mixed_batches: Whether each batch holds rows of all data sets, and not of one.
         pair_roles: What the rows hold; found in the data.
     """
+
+    NEEDS_NEGATIVE: ClassVar[bool] = False
+    """Whether a row without a hard negative teaches nothing, so that data without any is refused."""
 
     dev: str = "0.05"
     batch_size: Annotated[int, Domain(at_least=1)] = 128
@@ -227,6 +230,11 @@ def _(
     rows = data.rows
     longest = max(map(len, rows.column("negatives")), default=0) if "negatives" in rows.roles else 0
     wanted = longest if settings.negatives is None else min(settings.negatives, longest)
+    if settings.NEEDS_NEGATIVE and not wanted:
+        why = "no row has one" if not longest else "the setting negatives is 0"
+        raise UserError(
+            f"{rows.report.source}: this recipe learns from negatives (columns negative or negatives), and {why}"
+        )
     settings = replace(settings, negatives=wanted, pair_roles=rows.roles)
     made = PairRows(settings, rows, None, data.names, data.sources, data.shares(settings))
     if dev == "none" or not settings.dev:

@@ -117,8 +117,11 @@ def find(name: str) -> Recipe:
     else:
         path = recipes_dir() / f"{name.replace('-', '_')}.py"
         if name.replace("_", "-") not in names():
-            near = get_close_matches(name, names(), n=3, cutoff=0.3) or names()
-            raise UserError(f"unknown recipe {name!r}; did you mean {', '.join(near)}?")
+            near = get_close_matches(name, names(), n=3, cutoff=0.5)
+            hint = (
+                f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names())}"
+            )
+            raise UserError(f"unknown recipe {name!r}; {hint}")
     module = _load(path)
     missing = [part for part in ("ROLES", "Settings", "build") if not hasattr(module, part)]
     if missing or not module.__doc__:
