@@ -1,6 +1,7 @@
 """`textcl index`, `search` and `neighbours` as a user types them."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -64,6 +65,17 @@ def test_a_corpus_is_indexed_searched_and_changed(textcl_in, place):
     assert (code, err.strip()) == (0, "index: 2 documents removed, 3 left")
     code, _, err = textcl_in("index", "corpus.jsonl", "-m", "bert", "-o", "index")
     assert (code, "exists already" in err) == (2, True)
+
+
+def test_nothing_but_an_index_is_replaced_by_one(textcl_in, place):
+    model = sorted(path.name for path in (place / "bert").iterdir())
+    code, _, err = textcl_in("index", "corpus.jsonl", "-m", "bert", "-o", "bert", "--overwrite")
+    assert (code, "bert would be replaced, and bert is read from it" in err) == (2, True)
+    shutil.copytree(place / "bert", place / "other")
+    code, _, err = textcl_in("index", "corpus.jsonl", "-m", "bert", "-o", "other", "--overwrite")
+    assert (code, "other holds something else" in err) == (2, True)
+    assert sorted(path.name for path in (place / "other").iterdir()) == model
+    assert sorted(path.name for path in (place / "bert").iterdir()) == model
 
 
 def test_documents_are_shown_as_they_are(textcl_in, place):

@@ -118,7 +118,7 @@ def export_command(
     from textcl.export.backends import find_backend
     from textcl.export.write import export_encoder
 
-    require_new_folder(output, overwrite=overwrite)
+    require_new_folder(output, overwrite=overwrite, inputs=[model])
     if backend in (Graph.torch, Graph.static):
         if int8 or fp16:
             raise UserError(

@@ -165,7 +165,7 @@ def index_command(
         return
     if model is None:
         raise UserError("a new index needs a model: name it with -m")
-    require_new_folder(output, overwrite=overwrite)
+    require_new_folder(output, overwrite=overwrite, inputs=[model, corpus])
     built = Index.build(
         load_model(model),
         corpus,

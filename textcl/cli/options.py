@@ -270,21 +270,31 @@ def require_changeable(model: str, output: Path | None) -> None:
     check_writable(find_model(model))
 
 
-def require_new_folder(path: Path | None, *, overwrite: bool | None = False) -> None:
+def require_new_folder(
+    path: Path | None, *, overwrite: bool | None = False, inputs: Sequence[str] = ()
+) -> None:
     """Refuse, before any work, a folder that could not be written in the end.
 
     Args:
         path: The folder to be; None for none.
         overwrite: Whether it may be replaced; None if the command never replaces one.
+        inputs: Files and folders that the command reads, and names that are none.
 
     Raises:
-        UserError: If it exists and may not be replaced, or nothing may be created there.
+        UserError: If it exists and may not be replaced, holds an input, or nothing may be created there.
     """
     from textcl.data.files import require_replaceable
 
-    if path is not None:
-        _require_free(path, "folder", overwrite)
-        require_replaceable(path)
+    if path is None:
+        return
+    _require_free(path, "folder", overwrite)
+    for name in inputs:
+        place = Path(name).resolve()
+        if place.exists() and path.resolve() in (place, *place.parents):
+            raise UserError(
+                f"{path} would be replaced, and {name} is read from it: name another folder"
+            )
+    require_replaceable(path)
 
 
 def _require_free(path: Path, kind: str, overwrite: bool | None) -> None:

@@ -218,12 +218,15 @@ def replacing(target: Path) -> Generator[Path]:
         yield part
 
 
-def require_replaceable(target: Path) -> None:
+def require_replaceable(target: Path, marks: Sequence[str] = _REPLACEABLE) -> None:
     """Refuse to replace what may be anything else than a folder of textcl or of a neighbour.
 
+    Args:
+        target: The folder to be.
+        marks: Files of which one tells that a folder may be replaced.
+
     Raises:
-        UserError: If it is a file, holds the working directory, or is not empty and holds none of the files that tell
-            such a folder.
+        UserError: If it is a file, holds the working directory, or is not empty and holds none of the marks.
     """
     target = target.absolute()
     if not target.exists():
@@ -234,7 +237,7 @@ def require_replaceable(target: Path) -> None:
         raise UserError(
             f"{target} holds the working directory and would be replaced as a whole: name a folder inside it"
         )
-    if any(target.iterdir()) and not any((target / name).exists() for name in _REPLACEABLE):
+    if any(target.iterdir()) and not any((target / name).exists() for name in marks):
         raise UserError(
             f"{target} holds something else ({min(path.name for path in target.iterdir())}) and would be replaced as a "
             "whole: name another folder"

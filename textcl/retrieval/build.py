@@ -98,7 +98,7 @@ def require_place(target: Path, kind: Kind, overwrite: bool) -> None:
     """
     if target.exists() and not overwrite:
         raise UserError(f"{target} exists already: name another folder or add --overwrite")
-    require_replaceable(target)
+    require_replaceable(target, ("rows.jsonl",))
     require_means(target, kind)
 
 
