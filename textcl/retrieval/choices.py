@@ -102,7 +102,7 @@ class Tally:
 
     @property
     def summary(self) -> str:
-        """What was written and what was not, in a line."""
+        """Line on what was written and what was left out."""
         most = "up to " if self.keep_short else ""
         short = "fewer" if self.keep_short else "too few and are left out"
         return (
