@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import textcl
 from textcl.classifier.classifier import Classifier
+from textcl.classifier.columns import ColumnsClassifier
 from textcl.classifier.head import ClassificationHead
 from textcl.cli.app import app
 from textcl.errors import RunError, UserError
@@ -101,7 +102,13 @@ def kinds(tmp_path_factory):
     def search(folder):
         Index.load(folder, encoder).search(["a dog"], 3)
 
+    parts = {
+        name: Classifier(encoder, ClassificationHead(encoder.dimension, 2), ["x", "y"])
+        for name in ("topic", "tone")
+    }
+    columns = ColumnsClassifier(parts)
     makers = {
+        "label columns": (columns.save_pretrained, ColumnsClassifier.from_pretrained),
         "classifier": (classifier.save_pretrained, Classifier.from_pretrained),
         "export": (export, load_encoder),
         "vectors": (vectors, vectors),
@@ -131,7 +138,7 @@ def kinds(tmp_path_factory):
 
 
 KINDS = ("classifier", "index", "stopped run")
-LATE = ("export", "vectors", "index of int8", "index of a graph", "run")
+LATE = ("label columns", "export", "vectors", "index of int8", "index of a graph", "run")
 SHARED = {"model.safetensors", "tokenizer.json", "config.json", "tokenizer_config.json"}
 
 
