@@ -24,11 +24,18 @@ from textcl.classifier.estimator_columns import (
     fitting_columns,
     labels_of,
     logits_of,
+    one_of,
     probabilities_of,
     saved_classes,
+    several_of,
     share_right,
 )
-from textcl.classifier.estimator_labels import in_order, learnt_columns
+from textcl.classifier.estimator_labels import (
+    in_order,
+    learnt_columns,
+    share_equal,
+    with_reject_label,
+)
 from textcl.classifier.estimator_rows import (
     FittingRows,
     fitting_rows,
@@ -96,6 +103,9 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         classifier_: The `Classifier` itself; of several label columns the `ColumnsClassifier`.
         n_iter_: Updates of the training.
     """
+
+    classes_: np.ndarray | list[np.ndarray]
+    classifier_: Classifier | ColumnsClassifier
 
     @no_type_check  # scikit-learn checks arguments in fit, and reports a wrong one there
     def __init__(
@@ -187,7 +197,9 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             ([rows.texts[place] for place in places], [rows.labels[place] for place in places])
             for places in (split.kept, split.held)
         )
-        fit_rejection(self.classifier_, *held, train=kept, place=f"held_out={share}")
+        fit_rejection(
+            one_of(self.classifier_, self.classes_)[0], *held, train=kept, place=f"held_out={share}"
+        )
 
     def predict(self, X: object) -> np.ndarray:  # noqa: N803
         """The label of each text (N,); an indicator matrix (N, C) where texts have several.
@@ -204,24 +216,22 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             return self._predict_or_reject(read_texts(X))
         proba = self.predict_proba(X)
         if isinstance(proba, list):
-            return labels_of(proba, self.classes_)
-        if self.classifier_.multi_label:
-            learnt, places = learnt_columns(self.classes_, self.classifier_.classes)
+            return labels_of(proba, cast("list[np.ndarray]", self.classes_))
+        classifier, classes = one_of(self.classifier_, self.classes_)
+        if classifier.multi_label:
+            learnt, places = learnt_columns(classes, classifier.classes)
             predicted = np.zeros(proba.shape, dtype=int)
-            predicted[:, learnt] = proba[:, learnt] >= self.classifier_.thresholds[places]
+            predicted[:, learnt] = proba[:, learnt] >= classifier.thresholds[places]
             return predicted
-        return self.classes_[proba.argmax(1)]
+        return classes[proba.argmax(1)]
 
     def _predict_or_reject(self, texts: list[str]) -> np.ndarray:
         check_is_fitted(self, "classifier_")
-        proba, rejected = self.classifier_.predict_or_reject(texts)
-        learnt, places = learnt_columns(self.classes_, self.classifier_.classes)
-        names = self.classes_[np.asarray(learnt)[proba[:, places].argmax(1)]]
-        alike = isinstance(self.reject_label, str) == isinstance(self.classes_[0], str)
-        kind = np.result_type(names, np.array(self.reject_label)) if alike else object
-        names = names.astype(kind)
-        names[rejected] = self.reject_label
-        return names
+        classifier, classes = one_of(self.classifier_, self.classes_)
+        proba, rejected = classifier.predict_or_reject(texts)
+        learnt, places = learnt_columns(classes, classifier.classes)
+        names = classes[np.asarray(learnt)[proba[:, places].argmax(1)]]
+        return with_reject_label(names, rejected, self.reject_label)
 
     def predict_proba(
         self,
@@ -234,10 +244,10 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "classifier_")
         texts = texts_to_answer(X)
-        if isinstance(self.classifier_, ColumnsClassifier):
-            return probabilities_of(self.classifier_, self.classes_, texts)
-        shares = self.classifier_.predict_proba(texts)
-        return in_order(shares, self.classes_, self.classifier_.classes, 0.0)
+        if several := several_of(self.classifier_, self.classes_):
+            return probabilities_of(*several, texts)
+        classifier, classes = one_of(self.classifier_, self.classes_)
+        return in_order(classifier.predict_proba(texts), classes, classifier.classes, 0.0)
 
     def decision_function(
         self,
@@ -252,11 +262,11 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "classifier_")
         lowest, texts = float(np.finfo(np.float32).min), read_texts(X)
-        if isinstance(self.classifier_, ColumnsClassifier):
-            return logits_of(self.classifier_, self.classes_, texts)
-        logits = self.classifier_.logits(texts)
-        logits = in_order(logits, self.classes_, self.classifier_.classes, lowest)
-        if len(self.classes_) == 2 and not self.classifier_.multi_label:
+        if several := several_of(self.classifier_, self.classes_):
+            return logits_of(*several, texts)
+        classifier, classes = one_of(self.classifier_, self.classes_)
+        logits = in_order(classifier.logits(texts), classes, classifier.classes, lowest)
+        if len(classes) == 2 and not classifier.multi_label:
             return logits[:, 1] - logits[:, 0]
         return logits
 
@@ -283,10 +293,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             return share_right(self.predict(texts), y, sample_weight, len(texts))
         if classes.dtype != object:
             return super().score(X, y, sample_weight)
-        truths = cast("Iterable[object]", y)
-        right = [label == truth for label, truth in zip(self.predict(X), truths, strict=True)]
-        weights = None if sample_weight is None else np.asarray(sample_weight, float)
-        return float(np.average(right, weights=weights))
+        return share_equal(self.predict(X), cast("Iterable[object]", y), sample_weight)
 
     @checked_arguments
     def save_pretrained(self, directory: str | Path) -> None:
@@ -316,13 +323,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         parameters = note.get("parameters", dict[str, object]) if note else None
         estimator = cls(**parameters_of_today(parameters or {}))
         estimator.classifier_ = classifier
-        if isinstance(classifier, ColumnsClassifier):
-            estimator.classes_ = saved_classes(note, classifier)
-        else:
-            classes = note.get("classes", list[object]) if note else None
-            estimator.classes_ = np.array(
-                sorted(classifier.classes) if classes is None else classes
-            )
+        estimator.classes_ = saved_classes(note, classifier)
         return estimator
 
     def __getstate__(self) -> dict[str, object]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 from sklearn.utils.validation import check_consistent_length
 
+from textcl.classifier.classifier import Classifier
 from textcl.classifier.columns import ColumnsClassifier
 from textcl.classifier.estimator_labels import GivenLabels, in_order, read_labels
 from textcl.classifier.estimator_rows import kept_rows, read_texts, sample_weights
@@ -19,6 +20,8 @@ from textcl.data.texts import as_columns, is_missing
 from textcl.errors import UserError
 
 Values = Mapping[str, Sequence[object]]
+Fitted = Classifier | ColumnsClassifier
+Labels = np.ndarray | list[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def label_columns_of(y: object) -> dict[str, Sequence[object]] | None:
     Raises:
         UserError: If the names of the columns cannot be used.
     """
+    columns: dict[str, Sequence[object]] | None
     if isinstance(y, list) and y and all(isinstance(row, Mapping) for row in y):
         rows = cast("list[Mapping[str, object]]", y)
         columns = {str(name): [row.get(name) for row in rows] for row in rows for name in row}
@@ -152,6 +156,27 @@ def _by_column(names: Sequence[str], labels: Sequence[tuple[str | None, ...]]) -
         [f"{name}: {label}" for name, label in zip(names, row, strict=True) if label is not None]
         for row in labels
     ]
+
+
+def one_of(classifier: Fitted, classes: Labels) -> tuple[Classifier, np.ndarray]:
+    """A classifier of one label column, and its labels.
+
+    Args:
+        classifier: Of an estimator.
+        classes: Its labels.
+    """
+    assert isinstance(classifier, Classifier)
+    assert isinstance(classes, np.ndarray)
+    return classifier, classes
+
+
+def several_of(
+    classifier: Fitted, classes: Labels
+) -> tuple[ColumnsClassifier, list[np.ndarray]] | None:
+    """A classifier of several columns, and the labels of each; None where there is one; arguments as of `one_of`."""
+    if isinstance(classifier, ColumnsClassifier) and isinstance(classes, list):
+        return classifier, classes
+    return None
 
 
 def probabilities_of(
@@ -221,16 +246,19 @@ def share_right(predicted: np.ndarray, y: object, sample_weight: object, texts: 
     return float(np.average(right, weights=sample_weights(texts, sample_weight)))
 
 
-def saved_classes(note: JsonObject | None, classifier: ColumnsClassifier) -> list[np.ndarray]:
-    """The labels of each column, as an estimator saved them; the names of the classes where it did not.
+def saved_classes(note: JsonObject | None, classifier: Fitted) -> Labels:
+    """The labels, of several columns those of each, as an estimator saved them; names of classes where it did not.
 
     Args:
         note: Content of estimator.json; None where there is none.
-        classifier: Of several label columns.
+        classifier: Beside it.
 
     Raises:
         UserError: If they are not those of the classifier.
     """
+    if isinstance(classifier, Classifier):
+        classes = note.get("classes", list[object]) if note else None
+        return np.array(sorted(classifier.classes) if classes is None else classes)
     saved = note.get("classes", list[list[object]]) if note else None
     if saved is None:
         return [np.array(sorted(names)) for names in classifier.classes.values()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from scipy.sparse import csr_matrix, issparse
 from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -158,6 +158,35 @@ def in_order(
     ordered = np.full((len(values), len(classes)), otherwise, dtype=np.float32)
     ordered[:, columns] = values[:, places]
     return ordered
+
+
+def with_reject_label(
+    labels: np.ndarray, rejected: Bool[np.ndarray, " N"], reject_label: object
+) -> np.ndarray:
+    """Labels with another one in place of those that are rejected; objects where both differ in kind.
+
+    Args:
+        labels: Of N texts.
+        rejected: Whether each is rejected.
+        reject_label: The other one.
+    """
+    alike = isinstance(reject_label, str) == isinstance(labels[0], str)
+    labels = labels.astype(np.result_type(labels, np.array(reject_label)) if alike else object)
+    labels[rejected] = reject_label
+    return labels
+
+
+def share_equal(labels: np.ndarray, truths: Iterable[object], sample_weight: object) -> float:
+    """Share of the labels that are the true ones, which may be of any kind.
+
+    Args:
+        labels: Of N texts.
+        truths: Their true labels.
+        sample_weight: How much each text counts; None for 1.
+    """
+    right = [label == truth for label, truth in zip(labels, truths, strict=True)]
+    weights = None if sample_weight is None else np.asarray(sample_weight, float)
+    return float(np.average(right, weights=weights))
 
 
 def learnt_columns(classes: np.ndarray, learnt: Sequence[str]) -> tuple[list[int], list[int]]:
