@@ -145,9 +145,9 @@ def test_encoding_gives_the_vectors_of_a_cpu(family):
     texts = ["a dog runs", "", "two", "the man plays guitar in the street of the city"] * 9
     expected = encoder.encode(texts, precision="float32")
     encoder.cuda()
-    np.testing.assert_allclose(encoder.encode(texts, precision="float32"), expected, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode(texts, precision="float32"), expected, atol=1e-4)
     low = encoder.encode(texts, precision="bfloat16")
     cosines = (
         (low * expected).sum(1) / np.linalg.norm(low, axis=1) / np.linalg.norm(expected, axis=1)
     )
-    assert np.nanmin(cosines) > 0.999
+    assert np.nanmin(cosines) > 0.998

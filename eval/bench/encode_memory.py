@@ -1,4 +1,4 @@
-"""Resident memory of `textcl encode` while lines go by.
+"""Resident memory of `textcl encode` while lines go by; each block is told on standard error.
 
 python eval/bench/encode_memory.py MODEL LINES.txt --rows 300000 --layers 1
 """
@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import resource
+import sys
 import tempfile
 import time
 from itertools import islice
@@ -42,6 +43,7 @@ def main() -> None:
     def advance(rows: int) -> None:
         before = seen[-1][0] if seen else 0
         seen.append((before + rows, resident()))
+        print(*seen[-1], file=sys.stderr, flush=True)
 
     rows = islice(stream_rows(open_source(options.lines)), options.rows)
     with tempfile.TemporaryDirectory() as folder:
