@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 Row = Mapping[str, object]
 Parts = Mapping[str, Callable[[], Iterable[Row]]]
@@ -25,7 +26,7 @@ class Worker:
 
     def __init__(self, parts: Callable[[], Parts], environment: Mapping[str, str]) -> None:
         self.parts, self.environment = parts, environment
-        self.process: multiprocessing.process.BaseProcess | None = None
+        self.process: BaseProcess | None = None
 
     def measure(self, name: str, limit: float) -> list[Row]:
         """Rows of a part; the last one says what went wrong if anything did.
@@ -63,8 +64,9 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(other, self.parts, self.environment))
-        self.process.start()
+        process = context.Process(target=_serve, args=(other, self.parts, self.environment))
+        process.start()
+        self.process = process
         other.close()
 
 
