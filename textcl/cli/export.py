@@ -31,6 +31,7 @@ from textcl.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from textcl.classifier.classifier import Classifier
     from textcl.encoder.encoder import Encoder
     from textcl.evaluation.tasks import StsTask
     from textcl.export.exported import ExportedEncoder
@@ -119,6 +120,10 @@ def export_command(
     from textcl.export.write import export_encoder
 
     require_new_folder(output, overwrite=overwrite, inputs=[model])
+    if backend is not Graph.torch and _holds_classes(model):
+        log_console(quiet=quiet).print(
+            f"{model} is a classifier: its encoder alone is exported, without the classes"
+        )
     if backend in (Graph.torch, Graph.static):
         if int8 or fp16:
             raise UserError(
@@ -153,14 +158,30 @@ def _merge(model: str, output: Path, log: Console) -> None:
     from textcl.encoder.adapter import has_adapter, merge_adapter
     from textcl.encoder.encoder import PARITY_TEXTS, Encoder
 
-    encoder = Encoder.from_pretrained(model, device="cpu")
+    loaded = _classifier(model) or Encoder.from_pretrained(model, device="cpu")
+    encoder = loaded if isinstance(loaded, Encoder) else loaded.encoder
+    numbers = loaded.encode if isinstance(loaded, Encoder) else loaded.logits
     if not has_adapter(encoder.backbone):
         raise UserError(f"{model} has no adapter to merge: it is a whole model already")
-    before = encoder.encode(PARITY_TEXTS, precision="float32")
+    before = numbers(PARITY_TEXTS, precision="float32")
     merge_adapter(encoder.backbone)
-    difference = abs(encoder.encode(PARITY_TEXTS, precision="float32") - before).max()
-    encoder.save_pretrained(output)
+    difference = abs(numbers(PARITY_TEXTS, precision="float32") - before).max()
+    loaded.save_pretrained(output)
     log.print(f"{output}: the adapter is merged; largest difference of a number {difference:.1g}")
+
+
+def _holds_classes(model: str) -> bool:
+    """Whether a model is a classifier."""
+    from textcl.classifier.folder import is_classifier
+    from textcl.encoder.hub import find_model
+
+    return is_classifier(find_model(model))
+
+
+def _classifier(model: str) -> Classifier | None:
+    from textcl.classifier.classifier import Classifier
+
+    return Classifier.from_pretrained(model, device="cpu") if _holds_classes(model) else None
 
 
 def _distil(model: str, output: Path, log: Console) -> None:

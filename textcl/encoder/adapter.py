@@ -218,7 +218,7 @@ def add_adapter(
     _require_peft()
     if has_adapter(backbone):
         raise UserError(
-            f"{base} has an adapter already: merge it first, with textcl export --backend torch"
+            "the model to start from has an adapter already: merge it first, with textcl export --backend torch"
         )
     from peft import LoraConfig
 

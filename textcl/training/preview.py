@@ -125,9 +125,10 @@ def _parameters(online: Encoder, settings: TrainSettings) -> str:
         sum(p.numel() for p in some)
         for some in (parameters, [p for p in parameters if p.requires_grad])
     )
-    if settings.adapter is None:
+    if learn == total:
         return f"{_millions(total)} parameters"
-    return f"{_millions(total)} parameters, of which {_millions(learn)} learn ({settings.adapter})"
+    adapter = f" ({settings.adapter})" if settings.adapter else ""
+    return f"{_millions(total)} parameters, of which {_millions(learn)} learn{adapter}"
 
 
 def _millions(count: int) -> str:
