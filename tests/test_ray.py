@@ -33,12 +33,13 @@ def cluster():
         ray.shutdown()
 
 
-def test_an_address_without_a_cluster_is_refused(tmp_path):
+@pytest.mark.parametrize("address", ["auto", "127.0.0.1:1", "ray://127.0.0.1:1", "host:none"])
+def test_an_address_without_a_cluster_is_refused(address):
     pytest.importorskip("ray")
     from textcl.ray import RayWorkers
 
-    with pytest.raises(UserError, match="no Ray cluster answers"):
-        RayWorkers("auto")
+    with pytest.raises(UserError, match=f"no Ray cluster answers at '{address}'"):
+        RayWorkers(address)
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Unpack, cast
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -24,6 +26,8 @@ RETRIES = 3
 """Times that Ray makes a shard again whose worker died."""
 
 VECTOR_COLUMN = "vector"
+
+_PATIENCE = 10.0  # seconds
 
 
 def encode(
@@ -87,6 +91,7 @@ class RayWorkers:
 
     def __init__(self, address: str, workers: int | None = None) -> None:
         _need_ray()
+        _refuse_silent(address)
         import ray
 
         try:
@@ -161,6 +166,16 @@ def _devices(workers: int | None) -> tuple[int, int]:
     resources = ray.cluster_resources()
     gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
     return (1 if gpus else 0), workers or gpus or cores
+
+
+def _refuse_silent(address: str) -> None:
+    """Refuse an address where nobody listens, which Ray itself would ask for minutes."""
+    try:
+        place = urlsplit(address if "://" in address else f"//{address}")
+        if place.hostname and place.port is not None:
+            socket.create_connection((place.hostname, place.port), _PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Ray cluster answers at {address!r}: {error}") from error
 
 
 def _need_ray() -> None:
