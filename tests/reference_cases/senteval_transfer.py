@@ -35,10 +35,10 @@ def run(case):
     labels = labels[order]
     if task == "SST2":
         score = train_dev_test(rows, labels, *sizes[:2], trainer)
-    elif task == "binary":
-        score = nested_folds(rows, labels, trainer, hyper["folds"])
-    else:
+    elif task in ("TREC", "MRPC"):
         score = train_and_test(rows, labels, train, trainer, hyper["folds"])
+    else:  # MR, CR, SUBJ, MPQA
+        score = nested_folds(rows, labels, trainer, hyper["folds"])
     result = {"devacc": score.dev_accuracy, "acc": score.accuracy}
     if task == "MRPC":
         result["f1"] = round(100 * f1_score(labels[train:], score.predicted), 2)
