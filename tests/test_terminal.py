@@ -17,7 +17,7 @@ import textcl.cli
 from textcl.cli import search
 from textcl.data.files import to_json, to_json_line
 from textcl.retrieval.search_hits import SearchHit
-from textcl.terminal import TextConsole, counted, harmless
+from textcl.terminal import TextConsole, counted, harmless, reflowed
 
 HOSTILE = "a\x1b[2J\x1b]0;title\x07 \x9b31m\x08\x7f\u202eb\u2028"
 SHOWN = "a\ufffd[2J\ufffd]0;title\ufffd \ufffd31m\ufffd\ufffd\ufffdb\ufffd"
@@ -117,3 +117,8 @@ def test_the_preview_and_the_errors(command, tmp_path):
 )
 def test_a_number_stands_before_its_noun_in_the_right_form(count, words):
     assert counted(count, "row") == words
+
+
+def test_paragraphs_become_lines_and_tables_stay():
+    text = "One.\n\nTwo lines\nof text.\n\n    a  1\n    b  2\n"
+    assert reflowed(text) == "One.\n\nTwo lines of text.\n\n    a  1\n    b  2"

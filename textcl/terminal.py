@@ -25,6 +25,14 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
+def reflowed(text: str) -> str:
+    """Paragraphs as one line each, for a terminal to wrap; those with an indented line are left as they are."""
+    paragraphs = text.strip().split("\n\n")
+    return "\n\n".join(
+        each if "\n " in f"\n{each}" else " ".join(each.split("\n")) for each in paragraphs
+    )
+
+
 class TextConsole(Console):
     """A console that shows texts of anybody: what steers the terminal comes from rich alone."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from textcl.cli import (
 from textcl.cli import eval as evaluate
 from textcl.cli.command import Debug, Group, Kept, Offline, stoppable
 from textcl.cli.options import GENERAL
+from textcl.terminal import reflowed
 from textcl.versions import own_version
 
 app = typer.Typer(
@@ -52,7 +54,8 @@ def _add(
     name: str, command: Callable[..., None], examples: str, panel: str, kept: Kept | None = None
 ) -> None:
     cls = stoppable(kept or (lambda parameters: "nothing was written"))
-    app.command(name, cls=cls, epilog=examples, rich_help_panel=panel)(command)
+    text = reflowed(inspect.getdoc(command) or "")
+    app.command(name, cls=cls, help=text, epilog=examples, rich_help_panel=panel)(command)
 
 
 _TRAIN, _USE, _MEASURE = "Train", "Use a model", "Measure"

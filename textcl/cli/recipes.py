@@ -95,12 +95,12 @@ def _list() -> None:
 def _show(name: str) -> None:
     from rich.table import Table
 
-    from textcl.terminal import TextConsole
+    from textcl.terminal import TextConsole, reflowed
     from textcl.training import recipes as recipe
     from textcl.training.settings import as_mapping
 
     chosen, console = recipe.find(name), TextConsole()
-    console.print(chosen.doc.strip(), highlight=False, markup=False)
+    console.print(reflowed(chosen.doc), highlight=False, markup=False)
     table = Table("setting", "default", box=None, pad_edge=False)
     for key, value in as_mapping(chosen.settings()).items():
         table.add_row(key, str(value))
