@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import cast
 
 from common import facts
 
@@ -36,8 +37,8 @@ def make_model(folder: Path) -> None:
     tokenizer = Encoder("sentence-transformers/all-MiniLM-L6-v2").tokenizer
     config = ModernBertConfig(
         vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=3 * WIDTH // 2, num_hidden_layers=LAYERS,
-        num_attention_heads=4, max_position_embeddings=LONGEST, pad_token_id=tokenizer.pad_token_id,
-        cls_token_id=tokenizer.cls_token_id, sep_token_id=tokenizer.sep_token_id,
+        num_attention_heads=4, max_position_embeddings=LONGEST, pad_token_id=cast("int", tokenizer.pad_token_id),
+        cls_token_id=cast("int", tokenizer.cls_token_id), sep_token_id=cast("int", tokenizer.sep_token_id),
     )  # fmt: skip
     tokenizer.model_max_length = LONGEST
     Encoder(ModernBertModel(config), tokenizer, max_length=LONGEST).save_pretrained(folder)

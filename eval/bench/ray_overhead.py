@@ -13,7 +13,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +23,9 @@ from common import facts
 from textcl.data.sources import open_source
 from textcl.data.stream import stream_rows
 from textcl.encoder.precision import usual_precision
-from textcl.encoder.shard_workers import ThisProcess, Workers
+from textcl.encoder.shard_workers import Block, Loader, ShardWriter, ThisProcess, Workers
 from textcl.encoder.shards import encode_shards
-from textcl.encoder.vector_folder import VectorJob
+from textcl.encoder.vector_folder import Shard, VectorJob
 from textcl.export.load import load_encoder
 
 
@@ -76,9 +76,15 @@ class Marking:
     ) -> None:
         self.workers, self.ends, self.processor = workers, ends, processor
 
-    def write(self, *arguments):
+    def write(
+        self,
+        load: Loader,
+        writer: ShardWriter,
+        blocks: Iterator[Block],
+        progress: Callable[[int], None],
+    ) -> Iterator[Shard]:
         """As `Workers.write`."""
-        for shard in self.workers.write(*arguments):
+        for shard in self.workers.write(load, writer, blocks, progress):
             self.ends.append((time.perf_counter(), self.processor()))
             yield shard
 
@@ -100,7 +106,7 @@ def main() -> None:
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
     cluster = round(time.perf_counter() - started, 2)
     measure = partial(turn, options.lines, options.model, options.shard_rows)
-    turns = []
+    turns: list[dict[str, dict[str, float]]] = []
     for pair in range(options.pairs):
         kinds = ["here", "ray"][:: -1 if pair % 2 else 1]
         made: dict[str, tuple[Workers, Callable[[], float]]] = {
@@ -109,18 +115,18 @@ def main() -> None:
         }
         turns.append({kind: measure(*made[kind]) for kind in kinds})
         print(json.dumps(turns[-1]), flush=True)
+    ratios = {
+        what: [round(t["ray"][what] / t["here"][what], 3) for t in turns]
+        for what in ("processor", "clock")
+    }
     result = {
-        **{
-            f"ray / here, {what}": [round(t["ray"][what] / t["here"][what], 3) for t in turns]
-            for what in ("processor", "clock")
-        },
+        **{f"ray / here, {what}": values for what, values in ratios.items()},
+        **{f"median, {what}": statistics.median(values) for what, values in ratios.items()},
         "start of a local cluster": cluster,
         "turns": turns,
         "ray": ray.__version__,
         **facts(),
     }
-    for what in ("processor", "clock"):
-        result[f"median, {what}"] = statistics.median(result[f"ray / here, {what}"])
     print(json.dumps(result))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

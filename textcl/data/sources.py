@@ -276,15 +276,16 @@ def _file_sha256(path: Path) -> str:
 
 def _open_hub(name: str, split: str | None, *, streaming: bool) -> Source:
     import datasets
+    from datasets import config as datasets_config
     from huggingface_hub import HfApi
 
     path, _, config = name.partition(":")
     path, _, revision = path.partition("@")
     try:
         # the repository may move on, but not under a run that streams from it
-        moving = streaming and not Path(path).exists() and not datasets.config.HF_HUB_OFFLINE
+        moving = streaming and not Path(path).exists() and not datasets_config.HF_HUB_OFFLINE
         commit = (
-            HfApi(datasets.config.HF_ENDPOINT).dataset_info(path, revision=revision or None).sha
+            HfApi(datasets_config.HF_ENDPOINT).dataset_info(path, revision=revision or None).sha
             if moving
             else revision or None
         )
