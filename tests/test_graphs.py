@@ -24,7 +24,8 @@ CODE = Path(textcl.__file__).parent
 RECIPES = recipes.find("quickstart").path.parent
 UPDATES = 12
 
-# Why the steps of a recipe are no graphs; so of 8 rows, whose queue fills up slowly and whose sizes differ much.
+# Why the steps of a recipe are no graphs; so of 8 rows, whose queue fills up slowly. Where nothing is told no size came
+# twice: mirror-bert pads rows by itself, static runs without layers, and the classifiers of lcl plan no batches.
 OTHERWISE = {
     "ascl": "slice is called with other arguments each time",
     "esimcse": "slice is called with other arguments each time",
