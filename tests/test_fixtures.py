@@ -13,7 +13,7 @@ from rich.console import Console
 from safetensors.numpy import load_file
 
 from textcl import Classifier, Encoder
-from textcl.data.files import to_json
+from textcl.data.json_text import to_json
 from textcl.probe.result import ProbeResult
 from textcl.report.runs import open_all
 from textcl.sweep.curve import curve_of

@@ -15,7 +15,7 @@ from rich.table import Table
 import textcl
 import textcl.cli
 from textcl.cli import search
-from textcl.data.files import to_json, to_json_line
+from textcl.data.json_text import to_json, to_json_line
 from textcl.retrieval.search_hits import SearchHit
 from textcl.terminal import TextConsole, counted, harmless, reflowed
 

@@ -16,6 +16,7 @@ def run(case):
         torch.nn.functional.normalize(z[name], dim=1) for name in ("sentence1", "sentence2")
     ]
     a = hyper["scale"] * SIMILARITIES[hyper["loss"]](*unit_rows)
+    assert z.scores is not None
     wrong = (a[:, None] - a).masked_fill(z.scores[:, None] >= z.scores, -torch.inf)
     dense = torch.logsumexp(torch.cat([wrong.flatten(), wrong.new_zeros(1)]), 0)
     gradients = torch.autograd.grad(dense, list(tensors.values()))

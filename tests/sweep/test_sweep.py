@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from textcl.cli.app import app
 from textcl.cli.sweep import sweep_command, train_options
 from textcl.cli.train import train_command
-from textcl.data.files import to_json
+from textcl.data.json_text import to_json
 from textcl.errors import RunError, UserError
 from textcl.evaluation.significance import Spread, holm
 from textcl.figures.sweeps import records, sweep_figure

@@ -52,8 +52,9 @@ from textcl.classifier.estimator_settings import (
 )
 from textcl.classifier.fit_rejection import fit_rejection
 from textcl.data.arguments import checked_arguments
-from textcl.data.files import to_json, write_text
+from textcl.data.files import write_text
 from textcl.data.json_files import JsonObject
+from textcl.data.json_text import to_json
 from textcl.encoder.hub import find_model
 from textcl.errors import UserError
 from textcl.training.session import train

@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 
+from textcl.cli.consoles import plain_console
 from textcl.cli.options import (
     OUTPUT,
     Columns,
     LabelSeparator,
     Split,
     parse_columns,
-    plain_console,
     require_changeable,
 )
 from textcl.errors import UserError

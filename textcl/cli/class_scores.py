@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from textcl.cli.options import result_table
+from textcl.cli.consoles import result_table
 
 if TYPE_CHECKING:
     from textcl.classifier.scores import ClassifierScore

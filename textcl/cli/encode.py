@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textcl.cli.consoles import log_console
 from textcl.cli.encode_folder import encode_folder, workers_of
 from textcl.cli.options import (
     MODEL,
@@ -28,7 +29,6 @@ from textcl.cli.options import (
     Quiet,
     Split,
     TextColumn,
-    log_console,
     parse_columns,
 )
 from textcl.errors import UserError

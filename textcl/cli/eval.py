@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from textcl.cli.consoles import log_console, result_console
 from textcl.cli.eval_encoder import eval_encoder, load
 from textcl.cli.eval_tasks import suite_tasks
 from textcl.cli.options import (
@@ -27,10 +28,8 @@ from textcl.cli.options import (
     Precision,
     Quiet,
     Whiten,
-    log_console,
     parse_columns,
     require_new_file,
-    result_console,
     write_text,
 )
 
@@ -169,7 +168,8 @@ def eval_command(
     of graded pairs by Spearman's correlation, on one of labelled texts by a linear classifier and nearest neighbours.
     """
     from textcl.cli.eval_classifier import Request, eval_classifier, labelled_tasks
-    from textcl.data.files import check_writable, to_json
+    from textcl.data.files import check_writable
+    from textcl.data.json_text import to_json
     from textcl.errors import UserError
     from textcl.evaluation.own_pairs import ROLES
     from textcl.evaluation.tasks import task_names

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from textcl.cli.class_scores import draw, show_score
-from textcl.cli.options import result_table
+from textcl.cli.consoles import result_table
 from textcl.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from textcl.cli.options import Precision, log_console
+from textcl.cli.consoles import log_console
+from textcl.cli.options import Precision
 
 if TYPE_CHECKING:
     from textcl.data.json_files import JsonDict

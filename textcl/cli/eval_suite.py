@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from textcl.cli.options import result_table
+from textcl.cli.consoles import result_table
 from textcl.errors import UserError
 
 if TYPE_CHECKING:

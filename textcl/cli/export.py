@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textcl.cli.consoles import log_console, result_console, result_table
 from textcl.cli.options import (
     DATA,
     MODEL,
@@ -20,11 +21,8 @@ from textcl.cli.options import (
     Overwrite,
     Quiet,
     TextColumn,
-    log_console,
     parse_columns,
     require_new_folder,
-    result_console,
-    result_table,
 )
 from textcl.errors import UserError
 

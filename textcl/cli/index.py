@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textcl.cli.consoles import log_console
 from textcl.cli.options import (
     DATA,
     MODEL,
@@ -18,7 +19,6 @@ from textcl.cli.options import (
     Overwrite,
     Quiet,
     Split,
-    log_console,
     parse_columns,
     require_new_folder,
 )

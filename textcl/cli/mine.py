@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textcl.cli.consoles import log_console, result_console, result_table
 from textcl.cli.index import Kind, load_model, tools_for
 from textcl.cli.options import (
     DATA,
@@ -20,11 +21,8 @@ from textcl.cli.options import (
     Overwrite,
     Quiet,
     Split,
-    log_console,
     parse_columns,
     require_new_file,
-    result_console,
-    result_table,
 )
 from textcl.errors import UserError
 from textcl.terminal import counted

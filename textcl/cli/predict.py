@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textcl.cli.consoles import log_console
 from textcl.cli.options import (
     OUTPUT,
     BatchTokens,
@@ -20,7 +21,6 @@ from textcl.cli.options import (
     Quiet,
     Split,
     TextColumn,
-    log_console,
     parse_columns,
 )
 from textcl.errors import UserError

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textcl.cli.consoles import log_console, result_console, result_table
 from textcl.cli.options import (
     DATA,
     MODEL,
@@ -21,11 +22,8 @@ from textcl.cli.options import (
     Quiet,
     Split,
     Whiten,
-    log_console,
     parse_columns,
     require_new_file,
-    result_console,
-    result_table,
     write_text,
 )
 
@@ -113,7 +111,7 @@ def probe_command(
 
     Alignment, uniformity, tolerance, anisotropy, spectrum and, for graded pairs, scores.
     """
-    from textcl.data.files import to_json
+    from textcl.data.json_text import to_json
     from textcl.errors import UserError
     from textcl.probe.models import probe_models
     from textcl.probe.texts import parse_scale

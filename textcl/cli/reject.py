@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textcl.cli.options import (
-    DATA,
-    OUTPUT,
-    Columns,
-    Split,
-    parse_columns,
-    require_changeable,
-    result_console,
-    result_table,
-)
+from textcl.cli.consoles import result_console, result_table
+from textcl.cli.options import DATA, OUTPUT, Columns, Split, parse_columns, require_changeable
 from textcl.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from textcl.cli.consoles import log_console
 from textcl.cli.options import (
     DATA,
     OUTPUT,
@@ -15,7 +16,6 @@ from textcl.cli.options import (
     Overwrite,
     Quiet,
     Split,
-    log_console,
     parse_columns,
     require_new_file,
 )

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from textcl.cli.consoles import log_console
 from textcl.cli.options import (
     DATA,
     MODEL,
@@ -16,7 +17,6 @@ from textcl.cli.options import (
     Limit,
     Quiet,
     Split,
-    log_console,
     parse_columns,
     require_new_folder,
 )

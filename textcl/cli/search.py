@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textcl.cli.consoles import log_console, result_console, result_table
 from textcl.cli.options import (
     DATA,
     MODEL,
@@ -16,10 +17,7 @@ from textcl.cli.options import (
     Overwrite,
     Quiet,
     TextColumn,
-    log_console,
     parse_columns,
-    result_console,
-    result_table,
 )
 from textcl.errors import UserError
 from textcl.terminal import counted
@@ -189,7 +187,7 @@ def show(results: Hits, *, as_json: bool) -> None:
     """Print hits as a table for each query, or as a line of JSON for each."""
     from rich.markup import escape
 
-    from textcl.data.files import to_json_line
+    from textcl.data.json_text import to_json_line
 
     console = result_console()
     for query, hits in results:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from textcl.cli.consoles import log_console, result_console, result_table
 from textcl.cli.options import (
     OUTPUT,
     TRAINING,
@@ -21,9 +22,6 @@ from textcl.cli.options import (
     Split,
     Start,
     TrainData,
-    log_console,
-    result_console,
-    result_table,
 )
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 
 import typer
 
+from textcl.cli.consoles import log_console
 from textcl.cli.options import (
     OUTPUT,
     TRAINING,
@@ -20,7 +21,6 @@ from textcl.cli.options import (
     Split,
     Start,
     TrainData,
-    log_console,
     parse_columns,
 )
 

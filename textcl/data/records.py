@@ -20,7 +20,8 @@ from typing import IO
 import pyarrow
 from pyarrow import parquet
 
-from textcl.data.files import WritesBytes, atomic_write, output_format, to_json_line
+from textcl.data.files import WritesBytes, atomic_write, output_format
+from textcl.data.json_text import to_json_line
 from textcl.errors import UserError
 
 Record = Mapping[str, object]

@@ -26,7 +26,8 @@ import pyarrow
 from jaxtyping import Float
 from pyarrow import parquet
 
-from textcl.data.files import WritesBytes, atomic_write, output_format, to_json_line
+from textcl.data.files import WritesBytes, atomic_write, output_format
+from textcl.data.json_text import to_json_line
 from textcl.data.records import Record, RecordColumns
 from textcl.errors import RunError, UserError
 

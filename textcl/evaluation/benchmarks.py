@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from textcl.data.arguments import checked_arguments
-from textcl.data.files import to_json
 from textcl.data.json_files import JsonDict
+from textcl.data.json_text import to_json
 from textcl.data.lengths import cut_note
 from textcl.errors import RunError, UserError
 from textcl.evaluation.correlation import Correlation, StsResult, pair_scores, sts_aggregate

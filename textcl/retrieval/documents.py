@@ -121,7 +121,7 @@ def _is_text_list(value: object) -> TypeGuard[list[str]]:
 
 def _usable(texts: list[object]) -> bool:
     try:
-        whole = "".join(texts)  # pyright: ignore[reportArgumentType]  # refuses what is no text
+        whole = "".join(cast("list[str]", texts))  # refuses what is no text
         whole.encode()
     except (TypeError, UnicodeEncodeError):
         return False

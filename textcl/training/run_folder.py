@@ -15,8 +15,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from textcl.data.files import to_json_line, write_json
+from textcl.data.files import write_json
 from textcl.data.json_files import parse, read_as, read_text
+from textcl.data.json_text import to_json_line
 from textcl.data.lock import sole_writer
 from textcl.errors import UserError
 from textcl.training.facts import LogLine, RunFacts, Scores, log_lines
