@@ -20,6 +20,7 @@ from textcl.classifier.columns import ColumnsClassifier
 from textcl.classifier.head import make_head
 from textcl.cli.calibrate import calibrate_command
 from textcl.cli.eval import eval_command
+from textcl.cli.eval_columns import eval_columns
 from textcl.cli.predict import predict_command
 from textcl.cli.reject import reject_command
 from textcl.cli.review import review_command
@@ -129,7 +130,15 @@ def test_eval_reads_columns_of_other_names_in_their_order(folder, tmp_path):
     with pytest.raises(UserError, match="column tone has labels that are none of the 2 classes"):
         run(*arguments, "label=about,text")
     with pytest.raises(UserError, match="the tasks have one: score it on a file with --data FILE"):
-        run("eval", folder / "model", "--task", "ISEAR")
+        eval_columns(
+            "m",
+            ColumnsClassifier.from_pretrained(folder / "model"),
+            None,
+            {},
+            None,
+            "float32",
+            None,
+        )
 
 
 def test_eval_draws_each_column(folder, tmp_path, monkeypatch):

@@ -222,5 +222,5 @@ def test_requests_that_do_not_fit_together_are_told(arguments, message):
 
 def test_columns_that_say_nothing_are_told(folder, tmp_path):
     path = write_jsonl(tmp_path / "a.jsonl", labelled(5))
-    with pytest.raises(UserError, match=r"expected --column text\|label\|labels=NAME"):
+    with pytest.raises(UserError, match=r"expected --column text\|label\|labels\|.*=NAME"):
         run(folder, "--data", path, "--column", "text")

@@ -113,15 +113,10 @@ def export_command(
     textcl's sample if STS-B is not on this machine) are printed for both.
     """
     from textcl.encoder.adapter import has_adapter, merge_adapter
-    from textcl.encoder.encoder import Encoder
     from textcl.export.backends import find_backend
     from textcl.export.write import export_encoder
 
     require_new_folder(output, overwrite=overwrite, inputs=[model])
-    if backend is not Graph.torch and _holds_classes(model):
-        log_console(quiet=quiet).print(
-            f"{model} is a classifier: its encoder alone is exported, without the classes"
-        )
     if backend in (Graph.torch, Graph.static):
         if int8 or fp16:
             raise UserError(
@@ -135,7 +130,7 @@ def export_command(
         raise UserError("--calibration is for --int8: add it, or leave the texts out")
     rows = None if calibration is None else _texts(calibration, parse_columns(column, ["text"]))
     log = log_console(quiet=quiet)
-    encoder = Encoder.from_pretrained(model, normalize=normalize, device="cpu")
+    encoder = _encoder(model, log, normalize)
     if has_adapter(encoder.backbone):
         merge_adapter(encoder.backbone)
     exported = export_encoder(
@@ -182,13 +177,21 @@ def _classifier(model: str) -> Classifier | None:
     return Classifier.from_pretrained(model, device="cpu") if _holds_classes(model) else None
 
 
+def _encoder(model: str, log: Console, normalize: bool | None = None) -> Encoder:
+    """The encoder of a model, with a line on the classes that it leaves behind."""
+    from textcl.encoder.encoder import Encoder
+
+    encoder = Encoder.from_pretrained(model, normalize=normalize, device="cpu")
+    if _holds_classes(model):
+        log.print(f"{model} is a classifier: its encoder alone is exported, without the classes")
+    return encoder
+
+
 def _distil(model: str, output: Path, log: Console) -> None:
     """Write the table of token vectors that a model distils to, untrained."""
     from textcl.encoder.distilling import distil
-    from textcl.encoder.encoder import Encoder
 
-    teacher = Encoder.from_pretrained(model, device="cpu")
-    student = distil(teacher, show_progress=not log.quiet)
+    student = distil(_encoder(model, log), show_progress=not log.quiet)
     student.save_pretrained(output)
     rows = len(student.tokenizer)
     log.print(
