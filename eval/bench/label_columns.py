@@ -54,14 +54,14 @@ def draw(folder: Path, split: str, seed: int) -> Rows:
 
 def measure(column: str, parts: dict[str, Rows], seed: int, model: str) -> dict[str, Any]:
     """A run on one column, or on several with commas between: scores on test, the lines to beat, and processor time."""
-    test, shown = parts["test"], Console(file=io.StringIO(), width=250)
+    test, printed = parts["test"], io.StringIO()
     with tempfile.TemporaryDirectory() as place:
         dev = Path(place) / "dev.jsonl"
         dev.write_text("".join(json.dumps(row) + "\n" for row in parts["dev"]))
         started = time.process_time()
         textcl.train(
             "cross-entropy", model=model, data=parts["train"], dev=str(dev), columns={"label": column},
-            output=f"{place}/run", settings={"seed": seed, "epochs": 3}, console=shown,
+            output=f"{place}/run", settings={"seed": seed, "epochs": 3}, console=Console(file=printed, width=250),
         )  # fmt: skip
         trained = time.process_time()
         predicted = load_classifier(f"{place}/run").predict([row["text"] for row in test])
@@ -71,7 +71,7 @@ def measure(column: str, parts: dict[str, Rows], seed: int, model: str) -> dict[
         name: 100 * float(np.mean([a == row[name] for a, row in zip(labels, test, strict=True)]))
         for name, labels in answers.items()
     }
-    line = next(x for x in shown.file.getvalue().splitlines() if x.startswith("to beat"))
+    line = next(x for x in printed.getvalue().splitlines() if x.startswith("to beat"))
     return {
         "column": column, "seed": seed, "accuracy": right, "to_beat": line,
         "train_seconds": trained - started, "predict_seconds": done - trained,

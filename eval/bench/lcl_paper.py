@@ -70,9 +70,12 @@ def cut_vocabulary(model: str, texts: set[str], folder: Path) -> Path:
             expected
         )
     network = encoder.backbone
-    weights = network.get_input_embeddings().weight.data[kept].clone()
-    network.resize_token_embeddings(len(kept))
-    network.get_input_embeddings().weight.data.copy_(weights)
+    embeddings = network.get_input_embeddings()
+    assert isinstance(embeddings, torch.nn.Embedding)
+    weights = embeddings.weight.data[kept].clone()
+    cut = network.resize_token_embeddings(len(kept))
+    assert isinstance(cut, torch.nn.Embedding)
+    cut.weight.data.copy_(weights)
     network.config.pad_token_id = new.pad_token_id
     textcl.Encoder(
         network,
