@@ -17,6 +17,7 @@ from textcl.data.rows import Rows
 from textcl.data.summary import blank_note
 from textcl.method.hooks import Hook
 from textcl.method.method import Method, online_of
+from textcl.terminal import counted
 from textcl.training.loader import Loader
 from textcl.training.position import Position
 from textcl.training.preview import describe_negatives
@@ -90,7 +91,7 @@ class LabelColumns:
 
     def _describe(self, name: str, column: LabelledSettings) -> str:
         missing = len(self.rows) - column.row_count
-        note = f", {missing:,} row{'s' * (missing != 1)} without" if missing else ""
+        note = f", {counted(missing, 'row')} without" if missing else ""
         return f"{name}: {describe_classes(column)}{note}"
 
     def hooks(self, method: Method) -> Sequence[Hook]:
