@@ -1,9 +1,12 @@
 """Two label columns: one encoder with a head for each, beside a classifier of its own for each column.
 
-The columns are the emotion of EmpatheticDialogues (32) and its valence (3), a grouping that is written here. All runs
-have the same rows, seed and settings; processor time is that of training and of predicting the test rows.
+Of EmpatheticDialogues the columns are the emotion (32) and its valence (3), a grouping that is written here, so that
+the second follows from the first. Of EmoInt they are the emotion (4) and the intensity that raters gave, cut into
+thirds, which says something else: Cramér's V of the two is printed. All runs have the same rows, seed and settings;
+processor time is that of training and of predicting the test rows.
 
     python eval/bench/label_columns.py --data emotion/empathetic --seeds 0 --json out.json
+    python eval/bench/label_columns.py --data emotion/emoint --seeds 0 1 2 --json out.json
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import json
 import random
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +35,66 @@ PLEASANT = {
     *("hopeful", "impressed", "joyful", "prepared", "proud", "trusting"),
 }
 MIXED = {"nostalgic", "sentimental", "surprised"}
-ROWS = {"train": 15, "dev": 5, "test": 20}
+THIRDS = (0.396, 0.577)  # of the intensities of all 3,613 training rows of EmoInt
 
 
-def valence(emotion: str) -> str:
+@dataclass(frozen=True)
+class Columns:
+    """Two label columns of a data set.
+
+    Args:
+        second: Name of the column beside the emotion.
+        label: Its label, from a row of the file.
+        rows: Rows of each emotion, by split.
+    """
+
+    second: str
+    label: Callable[[dict[str, Any]], str]
+    rows: dict[str, int]
+
+
+def valence(row: dict[str, Any]) -> str:
     """The valence of an emotion."""
+    emotion = row["label"]
     return "pleasant" if emotion in PLEASANT else "mixed" if emotion in MIXED else "unpleasant"
 
 
+def intensity(row: dict[str, Any]) -> str:
+    """The third of the intensities that a row is in."""
+    return ("low", "middle", "high")[sum(row["intensity"] > bound for bound in THIRDS)]
+
+
+DATA = {
+    "empathetic": Columns("valence", valence, {"train": 15, "dev": 5, "test": 20}),
+    "emoint": Columns("intensity", intensity, {"train": 50, "dev": 50, "test": 250}),
+}
+
+
 def draw(folder: Path, split: str, seed: int) -> Rows:
-    """Rows of every emotion, as many of each as `ROWS` says."""
+    """Rows of every emotion, as many of each as `Columns` says."""
+    kind = DATA[folder.name]
     rows = read(folder / f"{split}.jsonl")
     random.Random(seed).shuffle(rows)
     by_emotion: dict[str, Rows] = {}
     for row in rows:
         by_emotion.setdefault(row["label"], []).append(row)
     return [
-        {"text": row["text"], "emotion": name, "valence": valence(name)}
+        {"text": row["text"], "emotion": name, kind.second: kind.label(row)}
         for name, own in by_emotion.items()
-        for row in own[: ROWS[split]]
+        for row in own[: kind.rows[split]]
     ]
+
+
+def association(rows: Rows, columns: Sequence[str]) -> float:
+    """Cramér's V of two columns: 0 where neither says anything about the other, 1 where one follows from the other."""
+    one, other = (
+        np.unique([row[name] for row in rows], return_inverse=True)[1] for name in columns
+    )
+    counts = np.zeros((one.max() + 1, other.max() + 1))
+    np.add.at(counts, (one, other), 1)
+    expected = counts.sum(1, keepdims=True) * counts.sum(0) / counts.sum()
+    chi = ((counts - expected) ** 2 / expected).sum()
+    return float(np.sqrt(chi / counts.sum() / (min(counts.shape) - 1)))
 
 
 def measure(column: str, parts: dict[str, Rows], seed: int, model: str) -> dict[str, Any]:
@@ -87,12 +132,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     given = parser.parse_args()
     runs: list[dict[str, Any]] = []
+    both = "emotion", DATA[Path(given.data).name].second
     for seed in given.seeds:
-        parts = {split: draw(Path(given.data), split, seed) for split in ROWS}
-        for column in ("emotion,valence", "emotion", "valence"):
+        parts = {split: draw(Path(given.data), split, seed) for split in ("train", "dev", "test")}
+        related = association(parts["test"], both)
+        print(f"Cramér's V on test: {related:.3f}", flush=True)
+        for column in (",".join(both), *both):
             runs.append(measure(column, parts, seed, given.model))
             print(json.dumps(runs[-1]), flush=True)
-            content = {"rows": {name: len(rows) for name, rows in parts.items()}, "runs": runs}
+            rows = {name: len(rows) for name, rows in parts.items()}
+            content = {"rows": rows, "cramers_v": related, "runs": runs}
             given.json.write_text(json.dumps({**content, "facts": facts()}, indent=1) + "\n")
 
 

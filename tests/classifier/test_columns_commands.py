@@ -20,11 +20,13 @@ from textcl.classifier.columns import ColumnsClassifier
 from textcl.classifier.head import make_head
 from textcl.cli.calibrate import calibrate_command
 from textcl.cli.eval import eval_command
+from textcl.cli.eval_against import compare_classifiers
 from textcl.cli.eval_columns import eval_columns
 from textcl.cli.predict import predict_command
 from textcl.cli.reject import reject_command
 from textcl.cli.review import review_command
 from textcl.errors import UserError
+from textcl.evaluation.bootstrap import paired_bootstrap
 
 app = typer.Typer()
 for name, each in (
@@ -139,6 +141,79 @@ def test_eval_reads_columns_of_other_names_in_their_order(folder, tmp_path):
             "float32",
             None,
         )
+
+
+def worse(folder, place):
+    """The same columns with another head for the topic, which has its classes in another order."""
+    parts = ColumnsClassifier.from_pretrained(folder / "model").parts
+    encoder = parts["topic"].encoder
+    classes = CLASSES["topic"][::-1]
+    parts["topic"] = Classifier(
+        encoder, make_head("own", "bert", encoder.dimension, len(classes)), classes
+    )
+    ColumnsClassifier(parts).eval().save_pretrained(place)
+    return place
+
+
+def test_two_classifiers_are_compared_in_each_column_and_in_the_mean(folder, tmp_path):
+    names = folder / "model", worse(folder, tmp_path / "worse")
+    content = json.loads(
+        run("eval", names[0], "--against", names[1], "--data", folder / "dev.csv", "--json").stdout
+    )
+    rows, models = with_tones(70), [ColumnsClassifier.from_pretrained(name) for name in names]
+    by_row = {(row["task"], row["measure"]): row for row in content["differences"]}
+    right = {}
+    for column in CLASSES:
+        known = [row for row in rows if row[column]]
+        answers = [
+            model.predict([row["text"] for row in known], precision="float32")[column]
+            for model in models
+        ]
+        right[column] = [
+            [float(label == row[column]) for label, row in zip(labels, known, strict=True)]
+            for labels in answers
+        ]
+        row = by_row[column, "accuracy"]
+        draws = np.random.default_rng([0, 0]).integers(0, len(known), (10_000, len(known)))
+        want = paired_bootstrap(*right[column], draws.astype(np.int32))
+        assert row["units"] == len(known)
+        assert row["difference"] == pytest.approx(100 * want.difference)
+        assert row["interval"] == pytest.approx([100 * edge for edge in want.interval])
+        assert row["p"] == want.p_two_sided
+    mean = by_row["mean of columns", "accuracy"]
+    both = [np.mean([np.mean(right[column][place]) for column in CLASSES]) for place in (0, 1)]
+    assert (mean["a"], mean["b"]) == pytest.approx([100 * each for each in both])
+    assert mean["difference"] == pytest.approx(mean["a"] - mean["b"])
+    assert mean["units"] == 70
+    assert {task for task, _ in by_row} == {*CLASSES, "mean of columns"}
+
+
+def test_a_column_is_compared_with_a_classifier_of_one_label(folder, tmp_path):
+    model, single = ColumnsClassifier.from_pretrained(folder / "model"), tmp_path / "single"
+    model["tone"].save_pretrained(single)
+    arguments = "eval", folder / "model", "--against", single, "--data", folder / "dev.csv"
+    (row, _) = json.loads(run(*arguments, "--column", "label=tone", "--json").stdout)["differences"]
+    assert (row["difference"], row["units"]) == (0, sum(1 for r in with_tones(70) if r["tone"]))
+    run("eval", single, "--against", folder / "model", *arguments[4:], "--column", "label=tone")
+    with pytest.raises(
+        UserError, match=r"model has the label columns topic, tone, and .*single one"
+    ):
+        run(*arguments)
+    with pytest.raises(UserError, match="other classes"):
+        run(*arguments, "--column", "label=topic")
+
+
+def test_classifiers_of_other_columns_are_not_compared(folder, tmp_path):
+    parts = ColumnsClassifier.from_pretrained(folder / "model").parts
+    ColumnsClassifier({"topic": parts["topic"], "mood": parts["tone"]}).save_pretrained(
+        tmp_path / "m"
+    )
+    with pytest.raises(UserError, match="topic, tone against topic, mood"):
+        run("eval", folder / "model", "--against", tmp_path / "m", "--data", folder / "dev.csv")
+    with pytest.raises(
+        UserError, match="the tasks have one: compare it on a file with --data FILE"
+    ):
+        compare_classifiers(str(folder / "model"), str(folder / "model"), [], None, {}, "", {})
 
 
 def test_eval_draws_each_column(folder, tmp_path, monkeypatch):

@@ -175,7 +175,7 @@ def test_classifiers_are_compared_on_the_classes_of_both(monkeypatch, tmp_path):
     task = LabelledTask("toy", ["t"] * 6, ["x", "y"] * 3, ["x", "y"], False, "here")
     hot = np.eye(2)[[0, 1] * 3]
     monkeypatch.setattr("textcl.cli.eval_tasks._is_encoder", lambda model: False)
-    monkeypatch.setattr(classifiers.Classifier, "from_pretrained", Stub)
+    monkeypatch.setattr("textcl.classifier.columns.load_classifier", Stub)
     monkeypatch.setattr("textcl.suites.classes.vectors_of", lambda *_, **__: hot)
     monkeypatch.setattr("textcl.cli.eval_classifier.labelled_tasks", lambda *_: [task])
     content = json.loads(run("a", "--suite", "emotion", "--against", "b", "--json").stdout)

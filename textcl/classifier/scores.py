@@ -110,6 +110,8 @@ def own_task(
     classifier: Classifier,
     columns: Mapping[str, str] | None = None,
     label_separator: str = "",
+    *,
+    drop_unlabelled: bool = False,
 ) -> LabelledTask:
     """A labelled file as a task: columns `text` and `label`, or `labels` where texts have several.
 
@@ -118,12 +120,19 @@ def own_task(
         classifier: What it is to score.
         columns: Role to column name, where they differ.
         label_separator: What stands between several labels that are written as one text; "" where they are lists.
+        drop_unlabelled: Leave rows without a label out instead of refusing them.
 
     Raises:
         UserError: If something is wrong in the file, or a label is none of the classes.
     """
     role = label_role(classifier.multi_label)
-    rows = load_rows(path, roles=("text", role), columns=columns, label_separator=label_separator)
+    rows = load_rows(
+        path,
+        roles=("text", role),
+        columns=columns,
+        label_separator=label_separator,
+        drop_unlabelled=drop_unlabelled,
+    )
     labels = rows.column(role)
     classifier.targets(labels, path)
     return LabelledTask(

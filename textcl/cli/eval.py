@@ -259,7 +259,7 @@ def _compare_classifiers(
     quiet: bool,
 ) -> tuple[JsonDict, Callable[[Console], None]]:
     """The content of --json, and a function that shows the same on a console."""
-    from textcl.cli.eval_suite import compare_classifiers
+    from textcl.cli.eval_against import compare_classifiers
 
     options: ReadingOptions = {
         "batch_tokens": batch_tokens,

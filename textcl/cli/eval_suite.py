@@ -15,9 +15,7 @@ from textcl.errors import UserError
 
 if TYPE_CHECKING:
     from textcl.data.json_files import JsonDict
-    from textcl.encoder.peers import ReadingOptions
     from textcl.evaluation.benchmarks import EncodeWith
-    from textcl.evaluation.labelled import LabelledTask
     from textcl.evaluation.published import PublishedRow
     from textcl.suites.compare import Difference
     from textcl.suites.suite import SuiteResult, Task, TaskResult
@@ -135,45 +133,6 @@ def eval_tasks(
     theirs = _all_bm25(tasks) if against == BM25 else run_suite(load(against), tasks).tasks
     differences = compare(ours.tasks, theirs)
     return Systems((model, ours.tasks), {}, (against, theirs), differences, speed=_speed(ours))
-
-
-def compare_classifiers(
-    model: str,
-    against: str,
-    tasks: Sequence[LabelledTask],
-    data: str | None,
-    columns: Mapping[str, str],
-    label_separator: str,
-    options: ReadingOptions,
-) -> Systems:
-    """Two classifiers on the same labelled texts: those tasks that have the classes of both, or a file.
-
-    Raises:
-        UserError: If they have other classes than each other, or than every task.
-    """
-    from textcl.classifier.classifier import Classifier
-    from textcl.classifier.scores import fits, own_task
-    from textcl.suites.classes import classified
-    from textcl.suites.compare import compare
-
-    both = Classifier.from_pretrained(model), Classifier.from_pretrained(against)
-    if set(both[0].classes) != set(both[1].classes) or both[0].multi_label != both[1].multi_label:
-        raise UserError(
-            f"{model} and {against} have other classes: two classifiers are compared on the classes of both"
-        )
-    if data:
-        chosen = [own_task(data, both[0], columns, label_separator)]
-    else:
-        chosen = [task for task in tasks if fits(both[0], task)]
-    if not chosen:
-        raise UserError(
-            f"the classes of {model} are those of no task asked for: name one that it was trained for, or a file with "
-            "--data"
-        )
-    first, second = (
-        {task.name: classified(each, task, **options) for task in chosen} for each in both
-    )
-    return Systems((model, first), {}, (against, second), compare(first, second))
 
 
 def _bm25(tasks: Sequence[Task]) -> dict[str, TaskResult]:

@@ -48,7 +48,8 @@ class Mean:
 
     def resampled(self, counts: Counts) -> Float[np.ndarray, " R"]:
         """The mean of every resample."""
-        return counts @ self.values / counts.sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            return counts @ self.values / counts.sum(axis=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,3 +1,5 @@
+from .class_columns import classified_columns as classified_columns
+from .class_columns import compare_columns as compare_columns
 from .classes import classified as classified
 from .compare import Difference as Difference
 from .compare import compare as compare

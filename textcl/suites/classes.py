@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Unpack
 
 import numpy as np
+from jaxtyping import Float
 
 from textcl.classifier.classifier import Classifier, vectors_of
 from textcl.encoder.peers import ReadingOptions
@@ -26,9 +27,24 @@ def classified(
     Raises:
         UserError: If a label is none of the classes.
     """
-    truth = classifier.targets(task.labels, task.name)
     exact: ReadingOptions = {"precision": "float32", **options}
-    vectors = vectors_of(classifier.encoder, task.texts, **exact)
+    return classified_vectors(classifier, task, vectors_of(classifier.encoder, task.texts, **exact))
+
+
+def classified_vectors(
+    classifier: Classifier, task: LabelledTask, vectors: Float[np.ndarray, "N D"]
+) -> TaskResult:
+    """The same of labelled texts whose vectors are at hand.
+
+    Args:
+        classifier: One with the classes of the task.
+        task: The texts and labels.
+        vectors: What `vectors_of` gives for them.
+
+    Raises:
+        UserError: If a label is none of the classes.
+    """
+    truth = classifier.targets(task.labels, task.name)
     shares = classifier.probabilities(classifier.logits_of(vectors))
     classes = np.arange(len(classifier.classes))
     if classifier.multi_label:
