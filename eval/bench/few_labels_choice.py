@@ -15,6 +15,7 @@ import json
 import random
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,22 @@ from rich.console import Console
 import textcl
 from textcl.classifier import supervision
 from textcl.classifier.classifier import vectors_of
-from textcl.classifier.comparison import FROZEN, HALF, TRAINED, KeepShare, blend, learnt_weights
+from textcl.classifier.comparison import (
+    FROZEN,
+    HALF,
+    TRAINED,
+    Comparison,
+    KeepShare,
+    blend,
+    learnt_weights,
+)
 from textcl.classifier.fitted_head import fit_regression
+from textcl.classifier.labels import ROWS_TO_HOLD_OUT
+from textcl.training.recipes import find
+from textcl.training.trained import Trained
 
 SEEN: dict[str, Any] = {}
-"""Decision of a run: its comparison, settings and hook."""
+"""Comparison of the last run, and the processor seconds of its updates."""
 
 
 def draw_unseen(folder: Path, seed: int, classes: int, rows: int) -> tuple[Rows, Rows]:
@@ -46,58 +58,86 @@ def draw_unseen(folder: Path, seed: int, classes: int, rows: int) -> tuple[Rows,
     return drawn, left
 
 
-class KeepTrained(KeepShare):
-    """Leaves the trained weights where they are, and itself where the script finds it."""
+class TimedShare(KeepShare):
+    """Notes what processor time the updates take."""
+
+    def before_training(self, total: int) -> None:
+        SEEN["updates"] = time.process_time()
 
     def before_saving(self) -> None:
-        SEEN["start"] = self.start
+        if not self._moved:
+            SEEN["updates"] = time.process_time() - SEEN["updates"]
+        super().before_saving()
 
 
 def note_comparison() -> None:
-    """Let runs leave their comparison in `SEEN`."""
+    """Let runs leave their comparison in `SEEN`, and train whatever it says."""
     compare = supervision.compare_by_folds
 
-    def noted(settings: Any, *rest: Any) -> Any:
-        SEEN["settings"], SEEN["comparison"] = settings, compare(settings, *rest)
-        return SEEN["comparison"]
+    def noted(*of: Any) -> Comparison:
+        SEEN["comparison"] = compare(*of)
+        return Comparison({TRAINED: 0.0}, {TRAINED: 0.0}, SEEN["comparison"].rows)
 
     supervision.compare_by_folds = noted
-    supervision.KeepShare = KeepTrained
+    supervision.KeepShare = TimedShare
+
+
+def trained(train: Rows, seed: int, model: str) -> tuple[Trained, dict[str, Any]]:
+    """A finished run whose weights are the trained ones, and what it chose by which scores.
+
+    From 20 rows a class a tenth is held out for the choice; of fewer rows parts are left out in turn.
+    """
+    hold_out = len(train) >= ROWS_TO_HOLD_OUT * len({row["label"] for row in train})
+    settings = {"seed": seed, "save_every": 0, "keep_frozen": not hold_out}
+    with tempfile.TemporaryDirectory() as folder:
+        run = textcl.train(
+            "few-shot", model=model, data=train, dev=None if hold_out else "",
+            output=Path(folder) / "run", settings=settings, console=Console(file=io.StringIO()),
+        )  # fmt: skip
+    assert run is not None
+    if hold_out:
+        left_out = {FROZEN: run.position.before, TRAINED: run.position.last}
+        chosen = max((TRAINED, FROZEN), key=lambda share: left_out[share] or 0.0)
+        return run, {"left_out": by_share(left_out), "chosen": str(chosen)}
+    comparison = SEEN["comparison"]
+    return run, {
+        "left_out": by_share(comparison.scores),
+        "likelihoods": by_share(comparison.likelihoods),
+        "chosen": str(comparison.share),
+    }
+
+
+def by_share(values: Mapping[float, float | None]) -> dict[str, float | None]:
+    """The same with names that JSON takes."""
+    return {str(share): value for share, value in values.items()}
 
 
 def measure(train: Rows, test: Rows, seed: int, model: str) -> dict[str, Any]:
     """One draw: scores of the rows left out in turn, and of the test rows, by what is kept of the training."""
     started = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        run = textcl.train(
-            "few-shot", model=model, data=train, dev="", output=Path(folder) / "run",
-            settings={"seed": seed, "save_every": 0}, console=Console(file=io.StringIO()),
-        )  # fmt: skip
+    run, choice = trained(train, seed, model)
     seconds = time.process_time() - started
-    assert run is not None
-    classifier, settings, comparison = run.classifier, SEEN["settings"], SEEN["comparison"]
+    if choice["chosen"] == str(FROZEN) and "likelihoods" in choice:
+        seconds -= SEEN["updates"]  # a run that chose it makes none
+    classifier = run.classifier
     assert classifier is not None
     end = learnt_weights(classifier.encoder)
+    start = dict(textcl.Encoder.from_pretrained(model).named_parameters())
+    settings = find("few-shot").settings(model, {"seed": seed, "classes": classifier.classes})
+    assert isinstance(settings, textcl.LabelledSettings)
     texts, labels = columns(train)
     targets = np.array([classifier.classes.index(label) for label in labels])
     tested: dict[str, dict[str, float]] = {}
     for share in (FROZEN, HALF, TRAINED):
-        blend(classifier.encoder, SEEN["start"], end, share)
+        blend(classifier.encoder, start, end, share)
         known, new = (
             vectors_of(classifier.encoder, of, precision="float32")
             for of in (texts, columns(test)[0])
         )
         best = fit_regression(settings, known, targets).logits(new).argmax(1)
         tested[str(share)] = scores([classifier.classes[place] for place in best], columns(test)[1])
-    return {
-        "rows": len(train),
-        "test_rows": len(test),
-        "left_out": {str(share): comparison.scores[share] for share in comparison.scores},
-        "likelihoods": {str(share): comparison.likelihoods[share] for share in comparison.scores},
-        "test": tested,
-        "chosen": str(comparison.share),
-        "processor_seconds": seconds,
-    }
+    facts = {"rows": len(train), "test_rows": len(test), "test": tested}
+    return facts | choice | {"processor_seconds": seconds}
 
 
 def main() -> None:

@@ -66,6 +66,22 @@ def test_training_that_does_harm_leaves_the_frozen_encoder(recipe, model, tmp_pa
     np.testing.assert_allclose(saved.logits(texts, precision="float32"), want, atol=1e-4)
 
 
+def test_no_update_is_made_where_the_frozen_encoder_is_chosen(model, tmp_path, monkeypatch):
+    rows = labelled(20)
+    answer(monkeypatch, FROZEN)
+    done, _ = run(model, tmp_path / "run", write_jsonl(tmp_path / "rows.jsonl", rows))
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert (done.position.step, scores["steps"], scores["finished"]) == (0, 0, True)
+    texts = [row["text"] for row in rows]
+    want = done.classifier.logits(texts, precision="float32")
+    for name in ("", "best", "last"):
+        saved = Classifier.from_pretrained(tmp_path / "run" / name)
+        np.testing.assert_array_equal(saved.logits(texts, precision="float32"), want)
+    (tmp_path / "run" / "scores.json").unlink()  # stopped before its end
+    again = resume(tmp_path / "run", console=Console(file=io.StringIO()))
+    np.testing.assert_array_equal(again.classifier.logits(texts, precision="float32"), want)
+
+
 def test_the_mean_of_both_weights_is_saved_with_a_regression_on_its_vectors(
     model, tmp_path, monkeypatch
 ):
@@ -89,8 +105,9 @@ def test_the_mean_of_both_weights_is_saved_with_a_regression_on_its_vectors(
     np.testing.assert_allclose(got, want.logits(x), atol=1e-4)
 
 
-def test_a_comparison_changes_nothing_of_the_training_itself(model, tmp_path):
+def test_a_comparison_changes_nothing_of_the_training_itself(model, tmp_path, monkeypatch):
     rows = labelled(20)
+    monkeypatch.setattr(Comparison, "share", TRAINED)
     run(model, tmp_path / "plain", rows, ["compare_folds=0"])
     run(model, tmp_path / "compared", rows)
     logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("plain", "compared")]

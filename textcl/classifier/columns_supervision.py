@@ -80,6 +80,11 @@ class LabelColumns:
         """Nothing: frozen and trained encoder are compared on dev alone."""
         return self
 
+    @property
+    def keeps_start(self) -> bool:
+        """Never before an update: dev decides."""
+        return False
+
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
         """The classes of each column, and the lines to beat."""
         labels = loader.batch(0, 0).labels

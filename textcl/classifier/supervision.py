@@ -16,7 +16,7 @@ from textcl.classifier.baseline import Baseline, measure_baseline
 from textcl.classifier.batches import batch_that_fits, describe_classmates, describe_visits
 from textcl.classifier.classifier import Classifier
 from textcl.classifier.columns_supervision import LabelColumns, supervise_columns
-from textcl.classifier.comparison import Comparison, KeepShare, compare_by_folds
+from textcl.classifier.comparison import FROZEN, Comparison, KeepShare, compare_by_folds
 from textcl.classifier.dev import DevTexts, held_out_share, hold_out
 from textcl.classifier.fitted_head import FitHead
 from textcl.classifier.head import ClassificationHead
@@ -119,6 +119,11 @@ class Labels:
 
         comparison = compare_by_folds(settings, self.rows, online_of(method), train)
         return replace(self, comparison=comparison)
+
+    @property
+    def keeps_start(self) -> bool:
+        """Whether rows that were left out in turn spoke for the frozen encoder."""
+        return self.comparison is not None and self.comparison.share == FROZEN
 
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
         """The classes, what an anchor sees of its own class and of others, and the line to beat."""

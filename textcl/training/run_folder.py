@@ -183,6 +183,10 @@ class RunFolder:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(to_json_line(line) + "\n")
 
+    def empty_log(self) -> None:
+        """Leave a log without a line, which a run without an update has."""
+        (self.path / "metrics.jsonl").write_bytes(b"")
+
     def logged(self) -> int:
         """Bytes in metrics.jsonl."""
         path = self.path / "metrics.jsonl"

@@ -40,6 +40,7 @@ from textcl.training.rehearsal import Rehearsal
 from textcl.training.request import RowRequest, check_same, check_unchanged, check_warmup
 from textcl.training.run_folder import RunFolder, model_card
 from textcl.training.settings import TrainSettings, as_mapping, parse_overrides
+from textcl.training.start import save_start
 from textcl.training.supervision import (
     DevChoice,
     Supervision,
@@ -302,17 +303,23 @@ class _Session:
                     supervision = supervision.compare(method, rehearse, self._log)
                 hooks = [*method.hooks, *supervision.hooks(method)]
                 whole = replace(method, hooks=hooks)
-                position = run_loop(
-                    with_graphs(whole, settings, self.accelerator, reporter.message),
-                    loader,
-                    settings,
-                    folder,
-                    self.accelerator,
-                    reporter,
-                    dev=supervision.dev,
-                    card=model_card(facts),
-                    resume=resume,
-                )
+                card, accelerator = model_card(facts), self.accelerator
+                if supervision.keeps_start:
+                    position = save_start(
+                        whole, settings, folder, accelerator, self.world, card=card
+                    )
+                else:
+                    position = run_loop(
+                        with_graphs(whole, settings, accelerator, reporter.message),
+                        loader,
+                        settings,
+                        folder,
+                        accelerator,
+                        reporter,
+                        dev=supervision.dev,
+                        card=card,
+                        resume=resume,
+                    )
         finally:
             reporter.stop()
             finish_trackers(self.accelerator)

@@ -88,6 +88,11 @@ class Supervision(Protocol):
         """
         ...
 
+    @property
+    def keeps_start(self) -> bool:
+        """Whether `compare` found that the model before training is what is saved: no update is made then."""
+        ...
+
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
         """Lines of the preview, by what they are about: negatives, classes, and the line to beat."""
         ...
@@ -169,6 +174,11 @@ class Pairs:
             batches = (settings.steps or 1) * settings.accumulation
             return StreamBatches(self.rows.buffer, batches, settings.batch_size, settings.seed)
         return ShuffledBatches(len(self.rows), settings.batch_size, settings.seed)
+
+    @property
+    def keeps_start(self) -> bool:
+        """Never before an update."""
+        return False
 
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
         """The number of negatives of each anchor."""
