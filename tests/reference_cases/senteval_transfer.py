@@ -1,7 +1,7 @@
 import numpy as np
-import torch
 from sklearn.metrics import f1_score
 
+from textcl.evaluation.descent import Descent, rmsprop
 from textcl.evaluation.linear_probe import GradientTrainer, LogisticTrainer
 from textcl.evaluation.transfer import (
     nested_folds,
@@ -11,7 +11,7 @@ from textcl.evaluation.transfer import (
     train_dev_test,
 )
 
-FAST = GradientTrainer(torch.optim.RMSprop, batch=128, patience=3, passes=2)
+FAST = GradientTrainer(Descent(rmsprop, batch=128, patience=3, passes=2))
 
 
 def run(case):

@@ -5,6 +5,7 @@ import pytest
 
 from textcl.errors import RunError, UserError
 from textcl.evaluation.correlation import spearman
+from textcl.evaluation.descent import Descent
 from textcl.evaluation.linear_probe import GradientTrainer
 from textcl.evaluation.ranking import rank_measures
 from textcl.evaluation.resampling import observed
@@ -189,7 +190,7 @@ def test_parts_decide_how_a_transfer_task_is_tested(sizes):
     texts = ["ab" * (1 + n % 3) + "cd"[n % 2] * (n % 5 + 2) for n in range(30)]
     labels = np.arange(30) % 2
     about = manifest("transfer", classes=["even", "odd"])
-    trainer = GradientTrainer(batch=8, patience=0, passes=1, nested_grid=(1e-4,), fold_grid=(1e-4,))
+    trainer = GradientTrainer(Descent(batch=8, patience=0, passes=1), (1e-4,), (1e-4,))
     task = Transfer(about, [texts], labels, sizes, trainer, folds=3)
     result = score(task)
     assert result.units == (30 if len(sizes) == 1 else sizes[-1])

@@ -1,27 +1,27 @@
-"""Linear classifiers on frozen vectors, trained as SentEval trains them, many at once."""
+"""Linear classifiers on frozen vectors, trained as SentEval trains them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Float32
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor, nn
-from torch.nn import functional
 
-SEED = 1111
-"""Of every draw of SentEval."""
+from textcl.evaluation.descent import Descent
+from textcl.evaluation.softmax_stack import (
+    SEED,
+    Places,
+    SoftmaxStack,
+    Split,
+    with_ones,
+)
 
-_MAX_PASSES = 200
 _HELD_OUT = 0.05
-
-Places = Int[np.ndarray, " _"]
-Split = tuple[Places, Places]
-"""Rows to train on, and rows held out."""
+_TOGETHER = 10
+"""Splits trained side by side: more of them leave the processor's cache."""
 
 
 @runtime_checkable
@@ -52,11 +52,19 @@ class Trainer(Protocol):
         self,
         rows: Float32[np.ndarray, "N D"],
         labels: Places,
-        reg: float,
-        others: Float32[np.ndarray, "M D"],
+        splits: Sequence[Split],
+        regs: Sequence[float],
         held_out: Places | None = None,
-    ) -> Places:
-        """Classes of `others` by a classifier of the rows; those `held_out` decide when training stops."""
+    ) -> list[Places]:
+        """Classes of the second part of each split by a classifier of its first part, with its own regulariser.
+
+        Args:
+            rows: All vectors.
+            labels: All classes.
+            splits: Rows to train on, and rows to classify.
+            regs: The regulariser of each split.
+            held_out: Rows to train on that decide when training stops instead.
+        """
         ...
 
 
@@ -84,52 +92,48 @@ class LogisticTrainer:
         """As `Trainer` has it."""
         return [
             [
-                float(
-                    np.mean(
-                        self.predict(rows[train], labels[train], reg, rows[held]) == labels[held]
-                    )
-                )
+                float(np.mean(self._classes(rows, labels, split, reg) == labels[split[1]]))
                 for reg in regs
             ]
-            for train, held in splits
+            for split in splits
         ]
 
     def predict(
         self,
         rows: Float32[np.ndarray, "N D"],
         labels: Places,
-        reg: float,
-        others: Float32[np.ndarray, "M D"],
+        splits: Sequence[Split],
+        regs: Sequence[float],
         held_out: Places | None = None,
-    ) -> Places:
+    ) -> list[Places]:
         """As `Trainer` has it; SentEval leaves rows that are held out for stopping among the others here."""
-        kept = np.setdiff1d(np.arange(len(rows)), held_out) if held_out is not None else slice(None)
-        model = LogisticRegression(C=reg, random_state=SEED, max_iter=self.max_iter).fit(
-            rows[kept], labels[kept]
-        )
-        return model.predict(others)
+        pairs = zip(_without(splits, held_out), regs, strict=True)
+        return [self._classes(rows, labels, split, reg) for split, reg in pairs]
+
+    def _classes(
+        self, rows: Float32[np.ndarray, "N D"], labels: Places, split: Split, reg: float
+    ) -> Places:
+        train, asked = split
+        model = LogisticRegression(C=reg, random_state=SEED, max_iter=self.max_iter)
+        return model.fit(rows[train], labels[train]).predict(rows[asked])
 
 
 @dataclass(frozen=True)
 class GradientTrainer:
     """Softmax regression by stochastic gradients with early stopping; a regulariser is the weight decay.
 
-    Every classifier starts from the same seed, so those that differ in weight decay alone see the same batches and are
-    trained side by side, as are splits of equal size.
+    Every classifier starts from the same seed, so those that differ in weight decay alone see the same batches, and
+    those of splits of equal size see batches from the same places: they are trained side by side.
 
     Args:
-        optimizer: With its default rate.
-        batch: Rows of a step.
-        patience: Evaluations without a gain that training outlasts; they are counted over the whole of it.
-        passes: Passes over the rows between two evaluations.
+        descent: How a classifier is trained.
+        nested_grid: As `Trainer` has it.
+        fold_grid: As `Trainer` has it.
 
     Source: Conneau & Kiela 2018, https://aclanthology.org/L18-1269, as Gao et al. 2021 run it
     """
 
-    optimizer: type[torch.optim.Optimizer] = torch.optim.Adam
-    batch: int = 64
-    patience: int = 5
-    passes: int = 4
+    descent: Descent = field(default_factory=Descent)
     nested_grid: Sequence[float] = (1e-5, 1e-4, 1e-3, 1e-2)
     fold_grid: Sequence[float] = (1e-5, 1e-4, 1e-3, 1e-2)
 
@@ -142,12 +146,12 @@ class GradientTrainer:
     ) -> list[list[float]]:
         """As `Trainer` has it."""
         result: list[list[float]] = [[] for _ in splits]
-        sizes: dict[int, list[int]] = {}
-        for place, (train, _) in enumerate(splits):
-            sizes.setdefault(len(train), []).append(place)
-        for places in sizes.values():
-            fit = _Fit(self, rows, labels, [splits[place] for place in places], regs)
-            for place, best in zip(places, fit.run(np.random.RandomState(SEED)), strict=True):
+        padded = with_ones(rows)
+        for places in _alike(splits):
+            decays = np.tile(regs, (len(places), 1))
+            stack = SoftmaxStack(padded, labels, [splits[place] for place in places], decays)
+            stack.fit(self.descent, np.random.RandomState(SEED))
+            for place, best in zip(places, stack.accuracy.tolist(), strict=True):
                 result[place] = best
         return result
 
@@ -155,98 +159,47 @@ class GradientTrainer:
         self,
         rows: Float32[np.ndarray, "N D"],
         labels: Places,
-        reg: float,
-        others: Float32[np.ndarray, "M D"],
-        held_out: Places | None = None,
-    ) -> Places:
-        """As `Trainer` has it; a twentieth of the rows is held out where none are named."""
-        draws = np.random.RandomState(SEED)
-        if held_out is None:
-            order = draws.permutation(len(rows))
-            count = int(_HELD_OUT * len(rows))
-            train, held_out = order[count:], order[:count]
-        else:
-            train = np.setdiff1d(np.arange(len(rows)), held_out)
-        fit = _Fit(self, rows, labels, [(train, held_out)], [reg])
-        fit.run(draws)
-        return fit.best_classes(torch.from_numpy(others))
-
-
-class _Fit:
-    """F splits of n training rows each, times R regularisers: as many classifiers, trained side by side."""
-
-    def __init__(
-        self,
-        trainer: GradientTrainer,
-        rows: Float32[np.ndarray, "N D"],
-        labels: Places,
         splits: Sequence[Split],
         regs: Sequence[float],
-    ) -> None:
-        self.trainer, self.splits = trainer, splits
-        self.rows, self.labels = torch.from_numpy(rows), torch.from_numpy(labels).long()
-        self.decay = torch.tensor(regs, dtype=torch.float32)[:, None]
-        self.classes = int(labels.max()) + 1
-        self.train = torch.from_numpy(np.stack([train for train, _ in splits]))
-        weight, bias = _initial(self.rows.shape[1], self.classes)
-        shape = (len(splits), weight.shape[0], len(regs), self.classes)
-        self.weight = weight[None, :, None].expand(shape).clone()
-        self.bias = bias.expand(len(splits), 1, len(regs), self.classes).clone()
-
-    def run(self, draws: np.random.RandomState) -> list[list[float]]:
-        """Best accuracy of every classifier on its held-out rows; its weights are kept in `best`."""
-        steps = self.trainer.optimizer([self.weight, self.bias])  # pyright: ignore[reportCallIssue]
-        best = np.full((len(self.splits), len(self.decay)), -1.0)
-        failures, active, passes = np.zeros(best.shape, int), np.ones(best.shape, bool), 0
-        self.best = self.weight.clone(), self.bias.clone()
-        while active.any() and passes <= _MAX_PASSES:
-            for _ in range(self.trainer.passes):
-                self._one_pass(torch.from_numpy(draws.permutation(self.train.shape[1])), steps)
-            passes += self.trainer.passes
-            accuracy = self._held_out_accuracy()
-            better = active & (accuracy > best)
-            best[better] = accuracy[better]
-            self._keep(better)
-            worse = active & ~better
-            active &= ~(worse & (failures >= self.trainer.patience))
-            failures[worse] += 1
-        return best.tolist()
-
-    def best_classes(self, rows: Float32[Tensor, "M D"]) -> Places:
-        """Classes by the first classifier."""
-        weight, bias = self.best
-        return (rows @ weight[0, :, 0] + bias[0, :, 0]).argmax(dim=1).numpy()
-
-    def _one_pass(self, order: Int[Tensor, " n"], steps: torch.optim.Optimizer) -> None:
-        for places in self.train[:, order].split(self.trainer.batch, dim=1):
-            x, y = self.rows[places], self.labels[places]
-            logits = torch.baddbmm(self.bias.flatten(2), x, self.weight.flatten(2))
-            share = torch.softmax(logits.view(*y.shape, *self.bias.shape[2:]), dim=-1)
-            share -= functional.one_hot(y, self.classes)[:, :, None]
-            share /= y.shape[1]
-            slope = (x.mT @ share.flatten(2)).view_as(self.weight)
-            self.weight.grad = slope + self.decay * self.weight
-            self.bias.grad = share.sum(dim=1, keepdim=True) + self.decay * self.bias
-            steps.step()
-
-    def _held_out_accuracy(self) -> np.ndarray:
-        shares: list[list[float]] = []
-        for place, (_, held) in enumerate(self.splits):
-            held_rows, truth = self.rows[held], self.labels[held]
-            logits = held_rows @ self.weight[place].flatten(1) + self.bias[place].flatten(1)
-            right = logits.view(len(held), *self.bias.shape[2:]).argmax(dim=2) == truth[:, None]
-            shares.append([count / max(1, len(held)) for count in right.sum(dim=0).tolist()])
-        return np.array(shares)
-
-    def _keep(self, better: np.ndarray) -> None:
-        chosen = torch.from_numpy(better)[:, None, :, None]
-        for kept, now in zip(self.best, (self.weight, self.bias), strict=True):
-            kept.copy_(torch.where(chosen, now, kept))
+        held_out: Places | None = None,
+    ) -> list[Places]:
+        """As `Trainer` has it; a twentieth of the rows to train on is held out where none are named."""
+        result: list[Places] = [labels[:0] for _ in splits]
+        padded, splits = with_ones(rows), _without(splits, held_out)
+        for places in _alike(splits):
+            draws = np.random.RandomState(SEED)
+            trains = [splits[place][0] for place in places]
+            parts = (
+                [(train, held_out) for train in trains]
+                if held_out is not None
+                else _parted(trains, draws)
+            )
+            stack = SoftmaxStack(padded, labels, parts, np.array(regs)[places, None])
+            stack.fit(self.descent, draws)
+            for number, place in enumerate(places):
+                result[place] = stack.predict(number, splits[place][1])
+        return result
 
 
-def _initial(width: int, classes: int) -> tuple[Float32[Tensor, "D C"], Float32[Tensor, " C"]]:
-    """The start of torch's own linear layer from SentEval's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        layer = nn.Linear(width, classes)
-    return layer.weight.detach().T.contiguous(), layer.bias.detach()
+def _alike(splits: Sequence[Split]) -> Iterator[list[int]]:
+    """Places of splits with as many training rows, a few at a time."""
+    sizes: dict[int, list[int]] = {}
+    for place, (train, _) in enumerate(splits):
+        sizes.setdefault(len(train), []).append(place)
+    for places in sizes.values():
+        for begin in range(0, len(places), _TOGETHER):
+            yield places[begin : begin + _TOGETHER]
+
+
+def _parted(trains: Sequence[Places], draws: np.random.RandomState) -> list[Split]:
+    """A twentieth of the rows of each, of as many rows each, held out."""
+    order = draws.permutation(len(trains[0]))
+    count = int(_HELD_OUT * len(order))
+    return [(train[order[count:]], train[order[:count]]) for train in trains]
+
+
+def _without(splits: Sequence[Split], held_out: Places | None) -> Sequence[Split]:
+    """The splits without these rows among those to train on."""
+    if held_out is None:
+        return splits
+    return [(np.setdiff1d(train, held_out), asked) for train, asked in splits]

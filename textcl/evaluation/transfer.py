@@ -48,22 +48,17 @@ def nested_folds(
         folds: Outer folds, and inner ones.
         choosing: How many of the inner folds choose the regulariser; all when None, as in SentEval.
     """
-    chosen: list[float] = []
-    tested: list[float] = []
+    outer = _stratified(labels, folds)
+    inner = [_inner(labels, train, folds)[:choosing] for train, _ in outer]
+    chosen = _choose(trainer, rows, labels, inner, trainer.nested_grid)
+    guesses = trainer.predict(rows, labels, outer, [reg for reg, _ in chosen])
     predicted = np.zeros(len(rows), np.int64)
-    for train, test in _stratified(labels, folds):
-        reg, best = _choose(
-            trainer,
-            rows[train],
-            labels[train],
-            _stratified(labels[train], folds)[:choosing],
-            trainer.nested_grid,
-        )
-        predicted[test] = trainer.predict(rows[train], labels[train], reg, rows[test])
-        chosen.append(best)
-        tested.append(round(100 * float(np.mean(predicted[test] == labels[test])), 2))
-    means = round(float(np.mean(tested)), 2), round(float(np.mean(chosen)), 2)
-    return TransferScore(*means, predicted == labels, predicted)
+    tested: list[float] = []
+    for (_, test), guess in zip(outer, guesses, strict=True):
+        predicted[test] = guess
+        tested.append(round(100 * float(np.mean(guess == labels[test])), 2))
+    dev = round(float(np.mean([best for _, best in chosen])), 2)
+    return TransferScore(round(float(np.mean(tested)), 2), dev, predicted == labels, predicted)
 
 
 def train_and_test(
@@ -84,9 +79,11 @@ def train_and_test(
         folds: Folds that choose.
         choosing: How many of the folds choose; all when None, as in SentEval.
     """
-    train, test = (rows[:train_rows], labels[:train_rows]), (rows[train_rows:], labels[train_rows:])
-    reg, best = _choose(trainer, *train, _stratified(train[1], folds)[:choosing], trainer.fold_grid)
-    return _tested(trainer.predict(*train, reg, test[0]), test[1], best)
+    train, test = np.split(np.arange(len(rows)), [train_rows])
+    splits = _inner(labels, train, folds)[:choosing]
+    [(reg, best)] = _choose(trainer, rows, labels, [splits], trainer.fold_grid)
+    [predicted] = trainer.predict(rows, labels, [(train, test)], [reg])
+    return _tested(predicted, labels[test], best)
 
 
 def train_dev_test(
@@ -105,11 +102,10 @@ def train_dev_test(
         dev_rows: How many are dev rows.
         trainer: How a classifier is fitted.
     """
-    known = train_rows + dev_rows
-    split = np.arange(train_rows), np.arange(train_rows, known)
-    reg, best = _choose(trainer, rows[:known], labels[:known], [split], trainer.nested_grid)
-    predicted = trainer.predict(rows[:known], labels[:known], reg, rows[known:], split[1])
-    return _tested(predicted, labels[known:], best)
+    train, dev, test = np.split(np.arange(len(rows)), [train_rows, train_rows + dev_rows])
+    [(reg, best)] = _choose(trainer, rows, labels, [[(train, dev)]], trainer.nested_grid)
+    [predicted] = trainer.predict(rows, labels, [(train, test)], [reg], dev)
+    return _tested(predicted, labels[test], best)
 
 
 def pair_features(
@@ -164,18 +160,28 @@ def _stratified(labels: Places, folds: int) -> list[Split]:
     return list(splitter.split(np.zeros(len(labels)), labels))
 
 
+def _inner(labels: Places, train: Places, folds: int) -> list[Split]:
+    """Folds of the training rows, as places among all rows."""
+    return [(train[kept], train[held]) for kept, held in _stratified(labels[train], folds)]
+
+
 def _choose(
     trainer: Trainer,
     rows: Float32[np.ndarray, "N D"],
     labels: Places,
-    splits: Sequence[Split],
+    groups: Sequence[Sequence[Split]],
     grid: Sequence[float],
-) -> tuple[float, float]:
-    """The regulariser with the best mean accuracy over the splits, the first of equals, and that mean times 100."""
-    accuracies = np.array(trainer.accuracies(rows, labels, splits, grid))
-    means = [round(100 * float(np.mean(column)), 2) for column in accuracies.T]
-    best = int(np.argmax(means))
-    return grid[best], means[best]
+) -> list[tuple[float, float]]:
+    """Of each group the regulariser with the best mean accuracy over its splits, the first of equals, and that mean."""
+    splits = [split for group in groups for split in group]
+    accuracies = iter(trainer.accuracies(rows, labels, splits, grid))
+    chosen: list[tuple[float, float]] = []
+    for group in groups:
+        table = np.array([next(accuracies) for _ in group])
+        means = [round(100 * float(np.mean(column)), 2) for column in table.T]
+        best = int(np.argmax(means))
+        chosen.append((grid[best], means[best]))
+    return chosen
 
 
 def _tested(predicted: Places, labels: Places, dev: float) -> TransferScore:
