@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,9 @@ from textcl.encoder.encoder import Encoder
 from textcl.errors import UserError
 from textcl.report.classes import class_section
 from textcl.report.runs import open_all
+from textcl.report.scores import results_section
 from textcl.report.texts import column_texts, shown_texts
+from textcl.report.training import training_section
 from textcl.sweep.held_out import held_out_score
 from textcl.training.run_folder import RunFolder
 from textcl.training.session import resume, train
@@ -67,8 +70,24 @@ def test_the_run_says_what_each_column_is_and_scores(trained):
     beaten = re.search(r"to beat   (\S+) on dev \(topic (\S+), tone (\S+)\): logistic", shown)
     mean, *each = map(float, beaten.groups())
     assert mean == pytest.approx(np.mean(each), abs=0.01)
-    assert shown.count("dev of each column: topic") == 3  # before, and after two epochs
-    assert f"update 0: dev {mean:.2f}" in shown, "training starts at the line to beat"
+    assert f"update 0: dev {mean:.2f} (topic {each[0]:.2f}, tone {each[1]:.2f}; before" in shown, (
+        "training starts at the line to beat"
+    )
+
+
+def test_the_log_and_the_scores_have_each_column(place, trained):
+    done, shown = trained
+    log = (place / "run" / "metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    scored = [line for line in lines if "dev" in line]
+    assert [list(line) for line in scored] == 2 * [["step", "dev", "dev/topic", "dev/tone", "best"]]
+    for line in scored:
+        assert line["dev"] == np.mean([line["dev/topic"], line["dev/tone"]])
+        assert f"(topic {line['dev/topic']:.2f}, tone {line['dev/tone']:.2f}" in shown
+    columns = json.loads((place / "run" / "scores.json").read_text())["columns"]
+    assert np.mean(list(columns.values())) == pytest.approx(done.position.best)
+    assert f"after {done.position.best:.2f} (topic {columns['topic']:.2f}, tone " in shown
+    assert RunFolder.open(place / "run").scores().columns == columns
 
 
 def test_what_is_saved_is_the_best_and_not_worse_than_the_line_to_beat(place, trained):
@@ -143,6 +162,11 @@ def test_a_report_reads_the_labels_of_each_column(place, trained):
     class_section(page, record, shown_texts(record, None, {}, None, 0), alone=True)
     assert page.figures == ["confusion-1", "calibration-1", "confusion-2", "calibration-2"]
     assert {"Classes for topic", "Classes for tone"} <= set(page.tables)
+    results_section(page, [record], [])
+    training_section(page, [record])
+    assert "Scores of each label column, where their mean is best" in page.tables
+    assert "dev-columns" in page.figures
+    assert [len(points) for points in record.column_scores().values()] == [2, 2]
 
 
 class Page:
@@ -184,6 +208,9 @@ def test_a_crashed_run_goes_on_as_if_it_had_not(place, tmp_path, monkeypatch):
         one, other = (load_file(tmp_path / f / "last" / file) for f in ("whole", "crashed"))
         assert all(torch.equal(one[key], other[key]) for key in one)
     assert losses(tmp_path / "whole") == losses(tmp_path / "crashed")
+    whole, crashed = (RunFolder.open(tmp_path / name).scores() for name in ("whole", "crashed"))
+    assert replace(whole, train_seconds=0) == replace(crashed, train_seconds=0)
+    assert list(whole.columns) == ["topic", "tone"]
 
 
 def test_mistakes_are_told_before_training(place, tmp_path):

@@ -18,7 +18,7 @@ from textcl.classifier.classifier import Classifier, vectors_of
 from textcl.classifier.linear_probe import STRENGTHS, LinearProbe, fit_linear_probe, out_of_fold
 from textcl.classifier.supervision import default_dev
 from textcl.errors import UserError
-from textcl.training.position import Position
+from textcl.training.position import DevScore, Position
 from textcl.training.recipes import find
 from textcl.training.session import resume, train
 
@@ -181,9 +181,9 @@ def test_the_end_tells_whether_training_beat_the_line(best, step, options, said)
 
 def test_a_trained_model_replaces_an_equal_start_and_no_equal_update():
     at = Position()
-    assert at.scored(80.0)
+    assert at.scored(DevScore(80.0))
     at.step = 5
-    assert at.scored(80.0)
+    assert at.scored(DevScore(80.0))
     at.step = 10
-    assert not at.scored(80.0)
+    assert not at.scored(DevScore(80.0))
     assert (at.best_step, at.stale) == (5, 1)

@@ -6,15 +6,16 @@ import pytest
 from rich.console import Console
 
 from textcl.training.console import ConsoleReporter
+from textcl.training.position import DevScore
 
 
 def shown(total):
     stream = io.StringIO()
     reporter = ConsoleReporter(Console(file=stream))
     reporter.start(0, total)
-    reporter.scored(0, 63.03, False)
-    reporter.scored(125, 62.0, False)
-    reporter.scored(250, 64.5, True)
+    reporter.scored(0, DevScore(63.03), False)
+    reporter.scored(125, DevScore(62.0), False)
+    reporter.scored(250, DevScore(64.5), True)
     return stream.getvalue().splitlines()
 
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from textcl.classifier.baseline import Baseline, baseline_of
 from textcl.classifier.classifier import vectors_of
-from textcl.classifier.columns_dev import DevColumns, listed
+from textcl.classifier.columns_dev import DevColumns
 from textcl.classifier.labels import targets_of_rows
 from textcl.classifier.linear_probe import probe_places
 from textcl.classifier.settings import LabelledSettings
 from textcl.data.label_columns import column_role
 from textcl.data.rows import Rows
 from textcl.encoder.encoder import Encoder
-from textcl.training.position import Position
+from textcl.training.position import Position, listed
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,6 @@ class DevColumns:
         texts: All of them.
         parts: The texts that have a label in a column, by the name of the column.
         places: Where these are among all texts.
-        log: Called with the score of each column, whenever a model is scored.
         note: What a reader must know about the data.
     """
 
@@ -34,7 +33,6 @@ class DevColumns:
     texts: Sequence[str]
     parts: Mapping[str, DevTexts]
     places: Mapping[str, Int[np.ndarray, " n"]]
-    log: Callable[[str], object]
     note: str = ""
 
     @property
@@ -53,31 +51,25 @@ class DevColumns:
 
     def __call__(self, model: ColumnsClassifier) -> float:
         """The mean score × 100 of a model over the columns; see `class_score`."""
+        return float(np.mean(list(self.scores(model).values())))
+
+    def scores(self, model: ColumnsClassifier) -> dict[str, float]:
+        """The score × 100 of a model in each column."""
         probabilities = model.predict_proba(self.texts, precision="float32")
-        scores = {name: self.score(name, shares) for name, shares in probabilities.items()}
-        self.log(f"dev of each column: {listed(scores)}")
-        return float(np.mean(list(scores.values())))
+        return {name: self.score(name, shares) for name, shares in probabilities.items()}
 
     def score(self, column: str, probabilities: Float[np.ndarray, "N C"]) -> float:
         """The score × 100 of a column's probabilities for all texts."""
         return self.parts[column].score(probabilities[self.places[column]])
 
 
-def listed(scores: Mapping[str, float]) -> str:
-    """Scores of columns in one line."""
-    return ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
-
-
-def dev_columns(
-    rows: Rows, settings: LabelledSettings, name: str, log: Callable[[str], object], note: str = ""
-) -> DevColumns:
+def dev_columns(rows: Rows, settings: LabelledSettings, name: str, note: str = "") -> DevColumns:
     """Rows with labels in several columns as what selects weights.
 
     Args:
         rows: The rows.
         settings: Of the run, with its columns and their classes.
         name: What a reader calls them.
-        log: As of `DevColumns`.
         note: What a reader must know about the data.
 
     Raises:
@@ -93,4 +85,4 @@ def dev_columns(
                 f"{name}: no row has a label in the column {column}, so that nothing selects its head"
             )
         parts[column] = dev_texts(rows.of_label_column(column), each, f"{name}, {column}")
-    return DevColumns(name, rows.column("text"), parts, places, log, note)
+    return DevColumns(name, rows.column("text"), parts, places, note)

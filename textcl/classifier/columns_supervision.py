@@ -117,7 +117,6 @@ def supervise_columns(
     rows: Rows,
     dev: DevChoice,
     columns: Mapping[str, str],
-    log: Callable[[str], object],
 ) -> LabelColumns:
     """Supervision by several label columns.
 
@@ -126,7 +125,6 @@ def supervise_columns(
         rows: All of them, each label column with a role of its own.
         dev: Where the dev set comes from.
         columns: Role to column name, of a dev file, too.
-        log: Called with a line for the user.
 
     Raises:
         UserError: If the recipe does not train on several columns, or something is wrong in the labels.
@@ -141,10 +139,8 @@ def supervise_columns(
         given = read_dev(settings, rows.roles, columns)
         note = blank_note(given.report.blank)
         return LabelColumns(
-            settings, rows, dev_columns(given, settings, Path(settings.dev).name, log, note)
+            settings, rows, dev_columns(given, settings, Path(settings.dev).name, note)
         )
     rows, held_out, split = hold_out(rows, share, settings.seed)
     name = f"{split.describe()}, held out"
-    return LabelColumns(
-        with_columns(settings, rows), rows, dev_columns(held_out, settings, name, log)
-    )
+    return LabelColumns(with_columns(settings, rows), rows, dev_columns(held_out, settings, name))

@@ -176,7 +176,7 @@ def _(
     )
     rows = request.rows()
     if label_columns(rows.roles):
-        return supervise_columns(settings, rows, dev, request.columns, log)
+        return supervise_columns(settings, rows, dev, request.columns)
     if settings.label_columns:
         raise UserError(
             "label_columns is found in the data: name several label columns with --column label=NAME,NAME"

@@ -59,6 +59,17 @@ class RunRecord:
         start = [] if before is None else [(0.0, before)]
         return start + [(line.step, line.numbers["dev"]) for line in self.evaluations]
 
+    def column_scores(self) -> dict[str, list[tuple[float, float]]]:
+        """(update, dev score) of each label column, by its name, where there are several."""
+        return {
+            name: [
+                (line.step, line.numbers[f"dev/{name}"])
+                for line in self.evaluations
+                if math.isfinite(line.numbers.get(f"dev/{name}", math.nan))
+            ]
+            for name in self.facts.common.label_columns
+        }
+
 
 @dataclass(frozen=True)
 class SweepRecord:

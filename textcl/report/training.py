@@ -107,6 +107,14 @@ def training_section(page: Document, runs: Sequence[RunRecord]) -> None:
         page.missing(
             "There is no curve of dev scores: no dev set was given, or it was scored less than twice."
         )
+    columns = {
+        f"{run.label}, {name}" if len(shown) > 1 else name: thin(points, _POINTS)
+        for run in shown
+        for name, points in run.column_scores().items()
+    }
+    if any(len(points) > 1 for points in columns.values()) and len(columns) <= RUNS:
+        title = "Dev score of each label column"
+        page.figure("dev-columns", curves(columns, title, "dev score", form=".2f"))
     for name, key, title, value, form in _CURVES:
         _curve(page, shown, name, key, title, value, "", form)
 

@@ -80,7 +80,7 @@ def _columns(folder: RunFolder, name: str, model: ColumnsClassifier) -> DevColum
         select_by=folder.facts.settings.get("select_by"),
     )
     rows, _ = load_column_rows(name, model)
-    return dev_columns(rows, settings, name, lambda scores: None)
+    return dev_columns(rows, settings, name)
 
 
 def _labelled(name: str, role: str, label_separator: str) -> Rows:

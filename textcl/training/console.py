@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.folder import known_elsewhere
 from textcl.terminal import counted
-from textcl.training.position import Position
+from textcl.training.position import DevScore, Position, listed
 from textcl.training.run_folder import RunFolder
 from textcl.training.supervision import Supervision
 
@@ -49,8 +49,9 @@ def _closing_lines(folder: RunFolder, position: Position, supervision: Supervisi
     verdicts = [verdict] if verdict else []
     if dev is None or position.before is None or position.best is None:
         return [f"done in {position.seconds:.0f} s; model: {folder.best}", *verdicts]
+    columns = f" ({listed(position.columns)})" if position.columns else ""
     lines = [
-        f"dev before {position.before:.2f}, after {position.best:.2f} "
+        f"dev before {position.before:.2f}, after {position.best:.2f}{columns} "
         f"(update {position.best_step}, seed {supervision.settings.seed}; {dev.protocol})"
     ]
     if dev.note:
@@ -123,13 +124,14 @@ class ConsoleReporter:
                 f"temperature {self.fields['temperature']}{self.fields['scores']}  {self.fields['speed']} rows/s"
             )
 
-    def scored(self, step: int, score: float, best: bool) -> None:
+    def scored(self, step: int, score: DevScore, best: bool) -> None:
         """An evaluation on dev."""
-        self.fields["dev"] = f"{score:.2f}"
+        self.fields["dev"] = f"{score.value:.2f}"
         if self.bar is not None:
             self.bar.refresh()
-        note = " (before training)" if step == 0 else " (best so far)" if best else ""
-        self.message(f"update {step}: dev {score:.2f}{note}")
+        note = "before training" if step == 0 else "best so far" if best else ""
+        notes = "; ".join(filter(None, (listed(score.columns), note)))
+        self.message(f"update {step}: dev {score.value:.2f}" + (f" ({notes})" if notes else ""))
 
     def message(self, text: str) -> None:
         """Something to know."""

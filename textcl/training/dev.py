@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -42,6 +42,15 @@ class Dev(Protocol):
 
     def __call__(self, model: Any) -> float:
         """The score."""
+        ...
+
+
+@runtime_checkable
+class ColumnScores(Protocol):
+    """A dev set with several label columns, whose score is the mean of theirs."""
+
+    def scores(self, model: Any) -> Mapping[str, float]:
+        """The score of each column."""
         ...
 
 

@@ -153,6 +153,7 @@ class Scores:
         last: Dev score after the last update.
         steps: Updates done.
         train_seconds: Training time, evaluation left out.
+        columns: The best score of each label column, where there are several: `best` is their mean.
     """
 
     finished: bool = False
@@ -164,10 +165,12 @@ class Scores:
     last: float | None = None
     steps: int | None = None
     train_seconds: float | None = None
+    columns: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def to_json(self) -> dict[str, object]:
-        """The content of scores.json."""
-        return asdict(self)
+        """The content of scores.json; without columns where there is one label, or none."""
+        content = asdict(self)
+        return content if self.columns else {k: v for k, v in content.items() if k != "columns"}
 
 
 @dataclass(frozen=True)

@@ -84,10 +84,11 @@ class _Loop:
         elif resume:
             self.reporter.message("no checkpoint was written yet: starting from the beginning")
         if self.scorer and self.at.step == 0:
-            self.at.before = self.scorer.score()
-            self.reporter.scored(0, self.at.before, False)
-            if self.settings.start_may_be_best and self.at.scored(self.at.before):
-                self.recorder.keep_best(0, self.at.before)
+            start = self.scorer.score()
+            self.at.before = start.value
+            self.reporter.scored(0, start, False)
+            if self.settings.start_may_be_best and self.at.scored(start):
+                self.recorder.keep_best(0, start.value)
         for hook in self.hooks:
             hook.before_training(self.at.total)
         self.reporter.start(self.at.step, self.at.total)
@@ -157,10 +158,9 @@ class _Loop:
         at.seconds += self.watch.lap()
         score = scorer.score()
         best = at.scored(score)
-        if best:
-            self.recorder.keep_best(at.step, score)
-        at.logged = self.recorder.write_line({"step": at.step, "dev": score, "best": best})
-        self.reporter.scored(at.step, score, best and score > (at.before or score - 1))
+        at.logged = self.recorder.write_score(at.step, score, best)
+        risen = at.before is None or score.value > at.before
+        self.reporter.scored(at.step, score, best and risen)
         if self.settings.patience and at.stale >= self.settings.patience:
             at.total = at.step
             self.reporter.message(

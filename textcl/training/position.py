@@ -3,7 +3,30 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class DevScore:
+    """A score on dev.
+
+    Args:
+        value: What selects the weights; higher is better.
+        columns: Of each label column, where there are several: `value` is their mean.
+    """
+
+    value: float
+    columns: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def to_json(self) -> dict[str, float]:
+        """What a line of the log has: "dev", and "dev/NAME" of each column."""
+        return {"dev": self.value} | {f"dev/{name}": score for name, score in self.columns.items()}
+
+
+def listed(scores: Mapping[str, float]) -> str:
+    """Scores of columns in one line."""
+    return ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
 
 
 @dataclass
@@ -22,6 +45,7 @@ class Position:
         last: Last dev score.
         seconds: Training time, evaluation left out.
         logged: Bytes of metrics.jsonl.
+        columns: The best score of each label column, where there are several: `best` is their mean.
     """
 
     step: int = 0
@@ -35,21 +59,23 @@ class Position:
     last: float | None = None
     seconds: float = 0.0
     logged: int = 0
+    columns: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def done(self) -> bool:
         """Whether no update is left."""
         return self.step >= self.total
 
-    def scored(self, score: float) -> bool:
+    def scored(self, dev: DevScore) -> bool:
         """Take a dev score in, and tell whether it is the best so far.
 
         An update takes the place of an equal start: what was trained knows more than few dev rows can show.
         """
+        score = dev.value
         best = self.best is None or score > self.best or (score == self.best and not self.best_step)
         self.last, self.stale = score, 0 if best else self.stale + 1
         if best:
-            self.best, self.best_step = score, self.step
+            self.best, self.best_step, self.columns = score, self.step, dev.columns
         return best
 
 

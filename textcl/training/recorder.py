@@ -17,7 +17,7 @@ from textcl.training.facts import Scores
 from textcl.training.loader import Loader
 from textcl.training.losses import Losses
 from textcl.training.parts import Parts
-from textcl.training.position import Position
+from textcl.training.position import DevScore, Position
 from textcl.training.run_folder import RunFolder
 
 
@@ -52,7 +52,7 @@ class Reporter(Protocol):
         """A line of the log."""
         ...
 
-    def scored(self, step: int, score: float, best: bool) -> None:
+    def scored(self, step: int, score: DevScore, best: bool) -> None:
         """An evaluation on dev; `best` if it beats every one before, the start included."""
         ...
 
@@ -106,6 +106,16 @@ class Recorder:
             return 0
         self.folder.log(line)
         return self.folder.logged()
+
+    def write_score(self, step: int, score: DevScore, best: bool) -> int:
+        """Keep the model if it is the best so far, and append its score to the log.
+
+        Returns:
+            Bytes of the log, as `write_line`.
+        """
+        if best:
+            self.keep_best(step, score.value)
+        return self.write_line({"step": step, **score.to_json(), "best": best})
 
     def keep_best(self, step: int, score: float) -> None:
         """Write the model as the best so far, with all that its run needs to go back to it."""
@@ -209,6 +219,7 @@ class Recorder:
                     before=at.before,
                     best=at.best,
                     best_step=at.best_step,
+                    columns=at.columns,
                     last=at.last,
                     steps=at.step,
                     train_seconds=round(at.seconds, 2),

@@ -6,9 +6,10 @@ import torch
 
 from textcl.encoder.encoder import Encoder
 from textcl.encoder.shared import SharedEncoder
-from textcl.training.dev import Dev
+from textcl.training.dev import ColumnScores, Dev
 from textcl.training.loader import Loader
 from textcl.training.parts import Parts
+from textcl.training.position import DevScore
 from textcl.training.recorder import Trainable
 
 
@@ -30,16 +31,18 @@ class Scorer:
         self.model: Trainable = parts.method.trained  # pyright: ignore[reportAttributeAccessIssue]
         self.every = parts.settings.evaluation_interval(len(loader.sampler))
 
-    def score(self) -> float:
-        """The score of the weights as they are; the model trains on afterwards."""
+    def score(self) -> DevScore:
+        """The score of the weights as they are, in the first process of each label column too; training goes on."""
         score = torch.zeros((), dtype=torch.float64, device=self.accelerator.device)
-        main = self.accelerator.is_main_process
+        main, columns = self.accelerator.is_main_process, dict[str, float]()
         if self.world.size > 1 and isinstance(self.model, Encoder):
             shared = self.dev(SharedEncoder(self.model, self.world))  # the same in every process
             score += shared if main else 0
         elif main:
             for hook in self.hooks:
                 hook.before_scoring()
-            score += self.dev(self.model)
+            if isinstance(self.dev, ColumnScores):
+                columns = self.dev.scores(self.model)
+            score += sum(columns.values()) / len(columns) if columns else self.dev(self.model)
         self.model.train()
-        return float(self.world.sum(score))
+        return DevScore(float(self.world.sum(score)), columns)
