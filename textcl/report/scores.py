@@ -33,9 +33,7 @@ def results_section(page: Document, runs: Sequence[RunRecord], beside: Sequence[
             quiet=range(len(mine), len(rows)),
             note=_sources(theirs),
         )
-    best = [
-        [run.label, name, score] for run in runs for name, score in run.scores.columns.items()
-    ]
+    best = [[run.label, name, score] for run in runs for name, score in run.scores.columns.items()]
     if best:
         title = "Scores of each label column, where their mean is best"
         page.table(title, ("run", "column", "dev"), best)
