@@ -307,6 +307,30 @@ def test_labels_of_any_hashable_kind_come_back_as_they_came(model):
     assert it.score(TEXTS, kinds) == pytest.approx(want)
 
 
+def test_labels_of_bytes_come_back_and_their_classes_have_names(model, tmp_path):
+    it = make(model, epochs=1, held_out=0).fit(TEXTS, [label.encode() for label in LABELS])
+    assert it.classes_.tolist() == [b"food", b"sport", b"town"]
+    assert it.classifier_.classes == ("food", "sport", "town")
+    assert set(it.predict(TEXTS)) <= {b"food", b"sport", b"town"}
+    with pytest.raises(
+        UserError, match=r"not come back as it came .*bytes.*: pickle the estimator"
+    ):
+        it.save_pretrained(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+def test_columns_of_a_frame_of_zeros_and_ones_are_named(model):
+    rows = pandas.DataFrame(
+        {name: [int(name == label) for label in LABELS] for name in ("town", "food", "sea")}
+    )
+    it = make(model, epochs=1, held_out=0).fit(TEXTS, rows)
+    assert it.classes_.tolist() == ["town", "food", "sea"]
+    assert sorted(it.classifier_.classes) == ["food", "town"]
+    assert it.predict_proba(TEXTS).shape == (60, 3)
+    assert not it.predict_proba(TEXTS)[:, 2].any(), "no row has it"
+    assert 0 <= it.score(TEXTS, rows) <= 1
+
+
 @pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="numpy 2 brought it")
 def test_labels_of_numpys_strings_keep_their_kind():
     kind = np.dtypes.StringDType(na_object=None)
@@ -495,6 +519,11 @@ def test_labels_that_are_missing_or_mixed_are_refused(y, message):
         ([{"a"}, {"b"}], "labels", [["a"], ["b"]], ["a", "b"]),
         ([[0, 1], [1, 0]], "labels", [["1"], ["0"]], [0, 1]),
         (np.array([[0, 1], [1, 1]]), "labels", [["1"], ["0", "1"]], [0, 1]),
+        (
+            pandas.DataFrame({"joy": [0, 1], "awe": [1, 1]}),
+            *("labels", [["awe"], ["joy", "awe"]], ["joy", "awe"]),
+        ),
+        (pandas.DataFrame([[0, 1], [1, 1]]), "labels", [["1"], ["0", "1"]], [0, 1]),
     ],
 )
 def test_labels_of_every_form_are_read(y, role, labels, classes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from families import tiny_model_dir
@@ -12,6 +13,9 @@ from families import tiny_model_dir
 import textcl.cli
 from textcl.training import checkpoint
 from textcl.training import recipes as recipe
+from textcl.training.position import Position
+from textcl.training.run_folder import RunFolder
+from textcl.training.trained import Trained
 
 
 def run(monkeypatch, capsys, *arguments):
@@ -64,6 +68,13 @@ def test_recipes_are_listed_shown_and_copied(monkeypatch, capsys, tmp_path):
         (["train", "--recipe", "unsup-simcse", "--column", "text"], "expected --column ROLE=NAME, got 'text'"),
         (["train", "--recipe", "quickstart", "--dev", "STSBenchmark-def"], "STSBenchmark-dev"),
         (["train", "--resume", "nowhere"], "nowhere is no run"),
+        (
+            ["train", "--recipe", "quickstart", "--set", "batch_size=3", "--set", "batch-size=4"],
+            "--set batch_size is given twice: '3' and '4'",
+        ),
+        (["train", "--recipe", "quickstart", "--recipe", "lcl"], "--recipe is given twice and takes one"),
+        (["encode", "m", "x.txt", "-o", "a.npy", "--output", "b.npy"], "--output is given twice"),
+        (["review", "x.csv", "-m", "m", "-o", "x.html"], "x.html is named like a file, and a folder is"),
         (["train", "--resume", "x", "--model", "bert"], "leave the other options out"),
         (["eval", "no/such/model", "--suite", "sample"], "no/such/model"),
         (["encode", "some/model", "missing.txt", "-o", "out.npy"], "missing.txt"),
@@ -82,6 +93,24 @@ def test_a_mistake_is_told_in_one_sentence_with_exit_code_2(
     assert "Traceback" not in err
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("at", "line"),
+    [
+        (Position(before=50.0, best=60.126), "dev before 50.00, after 60.13; model: runs/a/best\n"),
+        (Position(), "model: runs/a/best\n"),
+    ],
+)
+def test_a_quiet_run_prints_its_result_alone(monkeypatch, capsys, at, line):
+    def train(*_, console, **options):
+        console.print("training")
+        return None if options["dry_run"] else Trained(RunFolder(Path("runs/a")), None, at, None)
+
+    monkeypatch.setattr("textcl.training.session.train", train)
+    asked = "train", "--recipe", "quickstart", "--quiet"
+    assert run(monkeypatch, capsys, *asked) == (0, line, "")
+    assert run(monkeypatch, capsys, *asked, "--dry-run") == (0, "", "training\n")
 
 
 def test_a_failure_has_exit_code_1_and_a_traceback_only_with_debug(monkeypatch, capsys):

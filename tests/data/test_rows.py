@@ -334,9 +334,49 @@ def test_torn_json_lines_are_told_with_their_line(tmp_path, line, told):
     fails(tmp_path / "x.jsonl", rf"x\.jsonl:3: expected one JSON object per line, .*{told}")
 
 
-def test_a_json_array_over_several_lines_is_told(tmp_path):
-    (tmp_path / "x.json").write_text('[\n{"text": "a"}\n]\n')
-    fails(tmp_path / "x.json", r"x\.json:1: .*got a JSON array over several lines")
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[\n{"text": "a"},\n{"text": "b",\n"n": [1]}\n]\n',
+        '[{"text": "a"}, {"text": "b"}]',
+        '\ufeff [\n\n  {"text": "a"}\n , {"text": "b"} ]\n\n',
+    ],
+)
+def test_an_array_of_json_objects_is_read(tmp_path, text, monkeypatch):
+    monkeypatch.setattr("textcl.data.formats.MAX_LINE", 25)  # pandas writes an array as one line
+    for name in ("x.json", "x.jsonl"):
+        (tmp_path / name).write_text(text)
+        assert load_rows(tmp_path / name, roles=("text",)).column("text") == ["a", "b"]
+        assert open_source(tmp_path / name).count_rows() is None
+    with gzip.open(tmp_path / "x.json.gz", "wt", encoding="utf-8") as file:
+        file.write(text)
+    assert [row.text for row in stream_rows(tmp_path / "x.json.gz")] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "told"),
+    [
+        ('[\n{"text": "a"},\n{"text": ', 3, "cannot be read on .*Expecting value.*cut off"),
+        ('[\n{"text": "a"}\n', 3, "Expecting ',' or '\\]'"),
+        ('[\n{"text": "a"}\n{"text": "b"}]', 3, "Expecting ',' or '\\]'"),
+        ('[\n{"text": "a"},\n]', 3, "Expecting value"),
+        ('[{"text": "a"}]\n\n{"text": "b"}', 3, "something stands behind the end"),
+        (
+            '[\n{"text": "a"},\n"b"]',
+            3,
+            r'expected an array of JSON objects, such as \{"text": "…"\}, got str',
+        ),
+        ('[\n{"text": "a"},\n{"text": 3}]', 3, "column text"),
+    ],
+)
+def test_what_is_wrong_in_a_json_array_has_its_line(tmp_path, text, place, told):
+    (tmp_path / "x.json").write_text(text)
+    fails(tmp_path / "x.json", rf"x\.json:{place}[:,] .*{told}")
+
+
+def test_an_empty_json_array_has_no_rows(tmp_path):
+    (tmp_path / "x.json").write_text("[]\n")
+    fails(tmp_path / "x.json", "has no usable row")
 
 
 def test_bytes_that_are_not_utf8_are_told_with_their_place(tmp_path):

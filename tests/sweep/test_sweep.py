@@ -74,6 +74,9 @@ def test_what_is_set_for_one_recipe_stays_there():
     assert asked.settings_of(first) == ["mask_duplicates=true", "temperature=0.1", "seed=0"]
     assert asked.settings_of(last) == ["temperature=0.1", "seed=1"]
     assert first.name == "unsup-simcse/seed-0"
+    asked = plan("unsup-simcse:steps=5", "steps=4", names=names)
+    steps = [asked.settings_of(cell)[0] for cell in asked.cells()[::2]]
+    assert steps == ["steps=5", "steps=4"], "that of one recipe counts, whatever the order"
 
 
 def test_commas_of_a_list_do_not_separate_runs():
@@ -103,6 +106,7 @@ def test_a_plan_survives_json(tmp_path):
         (["temperature=0.1,"], "expected --set key=value or key=value,value"),
         (["seed=0,1"], "given with --seeds"),
         (["steps=3", "steps=4"], "--set steps is given twice"),
+        (["steps=3,4", "unsup-simcse:steps=5"], "steps varies for all recipes, unsup-simcse among"),
         (["moco:queue=3"], "for recipe 'moco', which is not in this sweep"),
     ],
 )

@@ -149,7 +149,8 @@ def test_texts_of_lists_are_tokenised_once_and_the_batches_are_the_same(monkeypa
     kept = plain.with_tokens(reads, lines.append)
     assert sorted(kept.collate.tables) == sorted(set(views) - {"changed"})
     names = [line.partition(";")[0].removeprefix("tokenising ") for line in lines]
-    assert names == ["4 texts of anchor", "6 texts of negatives", "7 texts of positives"]
+    roles = ["4 texts (role anchor)", "6 texts (role negatives)", "7 texts (role positives)"]
+    assert names == roles
     for epoch in range(6):
         for number in range(2):
             theirs, ours = plain.batch(epoch, number), kept.batch(epoch, number)

@@ -100,7 +100,8 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     Attributes:
         classes_: The labels, sorted; columns of `predict_proba`. Where texts have several, the columns of the
-            indicator matrix; of several label columns a list with the labels of each.
+            indicator matrix, by their names where it is a data frame; of several label columns a list with the labels
+            of each.
         classifier_: The `Classifier` itself; of several label columns the `ColumnsClassifier`.
         n_iter_: Updates of the training.
     """
@@ -302,9 +303,18 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Args:
             directory: Folder to make or replace.
+
+        Raises:
+            UserError: If a label or a parameter has no form in JSON, such as bytes; nothing is written then.
         """
         check_is_fitted(self, "classifier_")
-        note = to_json({"parameters": self.get_params(), "classes": self.classes_})
+        try:
+            note = to_json({"parameters": self.get_params(), "classes": self.classes_})
+        except TypeError as error:
+            raise UserError(
+                f"a label or a parameter would not come back as it came ({error}): pickle the estimator, or write its "
+                "classes by their names with classifier_.save_pretrained(folder)"
+            ) from error
         self.classifier_.save_pretrained(directory)
         write_text(Path(directory) / ESTIMATOR_FILE, note)
 

@@ -55,7 +55,7 @@ def read_labels(y: object) -> GivenLabels:
         lists = [[_clean(name) for name in cast("Iterable[object]", names)] for names in values]
         classes = np.asarray(MultiLabelBinarizer().fit(lists).classes_)
         return GivenLabels(
-            "labels", [[str(n) for n in names] for names in lists], classes, _names(classes)
+            "labels", [[_name(n) for n in names] for names in lists], classes, _names(classes)
         )
     column = [_clean(value) for value in values]
     _tell_joined(column)
@@ -65,7 +65,7 @@ def read_labels(y: object) -> GivenLabels:
         if isinstance(kind, np.dtype) and kind.kind == "T":  # StringDType of numpy 2
             classes = classes.astype(kind)
         return GivenLabels(
-            "label", [str(label) for label in column_or_1d(column)], classes, _names(classes)
+            "label", [_name(label) for label in column_or_1d(column)], classes, _names(classes)
         )
     classes = _objects(column)
     named = dict(zip(classes.tolist(), _names(classes), strict=True))
@@ -77,9 +77,13 @@ def _of_matrix(y: object) -> GivenLabels:
         check_classification_targets(y)
         return read_labels(column_or_1d(y, warn=True))
     hot = np.asarray(cast(csr_matrix, y).toarray() if issparse(y) else y)
-    classes = np.arange(hot.shape[1])
-    names = [[str(i) for i in np.flatnonzero(row)] for row in hot]
-    return GivenLabels("labels", names, classes, _names(classes))
+    columns = list(cast("Iterable[object]", getattr(y, "columns", ())))
+    named = bool(columns) and all(isinstance(name, str) for name in columns)
+    classes = np.array(columns) if named else np.arange(hot.shape[1])
+    names = _names(classes)
+    return GivenLabels(
+        "labels", [[names[i] for i in np.flatnonzero(row)] for row in hot], classes, names
+    )
 
 
 def _objects(labels: Sequence[object]) -> np.ndarray:
@@ -96,8 +100,13 @@ def _objects(labels: Sequence[object]) -> np.ndarray:
     return classes
 
 
+def _name(label: object) -> str:
+    """The name of a label's class: its text, which bytes are too."""
+    return label.decode(errors="backslashreplace") if isinstance(label, bytes) else str(label)
+
+
 def _names(classes: np.ndarray) -> tuple[str, ...]:
-    names = tuple(str(label) for label in classes)
+    names = tuple(map(_name, classes))
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"two labels are written {twice!r}: give each a name of its own")
@@ -192,8 +201,8 @@ def share_equal(labels: np.ndarray, truths: Iterable[object], sample_weight: obj
 def learnt_columns(classes: np.ndarray, learnt: Sequence[str]) -> tuple[list[int], list[int]]:
     """Places of the labels that were learnt, and where the classifier has them; arguments as of `in_order`."""
     place = {name: index for index, name in enumerate(learnt)}
-    columns = [column for column, label in enumerate(classes) if str(label) in place]
-    return columns, [place[str(classes[column])] for column in columns]
+    columns = [column for column, label in enumerate(classes) if _name(label) in place]
+    return columns, [place[_name(classes[column])] for column in columns]
 
 
 def _clean(label: object) -> object:

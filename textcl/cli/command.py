@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from textcl.cli.options import GENERAL
-from textcl.errors import RunError
+from textcl.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,6 +106,17 @@ class Command(TyperCommand):
         self.params += [p for p in _general() if not known & set(p.opts)]
         _quieten(self.params)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the arguments in; an option that has one value is refused where it is given two."""
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            counts = Counter(p for p in order if not (p.multiple or _is_flag(p)))
+            for parameter in (p for p, count in counts.items() if count > 1):
+                raise UserError(
+                    f"{max(parameter.opts, key=len)} is given twice and takes one value: leave one out"
+                )
+        return super().parse_args(ctx, args)
+
     def get_help_option(self, ctx: Any) -> Any:
         """`--help`, in the panel of the options that all commands have."""
         return _in_general(super().get_help_option(ctx))
@@ -176,8 +188,12 @@ def _general() -> list[Any]:
 def _quieten(parameters: list[Any]) -> None:
     """Show no type beside a switch."""
     for parameter in parameters:
-        if getattr(parameter, "is_flag", False):
+        if _is_flag(parameter):
             parameter.metavar = ""
+
+
+def _is_flag(parameter: Any) -> bool:
+    return getattr(parameter, "is_flag", False)
 
 
 def _in_general(option: Any) -> Any:

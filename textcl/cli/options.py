@@ -262,6 +262,12 @@ def require_changeable(model: str, output: Path | None) -> None:
     check_writable(find_model(model))
 
 
+_FILE_ENDINGS = {
+    *(".html", ".pdf", ".png", ".svg"),
+    *(".csv", ".json", ".jsonl", ".npy", ".parquet", ".safetensors", ".tsv", ".txt"),
+}
+
+
 def require_new_folder(
     path: Path | None, *, overwrite: bool | None = False, inputs: Sequence[str] = ()
 ) -> None:
@@ -273,12 +279,17 @@ def require_new_folder(
         inputs: Files and folders that the command reads, and names that are none.
 
     Raises:
-        UserError: If it exists and may not be replaced, holds an input, or nothing may be created there.
+        UserError: If it is named like a file, exists and may not be replaced, holds an input, or nothing may be
+            created there.
     """
     from textcl.data.files import require_replaceable
 
     if path is None:
         return
+    if path.suffix.lower() in _FILE_ENDINGS and not path.exists():
+        raise UserError(
+            f"{path} is named like a file, and a folder is written: leave {path.suffix} out"
+        )
     _require_free(path, "folder", overwrite)
     for name in inputs:
         place = Path(name).resolve()

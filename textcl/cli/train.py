@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from textcl.cli.consoles import log_console
+from textcl.cli.consoles import log_console, plain_console
 from textcl.cli.options import (
     OUTPUT,
     TRAINING,
@@ -23,6 +23,9 @@ from textcl.cli.options import (
     TrainData,
     parse_columns,
 )
+
+if TYPE_CHECKING:
+    from textcl.training.trained import Trained
 
 Seeds = Annotated[
     str,
@@ -115,7 +118,7 @@ def train_command(
     from textcl.errors import UserError
     from textcl.training import session
 
-    console = log_console(quiet=quiet)
+    console = log_console(quiet=quiet and not dry_run)
     if resume is not None:
         given = (model, data, dev, output, set_, column, label_separator, split, limit)
         if any((*given, deduplicate, overwrite, seeds)):
@@ -123,7 +126,9 @@ def train_command(
                 "--resume goes on with the settings of the run: leave the other options out (except --recipe FILE.py, "
                 "if the run has a recipe file of its own)"
             )
-        session.resume(resume, recipe=recipe or None, console=console)
+        run = session.resume(resume, recipe=recipe or None, console=console)
+        if quiet:
+            _show(run)
         return
     if not recipe:
         raise UserError(
@@ -138,7 +143,7 @@ def train_command(
         train_seeds(recipe, set_ or [], seeds, output, options, quiet=quiet)
         return
     separated = [f"label_separator={label_separator}"] if label_separator else []
-    session.train(
+    run = session.train(
         recipe,
         model=model,
         data=" + ".join(data) if data else None,
@@ -153,6 +158,19 @@ def train_command(
         dry_run=dry_run,
         console=console,
     )
+    if quiet and run is not None:
+        _show(run)
+
+
+def _show(run: Trained) -> None:
+    """The result of a run that was silent: its dev scores, and the folder of its best weights."""
+    from textcl.training.accelerator import is_main_process
+
+    at = run.position
+    known = at.before is not None and at.best is not None
+    scores = f"dev before {at.before:.2f}, after {at.best:.2f}; " if known else ""
+    if is_main_process():
+        plain_console().print(f"{scores}model: {run.folder.best}")
 
 
 def train_seeds(

@@ -8,7 +8,7 @@ reported with its file and line, and a file of any size needs the memory of one 
 | txt     | a line, column `text`   |                                                                          |
 | csv     | a row under a header    | quoted as in RFC 4180; a quoted field may span lines                     |
 | tsv     | a row under a header    | never quoted: a `"` is an ordinary character                             |
-| jsonl   | an object on one line   | also named .json                                                         |
+| jsonl   | an object on one line   | also named .json; or one array of objects, which is read into memory     |
 | parquet | a row                   |                                                                          |
 
 All but parquet may be compressed (.gz, .xz, .zst).
@@ -19,7 +19,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import lzma
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from typing import Protocol, runtime_checkable
 import pyarrow
 from pyarrow import parquet
 
+from textcl.data.json_rows import read_json, starts_array
 from textcl.data.texts import is_missing
 from textcl.errors import UserError
 from textcl.terminal import counted
@@ -123,11 +123,11 @@ def text_reader(
         format: txt, csv, tsv or jsonl.
         opener: Gives the bytes.
     """
-    decode = {"txt": _read_txt, "csv": _read_csv, "tsv": _read_tsv, "jsonl": _read_json}[format]
+    decode = {"txt": _read_txt, "csv": _read_csv, "tsv": _read_tsv, "jsonl": read_json}[format]
 
     def read(columns: Sequence[str] | None) -> Records:
         with opener() as file:
-            yield from decode(name, _lines(name, file))
+            yield from decode(name, _lines(name, file, arrays=format == "jsonl"))
 
     return read
 
@@ -146,12 +146,14 @@ def _bare(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def _lines(name: str, file: ByteLines) -> Iterator[str]:
+def _lines(name: str, file: ByteLines, *, arrays: bool) -> Iterator[str]:
     """Checked lines with their ends. Only a newline ends a line: U+2028 and its like belong to the text."""
-    number = 0
+    number, array = 0, False
     try:
-        for number, raw in enumerate(iter(partial(file.readline, MAX_LINE + 1), b""), 1):
-            if len(raw) > MAX_LINE:
+        for number, start in enumerate(iter(partial(file.readline, MAX_LINE + 1), b""), 1):
+            array = array or (arrays and number == 1 and starts_array(start))
+            raw = _whole_line(file, start) if array else start  # pandas writes an array as one line
+            if len(raw) > MAX_LINE and not array:
                 raise UserError(
                     f"{name}:{number}: the line is longer than {MAX_LINE:,} bytes, so this is not a file of texts; "
                     "break it into lines"
@@ -177,6 +179,13 @@ def _lines(name: str, file: ByteLines) -> Iterator[str]:
         ) from error
     except OSError as error:
         raise UserError(f"{name}: cannot be read after line {number} ({error})") from error
+
+
+def _whole_line(file: ByteLines, start: bytes) -> bytes:
+    parts = [start]
+    while not parts[-1].endswith(b"\n") and (more := file.readline(MAX_LINE)):
+        parts.append(more)
+    return b"".join(parts)
 
 
 _STARTS = {
@@ -276,29 +285,6 @@ def _named(header: list[str], fields: list[str], name: str, number: int) -> Valu
             f"{counted(len(header), 'column')} ({', '.join(map(repr, header))})"
         )
     return dict(zip(header, fields, strict=True))
-
-
-def _read_json(name: str, lines: Iterator[str]) -> Records:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            yield number, None
-            continue
-        try:
-            record = json.loads(_bare(line))
-        except (ValueError, RecursionError) as error:
-            fault, place = getattr(error, "msg", error), getattr(error, "colno", 1)
-            reason = f"no complete JSON ({fault}, column {place})"
-            if number == 1 and line.lstrip()[0] == "[":
-                reason = "a JSON array over several lines"
-            raise UserError(
-                f"{name}:{number}: expected one JSON object per line, got {reason}"
-            ) from error
-        if not isinstance(record, dict):
-            raise UserError(
-                f'{name}:{number}: expected one JSON object per line, such as {{"text": "…"}}, got '
-                f"{type(record).__name__}"
-            )
-        yield number, record
 
 
 def _parquet_part(path: Path) -> Part:

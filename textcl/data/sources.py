@@ -26,6 +26,7 @@ from textcl.data.formats import (
     read_list,
     text_reader,
 )
+from textcl.data.json_rows import starts_array
 from textcl.data.texts import as_column, as_columns, refused_value
 from textcl.errors import UserError
 
@@ -70,12 +71,14 @@ class Source:
     def count_rows(self) -> int | None:
         """Number of records, where it costs no more than reading the files once: parquet and lines of plain text.
 
-        A blank line counts; None where only reading the records can tell.
+        A blank line counts; None where only reading the records can tell, as of a JSON array.
         """
         if self.format == "parquet":
             return sum(parquet.read_metadata(path).num_rows for path in self.files)
         plain = all(path.suffix.lower() not in COMPRESSED for path in self.files)
         if not self.files or not plain or self.format not in ("txt", "jsonl"):
+            return None
+        if self.format == "jsonl" and any(map(_holds_array, self.files)):
             return None
         return sum(map(_count_lines, self.files))
 
@@ -259,6 +262,11 @@ def _missing(name: str, path: Path) -> str:
     near = difflib.get_close_matches(path.name, available, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "hub data sets are written owner/name"
     return f"there is no file or folder {name}; {hint}"
+
+
+def _holds_array(path: Path) -> bool:
+    with path.open("rb") as file:
+        return starts_array(file.read(64))
 
 
 def _count_lines(path: Path) -> int:

@@ -41,7 +41,8 @@ class WriteSummary:
         place = "standard output" if self.target == "-" else self.target
         notes = [
             f"{place}: {counted(self.rows, 'row')}{self.detail}",
-            f"{counted(self.truncated, 'text')} cut at {self.max_length} tokens",
+            f"{counted(self.truncated, 'text')} cut at {self.max_length} tokens"
+            * bool(self.truncated),
             f"{self.blank:,} blank, taken as the empty text" if self.blank else "",
             f"{self.seconds:.1f} s, {self.speed:,.0f} {self.unit}/s",
         ]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TypedDict, Unpack
 
@@ -143,6 +143,7 @@ class Plan:
                 fixed.append(f"{name}={values[0]}")
             else:
                 varied[name] = values
+        _require_apart(varied, [*varied, *(text.partition("=")[0] for text in fixed)])
         hashes = {name: recipes.find(name).sha256 for name in names}
         own = {name: sha256 for name, sha256 in hashes.items() if sha256 is not None}
         plan = cls(names, fixed, varied, seeds, sha256=own, **more)
@@ -181,14 +182,16 @@ class Plan:
         return cells
 
     def settings_of(self, cell: Cell) -> list[str]:
-        """All settings of a run, as key=value."""
+        """All settings of a run, as key=value; what is set for one recipe stands above what is set for all."""
         prefix = f"{cell.recipe}:"
+        own = [text.removeprefix(prefix) for text in self.fixed if text.startswith(prefix)]
         fixed = [
             text.removeprefix(prefix)
             for text in self.fixed
             if ":" not in text.partition("=")[0] or text.startswith(prefix)
         ]
-        return [*fixed, *(f"{k}={v}" for k, v in cell.settings.items()), f"seed={cell.seed}"]
+        given = dict(text.split("=", 1) for text in (*fixed, *own))
+        return [f"{k}={v}" for k, v in {**given, **cell.settings, "seed": cell.seed}.items()]
 
     def defaults(self) -> dict[str, dict[str, str]]:
         """Defaults of each recipe for the settings that vary, with the model of the plan."""
@@ -229,6 +232,17 @@ def option_values(options: Sequence[str]) -> Iterator[tuple[str, str]]:
         if name not in RUN_OPTIONS or value is None:
             raise ValueError(name)
         yield name, value
+
+
+def _require_apart(varied: Collection[str], named: Collection[str]) -> None:
+    """Refuse a setting that varies for all recipes and is set for one of them: one of both would not count."""
+    for name in named:
+        recipe, _, key = name.rpartition(":")
+        if recipe and key in varied:
+            raise UserError(
+                f"--set {key} varies for all recipes, {recipe} among them, which --set {name} sets otherwise: give the "
+                "values of each recipe, RECIPE:KEY=VALUE"
+            )
 
 
 def _parse(text: str, names: Sequence[str]) -> tuple[str, list[str]]:

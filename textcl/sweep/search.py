@@ -108,7 +108,8 @@ def _distribution(
             f"--set {name}={values[0]}: a range goes upwards, and a logarithmic one starts above 0"
         )
     for recipe in plan.recipes:
-        recipes.find(recipe).settings(None, [f"{name}={ends[0]}", f"{name}={ends[1]}"])
+        for end in ends:
+            recipes.find(recipe).settings(None, [f"{name}={end}"])
     kind = "IntDistribution" if whole else "FloatDistribution"
     return getattr(optuna.distributions, kind)(*ends, log=log)
 

@@ -200,10 +200,10 @@ def parse_overrides(settings_type: type[TrainSettings], texts: Sequence[str]) ->
     """Settings of the command line as values: `key=value` texts, each parsed by what its setting takes.
 
     Raises:
-        UserError: For a text without "=", an unknown key (naming the nearest ones), or a value that the setting does
-            not take.
+        UserError: For a text without "=", an unknown key (naming the nearest ones), a key that is given twice, or a
+            value that the setting does not take.
     """
-    changes: dict[str, object] = {}
+    changes, given = dict[str, object](), dict[str, str]()
     if isinstance(texts, str):
         raise UserError(
             f'settings are a list of texts, ["batch_size=64"], or a dict, {{"batch_size": 64}}, not {texts!r:.60}'
@@ -214,6 +214,9 @@ def parse_overrides(settings_type: type[TrainSettings], texts: Sequence[str]) ->
             raise UserError(f"expected --set key=value, got {override!r}")
         key = _known(settings_type, name)
         values = values_of(settings_type)[key]
+        if key in given:
+            raise UserError(f"--set {key} is given twice: {given[key]!r} and {text.strip()!r}")
+        given[key] = text.strip()
         try:
             changes[key] = values.parse(text)
         except ValueError:

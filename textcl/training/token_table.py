@@ -98,7 +98,7 @@ def cached_tokens(
     table = _kept(ids, offsets, firsts)
     if table is None:
         texts = counted(int(firsts[-1]), "text")
-        log(f"tokenising {texts} of {role}; later runs find the tokens in {folder}")
+        log(f"tokenising {texts} (role {role}); later runs find the tokens in {folder}")
         _write(ids, offsets, rows, role, read)
         table = _kept(ids, offsets, firsts)
     return table
