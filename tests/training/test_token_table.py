@@ -56,7 +56,7 @@ def test_tokens_are_made_once_and_told(monkeypatch):
     told, tokenizer, rows = [], families.tiny_tokenizer("bert"), rows_of(TEXTS)
     first = cached_tokens(rows, "text", Reader(tokenizer, 12), told.append)
     assert len(told) == 1
-    assert "5 texts of text;" in told[0]
+    assert "5 texts (role text);" in told[0]
     tokenizer(["another"], truncation=True, max_length=3)  # leaves its settings in the tokenizer
     monkeypatch.setattr(reader, "tokenize", refuse)
     again = cached_tokens(rows, "text", Reader(tokenizer, 12), told.append)
