@@ -5,7 +5,7 @@ without warm-up, weight decay 0.01, gradients clipped at 1, texts cleaned as in 
 best dev accuracy is scored on test, once. The encoder keeps only the tokens that the texts and their synonyms have,
 which changes no result and spares the optimizer two thirds of the weights. Two things follow the encoder instead of the
 paper: its pooling and the learning rate. `--head lcl` is the paper's head, which starts at random; `--head linear`
-starts as a logistic regression on the frozen vectors.
+starts as a logistic regression on the frozen vectors. `--methods` also takes the variants of an ablation.
 
 What is in the results already is not run again, so the command can be stopped and started; "--minutes" starts no run
 after that time. Differences of the same seeds are tested in pairs, and corrected by Holm over all tests of the table.
@@ -52,8 +52,26 @@ PROTOCOL: dict[str, Any] = {
     "keep_frozen": False,
 }
 CONTRAST: dict[str, Any] = {"temperature": 0.3, "loss_weight": 0.5}
-METHODS: dict[str, dict[str, Any]] = {"cross-entropy": {}, "supcon": CONTRAST, "lcl": CONTRAST}
-PAIRS = (("supcon", "cross-entropy"), ("lcl", "cross-entropy"), ("lcl", "supcon"))
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "cross-entropy": ("cross-entropy", {}),
+    "supcon": ("supcon", CONTRAST),
+    "lcl": ("lcl", CONTRAST),
+}
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lcl, one encoder": ("lcl", {**CONTRAST, "weighting": "shared"}),
+    "lcl, λ 0.9": ("lcl", {**CONTRAST, "loss_weight": 0.9}),
+    "lcl, batch 32": ("lcl", {**CONTRAST, "batch_size": 32}),
+    "lcl, detached weights": ("lcl", {**CONTRAST, "detach_weights": True}),
+    "lcl, printed formula": ("lcl", {**CONTRAST, "variant": "paper"}),
+    "supcon, batch 32": ("supcon", {**CONTRAST, "batch_size": 32}),
+}
+PAIRS = (
+    ("supcon", "cross-entropy"),
+    ("lcl", "cross-entropy"),
+    ("lcl", "supcon"),
+    *((name, "lcl") for name in VARIANTS if name.startswith("lcl")),
+    ("supcon, batch 32", "supcon"),
+)
 
 
 def cut_vocabulary(model: str, texts: set[str], folder: Path) -> Path:
@@ -112,10 +130,11 @@ def load(task: str) -> dict[str, LabelledTask]:
 def train(task: str, method: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """One run, and its score on test."""
     parts = load(task)
-    contrast = {"second_view": options.view} if METHODS[method] else {}
+    recipe, settings = (METHODS | VARIANTS)[method]
+    contrast = {"second_view": options.view} if settings else {}
     chosen = {
         **PROTOCOL,
-        **METHODS[method],
+        **settings,
         **contrast,
         "seed": seed,
         "head": options.head,
@@ -129,7 +148,7 @@ def train(task: str, method: str, seed: int, options: argparse.Namespace) -> dic
         model = cut_vocabulary(options.model, texts, Path(folder) / "encoder")
         start = time.process_time()
         run = textcl.train(
-            method, model=str(model), data=parts["train"].rows(), dev=str(dev),
+            recipe, model=str(model), data=parts["train"].rows(), dev=str(dev),
             output=Path(folder) / "run", settings=chosen, console=Console(file=io.StringIO()),
         )  # fmt: skip
         assert run is not None
@@ -183,21 +202,21 @@ def frozen(task: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def tests_of(results: list[dict[str, Any]]) -> list[tuple[str, str, PairedTest]]:
-    """All paired tests of accuracy, with the task and the pair."""
+    """Paired tests of accuracy, with the task and the pair; where there are several tasks, those of all scores last."""
+    tasks = list(dict.fromkeys(each["task"] for each in results))
     found: list[tuple[str, str, PairedTest]] = []
-    for task in dict.fromkeys(each["task"] for each in results):
-        by_method = {
-            name: {r["seed"]: r["accuracy"] for r in results if (r["task"], r["method"]) == (task, name)}
-            for name in METHODS
-        }  # fmt: skip
+    for chosen in [*([task] for task in tasks), *([tasks] if len(tasks) > 1 else [])]:
+        scores: dict[str, dict[tuple[str, int], float]] = {}
+        for r in results:
+            if r["task"] in chosen:
+                scores.setdefault(r["method"], {})[r["task"], r["seed"]] = r["accuracy"]
         for first, second in PAIRS:
-            seeds = sorted(by_method[first].keys() & by_method[second].keys())
-            tested = paired_test(
-                [by_method[first][seed] for seed in seeds],
-                [by_method[second][seed] for seed in seeds],
-            )
+            a, b = scores.get(first, {}), scores.get(second, {})
+            runs = sorted(a.keys() & b.keys())
+            tested = paired_test([a[run] for run in runs], [b[run] for run in runs])
             if tested is not None:
-                found.append((task, f"{first} − {second}", tested))
+                name = chosen[0] if len(chosen) == 1 else "all"
+                found.append((name, f"{first} − {second}", tested))
     return found
 
 
@@ -208,7 +227,7 @@ def table(results: list[dict[str, Any]]) -> str:
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for task in dict.fromkeys(each["task"] for each in results):
-        for method in ("frozen", *METHODS):
+        for method in ("frozen", *METHODS, *VARIANTS):
             mine = [each for each in results if (each["task"], each["method"]) == (task, method)]
             if mine:
                 scores = [mean_sd([r[name] for r in mine]) for name in ("accuracy", "weighted_f1")]
@@ -231,7 +250,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--tasks", nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument(
+        "--methods", nargs="+", choices=list(METHODS | VARIANTS), default=list(METHODS)
+    )
     parser.add_argument("--model", default=MODEL)
     parser.add_argument(
         "--layers", type=int, default=0, help="first layers of the encoder; 0 for all"
