@@ -3,9 +3,12 @@ import json
 import numpy as np
 import pytest
 
+from textcl.data.rows import load_rows
 from textcl.errors import UserError
-from textcl.retrieval.beir import load_beir
-from textcl.suites import Ranking, run_suite
+from textcl.evaluation.ranking import rank_measures
+from textcl.retrieval.beir import load_beir, own_places
+from textcl.retrieval.dev import dev_of_pairs
+from textcl.suites import Ranking, ranking, run_suite
 
 CORPUS = [{"_id": "a", "title": "T", "text": "one"}, {"_id": "b", "title": "", "text": "two"}]
 QUERIES = [{"_id": "q", "text": "one?"}, {"_id": "unjudged", "text": "?"}]
@@ -79,3 +82,55 @@ def test_its_judgements_can_be_left_out_with_the_queries_that_rest_on_them(tmp_p
     assert "their 2 judgements are left out, and with them 1 queries" in caplog.text
     with pytest.raises(UserError, match="no query has a relevant document with a text"):
         load_beir(folder(tmp_path, corpus=BARE, qrels=["q\te\t1"]), empty="remove")
+
+
+ARGUMENTS = [
+    {"_id": name, "title": title, "text": text}
+    for name, title, text in (
+        ("9", "T", "owo"), ("2", "", "oow"), ("3", "", "w"), ("4", "", "oo"), ("5", "", "wwo"),
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("depth", [1000, 4, 3])
+def test_a_query_that_is_a_document_is_not_ranked_for_itself(tmp_path, monkeypatch, depth):
+    monkeypatch.setattr(ranking, "DEPTH", depth)
+    queries = [{"_id": "9", "text": "owo"}, {"_id": "3", "text": "woo"}]
+    place = folder(tmp_path, ARGUMENTS, queries, ["9\t2\t1", "3\t9\t1", "3\t4\t1"])
+    task = Ranking.of_folder(place)
+    x, y = (Letters().encode(list(texts)) for texts in task.texts().values())
+    x, y = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (x, y))
+    runs = {
+        query: dict(sorted(zip(task.data.corpus, map(float, row), strict=True), key=lambda each: -each[1]))
+        for query, row in zip(task.data.queries, x @ y.T, strict=True)
+    }  # fmt: skip
+    del runs["9"]["9"]
+    runs = {query: dict(list(run.items())[:depth]) for query, run in runs.items()}
+    (result,) = run_suite(Letters(), [task]).tasks.values()
+    want = rank_measures(task.data.qrels, runs, ranking.CUTS).mean
+    assert result.measures == pytest.approx({name: 100 * value for name, value in want.items()})
+    assert result.measures["mrr"] == 100
+    assert "1 queries are documents themselves, left out of their own lists" in result.description
+
+
+def test_a_query_with_the_number_of_another_text_or_judged_for_itself_is_no_document(tmp_path):
+    task = load_beir(folder(tmp_path, qrels=["q\ta\t1"]))
+    corpus = {"q": "another text", **task.corpus}
+    assert own_places(task.queries, corpus, task.qrels) is None
+    corpus = {"q": "one?", **task.corpus}
+    assert own_places(task.queries, corpus, {"q": {"q": 1}}) is None
+    assert own_places(task.queries, corpus, task.qrels).tolist() == [0]
+
+
+def test_held_out_anchors_that_are_passages_do_not_find_themselves():
+    rows = [{"anchor": "ow", "positive": "oow"}, {"anchor": "w", "positive": "ow"}]
+    held = load_rows(rows, roles=("anchor", "positive"))
+    dev = dev_of_pairs(held, held, "pairs", 0)
+
+    class Model(Letters):
+        prompts, similarity_name = {}, "cosine"
+
+        def encode(self, texts, **options):
+            return super().encode(texts)
+
+    assert dev(Model()) == 100

@@ -88,6 +88,12 @@ def ordered_rows(
     return rows
 
 
+def own_last(rows: Int[np.ndarray, "Q k"], own: Int[np.ndarray, " Q"]) -> Int[np.ndarray, "Q k"]:
+    """Every list with the query's own document at its end, where it counts for no measure if it is not relevant."""
+    order = np.argsort(rows == own[:, None], axis=1, kind="stable")
+    return np.take_along_axis(rows, order, axis=1)
+
+
 def grades_of_rows(
     rows: Int[np.ndarray, "Q k"], judgements: Sequence[Grades], documents: Sequence[str]
 ) -> Int[np.ndarray, "Q k"]:

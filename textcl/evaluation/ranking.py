@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from textcl.errors import UserError
-from textcl.evaluation.ranked_table import RankedTable, grades_of_rows, ordered_rows
+from textcl.evaluation.ranked_table import RankedTable, grades_of_rows, ordered_rows, own_last
 
 Judgements = Mapping[str, int]
 """Grade of every judged document of one query; an unjudged document has grade 0."""
@@ -225,6 +225,8 @@ def rank_rows(
     scores: Float[np.ndarray, "Q k"],
     cuts: Sequence[int] = CUTS,
     level: int = 1,
+    depth: int | None = None,
+    own: Int[np.ndarray, " Q"] | None = None,
 ) -> RankingResult:
     """`rank_measures` of a search's rows, one for each judged query in their order.
 
@@ -235,12 +237,18 @@ def rank_rows(
         scores: Their scores.
         cuts: Values of k, from 1.
         level: Lowest grade that counts as relevant.
+        depth: Documents of a list that are measured, the rest is ignored; all when None.
+        own: Place of the document that each query is itself, −1 where it is none; it is left out of the query's list,
+            which then needs one document more than `depth`.
 
     Raises:
         UserError: As `rank_measures`.
     """
     _check(qrels, cuts)
-    grades = grades_of_rows(ordered_rows(rows, scores, documents), list(qrels.values()), documents)
+    ordered = ordered_rows(rows, scores, documents)
+    if own is not None:
+        ordered = own_last(ordered, own)
+    grades = grades_of_rows(ordered[:, :depth], list(qrels.values()), documents)
     table = RankedTable(grades, [tuple(own.values()) for own in qrels.values()], level)
     return _result(qrels, list(qrels), table, cuts, 0)
 

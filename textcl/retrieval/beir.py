@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+from jaxtyping import Int
 
 from textcl.data.arguments import checked_arguments
 from textcl.errors import UserError
@@ -65,6 +69,24 @@ def load_beir(
         qrels = _without_text(qrels, bare, empty, path)
     corpus = {document: text for document, text in corpus.items() if text}
     return RetrievalTask(corpus, {query: queries[query] for query in qrels}, qrels)
+
+
+def own_places(
+    queries: Mapping[str, str], corpus: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]]
+) -> Int[np.ndarray, " Q"] | None:
+    """Place of the document that each query is itself, −1 where it is none; None where none of them is one.
+
+    It has the id and the text of the query, and is not judged relevant for it. BEIR leaves out any document with the id
+    of the query, which in other data may be a mere number.
+    """
+    place_of = {document: place for place, document in enumerate(corpus)}
+    own = [
+        place_of[query]
+        if f" {corpus.get(query, '')}".endswith(f" {text}") and qrels[query].get(query, 0) <= 0
+        else -1
+        for query, text in queries.items()
+    ]
+    return np.array(own) if max(own, default=-1) >= 0 else None
 
 
 def _without_text(

@@ -18,7 +18,7 @@ from textcl.encoder.peers import Role, role_prompt
 from textcl.encoder.shared import SharedEncoder
 from textcl.errors import UserError
 from textcl.evaluation.ranking import rank_rows
-from textcl.retrieval.beir import load_beir
+from textcl.retrieval.beir import load_beir, own_places
 from textcl.retrieval.search import search
 
 MOST_PASSAGES = 5_000
@@ -62,14 +62,16 @@ class DevRetrieval:
 
     def __call__(self, model: Encoder | SharedEncoder) -> float:
         """The score × 100, each text encoded once, with the prompt of its role."""
+        own = own_places(self.queries, self.corpus, self.qrels)
         hits = search(
             _vectors(model, list(self.queries.values()), "query"),
             _vectors(model, list(self.corpus.values()), "document"),
-            DEPTH,
+            DEPTH + (own is not None),
         )
         judged = {query: self.qrels[query] for query in self.queries}
+        rows, scores = hits.rows.numpy(), hits.scores.numpy()
         result = rank_rows(
-            judged, list(self.corpus), hits.rows.numpy(), hits.scores.numpy(), cuts=(DEPTH,)
+            judged, list(self.corpus), rows, scores, cuts=(DEPTH,), depth=DEPTH, own=own
         )
         return 100 * result.mean[f"ndcg@{DEPTH}"]
 

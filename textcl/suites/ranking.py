@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from textcl.arithmetic import unit
 from textcl.evaluation.ranking import rank_rows
 from textcl.evaluation.resampling import Mean
-from textcl.retrieval.beir import EmptyPassages, RetrievalTask, load_beir
+from textcl.retrieval.beir import EmptyPassages, RetrievalTask, load_beir, own_places
 from textcl.retrieval.search import search
 from textcl.suites.bm25 import rank_bm25
 from textcl.suites.manifests import SuiteManifest
@@ -66,7 +66,7 @@ class Ranking:
     ) -> Ranking:
         """A folder of your own; it is read at once.
 
-        A document whose id is that of the query stays, where BEIR drops it: both may be mere numbers.
+        A query that is a document of the corpus itself, with its id and its text, is not ranked for itself.
 
         Args:
             folder: In the layout of BEIR, see `load_beir`.
@@ -86,6 +86,14 @@ class Ranking:
         """Texts and judgements."""
         return load_beir(self.place, self.split, self.empty)
 
+    @cached_property
+    def _own(self) -> Int[np.ndarray, " Q"] | None:
+        return own_places(self.data.queries, self.data.corpus, self.data.qrels)
+
+    @property
+    def _depth(self) -> int:
+        return DEPTH + (self._own is not None)
+
     def texts(self) -> Mapping[Role, Sequence[str]]:
         """Queries and documents."""
         return {
@@ -96,7 +104,7 @@ class Ranking:
     def score(self, vectors: Vectors) -> TaskResult:
         """Measures of the ranking by cosine."""
         sides = [torch.from_numpy(vectors(texts, role)) for role, texts in self.texts().items()]
-        hits = search(unit(sides[0]), unit(sides[1]), DEPTH)
+        hits = search(unit(sides[0]), unit(sides[1]), self._depth)
         return self._measured(hits.rows.numpy(), hits.scores.numpy(), "cosine")
 
     def score_bm25(self) -> TaskResult:
@@ -105,25 +113,30 @@ class Ranking:
         Raises:
             UserError: If bm25s is not installed.
         """
-        places, scores, name = rank_bm25(self.data.queries, self.data.corpus, DEPTH)
+        places, scores, name = rank_bm25(self.data.queries, self.data.corpus, self._depth)
         return self._measured(places, scores, name)
 
     def _measured(
         self, rows: Int[np.ndarray, "Q k"], scores: Float[np.ndarray, "Q k"], ranked_by: str
     ) -> TaskResult:
-        result = rank_rows(self.data.qrels, list(self.data.corpus), rows, scores, CUTS)
+        corpus = list(self.data.corpus)
+        result = rank_rows(self.data.qrels, corpus, rows, scores, CUTS, depth=DEPTH, own=self._own)
         judgements = sum(map(len, self.data.qrels.values()))
+        own = 0 if self._own is None else int((self._own >= 0).sum())
+        left_out = (
+            f"; {own:,} queries are documents themselves, left out of their own lists" * bool(own)
+        )
         return TaskResult(
             self.name,
             self.label,
             self.protocol,
-            f"{self.protocol}: ranked by {ranked_by}, {min(DEPTH, len(self.data.corpus)):,} documents a query; "
-            "measures as trec_eval's (ties by id, linear gain, all judged queries), x100",
+            f"{self.protocol}: ranked by {ranked_by}, {min(DEPTH, len(corpus)):,} documents a query; "
+            f"measures as trec_eval's (ties by id, linear gain, all judged queries), x100{left_out}",
             {name: 100 * value for name, value in result.mean.items()},
             HEADLINE,
             "queries",
             {name: Mean(np.array(result.values(name))) for name in HEADLINE},
             self.source,
             self.note,
-            {"documents": len(self.data.corpus), "judgements": judgements},
+            {"documents": len(corpus), "judgements": judgements},
         )
