@@ -25,11 +25,15 @@ def slow_csls(x, y, k):
 @pytest.mark.parametrize("k", [1, 3, 50])
 def test_csls_ranks_as_its_definition_in_any_blocks(monkeypatch, k):
     x, y = vocabulary(0, 12), vocabulary(1, 9)
-    pairs = lexicon([(f"s{n}", f"t{n % 9}") for n in range(12)], *words(12, 9))
-    wanted = np.argsort(-slow_csls(x, y, k), axis=1, kind="stable")
-    assert np.array_equal(translations(x, y, pairs, k).order, wanted)
-    monkeypatch.setattr(module, "_TABLE", 20)
-    assert np.array_equal(translations(x, y, pairs, k).order, wanted)
+    every = [(f"s{n}", f"t{m}") for m in range(9) for n in range(12)]
+    pairs = lexicon(every, *words(12, 9))
+    order = np.argsort(-slow_csls(x, y, k), axis=1, kind="stable")
+    positions = 1 + order.argsort(axis=1).T.flatten()
+    for size in (2**24, 20):
+        monkeypatch.setattr(module, "_TABLE", size)
+        ranked = translations(x, y, pairs, k)
+        assert np.array_equal(ranked.positions, positions)
+        assert np.array_equal(ranked.best, order[:, 0])
 
 
 def words(sources, targets):
@@ -40,13 +44,14 @@ def test_any_translation_is_a_hit_and_every_line_has_its_position():
     source, target = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0], [1.0, 0.1], [1.0, 1.0]])
     pairs = lexicon([("s0", "t0"), ("s0", "t1"), ("s0", "absent")], *words(1, 3))
     found = translations(source, target, pairs, None)
-    assert (found.precision(pairs, 1), found.positions(pairs)) == (1.0, [3, 1])
+    assert (found.precision(1), found.positions.tolist()) == (1.0, [3, 1])
     assert pairs.unknown == 1
 
 
 def test_equal_words_are_ordered_by_place():
-    pairs = lexicon([("s0", "t0")], *words(1, 3))
-    assert translations(np.ones((1, 2)), np.ones((3, 2)), pairs).order.tolist() == [[0, 1, 2]]
+    pairs = lexicon([("s0", "t2"), ("s0", "t0"), ("s0", "t1")], *words(1, 3))
+    ranked = translations(np.ones((1, 2)), np.ones((3, 2)), pairs)
+    assert (ranked.positions.tolist(), ranked.best.tolist()) == ([3, 1, 2], [0])
 
 
 def test_a_rotated_vocabulary_is_rotated_back():

@@ -15,10 +15,10 @@ def run(case):
     rows = np.array(given["source"]), np.array(given["target"])
     cosine = translations(*rows, pairs, csls_neighbours=None)
     csls = translations(*rows, pairs, case["hyper"]["csls_k"])
-    positions = cosine.positions(pairs)
+    positions = cosine.positions.tolist()
 
     def muse(found, asked):
-        return {f"precision_at_{k}": found.precision(pairs, k) for k in ranks(asked)}
+        return {f"precision_at_{k}": found.precision(k) for k in ranks(asked)}
 
     return {
         "cosine": muse(cosine, case["expected"]["cosine"]),
@@ -33,6 +33,6 @@ def run(case):
         },
         "csls_top1": {
             words[0][source]: words[1][best]
-            for source, best in zip(csls.sources, csls.order[:, 0].tolist(), strict=True)
+            for source, best in zip(pairs.sources, csls.best.tolist(), strict=True)
         },
     }

@@ -32,6 +32,12 @@ class Lexicon:
         """Distinct source words, in the order of their first line."""
         return list(dict.fromkeys(self.pairs[:, 0].tolist()))
 
+    @property
+    def rows(self) -> Int[np.ndarray, " P"]:
+        """Place of the source word of every line among `sources`."""
+        place = {source: row for row, source in enumerate(self.sources)}
+        return np.array([place[source] for source in self.pairs[:, 0].tolist()], np.int64)
+
 
 def lexicon(
     lines: Iterable[tuple[str, str]], source_words: Sequence[str], target_words: Sequence[str]
@@ -62,38 +68,32 @@ def lexicon(
 
 @dataclass(frozen=True)
 class Translations:
-    """Every target word by its score for some source words.
+    """What the scores of all target words say of the lines of a lexicon.
 
     Args:
-        order: Target places for each source word, best first; of equal ones, the lower place.
-        sources: The source word of each row.
+        lexicon: The lexicon.
+        positions: Rank of the translation of every line on its own, from 1; of equal ones the lower place is first.
+        best: Best target place of each of the lexicon's source words.
+
+    Source: Glavaš et al. 2019, https://aclanthology.org/P19-1070, for the positions (xling-eval)
     """
 
-    order: Int[np.ndarray, "s T"]
-    sources: Sequence[int]
+    lexicon: Lexicon
+    positions: Int[np.ndarray, " P"]
+    best: Int[np.ndarray, " s"]
 
-    def precision(self, lexicon: Lexicon, k: int) -> float:
-        """Share of source words with ANY of their translations among the k best (MUSE).
+    def hits(self, k: int) -> Float[np.ndarray, " s"]:
+        """1 for each source word with ANY of its translations among the k best, else 0 (MUSE).
 
         Source: Conneau et al. 2018, https://arxiv.org/abs/1710.04087
         """
-        allowed: dict[int, set[int]] = {}
-        for source, target in lexicon.pairs.tolist():
-            allowed.setdefault(source, set()).add(target)
-        rows = zip(self.sources, self.order[:, :k].tolist(), strict=True)
-        hits = [
-            bool(allowed[source].intersection(best)) for source, best in rows if source in allowed
-        ]
-        return sum(hits) / len(allowed)
+        hits = np.zeros(len(self.best))
+        np.maximum.at(hits, self.lexicon.rows, self.positions <= k)
+        return hits
 
-    def positions(self, lexicon: Lexicon) -> list[int]:
-        """Rank of the translation of every line on its own, from 1 (xling-eval).
-
-        Source: Glavaš et al. 2019, https://aclanthology.org/P19-1070
-        """
-        row = {source: place for place, source in enumerate(self.sources)}
-        lines: list[list[int]] = lexicon.pairs.tolist()
-        return [int((self.order[row[s]] == t).argmax()) + 1 for s, t in lines]
+    def precision(self, k: int) -> float:
+        """Share of source words that `hits` has."""
+        return float(self.hits(k).mean())
 
 
 def translations(
@@ -102,7 +102,7 @@ def translations(
     lexicon: Lexicon,
     csls_neighbours: int | None = CSLS_NEIGHBOURS,
 ) -> Translations:
-    """All target words ranked for every source word of a lexicon.
+    """The translations of a lexicon ranked among all target words.
 
     CSLS is 2·cos(x, y) − r(x) − r(y), where r is the mean of the largest cosines over the WHOLE other vocabulary: a
     word that is near to everything loses.
@@ -120,11 +120,15 @@ def translations(
     hubness = np.zeros(len(y), y.dtype)
     if csls_neighbours is not None:
         hubness = _nearest_mean(y, x, csls_neighbours)
-    blocks = _blocks(len(wanted), len(y))
-    # r(x) is the same for all targets of a row and does not move their order
-    tables = (2 * (x[wanted[rows]] @ y.T) - hubness for rows in blocks)
-    order = [np.argsort(-table, axis=1, kind="stable").astype(np.int32) for table in tables]
-    return Translations(np.concatenate(order), wanted)
+    rows, positions = lexicon.rows, np.zeros(len(lexicon.pairs), np.int64)
+    best: list[Int[np.ndarray, " b"]] = []
+    for block in _blocks(len(wanted), len(y)):
+        # r(x) is the same for all targets of a row and does not move their order
+        table = 2 * (x[wanted[block]] @ y.T) - hubness
+        best.append(table.argmax(axis=1))
+        lines = np.flatnonzero((rows >= block.start) & (rows < block.stop))
+        positions[lines] = _positions(table, rows[lines] - block.start, lexicon.pairs[lines, 1])
+    return Translations(lexicon, positions, np.concatenate(best))
 
 
 def orthogonal_map(
@@ -176,6 +180,18 @@ def _nearest_mean(
         table = rows[block] @ others.T
         means.append(np.partition(table, len(others) - k, axis=1)[:, -k:].mean(axis=1))
     return np.concatenate(means)
+
+
+def _positions(
+    table: Float[np.ndarray, "b T"], rows: Int[np.ndarray, " n"], places: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, " n"]:
+    """Ranks from 1 of places in rows of a table; of equal scores the lower place is first."""
+    positions = np.zeros(len(rows), np.int64)
+    for line, (row, place) in enumerate(zip(rows, places, strict=True)):
+        scores, own = table[row], table[row, place]
+        ahead = np.count_nonzero(scores > own) + np.count_nonzero(scores[:place] == own)
+        positions[line] = 1 + ahead
+    return positions
 
 
 def _blocks(rows: int, columns: int) -> list[slice]:

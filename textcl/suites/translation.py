@@ -10,7 +10,6 @@ from jaxtyping import Float
 
 from textcl.evaluation.lexicon import (
     Lexicon,
-    Translations,
     lexicon,
     mean_reciprocal_rank,
     orthogonal_map,
@@ -65,14 +64,14 @@ class Translation:
         known = lexicon(self.test, sources, targets)
         plain = translations(*rows, known, csls_neighbours=None)
         csls = translations(*rows, known)
-        measures = {"P@1": csls.precision(known, 1), "P@5": csls.precision(known, 5)}
-        measures["cosine P@1"] = plain.precision(known, 1)
-        measures["cosine MRR"] = mean_reciprocal_rank(plain.positions(known))
+        measures = {"P@1": csls.precision(1), "P@5": csls.precision(5)}
+        measures["cosine P@1"] = plain.precision(1)
+        measures["cosine MRR"] = mean_reciprocal_rank(plain.positions)
         shown = {"P@1": csls, "cosine P@1": plain}
         if self.train:
             mapped = self._mapped(rows, lexicon(self.train, sources, targets))
             shown["mapped P@1"] = translations(*mapped, known)
-            measures["mapped P@1"] = shown["mapped P@1"].precision(known, 1)
+            measures["mapped P@1"] = shown["mapped P@1"].precision(1)
         headline = [name for name in ("mapped P@1", "P@1", "cosine P@1") if name in shown]
         manifest = self.manifest
         return TaskResult(
@@ -85,7 +84,7 @@ class Translation:
             {name: 100 * value for name, value in measures.items()},
             headline,
             "words",
-            {name: Mean(_hits(shown[name], known)) for name in headline},
+            {name: Mean(shown[name].hits(1)) for name in headline},
             manifest.source(),
             manifest.note,
             {
@@ -106,12 +105,3 @@ class Translation:
         source, target = map(prepared, rows)
         turn = orthogonal_map(source[known.pairs[:, 0]], target[known.pairs[:, 1]])
         return source @ turn, target
-
-
-def _hits(ranked: Translations, known: Lexicon) -> Float[np.ndarray, " s"]:
-    """1 for each source word whose best target is one of its translations, else 0."""
-    allowed: dict[int, set[int]] = {}
-    for source, target in known.pairs.tolist():
-        allowed.setdefault(source, set()).add(target)
-    best = zip(ranked.sources, ranked.order[:, 0].tolist(), strict=True)
-    return np.array([float(word in allowed[source]) for source, word in best])
