@@ -97,6 +97,7 @@ def build(s: Settings, world: World) -> Method:
         routes={"anchor": Route("online", "anchor"), "teacher": Route("teacher", "anchor")},
         objective=objective(s, online.dimension, teacher.dimension, world),
         backprop=backprop_for(s.chunk_size),
+        similarity=None if s.loss == "embeddings" else "cosine",
     )
 
 

@@ -63,7 +63,6 @@ def build(s: Settings, world: World) -> Method:
     """The method."""
     online = s.load_encoder()
     similarity = s.similarity or ("dot" if s.loss == "margin-mse" else "cosine")
-    online.similarity_name = similarity
     objective = DistillScores(
         s.loss,
         names=("anchor", "positive", *s.negative_names),
@@ -78,4 +77,5 @@ def build(s: Settings, world: World) -> Method:
         routes=s.routes(),
         objective=objective,
         backprop=backprop_for(s.chunk_size),
+        similarity=similarity,
     )

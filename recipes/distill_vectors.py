@@ -89,4 +89,5 @@ def build(s: Settings, world: World) -> Method:
         routes={"anchor": Route("online", "anchor")},
         objective=DistillEmbeddings(teacher=None, metric=s.metric, project=project, world=world),
         backprop=backprop_for(s.chunk_size),
+        similarity="cosine" if s.metric == "cosine" else None,
     )

@@ -70,4 +70,5 @@ def build(s: Settings, world: World) -> Method:
         routes=s.routes(),
         objective=objective,
         backprop=backprop_for(s.chunk_size),
+        similarity=None if s.distance == "euclidean" else "cosine",
     )

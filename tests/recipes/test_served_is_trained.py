@@ -160,3 +160,21 @@ def test_end_of_run_says_which_library_opens_the_folder(pooling, told, start, tm
     _, _, shown = run("unsup-simcse", start, tmp_path, f"pooling={pooling}", "steps=1")
     line = "sentence-transformers has no pooling 'first_token'"
     assert (line in shown) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "served"),
+    [
+        ("pairs", [], "cosine"),
+        ("unsup-simcse", [], "cosine"),
+        ("triplets", [], "dot"),  # distances of rows as they are: neither measure is trained
+        ("triplets", ["distance=cosine"], "cosine"),
+        ("distill-scores", [], "dot"),
+    ],
+)
+def test_the_saved_model_compares_by_what_was_trained(name, settings, served, tmp_path, caplog):
+    tiny_encoder(layers=1, similarity_name="dot").save_pretrained(tmp_path / "start")
+    run(name, tmp_path / "start", tmp_path, *settings)
+    assert Encoder.from_pretrained(tmp_path / "run/best").similarity_name == served
+    warned = f"compares by dot and recipe {name} trains cosines: the saved model compares by cosine"
+    assert (warned in caplog.text) == (served == "cosine")

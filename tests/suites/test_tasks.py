@@ -119,6 +119,27 @@ def test_a_folder_is_ranked_by_cosine_as_trec_eval_measures(corpus):
     assert measure(score(task, TwoSided()), "ndcg@10") < measure(result, "ndcg@10")
 
 
+def test_a_model_of_the_dot_product_ranks_by_it(corpus):
+    class Dot(Letters):
+        similarity_fn_name = "dot"  # as sentence-transformers says it
+
+        def encode(self, texts, /):
+            return super().encode(texts) * np.array([[10.0 - len(text)] for text in texts])
+
+    task = Ranking.of_folder(corpus)
+    x, y = (Dot().encode(list(texts)) for texts in task.texts().values())
+    runs = {q: dict(zip(task.data.corpus, map(float, row), strict=True))
+            for q, row in zip(task.data.queries, x @ y.T, strict=True)}  # fmt: skip
+    want = rank_measures(task.data.qrels, runs, CUTS).mean
+    result = score(task, Dot())
+    assert result.measures == pytest.approx({key: 100 * value for key, value in want.items()})
+    assert result.measures != score(task).measures
+    assert "ranked by dot product" in result.description
+    Dot.similarity_fn_name = "euclidean"
+    with pytest.raises(UserError, match="the model compares by euclidean"):
+        score(task, Dot())
+
+
 def test_measures_are_those_of_pytrec_eval(corpus):
     pytrec_eval = pytest.importorskip("pytrec_eval")
     task = Ranking.of_folder(corpus)

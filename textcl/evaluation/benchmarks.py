@@ -154,6 +154,13 @@ class EncodeWith:
     def __init__(self, encoder: Encodes, **options: object) -> None:
         self.encoder, self.options = encoder, options
 
+    @property
+    def similarity_name(self) -> str:
+        """Measure by which the encoder compares, as sentence-transformers calls it; "cosine" where it names none."""
+        names = ("similarity_name", "similarity_fn_name")
+        said = (getattr(self.encoder, name, None) for name in names)
+        return next((str(measure) for measure in said if measure), "cosine")
+
     def encode(self, texts: Sequence[str], /) -> np.ndarray:
         """Vectors of the texts."""
         return self._called(self.encoder.encode, texts)

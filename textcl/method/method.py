@@ -36,6 +36,8 @@ class Method:
         rates: Parts of the objective or the encoders whose highest learning rate is one of their own, and that rate.
         read_by: Views that are read as another encoder than the online one reads: with its tokenizer, prompts and
             longest row.
+        similarity: Measure that the objective trains, by which the saved model compares; that of the start model when
+            None.
 
     Raises:
         RunError: If a route names an encoder or view that is not there, or the objective reads what no route gives.
@@ -51,6 +53,7 @@ class Method:
     model: nn.Module | None = None
     rates: Sequence[tuple[nn.Module, float]] = ()
     read_by: Mapping[str, Encoder] = field(default_factory=dict[str, Encoder])
+    similarity: str | None = "cosine"
 
     def __post_init__(self) -> None:
         if "online" not in self.encoders:

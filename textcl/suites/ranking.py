@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 
 from textcl.arithmetic import unit
+from textcl.errors import UserError
 from textcl.evaluation.ranking import rank_rows
 from textcl.evaluation.resampling import Mean
 from textcl.retrieval.beir import EmptyPassages, RetrievalTask, load_beir, own_places
@@ -23,13 +24,15 @@ from textcl.suites.suite import Role, TaskResult, Vectors
 DEPTH = 1000
 """Documents ranked for each query, as in trec_eval and BEIR."""
 
+_RANKED_BY = {"cosine": "cosine", "dot": "dot product"}
+
 CUTS = (1, 3, 5, 10, 20, 100, 1000)
 HEADLINE = ("ndcg@10", "map", "mrr", "recall@100", "precision@10")
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Documents ranked by cosine for every judged query.
+    """Documents ranked for every judged query, by the cosine or dot product, as the model compares.
 
     Args:
         name: Name in the scores.
@@ -102,10 +105,24 @@ class Ranking:
         }
 
     def score(self, vectors: Vectors) -> TaskResult:
-        """Measures of the ranking by cosine."""
+        """Measures of the ranking by the model's similarity.
+
+        Raises:
+            UserError: If it is a distance.
+        """
+        if vectors.similarity not in _RANKED_BY:
+            raise UserError(
+                f"{self.name}: the model compares by {vectors.similarity}, and documents are ranked by cosine or dot "
+                "product: set similarity_name of the model"
+            )
         sides = [torch.from_numpy(vectors(texts, role)) for role, texts in self.texts().items()]
-        hits = search(unit(sides[0]), unit(sides[1]), self._depth)
-        return self._measured(hits.rows.numpy(), hits.scores.numpy(), "cosine")
+        if vectors.similarity == "cosine":
+            sides = [unit(rows) for rows in sides]
+        queries, documents = sides
+        hits = search(queries, documents, self._depth)
+        return self._measured(
+            hits.rows.numpy(), hits.scores.numpy(), _RANKED_BY[vectors.similarity]
+        )
 
     def score_bm25(self) -> TaskResult:
         """Measures of the ranking by BM25.

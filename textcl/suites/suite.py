@@ -82,13 +82,16 @@ class Vectors:
     Args:
         places: Row of every text by role.
         rows: One table for each role.
+        similarity: Measure that the model compares by, such as "cosine".
     """
 
     def __init__(
         self,
         places: Mapping[Role, Mapping[str, int]],
         rows: Mapping[Role, Float32[np.ndarray, "N D"]],
+        similarity: str = "cosine",
     ) -> None:
+        self.similarity = similarity
         self._places, self._rows = places, rows
 
     def __call__(self, texts: Sequence[str], role: Role = Role.plain) -> Float32[np.ndarray, "N D"]:
@@ -153,23 +156,23 @@ def run_suite(model: Encodes, tasks: Sequence[Task]) -> SuiteResult:
             known = places.setdefault(role, {})
             for text in texts:
                 known.setdefault(text, len(known))
-    ways = _ways(model)
+    by_role = model if isinstance(model, EncodeWith) else EncodeWith(model)
+    ways = _ways(by_role)
     started = time.perf_counter()
     rows = {
         role: encoded(ways[role], list(known)).astype(np.float32, copy=False)
         for role, known in places.items()
     }
     done = time.perf_counter()
-    vectors = Vectors(places, rows)
+    vectors = Vectors(places, rows, by_role.similarity_name)
     results = {task.name: task.score(vectors) for task in tasks}
     count = sum(map(len, places.values()))
     return SuiteResult(results, count, done - started, time.perf_counter() - done)
 
 
-def _ways(model: Encodes) -> Mapping[Role, Callable[[Sequence[str]], np.ndarray]]:
-    by_role = model if isinstance(model, EncodeWith) else EncodeWith(model)
+def _ways(model: EncodeWith) -> Mapping[Role, Callable[[Sequence[str]], np.ndarray]]:
     return {
-        Role.plain: by_role.encode,
-        Role.query: by_role.encode_query,
-        Role.document: by_role.encode_document,
+        Role.plain: model.encode,
+        Role.query: model.encode_query,
+        Role.document: model.encode_document,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -14,6 +15,11 @@ from textcl.errors import RunError, UserError
 from textcl.method.method import Method, online_of
 from textcl.training.recipes import Recipe
 from textcl.training.settings import TrainSettings
+
+_log = logging.getLogger("textcl")
+
+_MEASURED = {"cosine": "cosines", "dot": "dot products"}
+"""Names of what is trained, by similarity."""
 
 
 @runtime_checkable
@@ -52,6 +58,12 @@ def build_method(recipe: Recipe, settings: TrainSettings, world: World) -> Metho
             f"recipe {recipe.name} tells {' and '.join(twins)}, two embeddings of one text, apart by dropout alone, "
             "which a static model has none of: train on pairs, or with views that differ, such as --recipe pairs"
         )
+    if method.similarity not in (None, online.similarity_name):
+        _log.warning(
+            "the start model compares by %s and recipe %s trains %s: the saved model compares by %s",
+            online.similarity_name, recipe.name, _MEASURED[method.similarity], method.similarity,
+        )  # fmt: skip
+        online.similarity_name = method.similarity
     online.set_default_prompt(settings.prompt)
     if online.averages_padding and settings.reading_length is None:
         online.max_length = settings.max_length
