@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textcl.errors import UserError
-from textcl.retrieval import candidates, products, search
+from textcl.retrieval import candidates, limits, products, screen, search
+from textcl.retrieval.rounded import Block
 from textcl.retrieval.search import Hits, rescored
 
 
@@ -107,10 +108,21 @@ def dense(scale, seed=0):
     return queries * scale, corpus * scale
 
 
-@pytest.mark.parametrize("fast", [True, False])
+def use_arithmetic(patch, name):
+    """Coarse products in one arithmetic, whatever the machine and however few the queries."""
+    patch.setattr(screen, "_FEW", 0)
+    patch.setattr(screen, "_MANY", 0)
+    patch.setattr(screen, "fast_bfloat16", lambda device: name == "half")
+    patch.setattr(screen, "fast_int8", lambda device: name == "whole")
+
+
+ARITHMETICS = ("given", "half", "whole")
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
 @pytest.mark.parametrize("scale", [1.0, 1e-18, 1e-25, 1e15, 1e19])
-def test_coarse_products_rule_out_nothing_that_belongs_to_the_best(monkeypatch, fast, scale):
-    monkeypatch.setattr("textcl.retrieval.products.fast_bfloat16", lambda device: fast)
+def test_coarse_products_rule_out_nothing_that_belongs_to_the_best(monkeypatch, arithmetic, scale):
+    use_arithmetic(monkeypatch, arithmetic)
     queries, corpus = dense(scale)
     removed = torch.arange(len(corpus)) % 7 == 3
     scores = (queries.double() @ corpus.double().T).float().masked_fill(removed, float("-inf"))
@@ -121,25 +133,64 @@ def test_coarse_products_rule_out_nothing_that_belongs_to_the_best(monkeypatch, 
         assert torch.equal(hits.scores, scores.gather(1, wanted))
 
 
-def test_most_rows_are_never_scored_exactly(monkeypatch):
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+def test_most_rows_are_never_scored_exactly(monkeypatch, arithmetic):
+    use_arithmetic(monkeypatch, arithmetic)
     draw = torch.Generator().manual_seed(0)
     corpus = torch.nn.functional.normalize(torch.randn(20_000, 96, generator=draw))
     scored = []
 
-    def counted(queries, rows, fetch):
-        scored.append(int((rows >= 0).sum()))
-        return products.exact_lists(queries, rows, fetch)
+    def counted(queries, rows, pairs):
+        scored.append(len(pairs.row))
+        return products.exact_some(queries, rows, pairs)
 
-    monkeypatch.setattr(candidates, "exact_lists", counted)
+    monkeypatch.setattr(candidates, "exact_some", counted)
     hits = search(corpus[:32], corpus, 10, corpus_block=1000)
-    assert 32 * 10 <= sum(scored) < 32 * 40
+    assert 32 * 10 <= sum(scored) < 32 * 120  # 40 of 1,000 rows, then 10 times 1/2 + 1/3 + … + 1/20
     assert hits.rows[:, 0].tolist() == [*range(32)]
 
 
+def test_rows_with_few_large_numbers_are_not_multiplied_in_whole_numbers(monkeypatch):
+    use_arithmetic(monkeypatch, "whole")
+    draw = torch.Generator().manual_seed(0)
+    corpus = torch.randn(2000, 96, generator=draw)
+    assert screen.Screen(corpus[:9]).products(block(corpus)).numbers.dtype == torch.int32
+    corpus[:, 5] *= 50
+    assert screen.Screen(corpus[:9]).products(block(corpus)).numbers.dtype == torch.float32
+
+
+def block(rows):
+    return Block(rows, 0, float(rows.norm(dim=1).max()), None)
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-4, 0.5])
+def test_products_of_some_pairs_are_those_of_the_whole_table(share):
+    """Few pairs, and so many that the rows are taken part by part."""
+    draw = torch.Generator().manual_seed(0)
+    queries = torch.randn(30, 8, generator=draw).double()
+    corpus = torch.randn(2500, 8, generator=draw)
+    pairs = products.Pairs.of(torch.rand(30, 2500, generator=draw) < share)
+    wanted = (queries @ corpus.double().T)[pairs.query, pairs.row]
+    assert torch.allclose(products.exact_some(queries, corpus, pairs), wanted, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+def test_a_product_is_off_by_no_more_than_the_bound(monkeypatch, arithmetic):
+    use_arithmetic(monkeypatch, arithmetic)
+    queries, corpus = dense(3.0)
+    coarse = screen.Screen(queries).products(block(corpus))
+    off = coarse.numbers.double() * coarse.unit[:, None] - queries.double() @ corpus.double().T
+    own = 2.0**-8 * coarse.numbers.double().abs() * (arithmetic == "half")
+    assert (off.abs() <= coarse.error[:, None] + own).all()
+    assert off.abs().max() > 1e-7
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
 @pytest.mark.parametrize("corpus_block", [300, 5000])
 @pytest.mark.parametrize("least", [1, 40])
-def test_crowded_lists_are_scored_block_by_block(monkeypatch, corpus_block, least):
+def test_crowded_lists_are_scored_block_by_block(monkeypatch, corpus_block, least, arithmetic):
     """A model whose vectors are all alike, rows that come many times, and a query without a direction."""
+    use_arithmetic(monkeypatch, arithmetic)
     monkeypatch.setattr(candidates, "_KEPT_LEAST", least)
     queries, corpus = dense(1e-3)
     corpus[100:1500:3] = corpus[1].clone()
@@ -161,9 +212,10 @@ def test_crowded_lists_are_scored_block_by_block(monkeypatch, corpus_block, leas
     corpus_block=st.sampled_from([16, 50, 400]),
     apart=st.sampled_from([0.0, 1e-7, 1e-4, 1e-2]),
     least=st.sampled_from([1, 512]),
+    arithmetic=st.sampled_from(ARITHMETICS),
 )
 def test_the_best_are_those_of_a_sorted_table_however_near_they_lie(
-    seed, rows, queries, k, corpus_block, apart, least
+    seed, rows, queries, k, corpus_block, apart, least, arithmetic
 ):
     """Scores closer than bfloat16 tells apart, equal ones among them, in blocks of any length."""
     draw = torch.Generator().manual_seed(seed)
@@ -172,7 +224,7 @@ def test_the_best_are_those_of_a_sorted_table_however_near_they_lie(
     corpus = corpus + apart * torch.randn(rows, 24, generator=draw)
     asked = torch.randn(queries, 24, generator=draw)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("textcl.retrieval.products.fast_bfloat16", lambda device: True)
+        use_arithmetic(patch, arithmetic)
         patch.setattr(candidates, "_KEPT_LEAST", least)
         hits = search(asked, corpus, k, query_block=17, corpus_block=corpus_block)
     scores = (asked.double() @ corpus.double().T).float()
@@ -181,10 +233,13 @@ def test_the_best_are_those_of_a_sorted_table_however_near_they_lie(
     assert torch.equal(hits.scores, scores.gather(1, wanted))
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.int32])
 def test_what_may_have_reached_its_limit_before_rounding(dtype):
-    values = torch.tensor([-3.0, -1.5, -0.0, 0.0, 1e-3, 1.0, 2.0, float("-inf")], dtype=dtype)
+    values = torch.tensor([-3.0, -1.5, -0.0, 0.0, 1e-3, 1.0, 2.0]).to(dtype)
+    lowest = -torch.inf if dtype.is_floating_point else torch.iinfo(dtype).min
+    values = torch.cat([values, torch.tensor([lowest], dtype=dtype)])
     for limit in (-2.0, -1.5, 0.0, 1e-3, 1.5, float("-inf")):
-        limits = torch.full((1,), limit)
-        found = products.at_least(values.repeat(1, 1), limits)[0]
-        assert found.tolist() == ((values >= limits.to(dtype)) & values.isfinite()).tolist()
+        least = limits.as_numbers(torch.full((1,), limit), dtype)
+        found = limits.at_least(values.repeat(1, 1), least)[0]
+        assert found.tolist() == ((values >= least) & (values > lowest)).tolist()
+        assert found[: values.argmin()].logical_or(values[: values.argmin()] < limit).all()

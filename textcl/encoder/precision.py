@@ -51,6 +51,13 @@ def fast_bfloat16(device: str) -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
 
 
+@cache
+def fast_int8(device: str) -> bool:
+    """Whether the machine multiplies whole numbers of one byte several times as fast as float32."""
+    known = hasattr(torch, "_int_mm") and getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
+    return device == "cpu" and known
+
+
 @contextmanager
 def in_bfloat16(module: nn.Module) -> Generator[None]:
     """The float32 weights of a module are bfloat16 while the block runs, and the very same ones again afterwards.

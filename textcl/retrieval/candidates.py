@@ -1,90 +1,90 @@
-"""The rows of a corpus that may be among the best for some queries, block after block."""
+"""The best rows of a corpus for some queries, block after block."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
-from textcl.retrieval.products import Block, Fetch, Screen, at_least, exact, exact_lists, rounding
-from textcl.retrieval.shortlist import Pairs, Shortlist, kth_of_block
+from textcl.retrieval.limits import at_least
+from textcl.retrieval.products import Pairs, exact, exact_some
+from textcl.retrieval.rounded import Block
+from textcl.retrieval.screen import Screen
+from textcl.retrieval.shortlist import Shortlist
 
 _KEPT, _KEPT_LEAST = 4, 512
-"""Rows that a list may grow to, times k and at least, before whole blocks are scored exactly instead."""
+"""Rows that a list may grow to, times k and at least, before all rows of a block are scored instead."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Rows that may be among the best after a part of a corpus.
+    """The best rows after a part of a corpus.
 
     Args:
         screen: The queries.
-        lists: Rows of each, with bounds on their scores.
+        lists: The best rows of each, and those that equal the last of them.
         k: How many are wanted.
-        fetch: Gives vectors of the corpus.
-        bound: A score that k rows of every query reach; None where there are fewer.
+        bound: A score that k rows of every query reach; −inf where there are fewer.
     """
 
     screen: Screen
     lists: Shortlist
     k: int
-    fetch: Fetch
-    bound: Float[Tensor, " Q"] | None = None
+    bound: Float[Tensor, " Q"]
+
+    @classmethod
+    def none(cls, queries: Float[Tensor, "Q D"], k: int) -> Candidates:
+        """Before the first block."""
+        screen = Screen(queries)
+        return cls(
+            screen, Shortlist.empty(queries), k, screen.norms.new_full((len(queries),), -torch.inf)
+        )
 
     def after(self, block: Block) -> Candidates:
         """After one more block."""
-        products = self.screen.products(block)
-        if products is None:
-            return self._scored(self.screen.norms >= 0, block)
-        error = self.screen.error(block)
-        pairs = Pairs.of(at_least(products, self._bound(products, error) - error))
-        counts = self.lists.lengths + torch.bincount(pairs.query, minlength=len(products))
+        coarse, bound = self.screen.products(block), self.bound
+        if not bool(bound.isfinite().all()) and (kth := coarse.kth(self.k)) is not None:
+            bound = self._with(block, bound, coarse.numbers, kth).bound
+        return self._with(block, bound, coarse.numbers, coarse.reaching(bound))
+
+    def _with(
+        self,
+        block: Block,
+        bound: Float[Tensor, " Q"],
+        numbers: Num[Tensor, "Q n"],
+        least: Num[Tensor, " Q"],
+    ) -> Candidates:
+        """With the rows of a block whose number is at least as high and whose score reaches the bound."""
+        pairs = Pairs.of(at_least(numbers, least))
+        counts = self.lists.lengths + torch.bincount(pairs.query, minlength=len(bound))
         many = counts > max(_KEPT * self.k, _KEPT_LEAST)
         crowded = bool(many.any())
-        more = pairs.without(many) if crowded else pairs
-        after = self._with(self.lists.joined(more.listed(products, error, block.start)))
+        if crowded:
+            pairs = pairs.these((~many[pairs.query]).nonzero()[:, 0])
+        scores = exact_some(self.screen.wide, block.rows, pairs).to(bound.dtype)
+        good = (scores >= bound[pairs.query]).nonzero()[:, 0]
+        more = Shortlist.of(len(bound), pairs.these(good), scores[good], block.start)
+        after = self._cut(self.lists.joined(more))
         return after._scored(many, block) if crowded else after
 
-    def best(self, k: int) -> tuple[Int[Tensor, "Q k"], Float[Tensor, "Q k"]]:
-        """Rows and scores of the best of all, best first; of equal scores, the lower place."""
-        lists = self._exact(self.screen.queries, self.lists)
-        order = lists.low.argsort(dim=1, descending=True, stable=True)[:, :k]
-        return lists.rows.gather(1, order), lists.low.gather(1, order)
-
-    def _bound(self, products: Tensor, error: Tensor) -> Tensor:
-        """A score that k rows of every query reach: those before, or else those of the block."""
-        if self.bound is not None:
-            return self.bound
-        least = kth_of_block(products, self.k)
-        if least is None:
-            return torch.full_like(error, -torch.inf)
-        return least.to(error.dtype) - rounding(least).to(error.dtype) - error
-
     def _scored(self, chosen: Bool[Tensor, " Q"], block: Block) -> Candidates:
-        """With exact scores for some queries, for which too many rows of the block may be among the best."""
-        queries = self.screen.queries[chosen]
-        products = exact(queries, block.rows)
+        """With all rows of the block for some queries, for which too many of them may be among the best."""
+        scores = exact(self.screen.queries[chosen], block.rows)
         if block.removed is not None:
-            products.masked_fill_(block.removed, -torch.inf)
-        places = _highest(products, min(self.k, products.shape[1]))
-        scores = products.gather(1, places)
+            scores.masked_fill_(block.removed, -torch.inf)
+        places = _highest(scores, min(self.k, scores.shape[1]))
         rows = places + block.start
         if block.removed is not None:
             rows = rows.masked_fill(block.removed[places], -1)
-        before = self._exact(queries, self.lists.of(chosen))
-        after = before.joined(Shortlist(rows, scores, scores)).best(self.k)
-        return self._with(self.lists.replaced(chosen, after))
+        before = self.lists.of_these(chosen)
+        after = before.joined(Shortlist(rows, scores.gather(1, places))).first(self.k)
+        return self._cut(self.lists.replaced(chosen, after))
 
-    def _with(self, lists: Shortlist) -> Candidates:
-        """With other lists, without the rows that k others are better than."""
+    def _cut(self, lists: Shortlist) -> Candidates:
         bound = lists.kth(self.k)
-        return replace(self, lists=lists.above(bound), bound=bound)
-
-    def _exact(self, queries: Tensor, lists: Shortlist) -> Shortlist:
-        scores = exact_lists(queries, lists.rows, self.fetch)
-        return Shortlist(lists.rows, scores, scores)
+        return replace(self, lists=lists.reaching(bound), bound=bound)
 
 
 def _highest(scores: Tensor, k: int) -> Tensor:

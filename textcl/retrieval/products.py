@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass
-from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from textcl.encoder.precision import fast_bfloat16
-
-Fetch = Callable[[Int[Tensor, " n"]], Float[Tensor, "n D"]]
-"""Vectors of some rows of a corpus."""
-
-_ROUNDING = (
-    2.0**-8
-)  # of bfloat16, the coarsest arithmetic that a product of float32 may be taken in
-_FEW = 16  # queries for which the change to bfloat16 costs more than it saves
-_WORTH_A_LOOK = 256  # queries for which it pays to look how much the rows lose by rounding
-_MOST = 1e38  # beyond, sums may overflow
-_TINY = 1e-35  # covers values that are flushed to zero
-_SAFE = 1.01  # covers the rounding of the bound itself
 _PAIRS = 512  # multiplied at once, few enough for the cache
-_GATHERED = 1 << 16  # rows gathered at once on a GPU
+_GATHERED = 1 << 16  # pairs multiplied at once on a GPU
+_CACHED = 1024  # rows that fit into the cache
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Queries and rows by their places, in the order of the queries and then of the rows."""
+
+    query: Int[Tensor, " P"]
+    row: Int[Tensor, " P"]
+
+    @classmethod
+    def of(cls, wanted: Bool[Tensor, "Q n"]) -> Pairs:
+        """The places that are true."""
+        if wanted.device.type == "cpu":  # several times as fast as `nonzero`
+            flat = torch.from_numpy(np.flatnonzero(wanted.numpy()))
+        else:
+            flat = wanted.flatten().nonzero()[:, 0]
+        query = flat // max(1, wanted.shape[1])
+        return cls(query, flat - query * wanted.shape[1])
+
+    def these(self, chosen: Int[Tensor, " p"]) -> Pairs:
+        """Some of them."""
+        return Pairs(self.query[chosen], self.row[chosen])
 
 
 def exact(queries: Float[Tensor, "Q D"], rows: Float[Tensor, "n D"]) -> Float[Tensor, "Q n"]:
@@ -38,145 +48,42 @@ def exact_pairs(queries: Float[Tensor, "P D"], rows: Float[Tensor, "P D"]) -> Fl
     return torch.cat([torch.linalg.vecdot(q.double(), r.double()).to(q.dtype) for q, r in parts])
 
 
-def exact_lists(
-    queries: Float[Tensor, "Q D"], rows: Int[Tensor, "Q w"], fetch: Fetch
-) -> Float[Tensor, "Q w"]:
-    """Products of every query with rows of its own, as of `exact`; −inf where its list has ended.
+def exact_some(
+    queries: Float[Tensor, "Q D"], rows: Float[Tensor, "n D"], pairs: Pairs
+) -> Float[Tensor, " P"]:
+    """The products of some pairs, in float64.
 
     Args:
-        queries: Vectors.
-        rows: Places in the corpus; −1 where a list has ended.
-        fetch: Gives their vectors.
+        queries: In float64.
+        rows: In any precision.
+        pairs: Their places.
     """
-    listed = rows >= 0
-    table = queries.new_full(rows.shape, -torch.inf)
-    if not len(queries):
-        return table
-    step = 1 if queries.device.type == "cpu" else max(1, _GATHERED // max(1, rows.shape[1]))
-    counts = listed.sum(dim=1).split(step)
-    sizes = [int(part.sum()) for part in counts] if step > 1 else torch.cat(counts).tolist()
-    wide, parts = queries.double().split(step), rows[listed].split(sizes)
-    scores = [
-        _products(part, fetch(some).double(), count)
-        for part, some, count in zip(wide, parts, counts, strict=True)
-    ]
-    return table.masked_scatter_(listed, torch.cat(scores).to(table.dtype))
+    if queries.device.type != "cpu" or len(pairs.row) <= _PAIRS:
+        parts = zip(pairs.query.split(_GATHERED), pairs.row.split(_GATHERED), strict=True)
+        return torch.cat([torch.linalg.vecdot(queries[q], rows[r].double()) for q, r in parts])
+    if len(pairs.row) < len(rows):  # most rows need not be widened
+        used, row = pairs.row.unique(return_inverse=True)
+        return _sampled(queries, rows[used].double(), Pairs(pairs.query, row))
+    part = (pairs.row // _CACHED).to(torch.int16)
+    order = torch.from_numpy(np.argsort(part.numpy(), kind="stable"))
+    counts = torch.bincount(part, minlength=len(rows.split(_CACHED))).tolist()
+    scores = torch.empty(len(order), dtype=torch.float64)
+    for number, (some, own) in enumerate(
+        zip(order.split(counts), rows.split(_CACHED), strict=True)
+    ):
+        row = pairs.row[some] - number * _CACHED
+        scores[some] = _sampled(queries, own.double(), Pairs(pairs.query[some], row))
+    return scores
 
 
-def _products(
-    queries: Float[Tensor, "Q D"], rows: Float[Tensor, "n D"], counts: Int[Tensor, " Q"]
-) -> Float[Tensor, " n"]:
-    """Products of each query with as many rows as it has."""
-    if len(queries) == 1:
-        return rows @ queries[0]
-    return torch.linalg.vecdot(queries.repeat_interleave(counts, dim=0), rows)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Rows of a corpus that lie side by side.
-
-    Args:
-        rows: Their vectors, finite.
-        start: Place of the first.
-        longest: Norm of the longest.
-        removed: Those that do not count; None where all do.
-    """
-
-    rows: Float[Tensor, "n D"]
-    start: int
-    longest: float
-    removed: Bool[Tensor, " n"] | None
-
-    @cached_property
-    def low(self) -> Tensor:
-        """The rows in bfloat16."""
-        return self.rows.to(torch.bfloat16)
-
-    @cached_property
-    def lost(self) -> float:
-        """Norm of the largest difference between a row and its form in bfloat16."""
-        parts = zip(self.rows.split(_PAIRS), self.low.split(_PAIRS), strict=True)
-        return max(float((rows - low).norm(dim=1).max()) for rows, low in parts)
-
-
-@dataclass(frozen=True)
-class Screen:
-    """Queries whose products in fast arithmetic rule most rows out.
-
-    Where q' and c' are the rounded forms of the vectors q and c, q·c and q'·c' differ by at most
-    ‖q − q'‖·‖c‖ + ‖q'‖·‖c − c'‖, and a sum in float32 over D terms is off by at most D·2⁻²²·‖q‖·‖c‖.
-
-    Args:
-        queries: In float32 or wider.
-    """
-
-    queries: Float[Tensor, "Q D"]
-
-    @cached_property
-    def coarse(self) -> Tensor:
-        """The queries in the fastest arithmetic of the device."""
-        device = self.queries.device.type
-        fast = device == "cpu" and len(self.queries) > _FEW and fast_bfloat16(device)
-        return self.queries.to(torch.bfloat16) if fast else self.queries
-
-    def products(self, block: Block) -> Float[Tensor, "Q n"] | None:
-        """Coarse products, −inf for rows that do not count; None where they may overflow."""
-        if not bool((self.norms * block.longest < _MOST).all()):
-            return None
-        rows = block.low if self._rounds else block.rows
-        products = self.coarse @ rows.T
-        return (
-            products if block.removed is None else products.masked_fill_(block.removed, -torch.inf)
-        )
-
-    def error(self, block: Block) -> Float[Tensor, " Q"]:
-        """Largest error of a coarse product of each query, but for its own rounding."""
-        width = block.rows.shape[1]
-        if self._rounds:
-            many = len(self.queries) >= _WORTH_A_LOOK
-            most = block.lost if many else _ROUNDING * block.longest
-            lost = self._lost * block.longest + (self.norms + self._lost) * most
-        else:  # a product of float32 may be rounded inside
-            lost = 2 * _ROUNDING * self.norms * block.longest
-        sums = width * 2.0**-22 * self.norms * block.longest
-        return _SAFE * (lost + sums) + width * _TINY
-
-    @property
-    def _rounds(self) -> bool:
-        return self.coarse.dtype == torch.bfloat16
-
-    @cached_property
-    def norms(self) -> Float[Tensor, " Q"]:
-        """Of the queries."""
-        return self.queries.norm(dim=1)
-
-    @cached_property
-    def _lost(self) -> Tensor:
-        return (self.queries - self.coarse).norm(dim=1)
-
-
-def rounding(products: Tensor) -> Tensor:
-    """Largest error of products by their own rounding."""
-    return products.abs() * (_SAFE * torch.finfo(products.dtype).eps / 2)
-
-
-def at_least(products: Float[Tensor, "Q n"], limits: Float[Tensor, " Q"]) -> Bool[Tensor, "Q n"]:
-    """Mask of the products that may have reached their query's limit before they were rounded; −inf never has."""
-    low = torch.finfo(products.dtype).min
-    limits = limits.to(products.dtype).clamp(min=low)[:, None]  # rounding keeps the order
-    if products.device.type != "cpu":
-        return products >= limits
-    if products.dtype != torch.bfloat16:
-        return torch.from_numpy(products.numpy() >= limits.numpy())
-    # whole numbers in the order of bfloat16 are compared many times as fast
-    numbers, least = products.view(torch.int16), limits.view(torch.int16)
-    if not bool((limits > 0).all()):
-        numbers, least = _ordered(numbers), _ordered(least)
-        least = least - (least == 0).to(torch.int16)  # −0 is not below 0
-    return torch.from_numpy(numbers.numpy() >= least.numpy())
-
-
-def _ordered(bits: Tensor) -> Tensor:
-    """The bits of bfloat16 as whole numbers of the same order, negative ones among them."""
-    return bits ^ ((bits >> 15) & 0x7FFF)
+def _sampled(
+    queries: Float[Tensor, "Q D"], rows: Float[Tensor, "n D"], pairs: Pairs
+) -> Float[Tensor, " P"]:
+    """The products of some pairs, in a fraction of the time that gathering the vectors takes."""
+    counts = torch.bincount(pairs.query, minlength=len(queries))
+    starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+    none, shape = rows.new_zeros(len(pairs.row)), (len(queries), len(rows))
+    with warnings.catch_warnings():  # torch calls all its compressed tables beta
+        warnings.simplefilter("ignore")
+        wanted = torch.sparse_csr_tensor(starts, pairs.row, none, shape, check_invariants=False)
+    return torch.sparse.sampled_addmm(wanted, queries, rows.T, beta=0.0).values()

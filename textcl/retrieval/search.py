@@ -13,8 +13,7 @@ from torch import Tensor
 from textcl.arithmetic import widen
 from textcl.errors import UserError
 from textcl.retrieval.candidates import Candidates
-from textcl.retrieval.products import Block, Fetch, Screen
-from textcl.retrieval.shortlist import Shortlist
+from textcl.retrieval.rounded import Block
 
 Decode = Callable[[Tensor], Tensor]
 """Stored rows (n, C) as the float rows (n, D) that queries are multiplied with."""
@@ -69,11 +68,7 @@ def search(
         raise UserError(f"a search gives at least 1 row a query, got k = {k}")
     wide = widen(queries)
     _check_finite(wide, "query", 0)
-    fetch = _fetching(corpus, decode, wide)
-    parts = [
-        Candidates(Screen(part), Shortlist.empty(part), k, fetch)
-        for part in wide.split(query_block)
-    ]
+    parts = [Candidates.none(part, k) for part in wide.split(query_block)]
     for start in range(0, len(corpus), corpus_block):
         rows = decode(corpus[start : start + corpus_block].to(wide.device)).to(wide.dtype)
         longest = _longest(rows, wide, start)
@@ -81,15 +76,8 @@ def search(
         block = Block(rows, start, longest, out)
         parts = [part.after(block) for part in parts]
     left = len(corpus) - (0 if removed is None else int(removed.sum()))
-    return _stacked([Hits(*part.best(min(k, left))) for part in parts])
-
-
-def _fetching(corpus: Tensor, decode: Decode, queries: Tensor) -> Fetch:
-    def fetch(rows: Tensor) -> Tensor:
-        stored = corpus.index_select(0, rows.to(corpus.device)).to(queries.device)
-        return decode(stored).to(queries.dtype)
-
-    return fetch
+    best = [part.lists.best(min(k, left)) for part in parts]
+    return _stacked([Hits(part.rows, part.scores) for part in best])
 
 
 def rescored(
