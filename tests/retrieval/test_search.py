@@ -116,10 +116,10 @@ def use_arithmetic(patch, name):
     patch.setattr(screen, "fast_int8", lambda device: name == "whole")
 
 
-ARITHMETICS = ("given", "half", "whole")
+FORMS = ("given", "half", "whole")
 
 
-@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("arithmetic", FORMS)
 @pytest.mark.parametrize("scale", [1.0, 1e-18, 1e-25, 1e15, 1e19])
 def test_coarse_products_rule_out_nothing_that_belongs_to_the_best(monkeypatch, arithmetic, scale):
     use_arithmetic(monkeypatch, arithmetic)
@@ -133,7 +133,7 @@ def test_coarse_products_rule_out_nothing_that_belongs_to_the_best(monkeypatch, 
         assert torch.equal(hits.scores, scores.gather(1, wanted))
 
 
-@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("arithmetic", FORMS)
 def test_most_rows_are_never_scored_exactly(monkeypatch, arithmetic):
     use_arithmetic(monkeypatch, arithmetic)
     draw = torch.Generator().manual_seed(0)
@@ -174,7 +174,7 @@ def test_products_of_some_pairs_are_those_of_the_whole_table(share):
     assert torch.allclose(products.exact_some(queries, corpus, pairs), wanted, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("arithmetic", FORMS)
 def test_a_product_is_off_by_no_more_than_the_bound(monkeypatch, arithmetic):
     use_arithmetic(monkeypatch, arithmetic)
     queries, corpus = dense(3.0)
@@ -185,7 +185,7 @@ def test_a_product_is_off_by_no_more_than_the_bound(monkeypatch, arithmetic):
     assert off.abs().max() > 1e-7
 
 
-@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("arithmetic", FORMS)
 @pytest.mark.parametrize("corpus_block", [300, 5000])
 @pytest.mark.parametrize("least", [1, 40])
 def test_crowded_lists_are_scored_block_by_block(monkeypatch, corpus_block, least, arithmetic):
@@ -212,7 +212,7 @@ def test_crowded_lists_are_scored_block_by_block(monkeypatch, corpus_block, leas
     corpus_block=st.sampled_from([16, 50, 400]),
     apart=st.sampled_from([0.0, 1e-7, 1e-4, 1e-2]),
     least=st.sampled_from([1, 512]),
-    arithmetic=st.sampled_from(ARITHMETICS),
+    arithmetic=st.sampled_from(FORMS),
 )
 def test_the_best_are_those_of_a_sorted_table_however_near_they_lie(
     seed, rows, queries, k, corpus_block, apart, least, arithmetic

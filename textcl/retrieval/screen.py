@@ -57,7 +57,7 @@ class Coarse:
 
 @dataclass(frozen=True)
 class Screen:
-    """Queries in the arithmetics of coarse products.
+    """Queries in every arithmetic of coarse products.
 
     Where q' and c' are the rounded forms of the vectors q and c, q·c and q'·c' differ by at most
     ‖q − q'‖·‖c‖ + ‖q'‖·‖c − c'‖, and a sum in float32 over D terms is off by at most D·2⁻²²·‖q‖·‖c‖.
