@@ -125,6 +125,18 @@ def test_a_file_with_an_unknown_label_is_refused(tmp_path):
 # The command
 
 
+def test_a_table_without_rows_is_left_out_and_a_shortened_one_says_so(
+    folder, tmp_path, monkeypatch
+):
+    texts = [row["text"] for row in labelled(30)]
+    right = Classifier.from_pretrained(folder).predict(texts, precision="float32")
+    rows = [{"text": text, "label": label} for text, label in zip(texts, right, strict=True)]
+    monkeypatch.setattr("textcl.cli.class_scores._CLASSES", 2)
+    shown = run(folder, "--data", str(write_jsonl(tmp_path / "test.jsonl", rows))).stdout
+    assert "most confused" not in shown
+    assert "the 2 of 3 classes with the lowest F1; --json has all" in shown
+
+
 def test_a_csv_of_ones_own_is_scored_with_columns_named(folder, tmp_path):
     rows, path = labelled(30), tmp_path / "test.csv"
     with path.open("w", newline="") as file:
@@ -140,6 +152,7 @@ def test_a_csv_of_ones_own_is_scored_with_columns_named(folder, tmp_path):
     assert "uncalibrated" in result.stdout
     assert "n = 30" in result.stdout
     assert "most confused: true" in result.stdout
+    assert "lowest F1" not in result.stdout
     tables = result.stdout.partition("own-texts: ")[0]
     assert max(map(len, tables.splitlines())) <= 80  # the folder's long name is folded
     content = json.loads(run(folder, "--data", str(path), *named, "--json").stdout)

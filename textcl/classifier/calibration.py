@@ -112,7 +112,7 @@ class CalibrationReport:
         if self.fitted in TEMPERATURES and self.f1 is None:  # there is no interval
             return "\n".join(lines)
         lines.append(
-            f"{self.rows:,} rows, {BINS} bins; after: each fifth with what the other four gave"
+            f"{self.rows:,} rows, {BINS} bins; after: each fifth of the rows as fitted on the other four"
         )
         if not self.uses_temperature or (self.f1 and not self.uses_thresholds):
             lines.append("more rows make the interval narrower; a hundred are few")

@@ -102,15 +102,20 @@ def show_score(
         cells = [f"{100 * value:.1f}" for value in (each.precision, each.recall, each.f1)]
         classes.add_row(escape(each.name), *cells, f"{each.support:,}", f"{each.predicted:,}")
     console.print(classes, width=width)
-    if result.confusion is not None:
+    names = [each.name for each in result.per_class]
+    confused = [] if result.confusion is None else confused_pairs(result.confusion, names, _PAIRS)
+    if confused:
         pairs = result_table("most confused: true", "taken for", "texts", "share of the class")
-        names = [each.name for each in result.per_class]
-        for pair in confused_pairs(result.confusion, names, _PAIRS):
+        for pair in confused:
             pairs.add_row(
                 escape(pair.true), escape(pair.predicted), str(pair.rows), f"{pair.share:.1%}"
             )
         console.print(pairs, width=width)
+    many = len(names) > _CLASSES
     lines = [
+        f"the {_CLASSES} of {len(names)} classes with the lowest F1; --json has all"
+        if many
+        else "",
         classifier_protocol(score),
         "± is the standard error of the sample of texts",
         score.note,
