@@ -52,3 +52,10 @@ def crash_at(monkeypatch, step):
         return build(method, *args, **kwargs)
 
     monkeypatch.setattr(textcl.training.session, "run_loop", loop)
+
+
+def last_of_each(settings):
+    """Settings `key=value`, of which the last of each key counts; a run refuses a key that is given twice."""
+    return [
+        f"{key}={value}" for key, value in dict(text.split("=", 1) for text in settings).items()
+    ]

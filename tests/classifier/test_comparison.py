@@ -12,7 +12,7 @@ from families import tiny_model_dir
 from labelled import labelled, write_jsonl
 from rich.console import Console
 from torch import nn
-from training_runs import crash_at
+from training_runs import crash_at, last_of_each
 
 from textcl.classifier.classifier import Classifier, vectors_of
 from textcl.classifier.comparison import FROZEN, HALF, TRAINED, Comparison, blend, learnt_weights
@@ -36,7 +36,7 @@ def model(tmp_path_factory):
 def run(model, output, rows, settings=(), recipe="few-shot", **more):
     console = Console(file=io.StringIO(), width=300)
     done = train(
-        recipe, model=model, data=rows, output=output, settings=[*SETTINGS, *settings],
+        recipe, model=model, data=rows, output=output, settings=last_of_each([*SETTINGS, *settings]),
         console=console, **more,
     )  # fmt: skip
     return done, console.file.getvalue()

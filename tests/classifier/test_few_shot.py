@@ -11,7 +11,7 @@ from families import tiny_model_dir
 from labelled import labelled, write_jsonl
 from rich.console import Console
 from sklearn.linear_model import LogisticRegression
-from training_runs import crash_at
+from training_runs import crash_at, last_of_each
 
 from textcl.classifier.baseline import Baseline
 from textcl.classifier.classifier import Classifier, vectors_of
@@ -34,7 +34,7 @@ def model(tmp_path_factory):
 
 def run(model, output, rows, settings=(), console=None, recipe="few-shot", **more):
     return train(
-        recipe, model=model, data=rows, output=output, settings=[*SETTINGS, *settings],
+        recipe, model=model, data=rows, output=output, settings=last_of_each([*SETTINGS, *settings]),
         console=console or Console(file=io.StringIO(), width=300), **more,
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ import torch
 from families import tiny_model_dir
 from labelled import labelled, write_jsonl
 from safetensors.torch import load_file
-from training_runs import crash_at, quiet
+from training_runs import crash_at, last_of_each, quiet
 
 from textcl.classifier.classifier import Classifier
 from textcl.errors import UserError
@@ -58,7 +58,7 @@ def run(recipe, model, files, output, *, settings=(), kind="", dev=True, console
     dev = str(files / f"dev{kind}.jsonl") if dev is True else dev
     return train(
         recipe, model=model, data=more.pop("data", str(files / f"train{kind}.jsonl")), dev=dev,
-        output=output, settings=[*SETTINGS, *settings], console=console or quiet(), **more,
+        output=output, settings=last_of_each([*SETTINGS, *settings]), console=console or quiet(), **more,
     )  # fmt: skip
 
 

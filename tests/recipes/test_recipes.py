@@ -11,7 +11,7 @@ from families import tiny_model_dir
 from labelled import write_jsonl
 from recipe_rows import recipe_rows
 from safetensors.torch import load_file
-from training_runs import crash_at, quiet
+from training_runs import crash_at, last_of_each, quiet
 
 import textcl.training.session
 from textcl import Encoder
@@ -48,7 +48,7 @@ def run(name, model, data, output, settings=(), console=None):
     found = recipe.find(name)
     return train(
         name, model=model, data=data(found.roles), dev="", output=output,
-        settings=[*SETTINGS, *settings], console=console or quiet(),
+        settings=last_of_each([*SETTINGS, *settings]), console=console or quiet(),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import random
 import pytest
 from families import tiny_encoder
 from rich.console import Console
+from training_runs import last_of_each
 
 from textcl import Encoder
 from textcl.encoder.folder_reading import read_description
@@ -50,7 +51,6 @@ def run(name, start, tmp_path, *settings):
     roles = [role.split("|")[0] for role in found.roles]
     if hasattr(found.settings(), "compare_folds"):
         settings = ("compare_folds=0", *settings)
-    chosen = dict(setting.split("=", 1) for setting in [*SETTINGS, *settings])
     draw = random.Random(0)
     rows = [{role: VALUES.get(role, sentence)(draw) for role in roles} for _ in range(16)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -70,7 +70,7 @@ def run(name, start, tmp_path, *settings):
         patch.setattr("textcl.training.session.run_loop", watched)
         train(
             name, model=str(start), data=str(tmp_path / "rows.jsonl"), dev="", output=tmp_path / "run",
-            settings=[f"{key}={value}" for key, value in chosen.items()], console=console,
+            settings=last_of_each([*SETTINGS, *settings]), console=console,
         )  # fmt: skip
     return rows, seen, console.file.getvalue()
 

@@ -21,7 +21,7 @@ import torch
 from families import tiny_model_dir
 from recipe_rows import WORDS
 from rich.console import Console
-from training_runs import assert_same_run, crash_at, losses, quiet, weights
+from training_runs import assert_same_run, crash_at, last_of_each, losses, quiet, weights
 
 import textcl.training.loader
 import textcl.training.session
@@ -77,7 +77,7 @@ SETTINGS = [
 def run(model, corpus, output, *, dev="", settings=(), console=None, **more):
     return train(
         "unsup-simcse", model=model, data=corpus, dev=dev, output=output,
-        settings=[*SETTINGS, *settings], console=console or quiet(), **more,
+        settings=last_of_each([*SETTINGS, *settings]), console=console or quiet(), **more,
     )  # fmt: skip
 
 
@@ -249,7 +249,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
 
 def kill_once(model, corpus, dev, output, draw, extra=()):
     """Start the command in a process of its own and kill it at a random moment after its first update."""
-    sets = [part for setting in [*SETTINGS, *extra] for part in ("--set", setting)]
+    sets = [part for setting in last_of_each([*SETTINGS, *extra]) for part in ("--set", setting)]
     command = [
         sys.executable,
         "-m",
