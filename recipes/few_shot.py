@@ -73,6 +73,7 @@ class Settings(LabelledSettings):
     mask_duplicates: bool = False
 
     FITS_HEAD: ClassVar[bool] = True
+    REHEARSED: ClassVar[float] = 0.5
 
     @property
     def block(self) -> int:

@@ -74,6 +74,9 @@ class LabelledSettings(TrainSettings):
     FITS_HEAD: ClassVar[bool] = False
     """Whether the head is fitted to vectors of the trained encoder, of length 1, instead of being trained with it."""
 
+    REHEARSED: ClassVar[float] = 1.0
+    """Share of the updates that a training without a part of the rows makes, at a learning rate as much higher."""
+
     @property
     def by_column(self) -> tuple[Self, ...]:
         """The settings of each label column alone, with its classes; these themselves where there is one."""

@@ -213,7 +213,7 @@ def can_fold(settings: LabelledSettings, rows: Rows) -> bool:
 def for_fewer_rows(
     settings: LabelledSettings, batches: int, rows: int, kept: int
 ) -> LabelledSettings:
-    """Settings by which each of fewer rows is seen as often as each of all.
+    """Settings by which each of fewer rows is seen as often as each of all, or a share of that: see `REHEARSED`.
 
     Args:
         settings: Of the run.
@@ -222,11 +222,16 @@ def for_fewer_rows(
         kept: Those that are trained on.
     """
     size, block = batch_that_fits(settings.batch_size, settings.block, kept)
-    seen = settings.total_steps(batches) * settings.batch_size / rows
+    seen = settings.REHEARSED * settings.total_steps(batches) * settings.batch_size / rows
     steps = max(1, round(seen * kept / size))
     warmup = settings.warmup_steps and min(settings.warmup_steps, steps - 1)
     return replace(
-        settings, batch_size=size, rows_per_class=block, steps=steps, warmup_steps=warmup
+        settings,
+        batch_size=size,
+        rows_per_class=block,
+        steps=steps,
+        warmup_steps=warmup,
+        learning_rate=settings.learning_rate / settings.REHEARSED,
     )
 
 
