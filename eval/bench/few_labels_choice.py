@@ -28,7 +28,6 @@ from textcl.classifier import supervision
 from textcl.classifier.classifier import vectors_of
 from textcl.classifier.comparison import (
     FROZEN,
-    HALF,
     TRAINED,
     Comparison,
     KeepShare,
@@ -128,7 +127,7 @@ def measure(train: Rows, test: Rows, seed: int, model: str) -> dict[str, Any]:
     texts, labels = columns(train)
     targets = np.array([classifier.classes.index(label) for label in labels])
     tested: dict[str, dict[str, float]] = {}
-    for share in (FROZEN, HALF, TRAINED):
+    for share in (float(name) for name in choice["left_out"]):
         blend(classifier.encoder, start, end, share)
         known, new = (
             vectors_of(classifier.encoder, of, precision="float32")
