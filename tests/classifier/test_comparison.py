@@ -188,12 +188,18 @@ def test_a_class_that_a_part_would_lack_is_not_compared(texts, folds):
     assert can_fold(settings, loaded) == folds
 
 
-def test_fewer_rows_are_seen_as_often():
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_fewer_rows_are_seen_as_often_or_half_as_often(share, monkeypatch):
     settings = find("few-shot").settings(None, {"warmup_steps": 40})
+    assert settings.REHEARSED == 0.5
+    monkeypatch.setattr(type(settings), "REHEARSED", share)
     half = for_fewer_rows(settings, 5, 160, 80)  # 50 updates of 32 rows: each row ten times
-    assert (half.batch_size, half.rows_per_class, half.steps, half.warmup_steps) == (32, 4, 25, 24)
+    steps = {1.0: 25, 0.5: 12}[share]
+    assert (half.batch_size, half.rows_per_class, half.steps) == (32, 4, steps)
+    assert (half.warmup_steps, half.learning_rate) == (steps - 1, 5e-5 / share)
     few = for_fewer_rows(settings, 1, 32, 15)
-    assert (few.batch_size, few.rows_per_class, few.steps) == (12, 4, 62)
+    assert (few.batch_size, few.rows_per_class) == (12, 4)
+    assert few.steps == {1.0: 62, 0.5: 31}[share]
 
 
 def test_equal_scores_are_decided_by_the_likelihood():
