@@ -132,9 +132,11 @@ def test_embeddings_of_tokens_stay_unless_asked(model, tmp_path):
 
 
 def test_rows_are_held_out_where_there_are_twenty_a_class():
-    assert default_dev(399, 20) == ""
-    assert default_dev(400, 20) == "0.1"
-    assert default_dev(40_000, 20) == "0.025"
+    texts = [str(number) for number in range(40_000)]
+    assert default_dev(texts[:399], 20) == ""
+    assert default_dev(texts[:400], 20) == "0.1"
+    assert default_dev(texts, 20) == "0.025"
+    assert default_dev(texts[:20] * 20, 20) == "", "no class has two texts that differ"
 
 
 @pytest.mark.parametrize("several", [False, True])

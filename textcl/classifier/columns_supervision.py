@@ -131,7 +131,9 @@ def supervise_columns(
     """
     settings = with_columns(settings, rows)
     if dev == "default" and not settings.dev:
-        settings = replace(settings, dev=default_dev(len(rows), max(settings.column_classes)))
+        settings = replace(
+            settings, dev=default_dev(rows.column("text"), max(settings.column_classes))
+        )
     if dev == "none" or not settings.dev:
         return LabelColumns(settings, rows, None)
     share = held_out_share(settings.dev)

@@ -353,6 +353,8 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
         tags.input_tags.two_d_array = False
+        assert tags.transformer_tags is not None  # set by TransformerMixin
+        tags.transformer_tags.preserves_dtype = []  # texts have none that their vectors could keep
         assert tags.classifier_tags is not None  # set by ClassifierMixin
         tags.classifier_tags.multi_label = True
         return tags

@@ -52,7 +52,7 @@ def share_to_hold_out(parameters: Parameters, rows: Rows) -> str:
     given = parameters["held_out"]
     share = "" if not given else str(given)
     if given is None:
-        share = default_dev(len(rows.texts), rows.class_count)
+        share = default_dev(rows.texts, rows.class_count)
     uses = {"reject_label": "takes its threshold from", "patience": "looks at"}
     for name, use in uses.items():
         if parameters.get(name) is not None and not share:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +14,7 @@ from textcl.classifier.targets import Targets, targets_of
 from textcl.data.label_columns import label_columns
 from textcl.data.roles import label_role
 from textcl.data.rows import Rows, load_rows
+from textcl.data.splits import normalised
 from textcl.data.summary import blank_note
 from textcl.errors import UserError
 from textcl.evaluation.labelled import load_labelled, named_task
@@ -154,16 +155,22 @@ def dev_texts(rows: Rows, settings: LabelledSettings, name: str, note: str = "")
     return DevTexts(name, rows.column("text"), targets, settings.selection, note)
 
 
-def default_dev(rows: int, classes: int) -> str:
+def default_dev(texts: Sequence[str], classes: int) -> str:
     """The share of the rows that is held out where no dev set is named; "" for few rows, which are all trained on.
 
     Args:
-        rows: Their number.
+        texts: Of the rows; where a class has no two that differ nothing can be held out.
         classes: Of their labels.
     """
-    if rows < ROWS_TO_HOLD_OUT * classes:
+    if len(texts) < ROWS_TO_HOLD_OUT * classes or not _differ(texts, classes):
         return ""
-    return f"{min(_SHARE, _MOST / rows):.4g}"
+    return f"{min(_SHARE, _MOST / len(texts)):.4g}"
+
+
+def _differ(texts: Iterable[str], count: int) -> bool:
+    """Whether there are more than so many different texts; reads no further than that."""
+    seen = set[str]()
+    return any(len(seen) > count for text in texts if not seen.add(normalised(text)))
 
 
 def describe_classes(settings: LabelledSettings) -> str:

@@ -183,7 +183,7 @@ def _(
         )
     settings = with_classes(settings, rows)
     if dev == "default" and not settings.dev:
-        settings = replace(settings, dev=default_dev(len(rows), len(settings.classes)))
+        settings = replace(settings, dev=default_dev(rows.column("text"), len(settings.classes)))
     if dev == "none" or not settings.dev:
         return Labels(settings, rows, None)
     share = held_out_share(settings.dev)
