@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple, TypeGuard, cast
 
 import numpy as np
 
 from textcl.data.sources import open_source
-from textcl.data.stream import row_blocks, stream_rows
+from textcl.data.stream import stream_rows
 from textcl.errors import UserError
 
 
@@ -33,7 +33,8 @@ class Document(NamedTuple):
     row: int
 
 
-_BLOCK, _BLOCK_CHARACTERS = 1024, 4_000_000
+_BLOCK = 1024
+_SURVEYED = 64  # documents at once, so few that Python does not look for garbage among them
 
 START = blake2b(b"textcl index", digest_size=16).hexdigest()
 """The digest of no document."""
@@ -122,14 +123,16 @@ def _is_text_list(value: object) -> TypeGuard[list[str]]:
 def _usable(texts: list[object]) -> bool:
     try:
         whole = "".join(cast("list[str]", texts))  # refuses what is no text
-        whole.encode()
+        if not whole.isascii():
+            whole.encode()
     except (TypeError, UnicodeEncodeError):
         return False
     return "\0" not in whole
 
 
 def _numbered(texts: list[str]) -> Iterator[Document]:
-    return map(Document, map(str, count(1)), map(str.strip, texts), count(1))
+    values = zip(map(str, count(1)), map(str.strip, texts), count(1))  # counts have no end
+    return map(Document._make, values)
 
 
 def _id(values: Mapping[str, object], column: str | None, source: str, number: int) -> str:
@@ -167,8 +170,9 @@ def survey(documents: Documents, name: str) -> Survey:
     keys = array("q")
     rows = size = blank = 0
     digest = blake2b(digest_size=16)
-    for block in row_blocks(documents(), _BLOCK, _BLOCK_CHARACTERS):
-        full = list(with_text(block))
+    read = iter(documents())
+    while block := list(islice(read, _SURVEYED)):
+        full = [document for document in block if document.text]
         blank += len(block) - len(full)
         rows += len(full)
         names, texts = [document.id for document in full], [document.text for document in full]

@@ -7,9 +7,12 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import filterfalse
 
 _NO_LETTERS = re.compile(r"[\W_]+")
-_ASCII = {code: " " for code in range(128) if not chr(code).isalnum()}
+_ASCII = bytes(
+    ord(chr(code).lower()) if chr(code).isalnum() else ord(" ") for code in range(128)
+).ljust(256)
 _ALIKE = 0.8
 """Times the share of trigrams: below this ratio of their lengths, two texts are not compared."""
 
@@ -23,20 +26,19 @@ class NearTexts:
     """
 
     def __init__(self, texts: Iterable[str], share: float) -> None:
-        self._share = share
-        self._others = [_Other(len(text), _plain(text)) for text in texts] if share <= 1 else []
+        near = texts if share <= 1 else ()
+        self._others = [_Other(len(text), _plain(text), share) for text in near]
 
     def __contains__(self, text: str) -> bool:
         size = len(text)
-        possible = [
-            other
-            for other in self._others
-            if min(size, other.size) >= _ALIKE * self._share * max(size, other.size)
-        ]
-        if not possible:  # most texts: they need not be read
-            return False
-        plain = _plain(text)
-        return any(other.near(plain, self._share) for other in possible)
+        plain = None  # of most texts it is not needed
+        for other in self._others:
+            least = _ALIKE * other.share
+            if size >= least * other.size and other.size >= least * size:
+                plain = plain or _plain(text)
+                if other.near(plain):
+                    return True
+        return False
 
 
 @dataclass(frozen=True)
@@ -46,31 +48,26 @@ class _Other:
     Args:
         size: Its length.
         plain: The text without case and punctuation.
+        share: Of common trigrams, from which on a text is near.
     """
 
     size: int
     plain: str
+    share: float
 
     @cached_property
     def trigrams(self) -> frozenset[str]:
         """Of the text."""
         return _cut(self.plain)
 
-    def near(self, plain: str, share: float) -> bool:
+    def near(self, plain: str) -> bool:
         """Whether a text without case and punctuation is near.
 
-        Most are not, which shows after a few trigrams: of those in either, the ones that it lacks are too many.
+        Most are not, which shows at once: of the trigrams in either, those that it lacks are too many.
         """
-        count = max(len(self.plain) - 2, 1)
-        spare = int((1 - share) * count) + 1
-        lacking: set[str] = set()
-        for at in range(count):
-            each = self.plain[at : at + 3]
-            if each not in plain:
-                lacking.add(each)
-                if len(lacking) > spare:
-                    return False
-        return _common(_cut(plain), self.trigrams) >= share
+        lacking = [*filterfalse(plain.__contains__, self.trigrams)]
+        possible = len(self.trigrams) - len(lacking) >= self.share * len(self.trigrams) - 1e-6
+        return possible and _common(_cut(plain), self.trigrams) >= self.share
 
 
 def trigrams(text: str) -> frozenset[str]:
@@ -80,7 +77,7 @@ def trigrams(text: str) -> frozenset[str]:
 
 def _plain(text: str) -> str:
     if text.isascii():
-        words = " ".join(text.translate(_ASCII).lower().split())
+        words = b" ".join(text.encode().translate(_ASCII).split()).decode()
     else:
         words = _NO_LETTERS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
     return f" {words} "

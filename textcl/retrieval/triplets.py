@@ -185,11 +185,13 @@ def _with_positives(corpus: Documents | None, positives: Sequence[Sequence[str]]
     def read() -> Iterator[Document]:
         missing = {normal_text(text): text for own in positives for text in own}
         row = 0
-        for document in corpus() if corpus is not None else ():
-            if missing:
-                missing.pop(normal_text(document.text), None)
+        documents = iter(corpus() if corpus is not None else ())
+        for document in documents:
+            missing.pop(normal_text(document.text), None)
             row = document.row
             yield document
+            if not missing:
+                yield from documents
         for number, text in enumerate(missing.values(), 1):
             yield Document(f"positive {number}", text, row + number)
 
