@@ -112,7 +112,7 @@ def int8(rows, queries):
 
 
 class Table:
-    """A model of both libraries that looks vectors up: the last word of a text is a row; rows in a row are not copied."""
+    """A model of both libraries that looks vectors up: a text ends in its row; a run of rows is not copied."""
 
     dimension, max_length, similarity_fn_name = WIDTH, 8, "cosine"
     device = torch.device("cpu")
