@@ -292,7 +292,8 @@ def in_small_words(words):
         unfinish(Path(words[words.index("--resume") + 1]))
     if words[0] != "train" or "--resume" in words:
         return words
-    words += [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
+    for key, value in SMALL.items():
+        words = [*without_setting(words, key), "--set", f"{key}={value}"]
     if "--model" not in words:
         words += ["--model", model]
     if "--dev" not in words:
@@ -302,6 +303,12 @@ def in_small_words(words):
     elif "--output" in words:
         words += ["--overwrite"]
     return words
+
+
+def without_setting(words, key):
+    """A command without `--set key=…`, of which it takes only one."""
+    taken = [place for place, word in enumerate(words) if word.startswith(f"{key}=")]
+    return [word for place, word in enumerate(words) if not {place, place + 1} & {*taken}]
 
 
 def unfinish(run):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from recipe_rows import recipe_rows
 from rich.console import Console
+from training_runs import last_of_each
 
 from textcl import Encoder
 from textcl.errors import UserError
@@ -31,7 +32,7 @@ def run(name, model, folder, *settings):
     console = Console(file=io.StringIO(), width=400)
     train(
         name, model=str(model), data=str(folder / "rows.jsonl"), dev="", output=folder / "run",
-        settings=["batch_size=8", "steps=2", "max_length=16", "num_layers=2", *settings],
+        settings=last_of_each(["batch_size=8", "steps=2", "max_length=16", "num_layers=2", *settings]),
         console=console, overwrite=True,
     )  # fmt: skip
     return console.file.getvalue()

@@ -8,6 +8,7 @@ import families
 import numpy as np
 import pytest
 from rich.console import Console
+from training_runs import last_of_each
 
 from textcl import Encoder, train
 from textcl.errors import UserError
@@ -31,7 +32,7 @@ def run(teacher, output, *settings):
     common = ("steps=20", "batch_size=32", "dimension=16", "log_every=1", "precision=fp32")
     return train(
         "static", model=teacher, data=sentences(200), dev="", output=output,
-        settings=[*common, *settings], console=QUIET,
+        settings=last_of_each([*common, *settings]), console=QUIET,
     )  # fmt: skip
 
 
