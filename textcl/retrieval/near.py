@@ -7,12 +7,14 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import filterfalse
+from itertools import filterfalse, islice
 
 _NO_LETTERS = re.compile(r"[\W_]+")
 _ASCII = bytes(
     ord(chr(code).lower()) if chr(code).isalnum() else ord(" ") for code in range(128)
 ).ljust(256)
+_LOOKED = 3
+"""Times the trigrams that a near text may lack: so many show of most texts that they are not near."""
 _ALIKE = 0.8
 """Times the share of trigrams: below this ratio of their lengths, two texts are not compared."""
 
@@ -63,11 +65,11 @@ class _Other:
     def near(self, plain: str) -> bool:
         """Whether a text without case and punctuation is near.
 
-        Most are not, which shows at once: of the trigrams in either, those that it lacks are too many.
+        Most are not, which shows by some trigrams: of those in either, the ones that it lacks are too many.
         """
-        lacking = [*filterfalse(plain.__contains__, self.trigrams)]
-        possible = len(self.trigrams) - len(lacking) >= self.share * len(self.trigrams) - 1e-6
-        return possible and _common(_cut(plain), self.trigrams) >= self.share
+        spare = int((1 - self.share) * len(self.trigrams)) + 1
+        lacking = [*filterfalse(plain.__contains__, islice(self.trigrams, _LOOKED * spare))]
+        return len(lacking) <= spare and _common(_cut(plain), self.trigrams) >= self.share
 
 
 def trigrams(text: str) -> frozenset[str]:
