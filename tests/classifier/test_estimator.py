@@ -72,7 +72,7 @@ def test_labels_keep_their_type_and_order(model):
     assert it.classifier_.classes == ("1", "10", "2")
     assert it.score(TEXTS, [numbers[label] for label in LABELS]) > 0.9
     place = it.classifier_.classes.index("10")
-    want = it.classifier_.predict_proba(TEXTS[:4])[:, place]
+    want = it.classifier_.predict_proba(TEXTS[:4], precision="float32")[:, place]
     np.testing.assert_array_equal(it.predict_proba(TEXTS[:4])[:, 2], want)
 
 
@@ -311,6 +311,11 @@ def test_labels_of_any_hashable_kind_come_back_as_they_came(model):
     assert it.score(TEXTS, kinds) == pytest.approx(want)
 
 
+def test_an_answer_does_not_depend_on_the_texts_beside_it(fitted):
+    alone = np.vstack([fitted.predict_proba([text]) for text in TEXTS[:8]])
+    np.testing.assert_allclose(fitted.predict_proba(TEXTS)[:8], alone, atol=1e-6)
+
+
 def test_equal_texts_are_trained_on_as_a_whole(model):
     it = make(model, epochs=1).fit(["rain"] * 40, ["a"] * 20 + ["b"] * 20)
     assert it.predict(["rain"])[0] in ("a", "b"), "nobody asked for rows to be held out"
@@ -400,7 +405,7 @@ def test_class_weights_multiply_those_of_the_rows():
 
 def test_logits_and_vectors_are_those_of_the_classifier(fitted):
     logits = fitted.decision_function(TEXTS[:5])
-    np.testing.assert_array_equal(logits, fitted.classifier_.logits(TEXTS[:5]))
+    np.testing.assert_array_equal(logits, fitted.classifier_.logits(TEXTS[:5], precision="float32"))
     vectors = fitted.transform(TEXTS[:5])
     want = fitted.classifier_.encoder.encode(TEXTS[:5], precision="float32")
     np.testing.assert_array_equal(vectors, want)

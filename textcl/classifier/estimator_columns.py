@@ -189,7 +189,7 @@ def probabilities_of(
         classes: The labels of each column.
         texts: N texts.
     """
-    shares = classifier.predict_proba(texts)
+    shares = classifier.predict_proba(texts, precision="float32")
     return [
         in_order(shares[name], labels, part.classes, 0.0)
         for (name, part), labels in zip(classifier.parts.items(), classes, strict=True)
@@ -201,7 +201,7 @@ def logits_of(
 ) -> list[Float32[np.ndarray, "N C"]]:
     """Class logits of the labels of each column; arguments as of `probabilities_of`."""
     lowest = float(np.finfo(np.float32).min)
-    logits = classifier.logits(texts)
+    logits = classifier.logits(texts, precision="float32")
     return [
         in_order(logits[name], labels, part.classes, lowest)
         for (name, part), labels in zip(classifier.parts.items(), classes, strict=True)
