@@ -115,4 +115,7 @@ class Screen:
 
 
 def _multiplied(queries: Num[Tensor, "Q D"], rows: Num[Tensor, "n D"]) -> Num[Tensor, "Q n"]:
-    return torch._int_mm(queries, rows.T) if queries.dtype == torch.int8 else queries @ rows.T
+    if queries.dtype != torch.int8:
+        return queries @ rows.T
+    # torch has no public product of whole numbers that are summed in wider ones
+    return torch._int_mm(queries, rows.T)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
