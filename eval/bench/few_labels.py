@@ -16,6 +16,7 @@ import json
 import random
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,11 +35,17 @@ def read(path: Path) -> Rows:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def names_of(data: Rows, rows: int) -> list[str]:
+    """Classes that have so many rows."""
+    counts = Counter(row["label"] for row in data)
+    return sorted(name for name, count in counts.items() if count >= rows)
+
+
 def draw(folder: Path, seed: int, classes: int, rows: int) -> tuple[Rows, Rows]:
     """Training rows of drawn classes (0 for all), and test rows of the same classes."""
     generator = random.Random(seed)
     train, test = read(folder / "train.jsonl"), read(folder / "test.jsonl")
-    names = sorted({row["label"] for row in train})
+    names = names_of(train, rows)
     chosen = generator.sample(names, classes) if 0 < classes < len(names) else names
     drawn = [
         row

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from few_labels import Rows, columns, draw, read, scores
+from few_labels import Rows, columns, draw, names_of, read, scores
 from rich.console import Console
 
 import textcl
@@ -47,7 +47,7 @@ def draw_unseen(folder: Path, seed: int, classes: int, rows: int) -> tuple[Rows,
     """Training rows of drawn classes, and the training rows of these classes that were not drawn."""
     generator = random.Random(seed)
     train = read(folder / "train.jsonl")
-    names = sorted({row["label"] for row in train})
+    names = names_of(train, rows)
     chosen = generator.sample(names, classes) if 0 < classes < len(names) else names
     drawn, left = list[dict[str, str]](), list[dict[str, str]]()
     for name in chosen:
