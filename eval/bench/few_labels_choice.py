@@ -60,7 +60,7 @@ def draw_unseen(folder: Path, seed: int, classes: int, rows: int) -> tuple[Rows,
 class TimedShare(KeepShare):
     """Notes what processor time the updates take."""
 
-    def before_training(self, total: int) -> None:
+    def before_training(self, total_steps: int) -> None:
         SEEN["updates"] = time.process_time()
 
     def before_saving(self) -> None:

@@ -27,11 +27,11 @@ BEFORE = ("all-MiniLM-L6-v2", "3 layers")
 TASKS = ("CR", "TREC", "MPQA", "MRPC", "SST2", "SUBJ", "MR")
 
 
-def recipes(folder: Path) -> dict[str, tuple[str, list[dict[str, Any]], dict[str, object]]]:
+def recipes(folder: Path) -> dict[str, tuple[str, list[dict[str, Any]], dict[str, int]]]:
     """Recipe, rows and settings of each line of the table."""
     short = {"batch_size": 128, "max_length": 50}
     lines = (folder / "corpus" / "mirror_stsb_10k.txt").read_text(encoding="utf-8").splitlines()
-    texts = [{"text": line} for line in lines if line.strip()]
+    texts: list[dict[str, Any]] = [{"text": line} for line in lines if line.strip()]
     nli = read(folder / "nli" / "triplets_train.jsonl")[:10_000]
     qnli = Qnli(folder).train
     return {
@@ -59,8 +59,10 @@ def main() -> None:
     encoders: dict[tuple[str, int | None], textcl.Encoder] = {}
     for what in options.only or [*BEFORE, *trained]:
         if what in BEFORE:
-            layers = {} if what == BEFORE[0] else {"num_layers": 3, "pooling": "mean"}
-            encoders[what, None] = textcl.Encoder.from_pretrained(options.model, **layers)
+            layers, pooling = (None, None) if what == BEFORE[0] else (3, "mean")
+            encoders[what, None] = textcl.Encoder.from_pretrained(
+                options.model, num_layers=layers, pooling=pooling
+            )
             continue
         recipe, rows, settings = trained[what]
         for seed in options.seeds:

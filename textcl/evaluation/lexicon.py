@@ -159,7 +159,7 @@ def prepared(vectors: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
     return unit_rows(rows - rows.mean(axis=0))
 
 
-def mean_reciprocal_rank(positions: Sequence[int]) -> float:
+def mean_reciprocal_rank(positions: Sequence[int] | Int[np.ndarray, " M"]) -> float:
     """Mean of one over the rank."""
     return float(np.mean(1.0 / np.asarray(positions)))
 
