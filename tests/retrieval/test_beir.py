@@ -110,7 +110,10 @@ def test_a_query_that_is_a_document_is_not_ranked_for_itself(tmp_path, monkeypat
     want = rank_measures(task.data.qrels, runs, ranking.CUTS).mean
     assert result.measures == pytest.approx({name: 100 * value for name, value in want.items()})
     assert result.measures["mrr"] == 100
-    assert "1 queries are documents themselves, left out of their own lists" in result.description
+    assert (
+        "queries that are documents themselves, left out of their own lists: 1"
+        in result.description
+    )
 
 
 def test_a_query_with_the_number_of_another_text_or_judged_for_itself_is_no_document(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -30,18 +29,19 @@ from textcl.classifier.estimator_columns import (
     several_of,
     share_right,
 )
+from textcl.classifier.estimator_folder import (
+    ESTIMATOR_FILE,
+    estimator_note,
+    read_estimator_note,
+    state_on_cpu,
+)
 from textcl.classifier.estimator_labels import (
     in_order,
     learnt_columns,
     share_equal,
     with_reject_label,
 )
-from textcl.classifier.estimator_rows import (
-    FittingRows,
-    fitting_rows,
-    read_texts,
-    texts_to_answer,
-)
+from textcl.classifier.estimator_rows import FittingRows, fitting_rows, read_texts, texts_to_answer
 from textcl.classifier.estimator_settings import (
     Parameters,
     parameters_of_today,
@@ -53,13 +53,9 @@ from textcl.classifier.estimator_settings import (
 from textcl.classifier.fit_rejection import fit_rejection
 from textcl.data.arguments import checked_arguments
 from textcl.data.files import write_text
-from textcl.data.json_files import JsonObject
-from textcl.data.json_text import to_json
 from textcl.encoder.hub import find_model
 from textcl.errors import UserError
 from textcl.training.session import train
-
-ESTIMATOR_FILE = "estimator.json"
 
 
 class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
@@ -315,13 +311,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             UserError: If a label or a parameter has no form in JSON, such as bytes; nothing is written then.
         """
         check_is_fitted(self, "classifier_")
-        try:
-            note = to_json({"parameters": self.get_params(), "classes": self.classes_})
-        except TypeError as error:
-            raise UserError(
-                f"a label or a parameter would not come back as it came ({error}): pickle the estimator, or write its "
-                "classes by their names with classifier_.save_pretrained(folder)"
-            ) from error
+        note = estimator_note(self.get_params(), self.classes_)
         self.classifier_.save_pretrained(directory)
         write_text(Path(directory) / ESTIMATOR_FILE, note)
 
@@ -337,23 +327,15 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             UserError: If it is no classifier.
         """
         classifier = load_classifier(name_or_path)
-        note = JsonObject.read_if_present(find_model(name_or_path) / ESTIMATOR_FILE)
-        parameters = note.get("parameters", dict[str, object]) if note else None
-        estimator = cls(**parameters_of_today(parameters or {}))
+        note, parameters = read_estimator_note(find_model(name_or_path))
+        estimator = cls(**parameters_of_today(parameters))
         estimator.classifier_ = classifier
         estimator.classes_ = saved_classes(note, classifier)
         return estimator
 
     def __getstate__(self) -> dict[str, object]:
-        """State to pickle, with the weights in main memory, so that processes without a GPU can read it."""
-        state = cast("dict[str, object]", super().__getstate__())
-        classifier = state.get("classifier_")
-        if (
-            isinstance(classifier, Classifier | ColumnsClassifier)
-            and classifier.device.type != "cpu"
-        ):
-            state = {**state, "classifier_": copy.deepcopy(classifier).to("cpu")}
-        return state
+        """State to pickle, with the weights in main memory."""
+        return state_on_cpu(cast("dict[str, object]", super().__getstate__()))
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()  # pyright: ignore[reportAttributeAccessIssue]

@@ -141,7 +141,8 @@ class Ranking:
         judgements = sum(map(len, self.data.qrels.values()))
         own = 0 if self._own is None else int((self._own >= 0).sum())
         left_out = (
-            f"; {own:,} queries are documents themselves, left out of their own lists" * bool(own)
+            f"; queries that are documents themselves, left out of their own lists: {own:,}"
+            * bool(own)
         )
         return TaskResult(
             self.name,
