@@ -583,3 +583,38 @@ def test_arguments_of_another_kind_are_told(asked, message, model, corpus):
         train(
             **{"recipe": "unsup-simcse", "model": model, "data": corpus, "dry_run": True, **asked}
         )
+
+
+@pytest.mark.parametrize("settings", [[], ["save_every=3", "log_every=100"]])
+def test_the_seconds_of_a_run_are_those_of_all_its_updates(
+    model, corpus, dev, tmp_path, monkeypatch, settings
+):
+    """Batches of one second each: whatever the epochs, the log, checkpoints and evaluations, none is lost."""
+    clock = [0.0]
+    build = textcl.training.session.run_loop
+
+    class Tick(Hook):
+        def after_batch(self, embeddings, world):
+            clock[0] += 1
+
+    def loop(method, *args, **kwargs):
+        object.__setattr__(method, "hooks", [*method.hooks, Tick()])
+        return build(method, *args, **kwargs)
+
+    chosen = ["batch_size=32", "log_every=5", "save_every=4", *settings]
+    with monkeypatch.context() as patch:
+        patch.setattr("textcl.training.position.time.perf_counter", lambda: clock[0])
+        patch.setattr(textcl.training.session, "run_loop", loop)
+        run(model, corpus, tmp_path / "whole", dev=dev, settings=chosen)
+        crash_at(patch, 8)
+        with pytest.raises(ConnectionError):
+            run(model, corpus, tmp_path / "crashed", dev=dev, settings=chosen)
+        before = clock[0]
+        patch.setattr(textcl.training.session, "run_loop", loop)
+        resume(tmp_path / "crashed", console=quiet())
+    assert clock[0] - before < 12
+    for folder in (tmp_path / "whole", tmp_path / "crashed"):
+        assert json.loads((folder / "scores.json").read_text())["train_seconds"] == 12
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        speeds = [line["rows_per_second"] for line in lines if "loss" in line]
+        assert speeds == [32] * len(speeds)

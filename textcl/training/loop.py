@@ -103,11 +103,11 @@ class _Loop:
         at, device = self.at, self.accelerator.device
         read = next(iter(self.loader.collate.readers.values()))
         embed_all = partial(self.parts.embed_all, self.loader.rows, read)
+        self.watch.lap()
         while not at.done:
             for hook in self.hooks:
                 hook.before_epoch(at.epoch, embed_all)
             self.parts.train()
-            self.watch.lap()
             for batch in self.items.batches(self.loader, at.epoch, at.index):
                 with explained(batch, self.settings, device):
                     self._step(batch.to(device))
@@ -138,15 +138,15 @@ class _Loop:
         settings, at = self.settings, self.at
         at_log = at.step % settings.log_every == 0
         due = bool(settings.save_every) and at.step % settings.save_every == 0
-        if at_log or at.done:
+        stop = self.interrupts.asked(at_log, self.accelerator.device)
+        if at_log or due or at.done or stop:
             self.log.require_finite(at.step)
-            at.seconds += self.watch.lap()
+        at.seconds += self.watch.lap()
+        if at_log or at.done:
             at.logged = self.log.write(at, rate, z, output)
         if self.scorer and (at.step % self.scorer.every == 0 or at.done):
             self._evaluate(self.scorer)
-        stop = self.interrupts.asked(at_log, self.accelerator.device)
         if due or at.done or stop:
-            self.log.require_finite(at.step)
             self.recorder.save(at, self.log.losses, self.loader.place(at.epoch, at.index))
         if stop and not at.done:
             raise self.interrupts.error(at.step, at.total, self.recorder.folder.path)

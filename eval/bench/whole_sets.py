@@ -1,0 +1,134 @@
+"""Whole training sets: the recipes that train a classifier, at their defaults, beside logistic regression on frozen vectors.
+
+Each run is `textcl train --recipe R --data train.jsonl --dev dev.jsonl --seed S` and no other setting; what it saves is
+scored once on test. What is in the results already is not run again, so the command can be stopped and started.
+
+    python eval/bench/whole_sets.py --data emotion/isear intent/banking77 --recipes cross-entropy lcl --output out
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import facts
+from few_labels import columns, read, scores
+from rich.console import Console
+
+import textcl
+from textcl.classifier.classifier import vectors_of
+from textcl.classifier.linear_probe import fit_linear_probe
+from textcl.data.files import atomic_write
+from textcl.evaluation.significance import mean_sd, paired_test
+
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def frozen(folder: Path, options: argparse.Namespace) -> Sequence[str]:
+    """Labels of the test texts by a logistic regression on the vectors of the untouched encoder."""
+    encoder = textcl.Encoder.from_pretrained(options.model)
+    texts, labels = columns(read(folder / "train.jsonl"))
+    names, y = np.unique(labels, return_inverse=True)
+    probe = fit_linear_probe(vectors_of(encoder, texts, precision="float32"), y, len(names))
+    test, _ = columns(read(folder / "test.jsonl"))
+    logits = probe.logits(vectors_of(encoder, test, precision="float32"))
+    return names[logits.argmax(1)].tolist()
+
+
+def trained(folder: Path, recipe: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Labels of the test texts by what a recipe saves, the updates, and what was saved."""
+    with tempfile.TemporaryDirectory() as output:
+        run = textcl.train(
+            recipe, model=options.model, data=str(folder / "train.jsonl"), dev=str(folder / "dev.jsonl"),
+            output=Path(output) / "run", settings={"seed": seed, "save_every": 0}, console=Console(file=io.StringIO()),
+        )  # fmt: skip
+    assert run is not None
+    assert run.classifier is not None
+    test, _ = columns(read(folder / "test.jsonl"))
+    labels = run.classifier.predict(test, precision="float32")
+    return {"labels": labels, "updates": run.position.step}
+
+
+def measure(folder: Path, method: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """One cell: scores on test, updates, and seconds of the processor with the prediction."""
+    start = time.process_time()
+    if method == "frozen":
+        result = {"labels": frozen(folder, options), "updates": 0}
+    else:
+        result = trained(folder, method, seed, options)
+    seconds = time.process_time() - start
+    _, truth = columns(read(folder / "test.jsonl"))
+    found = scores(result["labels"], truth)
+    named = {"data": folder.name, "method": method, "seed": seed, "test_rows": len(truth)}
+    return {**named, "updates": result["updates"], "processor_seconds": seconds, **found}
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Mean and standard deviation of each cell, and what it is ahead of the frozen encoder."""
+    lines = [
+        "| set | method | seeds | accuracy | macro-F1 | − frozen | updates | processor s |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    cells: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for each in results:
+        cells.setdefault((each["data"], each["method"]), []).append(each)
+    for (data, method), runs in sorted(cells.items()):
+        line = cells[data, "frozen"][0]["accuracy"]
+        accuracy, macro = ([run[name] for run in runs] for name in ("accuracy", "macro_f1"))
+        gain = "" if method == "frozen" else f"{np.mean(accuracy) - line:+.2f}"
+        seconds = np.mean([run["processor_seconds"] for run in runs])
+        row = [data, method, len(runs), mean_sd(accuracy), mean_sd(macro), gain, runs[0]["updates"]]
+        lines.append(f"| {' | '.join(map(str, row))} | {seconds:.0f} |")
+    lines += ["", "| difference, pairs of one set and seed | pairs | accuracy |", "|---|---:|---|"]
+    by_method: dict[str, dict[tuple[str, int], float]] = {}
+    for each in results:
+        by_method.setdefault(each["method"], {})[each["data"], each["seed"]] = each["accuracy"]
+    first = by_method.get("cross-entropy", {})
+    for method, mine in by_method.items():
+        pairs = sorted(mine.keys() & first.keys()) if method != "cross-entropy" else []
+        tested = paired_test([mine[pair] for pair in pairs], [first[pair] for pair in pairs])
+        if tested is not None:
+            lines.append(f"| {method} − cross-entropy | {len(pairs)} | {tested} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run what is not there yet."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="folders of train, dev and test.jsonl"
+    )
+    parser.add_argument("--recipes", nargs="+", default=["few-shot", "cross-entropy", "lcl"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--model", default=MODEL, help="its last name decides the recipe's preset")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "results.json"
+    results = json.loads(path.read_text())["results"] if path.exists() else []
+    done = {(each["data"], each["method"], each["seed"]) for each in results}
+    todo = [(folder, "frozen", 0) for folder in options.data]
+    todo += [(f, recipe, seed) for seed in options.seeds for recipe in options.recipes for f in options.data]
+    for folder, method, seed in todo:
+        if (folder.name, method, seed) in done:
+            continue
+        results.append(measure(folder, method, seed, options))
+        print(json.dumps(results[-1]), flush=True)
+        with atomic_write(path) as file:
+            file.write((json.dumps({"facts": facts(), "results": results}, indent=1) + "\n").encode())
+        (options.output / "table.md").write_text(table(results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
