@@ -27,6 +27,7 @@ import textcl
 from textcl.classifier import supervision
 from textcl.classifier.classifier import vectors_of
 from textcl.classifier.comparison import (
+    FEW_ROWS,
     FROZEN,
     TRAINED,
     Comparison,
@@ -81,12 +82,11 @@ def note_comparison() -> None:
     supervision.KeepShare = TimedShare
 
 
-def trained(train: Rows, seed: int, model: str) -> tuple[Trained, dict[str, Any]]:
+def trained(train: Rows, seed: int, model: str, hold_out: bool) -> tuple[Trained, dict[str, Any]]:
     """A finished run whose weights are the trained ones, and what it chose by which scores.
 
-    From 20 rows a class a tenth is held out for the choice; of fewer rows parts are left out in turn.
+    A tenth is held out for the choice where that is asked, or parts are left out in turn.
     """
-    hold_out = len(train) >= ROWS_TO_HOLD_OUT * len({row["label"] for row in train})
     settings = {"seed": seed, "save_every": 0, "keep_frozen": not hold_out}
     with tempfile.TemporaryDirectory() as folder:
         run = textcl.train(
@@ -111,10 +111,10 @@ def by_share(values: Mapping[float, float | None]) -> dict[str, float | None]:
     return {str(share): value for share, value in values.items()}
 
 
-def measure(train: Rows, test: Rows, seed: int, model: str) -> dict[str, Any]:
+def measure(train: Rows, test: Rows, seed: int, model: str, hold_out: bool) -> dict[str, Any]:
     """One draw: scores of the rows left out in turn, and of the test rows, by what is kept of the training."""
     started = time.process_time()
-    run, choice = trained(train, seed, model)
+    run, choice = trained(train, seed, model, hold_out)
     seconds = time.process_time() - started
     if choice["chosen"] == str(FROZEN) and "likelihoods" in choice:
         seconds -= SEEN["updates"]  # a run that chose it makes none
@@ -153,6 +153,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=8, help="of each class")
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--unseen", action="store_true", help="test on training rows not drawn")
+    parser.add_argument(
+        "--hold-out", action="store_true", help="a tenth for the choice, of few rows too"
+    )
     parser.add_argument("--test-rows", type=int, default=1000, help="most rows that are tested")
     parser.add_argument("--json", type=Path, required=True, help="where the numbers go")
     options = parser.parse_args()
@@ -166,7 +169,9 @@ def main() -> None:
             if len(test) > options.test_rows:
                 test = random.Random(seed).sample(test, options.test_rows)
             draws.append({"data": folder.name, "draw": seed})
-            draws[-1] |= measure(train, test, seed, options.model)
+            few = max(FEW_ROWS, ROWS_TO_HOLD_OUT * len({row["label"] for row in train}))
+            hold_out = options.hold_out or len(train) >= few
+            draws[-1] |= measure(train, test, seed, options.model, hold_out)
             print(json.dumps(draws[-1]), flush=True)
             noted = {"rows": options.rows, "facts": facts(), "draws": draws}
             options.json.write_text(json.dumps(noted, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Whole training sets: the recipes that train a classifier, at their defaults, beside logistic regression on frozen vectors.
+"""Whole training sets: recipes that train a classifier, at their defaults, beside a regression on frozen vectors.
 
 Each run is `textcl train --recipe R --data train.jsonl --dev dev.jsonl --seed S` and no other setting; what it saves is
 scored once on test. What is in the results already is not run again, so the command can be stopped and started.
@@ -119,14 +119,21 @@ def main() -> None:
     results = json.loads(path.read_text())["results"] if path.exists() else []
     done = {(each["data"], each["method"], each["seed"]) for each in results}
     todo = [(folder, "frozen", 0) for folder in options.data]
-    todo += [(f, recipe, seed) for seed in options.seeds for recipe in options.recipes for f in options.data]
+    todo += [
+        (f, recipe, seed)
+        for seed in options.seeds
+        for recipe in options.recipes
+        for f in options.data
+    ]
     for folder, method, seed in todo:
         if (folder.name, method, seed) in done:
             continue
         results.append(measure(folder, method, seed, options))
         print(json.dumps(results[-1]), flush=True)
         with atomic_write(path) as file:
-            file.write((json.dumps({"facts": facts(), "results": results}, indent=1) + "\n").encode())
+            file.write(
+                (json.dumps({"facts": facts(), "results": results}, indent=1) + "\n").encode()
+            )
         (options.output / "table.md").write_text(table(results), encoding="utf-8")
 
 

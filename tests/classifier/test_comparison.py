@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +17,18 @@ from torch import nn
 from training_runs import crash_at, last_of_each
 
 from textcl.classifier.classifier import Classifier, vectors_of
-from textcl.classifier.comparison import FROZEN, HALF, TRAINED, Comparison, blend, learnt_weights
+from textcl.classifier.comparison import (
+    FROZEN,
+    HALF,
+    TRAINED,
+    Comparison,
+    blend,
+    can_fold,
+    learnt_weights,
+)
 from textcl.classifier.linear_probe import fit_linear_probe
-from textcl.classifier.supervision import can_fold, for_fewer_rows
+from textcl.classifier.supervision import for_fewer_rows
+from textcl.cli import main
 from textcl.data.rows import load_rows
 from textcl.encoder.encoder import Encoder
 from textcl.training.recipes import find
@@ -153,7 +164,7 @@ def test_a_comparison_that_is_stopped_leaves_the_run_that_it_would_replace(
 @pytest.mark.parametrize(
     ("rows", "settings", "more"),
     [
-        (60, [], {}),  # a share is held out
+        (60, ["patience=2"], {}),  # which needs a dev set: a share is held out
         (20, ["compare_folds=0"], {}),
         (20, ["keep_frozen=false"], {}),
         (20, ["head=own"], {"recipe": "cross-entropy"}),
@@ -162,6 +173,54 @@ def test_a_comparison_that_is_stopped_leaves_the_run_that_it_would_replace(
 def test_nothing_is_compared_where_it_is_not_asked(rows, settings, more, model, tmp_path):
     _, shown = run(model, tmp_path / "run", labelled(rows), settings, **more)
     assert "parts of the rows in turn" not in shown
+
+
+@pytest.mark.parametrize(("rows", "changes", "folds"), [
+    (24, {}, True),
+    (999, {}, True),  # a tenth of them would be a small dev set
+    (1000, {}, False),
+    (999, {"patience": 2}, False),  # which needs dev scores
+    (999, {"head": "lcl"}, False),  # which cannot be the regression
+    (999, {"keep_frozen": False}, False),
+])  # fmt: skip
+def test_parts_are_left_out_in_turn_where_rows_are_few(rows, changes, folds):
+    settings = find("cross-entropy").settings(None, {"classes": ("a", "b"), **changes})
+    texts = [f"text {number}" for number in range(rows)]
+    assert can_fold(settings, texts, ["a", "b"] * (rows // 2) + ["a"] * (rows % 2)) == folds
+    many = replace(settings, classes=("a", "b", *(f"c{number}" for number in range(60))))
+    labels = [many.classes[number % 62] for number in range(1200)]
+    texts = [f"text {number}" for number in range(1200)]
+    assert can_fold(many, texts, labels) == (folds or rows == 1000), "below 20 rows a class"
+
+
+def test_the_scores_of_a_comparison_are_those_of_the_run(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(Comparison, "share", TRAINED)
+    trained, _ = run(model, tmp_path / "run", labelled(20), ["steps=2"])
+    scores = trained.folder.scores()
+    assert scores.protocol == "20 training rows left out in turn, accuracy × 100, float32"
+    assert scores.finished
+    assert scores.best == scores.last
+    assert None not in (scores.before, scores.best)
+    assert scores.best_step == scores.steps == 2
+    monkeypatch.setattr(Comparison, "share", FROZEN)
+    kept, _ = run(model, tmp_path / "kept", labelled(20), ["steps=2"])
+    scores = kept.folder.scores()
+    assert (scores.best, scores.best_step, scores.steps) == (scores.before, 0, 0)
+
+
+def test_a_sweep_on_few_rows_has_scores_and_says_which(model, tmp_path, capsys, monkeypatch):
+    data = write_jsonl(tmp_path / "rows.jsonl", labelled(20))
+    options = ["--model", model, "--data", str(data), "--set", "max_length=16", "--set", "steps=2"]
+    options += ["--set", "batch_size=12"]
+    command = ["sweep", "--recipe", "few-shot", "--seeds", "0", "-o", str(tmp_path / "sweep")]
+    monkeypatch.setattr(sys, "argv", ["textcl", *command, *options])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert not stopped.value.code
+    shown = " ".join(capsys.readouterr().out.split())
+    score = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["table"][0]["scores"]["0"]
+    assert f"{score:.2f}" in shown
+    assert "on training rows that were left out of a training in turn" in shown
 
 
 def test_a_dry_run_compares_nothing(model, tmp_path):
@@ -185,7 +244,7 @@ def test_a_class_that_a_part_would_lack_is_not_compared(texts, folds):
     settings = find("few-shot").settings(
         None, {"classes": ("a", "b"), "class_rows": (8, len(texts))}
     )
-    assert can_fold(settings, loaded) == folds
+    assert can_fold(settings, loaded.strings("text"), loaded.column("label")) == folds
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])

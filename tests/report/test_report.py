@@ -242,6 +242,8 @@ def test_an_unfinished_run_is_shown_as_far_as_it_came(run, tmp_path):
 def test_what_is_missing_is_left_out_with_a_sentence(run, tmp_path, change, said):
     part = copied(run, tmp_path)
     rewrite(part / "settings.json", change)
+    if json.loads((part / "settings.json").read_text())["dev"] is None:
+        rewrite(part / "scores.json", lambda scores: scores.update(protocol=None))
     assert said in report([part], tmp_path).text
 
 

@@ -524,7 +524,7 @@ def test_a_real_sweep_in_processes_of_its_own(tmp_path):
     assert result.status == "finished"
     assert result.score == pytest.approx(result.probes[dev].spearman)
     assert result.score == pytest.approx(result.scores.best)
-    assert "which selected nothing" in sweep.plan.score_note
+    assert "which selected nothing" in sweep.score_note
     assert sweep.before["unsup-simcse"][dev].spearman == pytest.approx(result.scores.before)
     folder = sweep.folder_of(asked.cells()[0])
     assert sorted(path.name for path in folder.iterdir()) == [

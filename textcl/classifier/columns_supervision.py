@@ -81,9 +81,8 @@ class LabelColumns:
         return self
 
     @property
-    def keeps_start(self) -> bool:
-        """Never before an update: dev decides."""
-        return False
+    def left_out(self) -> None:
+        """Nothing: dev decides."""
 
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
         """The classes of each column, and the lines to beat."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,17 +13,20 @@ from torch import Tensor, nn
 from textcl.classifier.classifier import Classifier, vectors_of
 from textcl.classifier.dev import class_score
 from textcl.classifier.fitted_head import fit_regression, probabilities_of
-from textcl.classifier.labels import targets_of_rows
+from textcl.classifier.labels import ROWS_TO_HOLD_OUT, targets_of_rows
 from textcl.classifier.linear_probe import LinearProbe, log_likelihood
 from textcl.classifier.settings import LabelledSettings
 from textcl.data.roles import label_role
 from textcl.data.rows import Rows
-from textcl.data.splits import fold_of
+from textcl.data.splits import distinct_texts, fold_of
 from textcl.encoder.encoder import Encoder
 from textcl.method.hooks import Hook
 
 FROZEN, HALF, TRAINED = 0.0, 0.5, 1.0
 """Shares of the way from the weights before training to those after it."""
+
+FEW_ROWS = 1000
+"""Rows of which a tenth is too small a dev set to tell a gain of some points from noise."""
 
 _NAMES = {
     FROZEN: "frozen encoder with logistic regression",
@@ -55,6 +58,25 @@ class Comparison:
         """One line for the end of a run."""
         scores = ", ".join(f"{_NAMES[share]} {score:.2f}" for share, score in self.scores.items())
         return f"cross-validated on {self.rows:,} rows: {scores}; the {_NAMES[self.share]} is saved"
+
+
+def can_fold(
+    settings: LabelledSettings, texts: Sequence[str], labels: Sequence[str | Sequence[str]]
+) -> bool:
+    """Whether the frozen and the trained encoder are compared on rows left out in turn: rows are few, and enough.
+
+    Args:
+        settings: Of the run, with its classes.
+        texts: Of all training rows.
+        labels: Of each; a list where texts have several.
+    """
+    few = max(FEW_ROWS, ROWS_TO_HOLD_OUT * len(settings.classes))
+    if not settings.leaves_parts_out or len(texts) >= few:
+        return False
+    if settings.multi_label:
+        return True
+    distinct = distinct_texts(texts, labels)
+    return min(distinct[name] for name in settings.classes) >= settings.compare_folds
 
 
 def compare_by_folds(

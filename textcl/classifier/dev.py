@@ -58,9 +58,7 @@ class DevTexts:
     @property
     def protocol(self) -> str:
         """Protocol of the score."""
-        metric = {"accuracy": "accuracy", "macro-f1": "macro-F1"}[self.select_by]
-        threshold = ", threshold 0.5" if self.targets.ndim == 2 else ""
-        return f"{self.name}, {metric} × 100{threshold}, float32"
+        return score_protocol(self.name, self.select_by, self.targets.ndim == 2)
 
     @property
     def size(self) -> str:
@@ -74,6 +72,19 @@ class DevTexts:
     def score(self, probabilities: Float[np.ndarray, "N C"]) -> float:
         """The score × 100 of probabilities of the classes; see `class_score`."""
         return class_score(self.targets, probabilities, self.select_by)
+
+
+def score_protocol(name: str, select_by: SelectBy, multi_label: bool) -> str:
+    """Protocol of a score on labelled texts.
+
+    Args:
+        name: What a reader calls the texts.
+        select_by: What is measured.
+        multi_label: Whether texts have several labels.
+    """
+    metric = {"accuracy": "accuracy", "macro-f1": "macro-F1"}[select_by]
+    threshold = ", threshold 0.5" if multi_label else ""
+    return f"{name}, {metric} × 100{threshold}, float32"
 
 
 def class_score(

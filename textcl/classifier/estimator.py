@@ -87,7 +87,7 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         class_weight: "balanced" lets rare classes count more; a dict says how much each label counts.
         held_out: Share of the rows that is held out to select the best weights, and to keep the frozen encoder with its
             logistic regression where training does not reach it. 0 keeps the last weights; None holds out a tenth if
-            there are 20 rows a class.
+            there are 1,000 rows, and 20 a class; of fewer rows parts are left out in turn to choose what is kept.
         patience: Evaluations on the held-out rows without a better score after which training stops early.
         reject_label: What `predict` gives for a text of none of the classes, such as "other"; None gives every text a
             class. `fit` takes the threshold from the rows of `held_out`, of which 95 % are accepted.
@@ -172,8 +172,8 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "reject_label is for one label column: fit each with "
                 f'textcl.fit_rejection(model.classifier_["{rows.names[0]}"], …)'
             )
-        share = share_to_hold_out(parameters, rows)
         recipe = recipe_for(parameters["method"], rows)
+        share = share_to_hold_out(recipe, parameters, rows)
         with tempfile.TemporaryDirectory(prefix="textcl-") as folder, torch.random.fork_rng():
             run = train(
                 recipe,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, cast
 
 from textcl.classifier.batches import batch_that_fits
+from textcl.classifier.comparison import can_fold
 from textcl.classifier.estimator_columns import FittingColumns
 from textcl.classifier.estimator_rows import FittingRows
 from textcl.classifier.labels import default_dev
@@ -39,10 +41,11 @@ class Parameters(TypedDict):
     random_state: int
 
 
-def share_to_hold_out(parameters: Parameters, rows: Rows) -> str:
+def share_to_hold_out(recipe: str, parameters: Parameters, rows: Rows) -> str:
     """The share of the rows that is held out; "" for none.
 
     Args:
+        recipe: Its name or file.
         parameters: Of the estimator.
         rows: To train on.
 
@@ -51,13 +54,25 @@ def share_to_hold_out(parameters: Parameters, rows: Rows) -> str:
     """
     given = parameters["held_out"]
     share = "" if not given else str(given)
-    if given is None:
+    if given is None and not _leaves_parts_out(recipe, parameters, rows):
         share = default_dev(rows.texts, rows.class_count)
     uses = {"reject_label": "takes its threshold from", "patience": "looks at"}
     for name, use in uses.items():
         if parameters.get(name) is not None and not share:
             raise UserError(f"{name} {use} held-out rows: set held_out, such as 0.1")
     return share
+
+
+def _leaves_parts_out(recipe: str, parameters: Parameters, rows: Rows) -> bool:
+    """Whether parts of the rows are left out of a training in turn; what needs a held-out share gets one instead."""
+    if isinstance(rows, FittingColumns) or parameters["reject_label"] is not None:
+        return False
+    settings = find(recipe).settings(parameters["model"], _given(parameters))
+    assert isinstance(settings, LabelledSettings)
+    several = rows.role == "labels"
+    names = {name for label in rows.labels for name in (label if several else [label])}
+    known = replace(settings, classes=tuple(sorted(names)), multi_label=several)
+    return can_fold(known, rows.texts, rows.labels)
 
 
 def run_seed(parameters: Parameters) -> int:
@@ -75,17 +90,22 @@ def run_settings(recipe: str, parameters: Parameters, share: str, rows: Rows) ->
         share: Of the rows that is held out.
         rows: To train on.
     """
-    given = {name: parameters.get(name) for name in _SETTINGS}
-    given["class_weights"] = "balanced" if parameters["class_weight"] == "balanced" else None
     seed = run_seed(parameters)
-    chosen = {name: value for name, value in given.items() if value is not None}
-    if parameters["held_out"] == 0:
-        chosen["compare_folds"] = 0
-    chosen |= {"save_every": 0, **(parameters["settings"] or {}), "seed": seed}
+    chosen = _given(parameters) | {"seed": seed}
     if "batch_size" not in chosen:
         kept = len(rows.held_out(share, seed).kept) if share else len(rows.texts)
         chosen |= fitting_batch(find(recipe).settings(parameters["model"]), chosen, kept)
     return chosen
+
+
+def _given(parameters: Parameters) -> dict[str, object]:
+    """Settings that the parameters name."""
+    given = {name: parameters.get(name) for name in _SETTINGS}
+    given["class_weights"] = "balanced" if parameters["class_weight"] == "balanced" else None
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if parameters["held_out"] == 0:
+        chosen["compare_folds"] = 0
+    return chosen | {"save_every": 0, **(parameters["settings"] or {})}
 
 
 def fitting_batch(

@@ -27,13 +27,14 @@ class LabelledSettings(TrainSettings):
     Args:
         dev: File of labelled texts that selects the weights, or the share of the training rows that is held out for
             it, such as 0.1; "" for none. Where it is not named, a tenth of the rows (1,000 at most) is held out if
-            there are 20 rows a class.
+            there are 1,000 rows, and 20 a class.
         select_by: What is highest for the weights that are kept; accuracy when empty, or macro-F1 where rows have
             several labels.
         keep_frozen: Whether the frozen encoder with its logistic regression is saved where no update scores as high
             on dev.
         compare_folds: Parts of the rows that are left out of a training in turn, to choose between the frozen and the
-            trained encoder where there are no dev rows and fewer than 20 rows a class; 0 keeps the trained one.
+            trained encoder where no dev set is named and there are fewer than 1,000 rows, or 20 a class; 0 keeps the
+            trained one, and holds a tenth out from 20 rows a class on, as `patience` does, which needs it.
         rows_per_class: K of P × K batches, of which P is batch_size / K; 0 shuffles all rows.
         class_weights: "balanced" lets rows of rare classes count more in the cross-entropy, by rows / (classes × rows
             of the class); where rows have several labels, each label by rows without it / rows with it.
@@ -94,6 +95,11 @@ class LabelledSettings(TrainSettings):
             )
             for end, count in zip(ends, self.column_classes, strict=True)
         )
+
+    @property
+    def leaves_parts_out(self) -> bool:
+        """Whether parts of few rows are left out of a training in turn, instead of one part as a dev set."""
+        return self.keep_frozen and self.compare_folds > 1 and not self.patience
 
     @property
     def start_may_be_best(self) -> bool:
@@ -173,6 +179,11 @@ class ClassifierSettings(LabelledSettings):
     head: HeadKind = "linear"
     head_dropout: Annotated[float, Domain(at_least=0, below=1)] = 0.1
     head_learning_rate: Annotated[float, Domain(at_least=0)] | None = None
+
+    @property
+    def leaves_parts_out(self) -> bool:
+        """As for all; but what is compared is a regression, which a head with a hidden layer cannot be."""
+        return super().leaves_parts_out and self.head == "linear"
 
     def rates_of(self, *heads: nn.Module | None) -> list[tuple[nn.Module, float]]:
         """The learning rate of each head, as `Method` takes them."""

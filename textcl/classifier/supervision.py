@@ -10,18 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import nn
+from torch import distributed, nn
 
 from textcl.classifier.baseline import Baseline, measure_baseline
 from textcl.classifier.batches import batch_that_fits, describe_classmates, describe_visits
 from textcl.classifier.classifier import Classifier
 from textcl.classifier.columns_supervision import LabelColumns, supervise_columns
-from textcl.classifier.comparison import FROZEN, Comparison, KeepShare, compare_by_folds
-from textcl.classifier.dev import DevTexts, held_out_share, hold_out
+from textcl.classifier.comparison import (
+    FROZEN,
+    TRAINED,
+    Comparison,
+    KeepShare,
+    can_fold,
+    compare_by_folds,
+)
+from textcl.classifier.dev import DevTexts, held_out_share, hold_out, score_protocol
 from textcl.classifier.fitted_head import FitHead
 from textcl.classifier.head import ClassificationHead
 from textcl.classifier.labels import (
-    ROWS_TO_HOLD_OUT,
     default_dev,
     describe_classes,
     dev_texts,
@@ -34,16 +40,22 @@ from textcl.classifier.settings import LabelledSettings as LabelledSettings
 from textcl.data.label_columns import label_columns
 from textcl.data.roles import label_role
 from textcl.data.rows import Rows
-from textcl.data.splits import distinct_texts
 from textcl.errors import UserError
 from textcl.method.hooks import Hook
 from textcl.method.method import Method, online_of
+from textcl.terminal import counted
 from textcl.training.loader import Loader
 from textcl.training.position import Position
 from textcl.training.preview import describe_negatives
 from textcl.training.request import RowRequest
 from textcl.training.samplers import ClassBatches, Sampler, ShuffledBatches
-from textcl.training.supervision import DevChoice, Supervision, supervise
+from textcl.training.supervision import (
+    LEFT_OUT,
+    DevChoice,
+    LeftOut,
+    Supervision,
+    supervise,
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +116,7 @@ class Labels:
         if (
             self.dev is not None
             or baseline is None
-            or not (baseline.starts and can_fold(settings, self.rows))
+            or not (baseline.starts and _folds(settings, self.rows))
         ):
             return self
         log(
@@ -121,9 +133,18 @@ class Labels:
         return replace(self, comparison=comparison)
 
     @property
-    def keeps_start(self) -> bool:
-        """Whether rows that were left out in turn spoke for the frozen encoder."""
-        return self.comparison is not None and self.comparison.share == FROZEN
+    def left_out(self) -> LeftOut | None:
+        """What rows that were left out in turn say of the frozen and the trained encoder."""
+        found = self.comparison
+        if found is None:
+            return None
+        share, scores = found.share, found.scores
+        protocol = score_protocol(
+            f"{counted(found.rows, 'training row')} {LEFT_OUT}",
+            self.settings.selection,
+            self.settings.multi_label,
+        )
+        return LeftOut(protocol, scores[FROZEN], scores[TRAINED], scores[share], share == FROZEN)
 
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
         """The classes, what an anchor sees of its own class and of others, and the line to beat."""
@@ -182,7 +203,7 @@ def _(
             "label_columns is found in the data: name several label columns with --column label=NAME,NAME"
         )
     settings = with_classes(settings, rows)
-    if dev == "default" and not settings.dev:
+    if dev == "default" and not settings.dev and not _folds(settings, rows):
         settings = replace(settings, dev=default_dev(rows.column("text"), len(settings.classes)))
     if dev == "none" or not settings.dev:
         return Labels(settings, rows, None)
@@ -194,20 +215,11 @@ def _(
     return Labels(with_classes(settings, rows), rows, texts, held_out)
 
 
-def can_fold(settings: LabelledSettings, rows: Rows) -> bool:
-    """Whether the frozen and the trained encoder are compared on rows left out in turn: rows are few, and enough.
-
-    Args:
-        settings: Of the run, with its classes.
-        rows: All training rows.
-    """
-    classes, folds = len(settings.classes), settings.compare_folds
-    if not (settings.keep_frozen and folds > 1 and len(rows) < ROWS_TO_HOLD_OUT * classes):
-        return False
-    if settings.multi_label:
-        return True
-    texts = distinct_texts(rows.strings("text"), rows.column("label"))
-    return min(texts[name] for name in settings.classes) >= folds
+def _folds(settings: LabelledSettings, rows: Rows) -> bool:
+    if distributed.is_initialized():
+        return False  # a rehearsal is of one process
+    labels = rows.column(label_role(settings.multi_label))
+    return can_fold(settings, rows.strings("text"), labels)
 
 
 def for_fewer_rows(

@@ -262,7 +262,7 @@ def show(sweep: Sweep) -> None:
     if content.tests:
         name = content.tests[0].test
         console.print(f"{name} over seeds, p corrected for {len(content.tests)} tests (Holm)")
-    console.print(sweep.plan.score_note, soft_wrap=True, highlight=False, markup=False)
+    console.print(sweep.score_note, soft_wrap=True, highlight=False, markup=False)
     if best := best_of(rows, sweep.plan.trials):
         console.print(f"best of the search: {best}", highlight=False, markup=False)
     console.print(

@@ -40,6 +40,11 @@ class RunRecord:
         return self.folder.best if self.folder.best.is_dir() else None
 
     @property
+    def protocol(self) -> str | None:
+        """Protocol of its scores; None where nothing was scored."""
+        return self.facts.dev or self.scores.protocol
+
+    @property
     def steps(self) -> int:
         """Updates done, as far as the log goes."""
         lines = [*self.updates, *self.evaluations]

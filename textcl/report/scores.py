@@ -20,14 +20,14 @@ PUBLISHED = 4
 def results_section(page: Document, runs: Sequence[RunRecord], beside: Sequence[str]) -> None:
     """Dev scores, a table for each protocol: what stands in one table may be compared."""
     page.section("results", "Results")
-    protocols = list(dict.fromkeys(run.facts.dev for run in runs))
+    protocols = list(dict.fromkeys(run.protocol for run in runs))
     for protocol in protocols:
-        mine = [run for run in runs if run.facts.dev == protocol]
+        mine = [run for run in runs if run.protocol == protocol]
         rows = [_result(run) for run in mine]
         theirs = _published_dev(mine[0], beside) if protocol else []
         rows += [[_whose(row), None, None, None, _one(row), None, None] for row in theirs]
         page.table(
-            f"Scores on dev: {protocol}" if protocol else "Runs without a dev set",
+            _title(mine[0]),
             ("run", "recipe", "seed", "before", "best", "at update", "seconds"),
             rows,
             quiet=range(len(mine), len(rows)),
@@ -44,7 +44,7 @@ def results_section(page: Document, runs: Sequence[RunRecord], beside: Sequence[
             page.missing(
                 f"{run.label} is not finished: the report shows it as of update {run.steps:,}{of}."
             )
-        if not run.facts.dev:
+        if not run.protocol:
             page.missing(
                 f"{run.label} has no dev set: its last weights are its best, and no score says how good."
             )
@@ -53,6 +53,12 @@ def results_section(page: Document, runs: Sequence[RunRecord], beside: Sequence[
             page.missing(
                 f"Training did not help {run.label} on this dev set: the model before it scores higher."
             )
+
+
+def _title(run: RunRecord) -> str:
+    if run.protocol is None:
+        return "Runs without a dev set"
+    return f"Scores on {'dev: ' if run.facts.dev else ''}{run.protocol}"
 
 
 def _result(run: RunRecord) -> list[object]:

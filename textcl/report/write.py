@@ -160,7 +160,7 @@ def _tiles(page: Document, runs: Sequence[RunRecord], models: Sequence[Model]) -
     scored = runs[0].scores
     tiles: list[Tile] = []
     if scored.before is not None and scored.best is not None:
-        words = Path((runs[0].facts.dev or "").split(",")[0]).name
+        words = Path((runs[0].protocol or "").split(",")[0]).name
         value = f"{scored.before:.2f} → {scored.best:.2f}"
         tiles.append(Tile("dev score", value, words, scored.best < scored.before))
     if len(models) == 2:

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import itertools
 import typing
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TypedDict, Unpack
 
 from textcl.errors import UserError
 from textcl.training import recipes
+from textcl.training.supervision import LEFT_OUT
 
 FORMAT = 1
 
@@ -207,11 +208,24 @@ class Plan:
             }
         return defaults
 
-    @property
-    def score_note(self) -> str:
-        """Note on the compared scores, for a reader of their p-values."""
+    def score_note(self, protocols: Iterable[str | None] = ()) -> str:
+        """Note on the compared scores, for a reader of their p-values.
+
+        Args:
+            protocols: Of the scores of the runs.
+        """
         if self.test:
             return f"scores are those of each run's best weights on {self.test}, which selected nothing"
+        if any(LEFT_OUT in (protocol or "") for protocol in protocols):
+            what = (
+                "trained encoder"
+                if self.metric == "last"
+                else "encoder that is saved, which they chose"
+            )
+            return (
+                f"scores are those of the {what}, on training rows that were left out of a training in turn; "
+                "--dev FILE or --dev 0.1 scores every run on rows that are held out"
+            )
         if self.metric == "last":
             return "scores are those on dev after the last update of each run"
         return (

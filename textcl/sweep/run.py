@@ -166,9 +166,14 @@ class Sweep:
             table=rows,
             # what a search looked at follows from the scores, so a test of it would find too much
             tests=[] if self.plan.trials else compare(rows, self.plan.defaults()),
-            note=self.plan.score_note,
+            note=self.score_note,
             versions=versions(),
         )
+
+    @property
+    def score_note(self) -> str:
+        """Note on the compared scores, for a reader of their p-values."""
+        return self.plan.score_note(result.scores.protocol for result in self.results.values())
 
     def folder_of(self, cell: Cell) -> Path:
         """The run folder of a cell."""

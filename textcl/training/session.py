@@ -304,7 +304,8 @@ class _Session:
                 hooks = [*method.hooks, *supervision.hooks(method)]
                 whole = replace(method, hooks=hooks)
                 card, accelerator = model_card(facts), self.accelerator
-                if supervision.keeps_start:
+                left_out = supervision.left_out
+                if left_out is not None and left_out.keeps_start:
                     position = save_start(
                         whole, settings, folder, accelerator, self.world, card=card
                     )
@@ -320,6 +321,8 @@ class _Session:
                         card=card,
                         resume=resume,
                     )
+                if left_out is not None and self.main:
+                    folder.write_scores(left_out.added_to(folder.scores()))
         finally:
             reporter.stop()
             finish_trackers(self.accelerator)

@@ -7,7 +7,7 @@ and `textcl.classifier.supervision` registers what labelled rows need.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -20,6 +20,7 @@ from textcl.errors import UserError
 from textcl.method.hooks import Hook
 from textcl.method.method import Method
 from textcl.training.dev import Dev, load_dev
+from textcl.training.facts import Scores
 from textcl.training.loader import Collate, Loader
 from textcl.training.position import Position
 from textcl.training.preview import describe_negatives
@@ -27,8 +28,41 @@ from textcl.training.request import RowRequest
 from textcl.training.samplers import Sampler, ShuffledBatches, StreamBatches
 from textcl.training.settings import TrainSettings
 
+LEFT_OUT = "left out in turn"
+"""What the protocol of `LeftOut` says of its rows."""
+
 DevChoice = Literal["default", "named", "none"]
 """Origin of the dev set: the recipe's default, a name given by the user (which must exist), or none wanted."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Scores on training rows that were left out of a training in turn, where no dev set selects the weights.
+
+    Args:
+        protocol: What was measured on how many rows.
+        before: Score of the model before training, × 100.
+        after: Of the trained one.
+        saved: Of what is saved.
+        keeps_start: Whether that is the model before training: no update is made then.
+    """
+
+    protocol: str
+    before: float
+    after: float
+    saved: float
+    keeps_start: bool
+
+    def added_to(self, scores: Scores) -> Scores:
+        """The scores of a finished run with these among them."""
+        return replace(
+            scores,
+            protocol=self.protocol,
+            before=self.before,
+            best=self.saved,
+            best_step=0 if self.keeps_start else scores.steps,
+            last=self.after,
+        )
 
 
 @runtime_checkable
@@ -89,8 +123,8 @@ class Supervision(Protocol):
         ...
 
     @property
-    def keeps_start(self) -> bool:
-        """Whether `compare` found that the model before training is what is saved: no update is made then."""
+    def left_out(self) -> LeftOut | None:
+        """What `compare` found; None where it had nothing to compare."""
         ...
 
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
@@ -176,9 +210,8 @@ class Pairs:
         return ShuffledBatches(len(self.rows), settings.batch_size, settings.seed)
 
     @property
-    def keeps_start(self) -> bool:
-        """Never before an update."""
-        return False
+    def left_out(self) -> None:
+        """Nothing: all rows are trained on."""
 
     def describe(self, method: Method, loader: Loader) -> Mapping[str, str]:
         """The number of negatives of each anchor."""
