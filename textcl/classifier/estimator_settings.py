@@ -69,9 +69,10 @@ def _leaves_parts_out(recipe: str, parameters: Parameters, rows: Rows) -> bool:
         return False
     settings = find(recipe).settings(parameters["model"], _given(parameters))
     assert isinstance(settings, LabelledSettings)
-    several = rows.role == "labels"
-    names = {name for label in rows.labels for name in (label if several else [label])}
-    known = replace(settings, classes=tuple(sorted(names)), multi_label=several)
+    names = {
+        name for label in rows.labels for name in ([label] if isinstance(label, str) else label)
+    }
+    known = replace(settings, classes=tuple(sorted(names)), multi_label=rows.role == "labels")
     return can_fold(known, rows.texts, rows.labels)
 
 
