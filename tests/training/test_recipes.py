@@ -32,6 +32,29 @@ def test_a_preset_follows_the_model_and_an_override_wins():
     assert found.settings("roberta-large", ["batch_size=8"]).batch_size == 8
 
 
+@pytest.mark.parametrize(
+    ("model", "overrides", "line"),
+    [
+        (
+            "folder/all-MiniLM-L6-v2/",
+            {"batch_size": 16},
+            "learning_rate=5e-05, pooling=mean: the preset of all-MiniLM-L6-v2",
+        ),
+        (
+            "runs/mine",
+            {},
+            "those for google/electra-base-discriminator: there is no preset for mine, only for all-MiniLM-L6-v2",
+        ),
+        ("google/electra-base-discriminator", {}, ""),
+    ],
+)
+def test_the_preview_says_what_follows_from_the_name_of_a_model(model, overrides, line):
+    found = recipe.find("cross-entropy")
+    assert found.preset_line(found.settings(model, overrides)) == line
+    few = recipe.find("few-shot")
+    assert few.preset_line(few.settings(model)) == "", "it has no presets"
+
+
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(
         UserError, match=r"unknown recipe 'unsup-simsce'; did you mean .*unsup-simcse"

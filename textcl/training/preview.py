@@ -60,10 +60,12 @@ def preview(
     seen = f"{total * settings.accumulation / len(loader.sampler):.2f} epochs"
     if rows.report.streamed:
         seen = f"streamed through a buffer of {settings.shuffle_buffer:,} rows"
+    preset = recipe.preset_line(settings)
     lines = {
         "recipe": f"{recipe.name}: {recipe.summary}",
         "model": f"{settings.model}: {online.dimension} dimensions, {_pooling(online)}, "
         f"{_parameters(online, settings)}{_direction(online)}",
+        **({"settings": preset} if preset else {}),
         "data": rows.report.describe(),
         "prompt": _prompts(online, kinds),
         "lengths": f"{_lengths(kinds, method, rows)}; the saved model reads {online.max_length} tokens",

@@ -80,6 +80,23 @@ class Recipe:
         named = with_values(settings, changes)
         return with_values(settings, {**self.presets.get(_bare(named.model), {}), **changes})
 
+    def preset_line(self, settings: TrainSettings) -> str:
+        """What follows from the name of the model, which a copy under another name would not get; "" for no preset.
+
+        Args:
+            settings: Of a run.
+        """
+        name = _bare(settings.model)
+        if preset := self.presets.get(name):
+            kept = [
+                f"{key}={value}" for key, value in preset.items() if getattr(settings, key) == value
+            ]
+            return f"{', '.join(kept)}: the preset of {name}" if kept else ""
+        own = self.settings_type().model
+        if not self.presets or settings.model == own:
+            return ""
+        return f"those for {own}: there is no preset for {name}, only for {', '.join(self.presets)}"
+
     def settings_again(self, saved: Mapping[str, object]) -> TrainSettings:
         """The settings of a run that goes on.
 
