@@ -1,7 +1,8 @@
 """Whole training sets: recipes that train a classifier, at their defaults, beside a regression on frozen vectors.
 
-Each run is `textcl train --recipe R --data train.jsonl --dev dev.jsonl --seed S` and no other setting; what it saves is
-scored once on test. What is in the results already is not run again, so the command can be stopped and started.
+Each run is `textcl train --recipe R --data train.jsonl --dev dev.jsonl --seed S`, and "--set" where other settings are
+to be tried; what it saves is scored once on test, and choices between settings are made by the score on dev. What is in
+the results already is not run again, so the command can be stopped and started.
 
     python eval/bench/whole_sets.py --data emotion/isear intent/banking77 --recipes cross-entropy lcl --output out
 """
@@ -48,34 +49,36 @@ def trained(folder: Path, recipe: str, seed: int, options: argparse.Namespace) -
     with tempfile.TemporaryDirectory() as output:
         run = textcl.train(
             recipe, model=options.model, data=str(folder / "train.jsonl"), dev=str(folder / "dev.jsonl"),
-            output=Path(output) / "run", settings={"seed": seed, "save_every": 0}, console=Console(file=io.StringIO()),
+            output=Path(output) / "run", settings=[f"seed={seed}", "save_every=0", *options.set],
+            console=Console(file=io.StringIO()),
         )  # fmt: skip
     assert run is not None
     assert run.classifier is not None
     test, _ = columns(read(folder / "test.jsonl"))
     labels = run.classifier.predict(test, precision="float32")
-    return {"labels": labels, "updates": run.position.step}
+    return {"labels": labels, "updates": run.position.step, "dev": run.position.best}
 
 
 def measure(folder: Path, method: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """One cell: scores on test, updates, and seconds of the processor with the prediction."""
     start = time.process_time()
     if method == "frozen":
-        result = {"labels": frozen(folder, options), "updates": 0}
+        result = {"labels": frozen(folder, options), "updates": 0, "dev": None}
     else:
-        result = trained(folder, method, seed, options)
+        result = trained(folder, method.split()[0], seed, options)
     seconds = time.process_time() - start
     _, truth = columns(read(folder / "test.jsonl"))
     found = scores(result["labels"], truth)
     named = {"data": folder.name, "method": method, "seed": seed, "test_rows": len(truth)}
-    return {**named, "updates": result["updates"], "processor_seconds": seconds, **found}
+    noted = {name: result[name] for name in ("updates", "dev")}
+    return {**named, **noted, "processor_seconds": seconds, **found}
 
 
 def table(results: list[dict[str, Any]]) -> str:
     """Mean and standard deviation of each cell, and what it is ahead of the frozen encoder."""
     lines = [
-        "| set | method | seeds | accuracy | macro-F1 | − frozen | updates | processor s |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| set | method | seeds | dev | accuracy | macro-F1 | − frozen | updates | processor s |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     cells: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for each in results:
@@ -85,7 +88,9 @@ def table(results: list[dict[str, Any]]) -> str:
         accuracy, macro = ([run[name] for run in runs] for name in ("accuracy", "macro_f1"))
         gain = "" if method == "frozen" else f"{np.mean(accuracy) - line:+.2f}"
         seconds = np.mean([run["processor_seconds"] for run in runs])
-        row = [data, method, len(runs), mean_sd(accuracy), mean_sd(macro), gain, runs[0]["updates"]]
+        dev = [run["dev"] for run in runs if run.get("dev") is not None]
+        known = [mean_sd(dev) if dev else "", mean_sd(accuracy), mean_sd(macro), gain]
+        row = [data, method, len(runs), *known, runs[0]["updates"]]
         lines.append(f"| {' | '.join(map(str, row))} | {seconds:.0f} |")
     lines += ["", "| difference, pairs of one set and seed | pairs | accuracy |", "|---|---:|---|"]
     by_method: dict[str, dict[tuple[str, int], float]] = {}
@@ -110,6 +115,7 @@ def main() -> None:
         "--data", type=Path, nargs="+", required=True, help="folders of train, dev and test.jsonl"
     )
     parser.add_argument("--recipes", nargs="+", default=["few-shot", "cross-entropy", "lcl"])
+    parser.add_argument("--set", nargs="*", default=[], help="settings, key=value")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--model", default=MODEL, help="its last name decides the recipe's preset")
     options = parser.parse_args()
@@ -119,11 +125,9 @@ def main() -> None:
     results = json.loads(path.read_text())["results"] if path.exists() else []
     done = {(each["data"], each["method"], each["seed"]) for each in results}
     todo = [(folder, "frozen", 0) for folder in options.data]
+    methods = [" ".join([recipe, *options.set]) for recipe in options.recipes]
     todo += [
-        (f, recipe, seed)
-        for seed in options.seeds
-        for recipe in options.recipes
-        for f in options.data
+        (f, method, seed) for seed in options.seeds for method in methods for f in options.data
     ]
     for folder, method, seed in todo:
         if (folder.name, method, seed) in done:
