@@ -17,6 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import (
     TorchDispatchMode,
     _disable_current_modes,
@@ -268,6 +269,8 @@ def _without_card(load: Callable[..., Any]) -> Callable[..., Any]:
 def pretended_card(*inside: Path) -> Generator[PretendedCard]:
     """A card for the code of some folders, whose lines are named where the host waits."""
     with ExitStack() as stack:
+        # torch keeps the makers of `with torch.device(…)` from its first use on: those of here are not of later runs
+        stack.callback(_device_constructors.cache_clear)
         for name, value in {
             "_lazy_init": lambda: None,
             "is_available": lambda: True,
