@@ -76,7 +76,8 @@ def note_comparison() -> None:
 
     def noted(*of: Any) -> Comparison:
         SEEN["comparison"] = compare(*of)
-        return Comparison({TRAINED: 0.0}, {TRAINED: 0.0}, SEEN["comparison"].rows)
+        never = {FROZEN: 0.0, TRAINED: 1.0}
+        return Comparison(never, never, SEEN["comparison"].rows)
 
     supervision.compare_by_folds = noted
     supervision.KeepShare = TimedShare
