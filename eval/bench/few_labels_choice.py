@@ -77,7 +77,7 @@ def note_comparison() -> None:
     def noted(*of: Any) -> Comparison:
         SEEN["comparison"] = compare(*of)
         never = {FROZEN: 0.0, TRAINED: 1.0}
-        return Comparison(never, never, SEEN["comparison"].rows)
+        return Comparison(never, never, SEEN["comparison"].rows, 2)
 
     supervision.compare_by_folds = noted
     supervision.KeepShare = TimedShare

@@ -56,7 +56,7 @@ def run(model, output, rows, settings=(), recipe="few-shot", **more):
 def answer(monkeypatch, share):
     """Let every comparison end with a share."""
     scores = {each: float(each == share) for each in (FROZEN, HALF, TRAINED)}
-    found = Comparison(scores, dict.fromkeys(scores, -1.0), 20)
+    found = Comparison(scores, dict.fromkeys(scores, -1.0), 20, 2)
     path = "textcl.classifier.supervision.compare_by_folds"
     monkeypatch.setattr(path, lambda *_: found)
 
@@ -128,7 +128,10 @@ def test_a_comparison_changes_nothing_of_the_training_itself(model, tmp_path, mo
 
 def test_where_texts_have_several_labels_nothing_else_changes(model, tmp_path):
     _, shown = run(model, tmp_path / "run", labelled(20, several=True), ["steps=2"])
-    assert "cross-validated on 20 rows: frozen encoder with logistic regression" in shown
+    assert (
+        "each of 2 parts of 20 rows left out in turn: frozen encoder with logistic regression"
+        in shown
+    )
 
 
 def test_a_crashed_run_ends_bit_identical(model, tmp_path, monkeypatch):
@@ -263,8 +266,8 @@ def test_fewer_rows_are_seen_as_often_or_half_as_often(share, monkeypatch):
 
 def test_equal_scores_are_decided_by_the_likelihood():
     scores = {FROZEN: 80.0, HALF: 85.0, TRAINED: 85.0}
-    assert Comparison(scores, {FROZEN: -0.5, HALF: -0.9, TRAINED: -1.0}, 20).share == HALF
-    assert Comparison(scores, {FROZEN: -0.5, HALF: -1.9, TRAINED: -1.0}, 20).share == TRAINED
+    assert Comparison(scores, {FROZEN: -0.5, HALF: -0.9, TRAINED: -1.0}, 20, 2).share == HALF
+    assert Comparison(scores, {FROZEN: -0.5, HALF: -1.9, TRAINED: -1.0}, 20, 2).share == TRAINED
 
 
 def test_a_blend_lies_between_both_weights():
@@ -276,3 +279,22 @@ def test_a_blend_lies_between_both_weights():
     torch.testing.assert_close(layer.weight, start["weight"] * 0.75 + 0.25 * 3.0)
     blend(layer, start, end, 0.0)
     assert torch.equal(layer.weight, start["weight"])
+
+
+def test_the_end_of_a_run_says_which_class_is_too_small_to_compare(model, tmp_path):
+    rows = [*labelled(20), {"text": "quite alone here", "label": "lonely"}]
+    _, shown = run(model, tmp_path / "run", rows)
+    assert "class 'lonely' has fewer than 2 different texts" in shown
+    assert "dev       none: the last weights are kept" in shown
+    _, shown = run(model, tmp_path / "more", labelled(20))
+    assert "dev       none: each of 2 parts of the rows is left out in turn" in shown
+    assert "a standard error" in shown
+    assert "next: textcl eval" in shown
+
+
+def test_of_equal_scores_the_end_says_that_the_likelier_is_saved():
+    found = Comparison({FROZEN: 80.0, TRAINED: 80.0}, {FROZEN: -2.0, TRAINED: -1.0}, 40, 2, 6.3)
+    assert found.verdict() == (
+        "each of 2 parts of 40 rows left out in turn: frozen encoder with logistic regression 80.00, trained encoder "
+        "80.00 (a standard error 6.3); the trained encoder, of equal scores the likelier, is saved"
+    )

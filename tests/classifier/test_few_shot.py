@@ -68,7 +68,7 @@ def test_the_head_that_is_saved_is_the_regression_on_all_rows(several, model, tm
 def test_without_dev_the_line_is_cross_validated_and_training_is_not_compared(model, tmp_path):
     rows, console = labelled(20), Console(file=io.StringIO(), width=300)
     done = run(model, tmp_path / "run", rows, ["compare_folds=0"], console, dev="")
-    assert "cross-validated on 20 training rows" in console.file.getvalue()
+    assert "on 20 training rows, each by the other two thirds" in console.file.getvalue()
     assert "training was not compared with the frozen encoder" in console.file.getvalue()
     texts = [row["text"] for row in rows]
     x = vectors_of(done.encoder, texts, precision="float32")

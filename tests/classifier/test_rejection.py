@@ -142,6 +142,10 @@ def test_mistakes_are_told(model, tmp_path):
     several = classifier(several=True)
     with pytest.raises(UserError, match="one of none of the classes is a text without labels"):
         fit_rejection(several, TEXTS, [[label] for label in LABELS])
+    several.save_pretrained(tmp_path / "several")
+    rows = write_jsonl(tmp_path / "several.jsonl", labelled(30, several=True))
+    with pytest.raises(UserError, match="gives a text several labels, or none: there is nothing"):
+        run("reject", tmp_path / "several", rows)
     dev, short = (write_jsonl(tmp_path / f"{n}.jsonl", labelled(n)) for n in (20, 19))
     (tmp_path / "few.txt").write_text("one text\n" * 3)
     for arguments, match in (

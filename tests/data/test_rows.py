@@ -313,6 +313,8 @@ def test_a_missing_column_lists_those_there(tmp_path):
         roles=["anchor"],
         columns={"anchor": "premise"},
     )
+    headed = write(tmp_path / "headed.csv", [{"Text": "a", "Label": "b"}])
+    fails(headed, r"say which one with --column text=Text$")
     fails(path, "--column query=id: the roles here are anchor", ["anchor"], columns={"query": "id"})
     fails(write(tmp_path / "x.parquet", TRIPLETS), rf"x\.parquet has no column .*; {there}")
     both = [{"sentence": "a", "sentences": "b"}]
@@ -382,7 +384,10 @@ def test_an_empty_json_array_has_no_rows(tmp_path):
 def test_bytes_that_are_not_utf8_are_told_with_their_place(tmp_path):
     for name, raw in (("x.txt", b"a\nsch\xf6n\n"), ("x.csv", b"text\nsch\xf6n\n")):
         (tmp_path / name).write_bytes(raw)
-        fails(tmp_path / name, rf"{name}:2: not UTF-8 at byte 4 of the line \(0xf6\); save")
+        fails(
+            tmp_path / name,
+            rf"{name}:2: not UTF-8 at byte 4 of the line \(0xf6\); save the .* windows-1252 ",
+        )
     (tmp_path / "x.txt").write_bytes("text".encode("utf-16-le"))
     fails(tmp_path / "x.txt", r"x\.txt:1: NUL byte at byte 2 of the line, .* UTF-16 save it as")
 

@@ -164,9 +164,10 @@ def material(tmp_path_factory):
             f"{text},{label}\n" if name != "new" else f"{text}\n" for text, label in made
         )
         (folder / f"{name}.csv").write_text(("text,label\n" if name != "new" else "text\n") + body)
-    articles = (folder / "train.csv").read_text().splitlines()[1:]
-    toned = [f"{row},{('calm', 'angry')[i % 2]}" for i, row in enumerate(articles)]
-    (folder / "articles.csv").write_text("\n".join(["body,topic,tone", *toned, ""]))
+    for name, source in (("articles", "train"), ("more", "dev")):
+        articles = (folder / f"{source}.csv").read_text().splitlines()[1:]
+        toned = [f"{row},{('calm', 'angry')[i % 2]}" for i, row in enumerate(articles)]
+        (folder / f"{name}.csv").write_text("\n".join(["body,topic,tone", *toned, ""]))
     (folder / "pairs.csv").write_text(
         "anchor,positive\n" + "".join(f"{x},{y}\n" for x, y in pairwise(lines))
     )

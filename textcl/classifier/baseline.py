@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from textcl.classifier.classifier import Targets, vectors_of
-from textcl.classifier.dev import DevTexts, class_score
+from textcl.classifier.dev import DevTexts, class_score, standard_error
 from textcl.classifier.fitted_head import fit_regression, probabilities_of
 from textcl.classifier.labels import targets_of_rows
 from textcl.classifier.linear_probe import (
@@ -37,6 +37,7 @@ class Baseline:
         compared: Whether training is scored on the same rows.
         starts: Whether training starts there, so that the frozen encoder can be what is saved.
         unit: What `rows` counts.
+        counts_rows: Whether the score is the share of them that is right, and so has a standard error.
     """
 
     probe: LinearProbe
@@ -46,24 +47,23 @@ class Baseline:
     compared: bool
     starts: bool
     unit: str = "rows"
+    counts_rows: bool = True
 
     def describe(self) -> str:
         """One line for the preview."""
         start = ", where training starts" if self.starts else ""
         return f"{self.score:.2f} {self.place}: {self.probe.describe()}{start}"
 
-    def verdict(self, position: Position) -> str:
+    def verdict(self, position: Position, reason: str = "no rows are set apart") -> str:
         """One line for the end of a run: whether training beat it, and what is saved.
 
         Args:
             position: Where the run ended.
+            reason: Why there was nothing to compare on.
         """
         line = f"the frozen encoder with logistic regression ({self.score:.2f} {self.place})"
         if not self.compared or position.best is None:
-            return (
-                f"training was not compared with {line}: no rows are set apart; name --dev FILE, or a share such as "
-                "--dev 0.1"
-            )
+            return f"training was not compared with {line}: {reason}; name --dev FILE, or a share such as --dev 0.1"
         if position.best > self.score:
             return f"training beat {line} by {position.best - self.score:.2f}{self._doubt()}"
         if self.starts and not position.best_step:
@@ -73,10 +73,9 @@ class Baseline:
         return f"training did not beat {line}, and the trained model is saved{self._instead()}"
 
     def _doubt(self) -> str:
-        if self.rows >= _FEW:
+        if self.rows >= _FEW or not self.counts_rows:
             return ""
-        share = min(max(self.score / 100, 0.5 / self.rows), 1 - 0.5 / self.rows)
-        error = 100 * np.sqrt(share * (1 - share) / self.rows)
+        error = standard_error(self.score, self.rows)
         return f"; one of {self.rows} {self.unit} is {100 / self.rows:.1f}, a standard error {error:.1f}"
 
     def _instead(self) -> str:
@@ -131,11 +130,14 @@ def baseline_of(
     """
     weights = settings.weights or settings.positive_weights
     count = len(settings.classes)
+    counts_rows = settings.selection == "accuracy"
     probe = fit_regression(settings, vectors, targets)
     if dev is not None:
         texts, known = dev
         score = texts.score(probabilities_of(settings, probe.logits(known)))
-        return Baseline(probe, score, "on dev", len(texts.texts), True, starts)
+        return Baseline(
+            probe, score, "on dev", len(texts.texts), True, starts, counts_rows=counts_rows
+        )
     held, logits = out_of_fold(
         as_read(vectors, probe.normalize),
         targets,
@@ -145,5 +147,5 @@ def baseline_of(
         seed=settings.seed,
     )
     score = class_score(targets[held], probabilities_of(settings, logits), settings.selection)
-    place = f"cross-validated on {len(held):,} training rows"
-    return Baseline(probe, score, place, len(held), False, starts)
+    place = f"on {len(held):,} training rows, each by the other two thirds"
+    return Baseline(probe, score, place, len(held), False, starts, counts_rows=counts_rows)

@@ -20,7 +20,7 @@ from textcl.data.texts import as_texts
 from textcl.errors import UserError
 from textcl.evaluation.classification import BINS, bin_of, class_f1
 
-_FOLDS, _RESAMPLES = 5, 1000
+_FOLDS, _RESAMPLES, _FEW = 5, 1000, 1000
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ class CalibrationReport:
         lines.append(
             f"{self.rows:,} rows, {BINS} bins; after: each fifth of the rows as fitted on the other four"
         )
-        if not self.uses_temperature or (self.f1 and not self.uses_thresholds):
+        kept = not self.uses_temperature or (self.f1 and not self.uses_thresholds)
+        if kept and self.rows < _FEW:
             lines.append("more rows make the interval narrower; a hundred are few")
         return "\n".join(lines)
 

@@ -281,7 +281,7 @@ class Classifier(nn.Module):
         if not is_classifier(folder):
             raise UserError(
                 f"{name_or_path} is no classifier, it has no {NOTE_FILE}: train one with "
-                "textcl train --recipe lcl, supcon or cross-entropy"
+                "textcl train --recipe few-shot, cross-entropy, supcon or lcl"
             )
         parts, parity = read_classifier(folder, device)
         classifier = cls.of_parts(parts)

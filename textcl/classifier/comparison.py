@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from textcl.classifier.classifier import Classifier, vectors_of
-from textcl.classifier.dev import class_score
+from textcl.classifier.dev import class_score, standard_error
 from textcl.classifier.fitted_head import fit_regression, probabilities_of
 from textcl.classifier.labels import ROWS_TO_HOLD_OUT, targets_of_rows
 from textcl.classifier.linear_probe import LinearProbe, log_likelihood
@@ -43,11 +43,15 @@ class Comparison:
         scores: × 100 on these rows, by the share of the way from the frozen to the trained weights.
         likelihoods: Mean log-likelihood of their labels in nats, by the same.
         rows: How many there are.
+        folds: Parts that were left out in turn.
+        error: Standard error of a score, where it is an accuracy.
     """
 
     scores: Mapping[float, float]
     likelihoods: Mapping[float, float]
     rows: int
+    folds: int
+    error: float | None = None
 
     @property
     def share(self) -> float:
@@ -57,7 +61,13 @@ class Comparison:
     def verdict(self) -> str:
         """One line for the end of a run."""
         scores = ", ".join(f"{_NAMES[share]} {score:.2f}" for share, score in self.scores.items())
-        return f"cross-validated on {self.rows:,} rows: {scores}; the {_NAMES[self.share]} is saved"
+        error = "" if self.error is None else f" (a standard error {self.error:.1f})"
+        level = list(self.scores.values()).count(self.scores[self.share]) > 1
+        why = ", of equal scores the likelier," if level else ""
+        return (
+            f"each of {self.folds} parts of {self.rows:,} rows left out in turn: {scores}{error}; "
+            f"the {_NAMES[self.share]}{why} is saved"
+        )
 
 
 def can_fold(
@@ -73,10 +83,23 @@ def can_fold(
     few = max(FEW_ROWS, ROWS_TO_HOLD_OUT * len(settings.classes))
     if not settings.leaves_parts_out or len(texts) >= few:
         return False
+    return not too_small_classes(settings, texts, labels)
+
+
+def too_small_classes(
+    settings: LabelledSettings, texts: Sequence[str], labels: Sequence[str | Sequence[str]]
+) -> list[str]:
+    """Classes with fewer different texts than there are parts to leave out, so that one of these would lack them.
+
+    Args:
+        settings: Of the run, with its classes.
+        texts: Of all training rows.
+        labels: Of each; a list where texts have several, which lack nothing.
+    """
     if settings.multi_label:
-        return True
+        return []
     distinct = distinct_texts(texts, labels)
-    return min(distinct[name] for name in settings.classes) >= settings.compare_folds
+    return [name for name in settings.classes if distinct[name] < settings.compare_folds]
 
 
 def compare_by_folds(
@@ -118,14 +141,16 @@ def compare_by_folds(
             vectors = vectors_of(classifier.encoder, texts, precision="float32")
             probe = fit_regression(settings, vectors[rest], targets[rest])
             note(share, held, probe.logits(vectors[held]))
-    return Comparison(
-        {
-            share: class_score(targets, probabilities_of(settings, values), settings.selection)
-            for share, values in logits.items()
-        },
-        {share: log_likelihood(values, targets) / len(rows) for share, values in logits.items()},
-        len(rows),
-    )
+    scores = {
+        share: class_score(targets, probabilities_of(settings, values), settings.selection)
+        for share, values in logits.items()
+    }
+    likelihoods = {
+        share: log_likelihood(values, targets) / len(rows) for share, values in logits.items()
+    }
+    counts_rows = settings.selection == "accuracy"
+    error = standard_error(max(scores.values()), len(rows)) if counts_rows else None
+    return Comparison(scores, likelihoods, len(rows), settings.compare_folds, error)
 
 
 def learnt_weights(module: nn.Module) -> dict[str, Tensor]:

@@ -107,6 +107,12 @@ def class_score(
     return 100 * float(class_f1(labels, predicted).mean())
 
 
+def standard_error(accuracy: float, rows: int) -> float:
+    """Standard error of an accuracy, × 100; of none or all rows right, that of half a row."""
+    share = min(max(accuracy / 100, 0.5 / rows), 1 - 0.5 / rows)
+    return 100 * (share * (1 - share) / rows) ** 0.5
+
+
 def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows, Split]:
     """Training rows and held-out rows, which follow from the seed, and how they were divided.
 

@@ -30,6 +30,13 @@ def is_classifier(folder: Path) -> bool:
     return (folder / NOTE_FILE).is_file()
 
 
+def has_several_labels(folder: Path) -> bool:
+    """Whether the classifier of a folder gives a text any number of its classes; False where there is none."""
+    return is_classifier(folder) and JsonObject.read(folder / NOTE_FILE).require(
+        "multi_label", bool
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class ClassifierParts:
     """Parts of a classifier, as its folder holds them.

@@ -23,6 +23,7 @@ from textcl.classifier.comparison import (
     KeepShare,
     can_fold,
     compare_by_folds,
+    too_small_classes,
 )
 from textcl.classifier.dev import DevTexts, held_out_share, hold_out, score_protocol
 from textcl.classifier.fitted_head import FitHead
@@ -158,7 +159,14 @@ class Labels:
         if isinstance(loader.sampler, ClassBatches):
             classes = f"{classes}; {describe_visits(loader.sampler, self.settings.classes)}"
         lines = {"classes": classes, "negatives": negatives}
-        return lines if self.baseline is None else lines | {"to beat": self.baseline.describe()}
+        if self.baseline is None:
+            return lines
+        if self.dev is None and self.baseline.starts and _folds(self.settings, self.rows):
+            parts = self.settings.compare_folds
+            lines["dev"] = (
+                f"none: each of {parts} parts of the rows is left out in turn to choose what is kept"
+            )
+        return lines | {"to beat": self.baseline.describe()}
 
     def hooks(self, method: Method) -> Sequence[Hook]:
         """Keeps what a comparison says; fits the head before it is needed, where it is not trained."""
@@ -174,7 +182,19 @@ class Labels:
         """Whether training beat the line."""
         if self.comparison is not None:
             return self.comparison.verdict()
-        return "" if self.baseline is None else self.baseline.verdict(position)
+        if self.baseline is None:
+            return ""
+        small = [] if self.dev or not self.settings.leaves_parts_out else self._too_small_classes()
+        if not small:
+            return self.baseline.verdict(position)
+        reason = (
+            f"class {small[0]!r} has fewer than {self.settings.compare_folds} different texts, so that no part of the "
+            "rows can be left out"
+        )
+        return self.baseline.verdict(position, reason)
+
+    def _too_small_classes(self) -> list[str]:
+        return too_small_classes(self.settings, *_texts_and_labels(self.settings, self.rows))
 
     def next_steps(self, best: Path) -> str:
         """Evaluate and predict."""
@@ -218,8 +238,13 @@ def _(
 def _folds(settings: LabelledSettings, rows: Rows) -> bool:
     if distributed.is_initialized():
         return False  # a rehearsal is of one process
-    labels = rows.column(label_role(settings.multi_label))
-    return can_fold(settings, rows.strings("text"), labels)
+    return can_fold(settings, *_texts_and_labels(settings, rows))
+
+
+def _texts_and_labels(
+    settings: LabelledSettings, rows: Rows
+) -> tuple[Sequence[str], Sequence[str | Sequence[str]]]:
+    return rows.strings("text"), rows.column(label_role(settings.multi_label))
 
 
 def for_fewer_rows(

@@ -20,6 +20,7 @@ from textcl.cli.options import (
     parse_columns,
     require_changeable,
 )
+from textcl.cli.seen import warn_of_training_file
 from textcl.errors import UserError
 
 EXAMPLES = """Examples:
@@ -63,6 +64,7 @@ def calibrate_command(
     from textcl.encoder.hub import find_model
 
     require_changeable(model, output)
+    warn_of_training_file(model, dev)
     fitted = _calibrated(model, dev, column, label_separator, split)
     folder = find_model(model)
     if output is None and fitted.changed:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
-from textcl.cli.consoles import result_table
+from textcl.cli.consoles import log_console, result_table
 
 if TYPE_CHECKING:
     from textcl.classifier.scores import ClassifierScore
@@ -19,8 +19,14 @@ _PAIRS, _CLASSES = 10, 40
 _WIDTH = 80  # columns of the tables where there is no terminal
 
 
-def draw(score: ClassifierScore, folder: Path) -> None:
-    """Write the confusion table and the calibration curve of a score as PNG and SVG."""
+def draw(scores: Iterable[ClassifierScore], folder: Path, *, quiet: bool = False) -> None:
+    """Write the confusion table and the calibration curve of each score as PNG and SVG."""
+    for score in scores:
+        _draw(score, folder)
+    log_console(quiet=quiet).print(f"pictures written to {folder}")
+
+
+def _draw(score: ClassifierScore, folder: Path) -> None:
     from textcl.figures.classes import calibration_figure, confusion_figure
     from textcl.figures.files import save
 

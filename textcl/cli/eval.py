@@ -32,6 +32,7 @@ from textcl.cli.options import (
     require_new_file,
     write_text,
 )
+from textcl.cli.seen import warn_of_training_file
 
 if TYPE_CHECKING:
     from textcl.data.json_files import JsonDict
@@ -180,10 +181,14 @@ def eval_command(
     if label_separator and not data:
         raise UserError("--label-separator goes with --data FILE, whose labels it separates")
     quiet = quiet or not is_main_process()
+    warn_of_training_file(model, data, quiet=quiet)
     names = task_names([*(suite or ([] if task or data else ["sts"])), *(task or [])])
     require_new_file(output, overwrite=overwrite)
     if figures:
         check_writable(figures)
+        from textcl.figures.charts import require_charts
+
+        require_charts()
     # The data first: a mistake there shows in a second, a model may take minutes to load.
     columns = parse_columns(column, ["text", "label", "labels", *ROLES])
     tasks = suite_tasks(model, names, data, train, columns, aggregation.value, against)

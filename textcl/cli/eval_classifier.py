@@ -117,8 +117,7 @@ def eval_classifier(
     )
     rows = {name: _published(score, request.beside) for name, score in scores.items()}
     if figures:
-        for score in scores.values():
-            draw(score, figures)
+        draw(scores.values(), figures, quiet=quiet)
     left_out = [task.name for task in request.tasks if task.name not in scores]
 
     def show(console: Console) -> None:

@@ -61,9 +61,8 @@ def eval_columns(
         batch_tokens=batch_tokens,
         show_progress=sys.stderr.isatty() and not quiet,
     )
-    for score in scores.values() if figures else ():
-        assert figures is not None
-        draw(score, figures)
+    if figures:
+        draw(scores.values(), figures, quiet=quiet)
     mean = mean_of_columns(scores)
     content: dict[str, object] = {
         "model": model,

@@ -11,6 +11,7 @@ import typer
 
 from textcl.cli.consoles import result_console, result_table
 from textcl.cli.options import DATA, OUTPUT, Columns, Split, parse_columns, require_changeable
+from textcl.cli.seen import warn_of_training_file
 from textcl.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def reject_command(
     from textcl.classifier.columns import ColumnsClassifier, load_classifier
     from textcl.classifier.columns_folder import columns_of, head_folder
     from textcl.classifier.fit_rejection import fit_rejection
+    from textcl.classifier.folder import has_several_labels
     from textcl.classifier.rejection import kind_of_score
     from textcl.data.files import replacing
     from textcl.data.rows import load_rows
@@ -95,12 +97,17 @@ def reject_command(
 
     kind_of_score(score)
     require_changeable(model, output)
+    warn_of_training_file(model, dev)
     columns = parse_columns(column, ["text", "label"])
     names = columns_of(find_model(model))
     if names and columns.get("label") not in names:
         raise UserError(
             f"{model} has the label columns {', '.join(names)}, each with a threshold of its own: fit one at a time, "
             f"with --column label={names[0]}"
+        )
+    if not names and has_several_labels(find_model(model)):
+        raise UserError(
+            f"{model} gives a text several labels, or none: there is nothing to reject, a text of no class has no label"
         )
     partly = bool(names)  # rows may lack the label of one of several columns
     rows = load_rows(

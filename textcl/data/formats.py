@@ -171,7 +171,7 @@ def _lines(name: str, file: ByteLines, *, arrays: bool) -> Iterator[str]:
     except UnicodeDecodeError as error:
         raise UserError(
             f"{name}:{number}: not UTF-8 at byte {error.start + 1} of the line (0x{error.object[error.start]:02x}); "
-            "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
+            "save the file as UTF-8, for example with iconv -f windows-1252 -t utf-8"
         ) from error
     except _BROKEN_ARCHIVE as error:
         raise UserError(

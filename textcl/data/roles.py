@@ -69,7 +69,12 @@ def column_for(
     what = "label" if is_label_column(role) else role
     missing = f"column {chosen!r} for the role {what}" if chosen else f"column for the role {what}"
     fault = f"several columns ({', '.join(map(repr, fitting))})" if fitting else f"no {missing}"
-    way = "label=NAME,NAME" if is_label_column(role) else f"{role}=NAME"
+    like = [] if chosen else [name for name in names if name.lower() == role]
+    way = (
+        "label=NAME,NAME"
+        if is_label_column(role)
+        else f"{role}={like[0] if len(like) == 1 else 'NAME'}"
+    )
     raise UserError(
         f"{place} has {fault}; its columns are {available}: say which one with --column {way}"
     )

@@ -40,6 +40,16 @@ def altair() -> ModuleType:
     return _extra("altair")
 
 
+def require_charts() -> None:
+    """Refuse, before any work is done for a figure, where it could not be drawn.
+
+    Raises:
+        UserError: If the extra `report` is not installed.
+    """
+    altair()
+    vl_convert()
+
+
 def vl_convert() -> ModuleType:
     """The library that turns a chart into PNG, SVG or a script, without a browser.
 

@@ -46,7 +46,9 @@ def confusion_figure(
     ]
     step = next((size for most, size in _STEPS.items() if len(classes) <= most), 14)
     base = alt.Chart(alt.Data(values=cells)).encode(
-        x=alt.X("predicted:N", sort=names, title="predicted").axis(orient="top", labelAngle=-45),
+        x=alt.X("predicted:N", sort=names, title="predicted").axis(
+            orient="top", labelAngle=-45, labelOverlap=False
+        ),
         y=alt.Y("true:N", sort=names, title="true"),
         tooltip=[
             alt.Tooltip("true:N"),

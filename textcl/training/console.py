@@ -48,7 +48,11 @@ def _closing_lines(folder: RunFolder, position: Position, supervision: Supervisi
     dev, verdict = supervision.dev, supervision.verdict(position)
     verdicts = [verdict] if verdict else []
     if dev is None or position.before is None or position.best is None:
-        return [f"done in {position.seconds:.0f} s; model: {folder.best}", *verdicts]
+        return [
+            *verdicts,
+            f"trained in {position.seconds:.0f} s; model: {folder.best}",
+            f"next: {supervision.next_steps(folder.best)}",
+        ]
     columns = f" ({listed(position.columns)})" if position.columns else ""
     lines = [
         f"dev before {position.before:.2f}, after {position.best:.2f}{columns} "

@@ -72,7 +72,7 @@ def preview(
         **{name: labels[name] for name in ("classes", "sources") if name in labels},
         "views": _routes(method, online),
         "negatives": labels["negatives"],
-        "dev": _dev(dev, online) if dev else "none: the last weights are kept",
+        "dev": _dev(dev, online) if dev else labels.get("dev", "none: the last weights are kept"),
         **({"to beat": labels["to beat"]} if "to beat" in labels else {}),
         "steps": f"{counted(total, 'update')} of {counted(settings.batch_size * settings.accumulation, 'row')}"
         f"{_accumulated(method, loader, settings.accumulation)}, {seen}, {machine}",
