@@ -451,7 +451,7 @@ def test_few_shot_is_chosen_for_few_rows_and_its_batches_fit(model):
     labels = [str(place % 20) for place in range(1000)]
     rows = [estimator_rows.fitting_rows(labels[:n], labels[:n], None, None, 0) for n in (999, 1000)]
     chosen = [estimator_settings.recipe_for(it.method, each) for each in rows]
-    assert chosen == ["few-shot", "lcl"]
+    assert chosen == ["few-shot", "cross-entropy"]
     it.fit(TEXTS[:30], LABELS[:30])
     assert it.n_iter_ == 2
     assert it.predict(TEXTS[:2]).shape == (2,)

@@ -76,8 +76,8 @@ class TextClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     Args:
         model: Encoder to start from: a folder or a name on the hub.
         method: "few-shot", "lcl", "supcon" or "cross-entropy", or a file with a recipe for labelled rows. "auto" is
-            few-shot below 50 rows a class, and lcl from there on; for several label columns cross-entropy, the only one
-            that takes them.
+            few-shot below 50 rows a class, and cross-entropy from there on and for several label columns, which it
+            alone takes.
         temperature: Of the contrast.
         loss_weight: λ, the share of cross-entropy in the loss.
         epochs: Passes over the data.

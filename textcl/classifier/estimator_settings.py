@@ -134,15 +134,15 @@ def recipe_for(method: str, rows: Rows) -> str:
     """The recipe that trains a classifier.
 
     Args:
-        method: Its name or file; "auto" is few-shot below 50 rows a class, and lcl from there on; cross-entropy for
+        method: Its name or file; "auto" is few-shot below 50 rows a class, and cross-entropy from there on and for
             several label columns.
         rows: To train on.
 
     Raises:
         UserError: If the recipe trains no classifier.
     """
-    few = "few-shot" if len(rows.texts) < _FEW_ROWS * rows.class_count else "lcl"
-    auto = "cross-entropy" if isinstance(rows, FittingColumns) else few
+    few = len(rows.texts) < _FEW_ROWS * rows.class_count and not isinstance(rows, FittingColumns)
+    auto = "few-shot" if few else "cross-entropy"
     name = auto if method == "auto" else method
     if not issubclass(find(name).settings_type, LabelledSettings):
         raise UserError(

@@ -34,6 +34,7 @@ from textcl.training.facts import RunFacts
 from textcl.training.graphs import with_graphs
 from textcl.training.loader import Loader
 from textcl.training.loop import run as run_loop
+from textcl.training.position import Stopwatch
 from textcl.training.preview import describe_cut, preview
 from textcl.training.recipes import Recipe
 from textcl.training.rehearsal import Rehearsal
@@ -299,8 +300,10 @@ class _Session:
         try:
             with folder.sole_writer() if self.main else nullcontext():
                 if self.world.size == 1:
-                    rehearse = Rehearsal(self.recipe, self.accelerator)
+                    rehearse, watch = Rehearsal(self.recipe, self.accelerator), Stopwatch()
                     supervision = supervision.compare(method, rehearse, self._log)
+                    if supervision.left_out is not None:
+                        self._log(f"which took {watch.lap():.0f} s")
                 hooks = [*method.hooks, *supervision.hooks(method)]
                 whole = replace(method, hooks=hooks)
                 card, accelerator = model_card(facts), self.accelerator
