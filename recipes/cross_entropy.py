@@ -41,7 +41,7 @@ ROLES = ("text", "label|labels")
 PRESETS = {
     "all-MiniLM-L6-v2": {
         "batch_size": 32,
-        "learning_rate": 5e-5,
+        "learning_rate": 2e-4,
         "pooling": "mean",
     },
 }

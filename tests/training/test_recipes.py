@@ -38,7 +38,7 @@ def test_a_preset_follows_the_model_and_an_override_wins():
         (
             "folder/all-MiniLM-L6-v2/",
             {"batch_size": 16},
-            "learning_rate=5e-05, pooling=mean: the preset of all-MiniLM-L6-v2",
+            "learning_rate=0.0002, pooling=mean: the preset of all-MiniLM-L6-v2",
         ),
         (
             "runs/mine",
