@@ -298,3 +298,14 @@ def test_of_equal_scores_the_end_says_that_the_likelier_is_saved():
         "each of 2 parts of 40 rows left out in turn: frozen encoder with logistic regression 80.00, trained encoder "
         "80.00 (a standard error 6.3); the trained encoder, of equal scores the likelier, is saved"
     )
+
+
+def test_small_data_is_scored_about_ten_times():
+    settings = find("cross-entropy").settings()
+    assert [settings.total_steps(batches) for batches in (2, 100)] == [60, 500]
+    assert [settings.evaluation_interval(batches) for batches in (1, 2, 7, 12, 100)] == [
+        *(6, 6, 7, 12, 100)
+    ]
+    for asked in ({"epochs": 30}, {"steps": 60}, {"patience": 3}):
+        assert find("lcl").settings(None, asked).evaluation_interval(2) == 2
+    assert find("lcl").settings(None, {"evaluate_every": 5}).evaluation_interval(2) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -17,7 +18,7 @@ from textcl.encoder.encoder import Encoder
 from textcl.training.domains import Domain
 from textcl.training.settings import TrainSettings
 
-_EPOCHS, _UPDATES, _HEAD_RATE = 5, 60, 1e-3
+_EPOCHS, _UPDATES, _EVALUATIONS, _HEAD_RATE = 5, 60, 10, 1e-3
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,8 @@ class ClassifierSettings(LabelledSettings):
     """Settings of training a classifier whose head learns with the encoder.
 
     Args:
+        evaluate_every: Updates between two evaluations on `dev`; 0 evaluates after every epoch, and about ten times
+            where small data makes more epochs.
         head: "linear" is one layer that starts as logistic regression on the vectors of the frozen encoder, of a
             strength chosen by cross-validation, so that training begins at the line to beat. "lcl" is the head of
             LCL's code, "own" the one that transformers has for the architecture, with which (and cls pooling) the saved
@@ -184,6 +187,13 @@ class ClassifierSettings(LabelledSettings):
     def leaves_parts_out(self) -> bool:
         """As for all; but what is compared is a regression, which a head with a hidden layer cannot be."""
         return super().leaves_parts_out and self.head == "linear"
+
+    def evaluation_interval(self, batches: int) -> int:
+        """Updates between two evaluations, given the batches of an epoch."""
+        epoch = super().evaluation_interval(batches)
+        if self.evaluate_every or self.patience or self.epochs or self.steps is not None:
+            return epoch
+        return epoch * math.ceil(self.total_steps(batches) / (_EVALUATIONS * epoch))
 
     def rates_of(self, *heads: nn.Module | None) -> list[tuple[nn.Module, float]]:
         """The learning rate of each head, as `Method` takes them."""
