@@ -269,7 +269,8 @@ def _without_card(load: Callable[..., Any]) -> Callable[..., Any]:
 def pretended_card(*inside: Path) -> Generator[PretendedCard]:
     """A card for the code of some folders, whose lines are named where the host waits."""
     with ExitStack() as stack:
-        # torch keeps the makers of `with torch.device(…)` from its first use on: those of here are not of later runs
+        # torch keeps the makers of `with torch.device(…)` from its first use on: here these, and later those
+        _device_constructors.cache_clear()
         stack.callback(_device_constructors.cache_clear)
         for name, value in {
             "_lazy_init": lambda: None,
