@@ -15,8 +15,8 @@ https://arxiv.org/abs/2004.11362
 Columns `text` and `label`; or `labels`, a list, where a text has several: rows then attract each other in proportion to
 the labels they share, and batches are shuffled rows. Where no dev set is named and there are 1,000 rows, and 20 a
 class, a tenth is held out; the encoder is trained on the rest, the head that is saved is fitted to all rows. With fewer
-rows, parts of them are left out in turn to choose what is saved: the frozen encoder, the trained one, or the mean of their weights
-(Wortsman et al. 2022, https://arxiv.org/abs/2109.01903).
+rows, parts of them are left out in turn to choose what is saved: the frozen encoder, the trained one, or the mean of
+their weights (Wortsman et al. 2022, https://arxiv.org/abs/2109.01903).
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def measure(folder: Path, method: str, seed: int, options: argparse.Namespace) -
     """One cell: scores on test, updates, and seconds of the processor with the prediction."""
     start = time.process_time()
     if method == "frozen":
-        result = {"labels": frozen(folder, options), "updates": 0, "dev": None}
+        result: dict[str, Any] = {"labels": frozen(folder, options), "updates": 0, "dev": None}
     else:
         result = trained(folder, method.split()[0], seed, options)
     seconds = time.process_time() - start
