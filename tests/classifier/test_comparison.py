@@ -25,6 +25,7 @@ from textcl.classifier.comparison import (
     blend,
     can_fold,
     learnt_weights,
+    too_small_classes,
 )
 from textcl.classifier.linear_probe import fit_linear_probe
 from textcl.classifier.supervision import for_fewer_rows
@@ -285,6 +286,9 @@ def test_the_end_of_a_run_says_which_class_is_too_small_to_compare(model, tmp_pa
     rows = [*labelled(20), {"text": "quite alone here", "label": "lonely"}]
     _, shown = run(model, tmp_path / "run", rows)
     assert "class 'lonely' has fewer than 2 different texts" in shown
+    settings = find("few-shot").settings(None, {"classes": ("a", "lonely")})
+    texts = [f"text {number}" for number in range(1000)]
+    assert not too_small_classes(settings, texts, ["lonely", *["a"] * 999]), "these are many rows"
     assert "dev       none: the last weights are kept" in shown
     _, shown = run(model, tmp_path / "more", labelled(20))
     assert "dev       none: each of 2 parts of the rows is left out in turn" in shown

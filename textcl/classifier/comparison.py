@@ -80,23 +80,25 @@ def can_fold(
         texts: Of all training rows.
         labels: Of each; a list where texts have several.
     """
-    few = max(FEW_ROWS, ROWS_TO_HOLD_OUT * len(settings.classes))
-    if not settings.leaves_parts_out or len(texts) >= few:
-        return False
-    return not too_small_classes(settings, texts, labels)
+    few = settings.leaves_parts_out and _are_few(settings, texts)
+    return few and not too_small_classes(settings, texts, labels)
+
+
+def _are_few(settings: LabelledSettings, texts: Sequence[str]) -> bool:
+    return len(texts) < max(FEW_ROWS, ROWS_TO_HOLD_OUT * len(settings.classes))
 
 
 def too_small_classes(
     settings: LabelledSettings, texts: Sequence[str], labels: Sequence[str | Sequence[str]]
 ) -> list[str]:
-    """Classes with fewer different texts than there are parts to leave out, so that one of these would lack them.
+    """Classes of few rows with fewer different texts than there are parts to leave out: one of these would lack them.
 
     Args:
         settings: Of the run, with its classes.
         texts: Of all training rows.
         labels: Of each; a list where texts have several, which lack nothing.
     """
-    if settings.multi_label:
+    if settings.multi_label or not _are_few(settings, texts):
         return []
     distinct = distinct_texts(texts, labels)
     return [name for name in settings.classes if distinct[name] < settings.compare_folds]
