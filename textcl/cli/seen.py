@@ -14,6 +14,7 @@ def warn_of_training_file(model: str, data: str | None, *, quiet: bool = False) 
         quiet: Say nothing.
     """
     from textcl.cli.consoles import log_console
+    from textcl.data.files import file_sha256
     from textcl.errors import UserError
     from textcl.training.run_folder import RunFolder
 
@@ -24,16 +25,9 @@ def warn_of_training_file(model: str, data: str | None, *, quiet: bool = False) 
             trained_on = RunFolder.open(folder).facts.data.sha256
         except UserError:
             continue
-        if trained_on == _sha256(Path(data)):
+        if trained_on == file_sha256(Path(data)):
             log_console(quiet=quiet).print(
                 f"{data} is the file that {model} was trained on: what is measured or fitted on rows that it knows "
                 "does not hold for others"
             )
         return
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

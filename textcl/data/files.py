@@ -76,6 +76,12 @@ def output_format(target: str | Path, endings: Collection[str], *, overwrite: bo
     return format
 
 
+def file_sha256(path: Path) -> str:
+    """Hash of the bytes of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_writable(folder: Path) -> None:
     """Find out before any work whether files can be made in a folder, or in the one that it would be made in.
 

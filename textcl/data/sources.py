@@ -16,6 +16,7 @@ import pyarrow
 from pyarrow import parquet
 
 from textcl.data.dataset_reading import dataset_part, is_streamed
+from textcl.data.files import file_sha256
 from textcl.data.formats import (
     COMPRESSED,
     FORMATS,
@@ -62,7 +63,7 @@ class Source:
 
         None where there are no files.
         """
-        digests = {path.name: _file_sha256(path) for path in self.files}
+        digests = {path.name: file_sha256(path) for path in self.files}
         if len(digests) < 2:
             return next(iter(digests.values()), None)
         listing = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
@@ -275,11 +276,6 @@ def _count_lines(path: Path) -> int:
         while block := file.read(1 << 20):
             lines, last = lines + block.count(b"\n"), block[-1:]
     return lines + (last != b"\n")
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _open_hub(name: str, split: str | None, *, streaming: bool) -> Source:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from textcl.data.files import file_sha256
+
 # What decides a vector, of torch and of an exported graph; a card or a log beside it does not.
 _ENDINGS = (
     ".safetensors",
@@ -33,7 +35,5 @@ def model_sha256(folder: Path) -> str:
         inner = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inner.parts)
         if path.is_file() and path.suffix in _ENDINGS and not hidden:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{content}  {inner.as_posix()}\n".encode())
+            digest.update(f"{file_sha256(path)}  {inner.as_posix()}\n".encode())
     return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 import os
@@ -16,6 +15,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from textcl.data.files import file_sha256
 from textcl.errors import RunError, UserError
 
 # Pickles are never fetched.
@@ -143,8 +143,7 @@ def _bundled_folder() -> Path | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     folder = Path(next(iter(spec.submodule_search_locations))) / "model"
-    with (folder / "model.safetensors").open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(folder / "model.safetensors")
     if digest != _BUNDLE_SHA256:
         raise RunError(
             f"{folder / 'model.safetensors'} has the sha256 {digest} instead of {_BUNDLE_SHA256}: "

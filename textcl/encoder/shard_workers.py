@@ -16,9 +16,10 @@ from typing import Protocol, runtime_checkable
 import pyarrow
 import torch
 
+from textcl.data.files import file_sha256
 from textcl.data.stream import StreamedRow
 from textcl.encoder.to_file import EncodeOptions, EncodesFiles, encode_rows
-from textcl.encoder.vector_folder import Shard, VectorFolder, file_sha256
+from textcl.encoder.vector_folder import Shard, VectorFolder
 from textcl.errors import RunError, UserError
 
 Block = tuple[int, Iterator[StreamedRow]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from textcl.data.files import file_sha256
 from textcl.data.json_files import read_as
 from textcl.data.vectors import VECTOR_FORMATS, VectorType
 from textcl.errors import UserError
@@ -210,9 +210,3 @@ class VectorFolder:
             )
         for shard in self.manifest.shards:
             yield np.load(self.file(shard.index), mmap_mode="r")
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of the bytes of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
