@@ -5,6 +5,9 @@ to be tried; what it saves is scored once on test, and choices between settings 
 the results already is not run again, so the command can be stopped and started.
 
     python eval/bench/whole_sets.py --data emotion/isear intent/banking77 --recipes cross-entropy lcl --output out
+
+With "--rows" the sets are drawn: so many training rows of each class as in few_labels.py, and the first dev rows of
+these classes.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import random
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import facts
-from few_labels import columns, read, scores
+from few_labels import Rows, columns, draw, read, scores
 from rich.console import Console
 
 import textcl
@@ -31,6 +35,22 @@ from textcl.data.files import atomic_write
 from textcl.evaluation.significance import mean_sd, paired_test
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def drawn(folder: Path, seed: int, options: argparse.Namespace) -> Path:
+    """A folder with drawn rows of a set, under a name that says how many and which draw."""
+    train, test = draw(folder, seed, options.classes, options.rows)
+    names = {row["label"] for row in train}
+    dev = [row for row in read(folder / "dev.jsonl") if row["label"] in names][: options.dev_rows]
+    if len(test) > options.test_rows:
+        test = random.Random(seed).sample(test, options.test_rows)
+    place = options.output / f"{folder.name}{options.rows}-{seed}"
+    place.mkdir(exist_ok=True)
+    parts: dict[str, Rows] = {"train": train, "dev": dev, "test": test}
+    for name, rows in parts.items():
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (place / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    return place
 
 
 def frozen(folder: Path, options: argparse.Namespace) -> Sequence[str]:
@@ -118,9 +138,17 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="settings, key=value")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--model", default=MODEL, help="its last name decides the recipe's preset")
+    parser.add_argument("--rows", type=int, default=0, help="of each class; 0 for whole sets")
+    parser.add_argument("--draws", type=int, nargs="+", default=[0, 1], help="with --rows")
+    parser.add_argument("--classes", type=int, default=20, help="most that are drawn")
+    parser.add_argument("--dev-rows", type=int, default=600, help="with --rows")
+    parser.add_argument("--test-rows", type=int, default=1000, help="with --rows")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
+    if options.rows:
+        sets = [(folder, seed) for seed in options.draws for folder in options.data]
+        options.data = [drawn(folder, seed, options) for folder, seed in sets]
     path = options.output / "results.json"
     results = json.loads(path.read_text())["results"] if path.exists() else []
     done = {(each["data"], each["method"], each["seed"]) for each in results}

@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -207,7 +208,8 @@ def test_a_suite_leaves_out_tasks_of_other_classes_and_shows_published_rows(fold
 def test_figures_are_written_as_png_and_svg(folder, tmp_path):
     pytest.importorskip("vl_convert")
     path = write_jsonl(tmp_path / "mine.jsonl", labelled(30))
-    run(folder, "--data", path, "--figures", str(tmp_path / "f"))
+    done = run(folder, "--data", path, "--figures", str(tmp_path / "f"))
+    assert f"pictures written to {tmp_path / 'f'}" in done.stderr
     names = {each.name for each in (tmp_path / "f").iterdir()}
     assert names == {
         f"mine-{kind}.{ending}"
@@ -217,6 +219,12 @@ def test_figures_are_written_as_png_and_svg(folder, tmp_path):
     drawn = (tmp_path / "f" / "mine-confusion.svg").read_text()
     assert all(f">{name}<" in drawn for name in CLASSES)
     assert "Most confused" in drawn
+
+
+def test_what_figures_need_is_asked_before_the_model_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "altair", None)
+    with pytest.raises(UserError, match="figures need Altair"):
+        run("no-such-model", "--data", "no-such.csv", "--figures", str(tmp_path / "f"))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,10 @@ import random
 import re
 import shutil
 import sys
+import threading
 import tomllib
+import urllib.error
+import urllib.request
 from dataclasses import fields
 from functools import cache
 from itertools import pairwise
@@ -240,6 +243,25 @@ def check_classifier(folder, printed):
     assert len(rows) == 5
     assert {"text", "label", "probability", "entropy", "label_3"} <= rows[0].keys()
     assert list((folder / "pictures").iterdir())
+    check_service()
+
+
+def check_service():
+    """The service of the guide answers what are no texts with the reason."""
+    (service,) = [s for s in snippets_of(ROOT / "docs/guides/classes.md") if "do_POST" in s.code]
+    made = surroundings()
+    exec(compile(in_small(service.code), place(service), "exec"), made)
+    server = made["HTTPServer"](("127.0.0.1", 0), made["Answer"])
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        for body in (b"where", b"[1, null]", b'"a text"'):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}", body)
+            assert refused.value.code == 400
+            assert json.loads(refused.value.read())["error"]
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.slow

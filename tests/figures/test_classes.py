@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,7 @@ def test_most_confused_classes_come_first_and_words_tell_them():
 def test_many_classes_have_no_room_for_numbers():
     many = np.eye(20, dtype=int) * 5 + 1
     spec = specification(confusion_figure(many, [f"c{i}" for i in range(20)], "T"))
+    assert '"labelOverlap": false' in json.dumps(spec), "every class has its name"
     assert "text" not in {layer["mark"]["type"] for layer in spec["layer"]}
 
 

@@ -159,6 +159,15 @@ def test_scores_stand_with_their_protocol_and_seed(page, run):
     assert "seed 0" in page.text
 
 
+def test_scores_of_rows_left_out_in_turn_stand_under_their_own_protocol(run, tmp_path):
+    part = copied(run, tmp_path)
+    rewrite(part / "settings.json", lambda facts: facts.update(dev=None))
+    rewrite(part / "scores.json", lambda scores: scores.update(protocol="45 rows left out"))
+    text = report([part], tmp_path).text
+    assert "Scores on 45 rows left out" in text
+    assert "has no dev set" not in text
+
+
 def test_data_facts_name_duplicates_and_what_is_cut(page):
     assert "3 (kept)" in page.text
     assert re.search(r"[1-9] of 45 texts \([\d.]+%\) are cut at 16 tokens", page.text)
